@@ -1,0 +1,1 @@
+"""What happens to one event, from its arrival to its published outcome."""

@@ -1,0 +1,88 @@
+"""Mail addresses: what is accepted at the edge, and their form on the wire.
+
+Accepted is a dot-string or UTF-8 local part and a domain name (RFC 5321 section 4.1.2, RFC 6531). Quoted local
+parts and address literals are refused: no mail user has one, and every parser disagrees about them.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated
+
+import idna
+from pydantic import AfterValidator
+
+# atext of RFC 5322 section 3.2.3 and dots. Dots may repeat or trail: some Japanese carriers issued such addresses.
+_ASCII_LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+")
+_MAX_LOCAL_BYTES = 64  # RFC 5321 section 4.5.3.1.1
+_MAX_ADDRESS_BYTES = 254  # RFC 5321 section 4.5.3.1.3, less the angle brackets
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address split at its last `@`; `domain` is in ASCII (A-labels), lower case."""
+
+    local: str
+    domain: str
+
+    @property
+    def wire(self) -> str:
+        """The form for the envelope and for headers: ASCII unless the local part itself is not."""
+        return f"{self.local}@{self.domain}"
+
+    @property
+    def needs_smtputf8(self) -> bool:
+        """True when no ASCII form exists: only the domain can be converted, never the local part (RFC 6531)."""
+        return not self.local.isascii()
+
+
+@lru_cache(maxsize=65_536)
+def parse_address(text: str) -> Address:
+    """Split and check an address.
+
+    Raises:
+        ValueError: when it is no address this system sends to or from; the text says what is wrong.
+    """
+    local, at, domain = text.strip(" ").rpartition("@")
+    if not at or not local:
+        raise ValueError("an address has the form name@domain")
+    _check_local(local)
+    address = Address(local, _ascii_domain(domain))
+    if len(address.wire.encode()) > _MAX_ADDRESS_BYTES:
+        raise ValueError(f"an address has at most {_MAX_ADDRESS_BYTES} bytes")
+    return address
+
+
+def _check_local(local: str) -> None:
+    if len(local.encode()) > _MAX_LOCAL_BYTES:
+        raise ValueError(f"the part before the @ has at most {_MAX_LOCAL_BYTES} bytes")
+    ascii_part = "".join(character for character in local if character.isascii())
+    if ascii_part and not _ASCII_LOCAL.fullmatch(ascii_part):
+        raise ValueError("the part before the @ has a character that is not allowed there")
+    if not local.isascii() and not all(c.isprintable() and not c.isspace() for c in local):
+        raise ValueError("the part before the @ has a control or space character")
+
+
+def _ascii_domain(domain: str) -> str:
+    try:
+        ascii_domain = idna.encode(domain, uts46=True, transitional=False).decode("ascii")
+    except idna.IDNAError as error:
+        raise ValueError(f"the domain is not valid: {error}") from None
+    if "." not in ascii_domain.rstrip("."):
+        raise ValueError("the domain has no dot in it")
+    return ascii_domain.rstrip(".").lower()
+
+
+def _checked(text: str) -> str:
+    parse_address(text)
+    return text.strip(" ")
+
+
+EmailAddress = Annotated[str, AfterValidator(_checked)]
+"""A model field that holds a checked address, as it was written."""
+
+
+def masked(text: str) -> str:
+    """An address for logs: enough to recognise, too little to write to (`i***@acme.example`)."""
+    local, at, domain = text.rpartition("@")
+    return f"{local[:1]}***@{domain}" if at else "***"

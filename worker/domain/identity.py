@@ -1,0 +1,36 @@
+"""Identities that are the same for ever: of an event, of a result, of a letter's Message-ID.
+
+All are digests, so nothing of a tenant's data can be read from them, and a repeated event gives the same ones.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from uuid import UUID
+
+
+def event_key(source: str, event_id: str) -> str:
+    """The event's identity as 32 hexadecimal digits; `id` + `source` identify a CloudEvent for ever."""
+    return _digest("event", source, event_id)
+
+
+def letter_token(event: str, recipients: Iterable[int] | None) -> str:
+    """Identity of one letter of an event: of the common one (None) or of the one to these recipients' positions."""
+    return _digest("letter", event, "common" if recipients is None else _positions(recipients))
+
+
+def result_id(event: str, recipients: Iterable[int], stage: str) -> str:
+    """Id of a result, as a UUID (version 8, RFC 9562): equal results have equal ids, so a consumer can drop one."""
+    digest = bytearray(bytes.fromhex(_digest("result", event, _positions(recipients), stage)))
+    digest[6] = digest[6] & 0x0F | 0x80
+    digest[8] = digest[8] & 0x3F | 0x80
+    return str(UUID(bytes=bytes(digest)))
+
+
+def _positions(recipients: Iterable[int]) -> str:
+    return ",".join(map(str, sorted(recipients)))
+
+
+def _digest(*parts: str) -> str:
+    # The length before each part keeps ("ab", "c") and ("a", "bc") apart.
+    joined = "".join(f"{len(part)}:{part}" for part in parts)
+    return hashlib.blake2b(joined.encode(), digest_size=16).hexdigest()
