@@ -43,3 +43,7 @@ class LostClaim(SendasError):
 
 class OversizedPublication(SendasError):
     """A message too large for the broker; it can never be published."""
+
+
+class TokenRefused(SendasError):
+    """An OAuth 2 token endpoint refused the grant (RFC 6749 section 5.2); the mailbox must be connected anew."""

@@ -91,7 +91,7 @@ class Ledger(Protocol):
         """Note durably how it ended. Raises `LostClaim` as `hand_over` does; then nothing is recorded."""
 
     async def release(self, event_key: str, recipients: Sequence[int]) -> None:
-        """Give claims back: the letter was certainly not accepted. Entries that are not ours, or done, stay as they are."""
+        """Give claims back: certainly not accepted. Entries that are not ours, or done, stay as they are."""
 
     async def keep_alive(self) -> None:
         """Say that this owner lives; to be called several times per lease."""

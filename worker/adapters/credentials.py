@@ -1,0 +1,37 @@
+"""Signing in: what the SMTP and IMAP adapters need to know, opened only at the moment of use."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydantic import SecretStr
+
+from worker.domain.snapshot import Auth
+
+
+@dataclass(frozen=True, slots=True)
+class Password:
+    """User name and password, for PLAIN or LOGIN."""
+
+    username: str
+    password: SecretStr
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """User name and OAuth 2 access token, for XOAUTH2."""
+
+    username: str
+    token: SecretStr
+
+
+class Credentials(Protocol):
+    """Opens what a snapshot says about signing in."""
+
+    async def open(self, account_id: str, auth: Auth) -> Password | AccessToken | None:
+        """The credentials for one sign-in; None when the server wants none.
+
+        Raises:
+            SecretUnavailable: the secret cannot be opened.
+            TokenRefused: the token endpoint says that the grant is no longer good.
+            Unavailable: the token endpoint does not answer.
+        """
