@@ -130,7 +130,8 @@ RULES: tuple[Rule, ...] = (
     _rule(
         _pause(Reason.QUOTA_EXCEEDED, _DAY),
         text=r"daily .{0,30}(?:quota|limit)|(?:quota|limit) .{0,30}(?:per|a) day"
-        r"|sending (?:quota|limit) .{0,20}exceeded|recipient(?:s)? ?(?:rate|daily)? ?limit ?exceeded|submission ?quota ?exceeded",
+        r"|sending (?:quota|limit) .{0,20}exceeded|recipient(?:s)? ?(?:rate|daily)? ?limit ?exceeded"
+        r"|submission ?quota ?exceeded",
     ),
     _rule(_pause(Reason.QUOTA_EXCEEDED, _DAY), codes=(550, 454), enhanced=r"[45]\.4\.5", providers=("gmail",)),
     _rule(_pause(Reason.QUOTA_EXCEEDED, _DAY), codes=(550,), enhanced=r"5\.1\.90|5\.7\.233"),
