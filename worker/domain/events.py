@@ -1,26 +1,97 @@
 """The events that the product publishes and the worker consumes: their `data`, as pydantic models.
 
-Unknown extra fields are ignored, so that producers can evolve first; unknown values of a closed list are errors.
+Unknown extra fields are ignored, so that producers can evolve first; unknown values of a closed list are errors. A
+null is the same as an absent field. Texts of people are cleaned; what machines write is refused when it is not clean.
 """
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NonNegativeInt
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    StringConstraints,
+    model_validator,
+)
 
 from worker.domain.addresses import EmailAddress
 from worker.domain.snapshot import Mailbox
-from worker.domain.text import Line, Token
+from worker.domain.text import Line, Token, has_control_character
 from worker.domain.vocabulary import Role
 
 MAX_RECIPIENTS = 1_000
 MAX_FILES = 200
 MAX_HTML_CHARS = 5_000_000
+MAX_URL_CHARS = 8_000  # signed URLs of object stores are long
+MAX_REFERENCES = 100
+OCTET_STREAM = "application/octet-stream"
 
-Html = Annotated[str, Field(max_length=MAX_HTML_CHARS)]
+_DROPPED_FROM_HTML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_NOT_IN_URLS = re.compile(r"[\s<>\"\\^`{|}]")
+_MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
+
+
+def _html(text: str) -> str:
+    # A NUL may not stand in a letter (RFC 5321 section 4.5.2), nor mean anything in HTML; a paste can contain one.
+    return _DROPPED_FROM_HTML.sub("", text)
+
+
+def _http_url(url: str) -> str:
+    if has_control_character(url) or _NOT_IN_URLS.search(url):
+        raise ValueError("a URL has no spaces, quotes or brackets of this kind in it")
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # its text repeats the URL
+        raise ValueError("the host of a URL is malformed") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("a URL here begins with http:// or https:// and a host")
+    return url
+
+
+def _plausible(moment: AwareDatetime) -> AwareDatetime:
+    # At the ends of the calendar a change of time zone overflows.
+    if not 1970 <= moment.year < 9999:
+        raise ValueError("the year is not plausible")
+    return moment
+
+
+def _media_type(value: object) -> object:
+    """The type without parameters; what is no type, or could not be a part encoded in base64, is bytes."""
+    if not isinstance(value, str):
+        return value
+    media_type = value.partition(";")[0].strip().lower()
+    # RFC 2045 section 6.4 forbids base64 for these two.
+    is_composite = media_type.startswith(("multipart/", "message/"))
+    return media_type if _MEDIA_TYPE.fullmatch(media_type) and not is_composite else OCTET_STREAM
+
+
+def _bounded(references: tuple[str, ...]) -> tuple[str, ...]:
+    # The root and the latest are what mail programs thread by; a conversation of years must not be refused.
+    return references if len(references) <= MAX_REFERENCES else (references[0], *references[1 - MAX_REFERENCES :])
+
+
+Html = Annotated[str, StringConstraints(max_length=MAX_HTML_CHARS), AfterValidator(_html)]
+HttpUrl = Annotated[str, StringConstraints(min_length=1, max_length=MAX_URL_CHARS), AfterValidator(_http_url)]
+Moment = Annotated[AwareDatetime, AfterValidator(_plausible)]
+MediaType = Annotated[str, BeforeValidator(_media_type)]
+References = Annotated[tuple[str, ...], AfterValidator(_bounded)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, data: Any) -> Any:
+        if isinstance(data, dict) and None in data.values():
+            return {name: value for name, value in data.items() if value is not None}
+        return data
 
 
 class Author(_Model):
@@ -41,7 +112,7 @@ class NewTask(Task):
     """A task just created, with its description."""
 
     html: Html
-    created_at: AwareDatetime
+    created_at: Moment
 
 
 class Comment(_Model):
@@ -49,7 +120,7 @@ class Comment(_Model):
 
     id: Token
     html: Html
-    created_at: AwareDatetime
+    created_at: Moment
 
 
 class Template(_Model):
@@ -72,17 +143,17 @@ class Thread(_Model):
     """Message-IDs of the conversation, with angle brackets, oldest first. Malformed ones are left out of the letter."""
 
     in_reply_to: str | None = None
-    references: tuple[str, ...] = ()
+    references: References = ()
 
 
 class File(_Model):
     """A file of the comment or task: `url` is where the worker downloads it, `link` what a person may click."""
 
     name: Line
-    content_type: str = "application/octet-stream"
+    content_type: MediaType = OCTET_STREAM
     size: NonNegativeInt = Field(description="bytes")
-    url: Token
-    link: Token
+    url: HttpUrl
+    link: HttpUrl
 
 
 class _LetterData(_Model):
@@ -98,7 +169,7 @@ class _LetterData(_Model):
     append_signature: bool = False
     files: tuple[File, ...] = Field(default=(), max_length=MAX_FILES)
     history_html: Html | None = None
-    open_tracking_url: Token | None = None
+    open_tracking_url: HttpUrl | None = None
 
 
 class CommentCreated(_LetterData):
@@ -123,7 +194,7 @@ class SavedMailboxCheck(_Model):
 
     account_id: Token
     mailbox_id: Token
-    mailbox: Literal[None] = None
+    mailbox: None = None
     send_test_to: EmailAddress | None = None
 
 
@@ -131,7 +202,7 @@ class NewMailboxCheck(_Model):
     """Data of `mailbox.check.requested` for a mailbox that is not saved yet."""
 
     account_id: Token
-    mailbox_id: Literal[None] = None
+    mailbox_id: None = None
     mailbox: Mailbox
     send_test_to: EmailAddress | None = None
 
