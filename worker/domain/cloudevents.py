@@ -6,12 +6,10 @@ repeats a value: it goes to logs and to people who may not read the letter.
 
 import base64
 import binascii
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NoReturn
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -24,12 +22,12 @@ from worker.domain.events import (
     SavedMailboxCheck,
     TaskCreated,
 )
+from worker.domain.strict_json import read_json
 from worker.domain.text import Token, one_line
 from worker.domain.trace_context import TraceContext, trace_context
 from worker.domain.vocabulary import EventType
 from worker.errors import InvalidEvent
 
-MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_ERROR_CHARS = 500
 STRUCTURED = "application/cloudevents+json"
 
@@ -83,41 +81,6 @@ def attributes_of(headers: Mapping[str, object]) -> dict[str, object]:
         if attributes.setdefault(attribute, value) != value:
             raise InvalidEvent(f"{attribute}: two headers give it different values")
     return attributes
-
-
-def read_json(body: bytes) -> object:
-    """The JSON value in the body.
-
-    Raises:
-        InvalidEvent: when it is no JSON, too large, too deep, not UTF-8, or has a key twice in one object.
-    """
-    if len(body) > MAX_BODY_BYTES:
-        raise InvalidEvent(f"body: {len(body)} bytes, more than {MAX_BODY_BYTES}")
-    try:
-        text = body.decode("utf-8-sig")
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
-    except UnicodeDecodeError as error:
-        raise InvalidEvent(f"body: not UTF-8 at byte {error.start}") from None
-    except json.JSONDecodeError as error:
-        raise InvalidEvent(f"body: not JSON at line {error.lineno} column {error.colno}: {error.msg}") from None
-    except RecursionError:
-        raise InvalidEvent("body: nested too deeply") from None
-    except ValueError:
-        raise InvalidEvent("body: a number with too many digits") from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # Parsers disagree about which of two equal keys counts, so nobody could say what such an event means.
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise InvalidEvent(f"body: the key {_shown(repeated)} stands twice in one object")
-    return result
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise InvalidEvent(f"body: {name} is not JSON")
 
 
 def _open(headers: Mapping[str, object], content_type: str | None, body: bytes) -> Envelope:

@@ -43,7 +43,7 @@ class ResultEvent(BaseModel):
 
     def to_json(self) -> bytes:
         """The body of the message: structured mode, UTF-8."""
-        return self.__pydantic_serializer__.to_json(self)
+        return self.model_dump_json().encode()
 
 
 class MailSentEvent(ResultEvent):

@@ -15,10 +15,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     NonNegativeInt,
     StringConstraints,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from worker.domain.addresses import EmailAddress
 from worker.domain.snapshot import Mailbox
@@ -77,7 +80,12 @@ def _bounded(references: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Html = Annotated[str, StringConstraints(max_length=MAX_HTML_CHARS), AfterValidator(_html)]
-HttpUrl = Annotated[str, StringConstraints(min_length=1, max_length=MAX_URL_CHARS), AfterValidator(_http_url)]
+HttpUrl = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_URL_CHARS),
+    AfterValidator(_http_url),
+    Field(json_schema_extra={"format": "uri"}),
+]
 Moment = Annotated[AwareDatetime, AfterValidator(_plausible)]
 MediaType = Annotated[str, BeforeValidator(_media_type)]
 References = Annotated[tuple[str, ...], AfterValidator(_bounded)]
@@ -93,11 +101,22 @@ class _Model(BaseModel):
             return {name: value for name, value in data.items() if value is not None}
         return data
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema says of nulls what the validator above does with them."""
+        json_schema = handler.resolve_ref_schema(handler(schema))
+        for name, of_property in json_schema["properties"].items():
+            is_null_known = of_property.get("type") == "null" or {"type": "null"} in of_property.get("anyOf", ())
+            if name not in json_schema.get("required", ()) and not is_null_known:
+                told = {key: of_property.pop(key) for key in ("description", "default") if key in of_property}
+                json_schema["properties"][name] = {"anyOf": [of_property, {"type": "null"}], **told}
+        return json_schema
+
 
 class Author(_Model):
     """The employee who wrote the comment or the task."""
 
-    employee_id: Token
+    employee_id: Token = Field(description="as the snapshot has it")
 
 
 class Task(_Model):
@@ -105,7 +124,7 @@ class Task(_Model):
 
     id: Token
     title: Line
-    project_id: Token | None = None
+    project_id: Token | None = Field(default=None, description="null: the task belongs to no project")
 
 
 class NewTask(Task):
@@ -143,33 +162,35 @@ class Thread(_Model):
     """Message-IDs of the conversation, with angle brackets, oldest first. Malformed ones are left out of the letter."""
 
     in_reply_to: str | None = None
-    references: References = ()
+    references: References = Field(default=(), description="of more than 100 the first and the latest are kept")
 
 
 class File(_Model):
     """A file of the comment or task: `url` is where the worker downloads it, `link` what a person may click."""
 
     name: Line
-    content_type: MediaType = OCTET_STREAM
+    content_type: MediaType = Field(default=OCTET_STREAM, description="parameters are dropped; no type: bytes")
     size: NonNegativeInt = Field(description="bytes")
-    url: HttpUrl
-    link: HttpUrl
+    url: HttpUrl = Field(description="where the worker downloads it")
+    link: HttpUrl = Field(description="what a person may click")
 
 
 class _LetterData(_Model):
     """What both kinds of letters have in common."""
 
-    account_id: Token
+    account_id: Token = Field(description="as the snapshot has it")
     author: Author
     mailbox_id: Token | None = Field(default=None, description="the sender the author chose")
     recipients: tuple[Recipient, ...] = Field(min_length=1, max_length=MAX_RECIPIENTS)
-    subject: Line | None = None
+    subject: Line | None = Field(
+        default=None, description="without one: the task's title, `Re: ` before it in a comment"
+    )
     thread: Thread = Thread()
     reply_to: EmailAddress | None = Field(default=None, description="a reply address for this message alone")
-    append_signature: bool = False
+    append_signature: bool = Field(default=False, description="the template asks for a signature")
     files: tuple[File, ...] = Field(default=(), max_length=MAX_FILES)
-    history_html: Html | None = None
-    open_tracking_url: HttpUrl | None = None
+    history_html: Html | None = Field(default=None, description="earlier messages, already rendered, to go below")
+    open_tracking_url: HttpUrl | None = Field(default=None, description="a picture that tells that the letter was read")
 
 
 class CommentCreated(_LetterData):
@@ -195,7 +216,7 @@ class SavedMailboxCheck(_Model):
     account_id: Token
     mailbox_id: Token
     mailbox: None = None
-    send_test_to: EmailAddress | None = None
+    send_test_to: EmailAddress | None = Field(default=None, description="a letter is sent there as a last step")
 
 
 class NewMailboxCheck(_Model):
@@ -204,7 +225,7 @@ class NewMailboxCheck(_Model):
     account_id: Token
     mailbox_id: None = None
     mailbox: Mailbox
-    send_test_to: EmailAddress | None = None
+    send_test_to: EmailAddress | None = Field(default=None, description="a letter is sent there as a last step")
 
 
 MailboxCheckRequested = SavedMailboxCheck | NewMailboxCheck

@@ -52,7 +52,8 @@ MailboxId = Annotated[str, Field(description="as the snapshot has it")]
 class _Model(BaseModel):
     """What all data of results have in common."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # Every field is written, so the schemas say that consumers can rely on it.
+    model_config = ConfigDict(frozen=True, extra="ignore", json_schema_serialization_defaults_required=True)
 
 
 class ServerReply(_Model):

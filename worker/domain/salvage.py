@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from worker.domain.addresses import EmailAddress
-from worker.domain.cloudevents import MAX_BODY_BYTES, STRUCTURED, attribute_text, attributes_of
+from worker.domain.cloudevents import STRUCTURED, attribute_text, attributes_of, trace_of
 from worker.domain.events import MAX_RECIPIENTS
+from worker.domain.strict_json import MAX_BODY_BYTES
 from worker.domain.text import Token
 from worker.domain.trace_context import TraceContext
 from worker.errors import InvalidEvent
@@ -46,9 +47,7 @@ def salvage(headers: Mapping[str, object], content_type: str | None, body: bytes
         task_id=_token(_in(_in(data, "task"), "id")),
         comment_id=_token(_in(_in(data, "comment"), "id")),
         addresses=_addresses(_in(data, "recipients")),
-        trace=trace_context(
-            attribute_text(attributes.get("traceparent")), attribute_text(attributes.get("tracestate"))
-        ),
+        trace=trace_of(headers, attributes),
     )
 
 
