@@ -192,9 +192,9 @@ def run(task: Task) -> Report:
     except RefusedDocument as refused:
         return Report(refusal=refused.refusal, message=str(refused))
     except OSError as error:
-        return Report(failure="io_error", message=error.strerror or type(error).__name__)
+        return Report(failure=error.strerror or type(error).__name__)
     except sqlite3.Error as error:
-        return Report(failure="io_error", message=str(error))
+        return Report(failure=str(error))
     return Report(path=path)
 
 

@@ -82,8 +82,8 @@ class HttpSource:
             raise Unavailable(f"{self.name}: {error}") from None
 
     async def changes(self) -> AsyncIterator[None]:
-        for nothing in ():  # a server does not tell; the interval and `configuration.changed` do
-            yield nothing
+        return  # a server does not tell; the interval and `configuration.changed` do
+        yield None  # makes this a generator
 
     async def close(self) -> None:
         if self._session is not None:
@@ -117,8 +117,10 @@ class HttpSource:
         return headers
 
     async def _bearer_token(self) -> str | None:
-        if not isinstance(self._token, Path):
-            return self._token and self._token.get_secret_value()
+        if self._token is None:
+            return None
+        if isinstance(self._token, SecretStr):
+            return self._token.get_secret_value()
         try:
             token = (await asyncio.to_thread(self._token.read_text, encoding="utf-8")).strip()
         except OSError as error:

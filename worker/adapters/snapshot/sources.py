@@ -51,7 +51,11 @@ class Source(Protocol):
         """
 
     def changes(self) -> AsyncIterator[None]:
-        """Something for each time that the source may have changed; ends at once where that cannot be known."""
+        """Something for each time that the source may have changed; ends at once where that cannot be known.
+
+        Raises:
+            OSError: changes cannot be watched for now.
+        """
 
     async def close(self) -> None: ...
 
@@ -73,7 +77,7 @@ class FileSource:
     def name(self) -> str:
         return self._path.as_uri()
 
-    async def fetch(self, tag: str | None, unfinished: Path) -> Document | Unchanged:
+    async def fetch(self, tag: str | None, unfinished: Path) -> Document | Unchanged:  # noqa: ARG002 - the port's
         try:
             status = await asyncio.to_thread(self._path.stat)
         except OSError as error:
@@ -88,12 +92,14 @@ class FileSource:
     async def changes(self) -> AsyncIterator[None]:
         # The directory, not the file: Kubernetes swaps a symlink beside it (`..data`), and editors and
         # careful writers rename a new file over the old one. Both leave a watch on the file blind.
-        async for changes in awatch(
-            self._path.parent, watch_filter=None, recursive=False, debounce=400, stop_event=self._closed
-        ):
-            # Our own files may lie in the same directory; looking because of them would never end.
-            if any(not path.endswith((SUFFIX, UNFINISHED_SUFFIX)) for _, path in changes):
-                yield None
+        watch = awatch(self._path.parent, watch_filter=None, recursive=False, debounce=400, stop_event=self._closed)
+        try:
+            async for changes in watch:
+                # Our own files may lie in the same directory; looking because of them would never end.
+                if any(not path.endswith((SUFFIX, UNFINISHED_SUFFIX)) for _, path in changes):
+                    yield None
+        except RuntimeError as error:  # watchfiles' own: no watches left on this host, for example
+            raise OSError(str(error)) from None
 
     async def close(self) -> None:
         self._closed.set()
