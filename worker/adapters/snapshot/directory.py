@@ -17,7 +17,7 @@ from worker.adapters.snapshot.state import StateDirectory
 from worker.domain.snapshot import Account, Platform
 from worker.errors import InvalidSnapshot
 
-_CACHED_CHARS = 4 * 1024 * 1024
+_CACHED_CHARS = 2 * 1024 * 1024
 
 
 class CompiledDirectory:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+import anyio
 from watchfiles import awatch
 
 from worker.adapters.snapshot.problems import Refusal, RefusedDocument
@@ -90,6 +91,7 @@ class FileSource:
         return Document(self._path, own)
 
     async def changes(self) -> AsyncIterator[None]:
+        await asyncio.to_thread(_load_watching)
         # The directory, not the file: Kubernetes swaps a symlink beside it (`..data`), and editors and
         # careful writers rename a new file over the old one. Both leave a watch on the file blind.
         watch = awatch(self._path.parent, watch_filter=None, recursive=False, debounce=400, stop_event=self._closed)
@@ -103,6 +105,11 @@ class FileSource:
 
     async def close(self) -> None:
         self._closed.set()
+
+
+def _load_watching() -> None:
+    """Make anyio, which `awatch` builds on, load its backend now: in the event loop's thread it takes 0.1 s."""
+    anyio.run(anyio.sleep, 0)
 
 
 def _tag(status: os.stat_result) -> str | None:
