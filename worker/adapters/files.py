@@ -1,7 +1,6 @@
 """Downloading the files of events."""
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 from yarl import URL
@@ -21,8 +20,7 @@ class FileServerToken:
     token: SecretStr
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.origin)
-        if parts.scheme != "https" or not parts.hostname:
+        if not self.origin.startswith("https://") or not self.is_for(self.origin):
             raise ConfigurationError("a file server with a token is given as https://host or https://host:port")
 
     def is_for(self, url: str) -> bool:

@@ -22,14 +22,14 @@ from worker.adapters.egress import EgressGuard
 from worker.domain.egress import HTTP_PORTS, HTTPS_PORTS
 from worker.domain.hosts import parse_host
 from worker.domain.transmission import Fault
-from worker.errors import EgressDenied, Unavailable
+from worker.errors import EgressDenied, SendasError, Unavailable
 
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CHUNK_BYTES = 64 * 1024
 
 
-class TooLarge(Exception):
+class TooLarge(SendasError):
     """A body has more bytes than its reader takes."""
 
 
@@ -164,12 +164,12 @@ async def read_at_most(response: aiohttp.ClientResponse, max_bytes: int) -> byte
         TooLarge: it has more than `max_bytes`, by its own header or in fact; the rest is not read.
     """
     if response.content_length is not None and response.content_length > max_bytes:
-        raise TooLarge
+        raise TooLarge(f"more than {max_bytes} bytes")
     body = bytearray()
     async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
         body += chunk
         if len(body) > max_bytes:
-            raise TooLarge
+            raise TooLarge(f"more than {max_bytes} bytes")
     return bytes(body)
 
 

@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from pydantic import SecretStr
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 from yarl import URL
 
 from worker.adapters.http_session import GuardedSession, TooLarge, read_at_most
@@ -99,6 +99,8 @@ class TokenSource:
             grant.renewal.add_done_callback(lambda done: _finish(grant, done))
         renewal = grant.renewal
         await asyncio.wait({renewal})  # unlike awaiting it: a caller who is cancelled does not cancel the others' token
+        if renewal.cancelled():
+            raise Unavailable("the worker is closing")
         try:
             renewal.result()
         except Unavailable:
@@ -170,7 +172,7 @@ class TokenSource:
     async def _ask_patiently(self, endpoint: str, form: dict[str, str]) -> TokenResponse:
         retrying = AsyncRetrying(
             stop=stop_after_attempt(_ATTEMPTS),
-            wait=wait_random_exponential(multiplier=0.2, max=_MAX_WAIT_S),
+            wait=lambda attempt: min(_MAX_WAIT_S, 0.25 * 2**attempt.attempt_number) * self._random(),
             retry=retry_if_exception_type(Unavailable),
             sleep=self._sleep,
             reraise=True,
