@@ -10,7 +10,7 @@ from worker.domain.egress import SMTP_PORTS, AllowRule, EgressPolicy, parse_allo
 from worker.domain.hosts import parse_host
 
 # Where the policy is stricter than `ipaddress`, which calls these global.
-STRICTER = [
+STRICTER: list[IPv4Network | IPv6Network] = [
     IPv4Network("100.64.0.0/10"),
     IPv4Network("168.63.129.16/32"),
     IPv4Network("192.0.0.0/24"),

@@ -99,7 +99,7 @@ class GuardedSession:
 
     def _next_hop(self, url: URL, location: str, headers: dict[str, str]) -> tuple[URL, dict[str, str]]:
         try:
-            target = url.join(_parse_url(location, is_absolute=False))
+            target = url.join(URL(location))
         except ValueError:
             raise EgressDenied(f"{url.host} redirects to something that is no URL") from None
         if url.scheme == "https" and target.scheme != "https":
@@ -177,12 +177,12 @@ def _usual_ports(allow_http: bool) -> frozenset[int]:
     return HTTPS_PORTS | HTTP_PORTS if allow_http else HTTPS_PORTS
 
 
-def _parse_url(text: str, *, is_absolute: bool = True) -> URL:
+def _parse_url(text: str) -> URL:
     try:
         url = URL(text)
     except ValueError:
         raise EgressDenied("the URL is not valid") from None
-    if is_absolute and not url.absolute:
+    if not url.absolute:
         raise EgressDenied("the URL has no host")
     return url
 
