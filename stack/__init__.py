@@ -1,0 +1,1 @@
+"""The real servers that the demo, the tests and the benches use, started privately and stopped completely."""
