@@ -83,6 +83,7 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
     """A connection's protocol; `max_response_bytes` bounds what a server may say between two commands."""
 
     transport: asyncio.Transport
+    state: str
 
     def __init__(self, max_response_bytes: int) -> None:
         super().__init__(asyncio.get_running_loop())
@@ -118,6 +119,8 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
         """Send a command and answer the server's questions until it ends. Raises `LostConnection`."""
         if self._broken is not None:
             raise self._broken
+        if self._outgoing:  # refused in the middle of a literal: whatever follows would be taken for its rest
+            raise LostConnection("the server refused a literal half-way")
         self._framer.allow()
         self._answers = deque(sent.answers)
         self._challenges = []

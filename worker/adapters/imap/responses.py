@@ -68,7 +68,7 @@ def append_uid(code: ResponseCode | None) -> AppendUid | Malformed | None:
 
 def uid_validity(untagged: bytes) -> int | None:
     """The UIDVALIDITY of a selected folder, when this is the response that tells it."""
-    if not untagged[:3].upper() == b"OK ":
+    if untagged[:3].upper() != b"OK ":
         return None
     code = response_code(untagged[3:])
     return _number(code.arguments) if code is not None and code.name == "UIDVALIDITY" else None

@@ -14,7 +14,6 @@ from worker.adapters.imap.protocol import Answer, ImapProtocol, LostConnection
 from worker.adapters.imap.responses import (
     AppendUid,
     ListedFolder,
-    Malformed,
     append_uid,
     capabilities,
     listed_folder,
@@ -23,7 +22,7 @@ from worker.adapters.imap.responses import (
     uid_validity,
 )
 from worker.adapters.imap.troubles import ImapTrouble, Refused, ServerWords, xoauth2_response
-from worker.adapters.imap.wire import Argument, Dialogue, Literal, date_time, dialogue, quotable
+from worker.adapters.imap.wire import Argument, Dialogue, Literal, Malformed, date_time, dialogue, quotable
 from worker.domain.transmission import Fault
 from worker.domain.vocabulary import Phase
 
