@@ -26,7 +26,7 @@ class Authority:
         self._ca.cert_pem.write_to_path(str(self.ca_file))
 
     def issue(self, name: str, *hosts: str) -> Certificate:
-        """Issue a certificate for localhost, 127.0.0.1 and the given hosts (names, wildcards or addresses)."""
+        """Issue a certificate for localhost, 127.0.0.1 and the hosts (names, wildcards, addresses)."""
         issued = self._ca.issue_cert("localhost", "127.0.0.1", *hosts)
         certificate = Certificate(self._directory / f"{name}.pem", self._directory / f"{name}.key")
         certificate.chain.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))

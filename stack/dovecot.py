@@ -6,7 +6,8 @@ from pathlib import Path
 from stack.authority import Certificate
 from stack.mailbox import Mailbox
 from stack.ports import free_ports
-from stack.process import Child, greets
+from stack.probe import greets
+from stack.process import Child
 
 MAIL_UID = 8  # Debian's user "mail", the same on every machine; it owns all the letters
 
@@ -140,7 +141,7 @@ class Dovecot:
         fields = [f"{sent}/name={mailbox.sent_folder.replace('%', '%%').replace(' ', '%{env:SPACE}')}"]
         if mailbox.special_use:
             fields.append(f"{sent}/special_use=\\Sent")
-        line = f"{mailbox.address}:{{PLAIN}}{mailbox.password}:{MAIL_UID}:{MAIL_UID}::{home}::{' '.join(fields)}\n"
+        identity = f"{mailbox.address}:{{PLAIN}}{mailbox.password}:{MAIL_UID}:{MAIL_UID}"
         written = self._directory / "users" / f"{mailbox.file_name}.new"
-        written.write_text(line)
+        written.write_text(f"{identity}::{home}::{' '.join(fields)}\n")
         written.rename(written.with_suffix(""))

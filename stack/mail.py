@@ -1,4 +1,4 @@
-"""The private mail server: Postfix takes and delivers letters, Dovecot checks passwords and shows the mailboxes."""
+"""The private mail server: Postfix takes and delivers letters, Dovecot checks passwords and shows mailboxes."""
 
 import asyncio
 from collections.abc import Iterable
@@ -69,14 +69,16 @@ class MailServer:
         """Add mailboxes, or change the ones with the same address. Raises ValueError for a foreign domain."""
         for mailbox in mailboxes:
             if mailbox.domain not in self._domains:
-                raise ValueError(f"{mailbox.domain} is not one of the domains received for: {sorted(self._domains)}")
+                raise ValueError(
+                    f"{mailbox.domain} is not one of the domains received for: {sorted(self._domains)}"
+                )
         for mailbox in mailboxes:
             self._mailboxes[mailbox.address] = mailbox
             self.dovecot.add(mailbox)
         await self._write_tables()
 
     async def answer(self, recipient: str, reply: str) -> None:
-        """From now on answer RCPT for this recipient, who need not exist, with `reply`, such as SPAM or BUSY."""
+        """From now on answer RCPT for this recipient, who need not exist, with `reply`: SPAM, BUSY, …"""
         self._verdicts[recipient] = reply
         await self._write_tables()
 

@@ -1,6 +1,5 @@
-"""Postfix: takes letters from clients that signed in (and, on a port of its own, from anybody) and delivers them."""
+"""Postfix: takes letters from clients that signed in, and on one port from anybody, and delivers them."""
 
-import os
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,7 +8,9 @@ from stack.authority import Certificate
 from stack.dovecot import MAIL_UID
 from stack.mailbox import Mailbox
 from stack.ports import free_ports
-from stack.process import Child, greets, run, tail
+from stack.probe import greets
+from stack.process import Child, tail
+from stack.tool import run
 
 _MAIN = """\
 compatibility_level = 3.7
@@ -87,7 +88,7 @@ postlog unix-dgram n - n - 1 postlogd
 class Postfix:
     """A private Postfix, which needs root.
 
-    `submission_port` wants STARTTLS and then a sign-in, `smtps_port` is TLS from the start and wants a sign-in,
+    `submission_port` wants STARTTLS, then a sign-in; `smtps_port` is TLS from the start and wants a sign-in;
     `relay_port` is plain text without one.
     """
 
@@ -169,8 +170,8 @@ class Postfix:
         new = [f"hash:{self._directory / name}.new" for name in tables]
         await run(["postmap", "-c", str(self._directory), *new])
         for name in tables:
-            # A server ends before its next client when the file it holds open is unlinked. Rewritten in place it
-            # could go unnoticed: what Postfix compares then is a time in whole seconds.
+            # A server ends before its next client when the file it holds open is unlinked. Rewritten in place
+            # it could go unnoticed: what Postfix compares then is a time in whole seconds.
             (self._directory / f"{name}.new.db").rename(self._directory / f"{name}.db")
             (self._directory / f"{name}.new").rename(self._directory / name)
 
@@ -178,7 +179,19 @@ class Postfix:
 def _create_queue(directory: Path) -> None:
     """Make the directories that Postfix's package makes in /var, with the same owners and modes."""
     queue = directory / "queue"
-    private = ["active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "saved", "trace"]
+    private = [
+        "active",
+        "bounce",
+        "corrupt",
+        "defer",
+        "deferred",
+        "flush",
+        "hold",
+        "incoming",
+        "private",
+        "saved",
+        "trace",
+    ]
     for name, mode in {**dict.fromkeys(private, 0o700), "public": 0o710, "maildrop": 0o730}.items():
         path = queue / name
         path.mkdir(parents=True)
@@ -189,4 +202,4 @@ def _create_queue(directory: Path) -> None:
     data.mkdir()
     data.chmod(0o700)
     shutil.chown(data, "postfix", "postfix")
-    os.chmod(directory, 0o755)
+    directory.chmod(0o755)

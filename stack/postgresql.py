@@ -2,14 +2,12 @@
 
 import secrets
 import shutil
+import signal
 from pathlib import Path
 
-import asyncpg
-
 from stack.ports import free_ports
-from stack.process import Child, ServerError, run
-
-import signal
+from stack.process import Child, ServerError
+from stack.tool import run
 
 _LIBRARIES = Path("/usr/lib/postgresql")
 _SYSTEM_USER = "postgres"  # PostgreSQL refuses to run as root
@@ -18,7 +16,7 @@ USER = PASSWORD = "sendas"
 
 
 class PostgreSQL:
-    """A private PostgreSQL. With `fsync` off it is faster and loses data in a crash of the machine, not of its own."""
+    """A private PostgreSQL. With `fsync` off it is faster and loses data when the machine crashes."""
 
     def __init__(self, directory: Path, *, fsync: bool = True) -> None:
         directory.mkdir(parents=True)
@@ -34,7 +32,12 @@ class PostgreSQL:
         }
         self._child = Child(
             "postgresql",
-            [str(_program("postgres")), "-D", str(self._data), *(f"--{key}={value}" for key, value in settings.items())],
+            [
+                str(_program("postgres")),
+                "-D",
+                str(self._data),
+                *(f"--{key}={value}" for key, value in settings.items()),
+            ],
             log=directory / "postgresql.log",
             cwd=directory,
             user=_SYSTEM_USER,
@@ -60,24 +63,19 @@ class PostgreSQL:
         password_file.write_text(PASSWORD)
         options = ["--username", USER, "--pwfile", str(password_file), "--auth", "scram-sha-256"]
         locale = ["--encoding", "UTF8", "--no-locale", "--no-sync"]
-        await run([str(_program("initdb")), "-D", str(self._data), *options, *locale], user=_SYSTEM_USER)
+        await run([_program("initdb"), "-D", str(self._data), *options, *locale], user=_SYSTEM_USER)
 
     async def _is_ready(self) -> bool:
         try:
-            connection = await asyncpg.connect(self.url)
-        except (OSError, asyncpg.CannotConnectNowError):
+            await run([_program("pg_isready"), "--dbname", self.url])
+        except ServerError:
             return False
-        await connection.close()
         return True
 
     async def add_database(self) -> str:
         """Create an empty database under a name of its own and return its URL."""
         name = f"test_{secrets.token_hex(6)}"
-        connection = await asyncpg.connect(self.url)
-        try:
-            await connection.execute(f"CREATE DATABASE {name}")
-        finally:
-            await connection.close()
+        await run([_program("psql"), "--quiet", "--command", f"CREATE DATABASE {name}", self.url])
         return self._url(name)
 
     async def stop(self) -> None:
@@ -97,9 +95,9 @@ class PostgreSQL:
         self._child.resume()
 
 
-def _program(name: str) -> Path:
+def _program(name: str) -> str:
     """Find a program of the newest PostgreSQL there is: Debian keeps them out of PATH."""
     found = sorted(_LIBRARIES.glob(f"*/bin/{name}"), key=lambda path: int(path.parts[-3]))
     if not found:
         raise ServerError(f"PostgreSQL's {name} is not installed: run stack/install")
-    return found[-1]
+    return str(found[-1])

@@ -1,4 +1,4 @@
-"""A server as a supervised child process: started, probed until it is ready, stopped with all its own children."""
+"""A server as a supervised child: started, probed until it is ready, stopped with its own children."""
 
 import asyncio
 import os
@@ -18,9 +18,9 @@ class ServerError(Exception):
 class Child:
     """One server process, leader of its own session and process group.
 
-    The group of its own keeps a terminal's Ctrl-C from it, so that servers end in order, by `stop`. Should this process be killed
-    outright, the kernel sends the child its end signal (PR_SET_PDEATHSIG). The kernel goes by the thread
-    that started the child: start children from the main thread only.
+    The group of its own keeps a terminal's Ctrl-C from it, so that servers end in order, by `stop`. Should
+    this process be killed outright, the kernel sends the child its end signal (PR_SET_PDEATHSIG). The kernel
+    goes by the thread that started the child: start children from the main thread only.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Child:
         end_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
         self.name = name
-        self._argv = [*_setpriv(end_signal, user), *argv]
+        self._argv = [*setpriv(end_signal, user), *argv]
         self._log = log
         self._cwd = cwd
         self._env = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", **(env or {})}
@@ -82,7 +82,7 @@ class Child:
             await asyncio.sleep(_POLL_INTERVAL_S)
 
     async def stop(self, *, timeout_s: float = 15) -> None:
-        """End the process in its own way, then whatever is left of its group. Does nothing when it does not run."""
+        """End the process in its own way, then whatever is left of its group; nothing if it does not run."""
         if self._process is None:
             return
         with suppress(ProcessLookupError):
@@ -94,7 +94,7 @@ class Child:
         await self.kill()
 
     async def kill(self) -> None:
-        """End the process and its group at once, as a power cut would. Does nothing when it does not run."""
+        """End the process and its group at once, as a power cut would; nothing if it does not run."""
         if self._process is None:
             return
         group = self._process.pid
@@ -123,7 +123,7 @@ class Child:
         return self._process
 
 
-def _setpriv(end_signal: signal.Signals, user: str | None) -> list[str]:
+def setpriv(end_signal: signal.Signals, user: str | None) -> list[str]:
     """Prefix a command so that it gets `end_signal` when its parent dies, and runs as `user`."""
     identity = ["--reuid", user, "--regid", user, "--init-groups"] if user else []
     return ["setpriv", "--pdeathsig", end_signal.name.removeprefix("SIG"), *identity, "--"]
@@ -136,7 +136,7 @@ def tail(log: Path) -> str:
 
 
 def group_members(group: int) -> list[int]:
-    """Process ids of a group's living members. Zombies are left out: nobody may be there to reap them in a container."""
+    """Process ids of a group's living members. Not zombies: in a container there may be nobody to reap them."""
     members = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -149,43 +149,3 @@ def group_members(group: int) -> list[int]:
         if int(pgrp) == group and state != "Z":
             members.append(int(entry.name))
     return members
-
-
-async def run(argv: Sequence[str], *, env: Mapping[str, str] | None = None, input_text: str = "", user: str | None = None) -> str:
-    """Run a tool to its end and return what it printed. Raises ServerError with its output when it fails."""
-    process = await asyncio.create_subprocess_exec(
-        *_setpriv(signal.SIGKILL, user),
-        *argv,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd="/",
-        env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", **(env or {})},
-    )
-    try:
-        output, errors = await process.communicate(input_text.encode())
-    except BaseException:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-        raise
-    if process.returncode != 0:
-        raise ServerError(f"{' '.join(argv)}: exit code {process.returncode}\n{(output + errors).decode(errors='replace')}")
-    return output.decode()
-
-
-async def greets(port: int, expected: bytes, *, hello: bytes = b"") -> bool:
-    """Tell whether the server on this loopback port answers (to `hello`, if given) with `expected` first."""
-    try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    try:
-        writer.write(hello)
-        return await reader.readexactly(len(expected)) == expected
-    except (OSError, asyncio.IncompleteReadError):
-        return False
-    finally:
-        writer.close()
-        with suppress(OSError):
-            await writer.wait_closed()

@@ -4,14 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stack.ports import free_ports
-from stack.process import Child, greets, run
+from stack.probe import greets
+from stack.process import Child, ServerError
+from stack.tool import run
 
 _HOME = Path("/usr/lib/rabbitmq/lib")
 _MANAGEMENT = frozenset({"rabbitmq_management", "rabbitmq_management_agent", "rabbitmq_web_dispatch"})
 
 USER = PASSWORD = "sendas"
 
-# A .config file, not a .conf: reading the schemas that a .conf is checked against takes more than a second of each boot.
+# A .config file, not a .conf: reading the schemas that a .conf is checked against takes a second of each boot.
 _CONFIGURATION = """\
 [{{rabbit, [
    {{tcp_listeners, [{{"127.0.0.1", {amqp_port}}}]}},
@@ -31,10 +33,16 @@ class Fellowship:
 
 
 class RabbitNode:
-    """A RabbitMQ node called `name`@localhost. With `seed`, an empty one joins that node's cluster when it starts."""
+    """A RabbitMQ node, `name`@localhost. With `seed`, an empty one joins that node's cluster when it starts."""
 
     def __init__(
-        self, directory: Path, name: str, fellowship: Fellowship, *, management: bool = False, seed: str | None = None
+        self,
+        directory: Path,
+        name: str,
+        fellowship: Fellowship,
+        *,
+        management: bool = False,
+        seed: str | None = None,
     ) -> None:
         self.name = f"{name}@localhost"
         self._directory = directory
@@ -88,7 +96,9 @@ class RabbitNode:
         cookie = self._directory / ".erlang.cookie"
         cookie.write_text(self._fellowship.cookie)
         cookie.chmod(0o400)
-        (self._directory / "enabled_plugins").write_text("[rabbitmq_management].\n" if management else "[].\n")
+        (self._directory / "enabled_plugins").write_text(
+            "[rabbitmq_management].\n" if management else "[].\n"
+        )
         (self._directory / "rabbitmq.config").write_text(
             _CONFIGURATION.format(
                 amqp_port=self.amqp_port,
@@ -125,14 +135,16 @@ class RabbitNode:
 
     async def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl against this node (about a second) and return what it printed."""
-        return await run([str(self._directory / "home/sbin/rabbitmqctl"), "--quiet", *arguments], env=self._environment)
+        return await run(
+            [str(self._directory / "home/sbin/rabbitmqctl"), "--quiet", *arguments], env=self._environment
+        )
 
     async def add_vhost(self, name: str) -> str:
         """Create a virtual host that only the stack's user may use; return its URL. Takes milliseconds."""
         await self._evaluate(
             f'ok = rabbit_vhost:add(<<"{name}">>, <<"stack">>), '
             f'rabbit_auth_backend_internal:set_permissions(<<"{USER}">>, <<"{name}">>, '
-            '<<".*">>, <<".*">>, <<".*">>, <<"stack">>).'
+            '<<".*">>, <<".*">>, <<".*">>, <<"stack">>), ok.'
         )
         return f"{self.amqp_url}{name}"
 
@@ -141,12 +153,14 @@ class RabbitNode:
         await self._evaluate(f'rabbit_vhost:delete(<<"{name}">>, <<"stack">>), ok.')
 
     async def _evaluate(self, expression: str) -> None:
-        """Evaluate Erlang on the node by erl_call, which starts a hundred times faster than rabbitmqctl."""
-        await run(
+        """Evaluate an expression whose value is `ok`, by erl_call, which starts faster than rabbitmqctl."""
+        answer = await run(
             ["/usr/lib/erlang/bin/erl_call", "-n", self.name, "-c", self._fellowship.cookie, "-e"],
             env=self._environment,
-            input_text=expression,
+            input_text=expression + "\n",
         )
+        if answer != "{ok, ok}":  # the exit code is 0 whatever happened
+            raise ServerError(f"{self.name} refused {expression}\n{answer}")
 
 
 def _link_home(home: Path, wanted: frozenset[str]) -> None:

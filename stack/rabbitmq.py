@@ -5,7 +5,8 @@ import secrets
 from pathlib import Path
 
 from stack.ports import free_ports
-from stack.process import Child, greets
+from stack.probe import greets
+from stack.process import Child
 from stack.rabbit_node import Fellowship, RabbitNode
 
 
