@@ -31,7 +31,6 @@ async def serve() -> None:
 def describe(stack: Stack) -> str:
     """Say where everything is, a line each."""
     dovecot, postfix = stack.mail.dovecot, stack.mail.postfix
-    addresses = ", ".join(mailbox.address for mailbox in stack.mail.mailboxes)
     rows = {
         "RabbitMQ": stack.rabbitmq.amqp_url,
         "  management": f"http://127.0.0.1:{stack.rabbitmq.first.management_port}/ (sendas, password sendas)",

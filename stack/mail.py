@@ -1,4 +1,4 @@
-"""The private mail server: Postfix takes and delivers letters, Dovecot checks passwords and shows mailboxes."""
+"""The private mail server: Postfix takes and delivers, Dovecot checks passwords and shows mailboxes."""
 
 import asyncio
 from collections.abc import Iterable

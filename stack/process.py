@@ -136,7 +136,7 @@ def tail(log: Path) -> str:
 
 
 def group_members(group: int) -> list[int]:
-    """Process ids of a group's living members. Not zombies: in a container there may be nobody to reap them."""
+    """Living members of a process group. Not zombies: in a container there may be nobody to reap them."""
     members = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():

@@ -13,7 +13,7 @@ _MANAGEMENT = frozenset({"rabbitmq_management", "rabbitmq_management_agent", "ra
 
 USER = PASSWORD = "sendas"
 
-# A .config file, not a .conf: reading the schemas that a .conf is checked against takes a second of each boot.
+# A .config file, not a .conf: reading the schemas a .conf is checked against takes a second of each boot.
 _CONFIGURATION = """\
 [{{rabbit, [
    {{tcp_listeners, [{{"127.0.0.1", {amqp_port}}}]}},
@@ -33,7 +33,7 @@ class Fellowship:
 
 
 class RabbitNode:
-    """A RabbitMQ node, `name`@localhost. With `seed`, an empty one joins that node's cluster when it starts."""
+    """A RabbitMQ node, `name`@localhost. With `seed`, an empty one joins that node's cluster at start."""
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ class Server(Protocol):
 
 
 class Options(TypedDict, total=False):
-    """How servers differ from what they are by default; `MailServer`, `RabbitMQ` and `PostgreSQL` say more."""
+    """Where servers differ from their defaults; `MailServer`, `RabbitMQ` and `PostgreSQL` say more."""
 
     mailboxes: Iterable[Mailbox]
     domains: Iterable[str]
@@ -68,7 +68,7 @@ class Stack:
     async def start(
         cls, directory: Path, services: Collection[str] = SERVICES, **options: Unpack[Options]
     ) -> AsyncIterator["Stack"]:
-        """Start `services` in `directory`, which must exist and which the caller removes; stop them at the end.
+        """Start `services` in `directory`, which must exist and the caller removes; stop them at the end.
 
         Raises ServerError, with the end of its log, when a server cannot start.
         """
