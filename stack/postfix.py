@@ -9,7 +9,7 @@ from stack.dovecot import MAIL_UID
 from stack.mailbox import Mailbox
 from stack.ports import free_ports
 from stack.probe import greets
-from stack.process import Child, tail
+from stack.process import Child
 from stack.tool import run
 
 _MAIN = """\
@@ -84,6 +84,19 @@ proxymap unix - - n - - proxymap
 postlog unix-dgram n - n - 1 postlogd
 """
 
+# Postfix's master changes its effective user for moments, and with that loses the kernel's promise to end it with
+# its parent. This shell keeps the promise and hands the signal on.
+_KEEPER = """\
+trap 'kill -TERM $master' TERM
+"$@" &
+master=$!
+while kill -0 $master 2>/dev/null; do
+    wait $master
+    status=$?
+done
+exit $status
+"""
+
 
 class Postfix:
     """A private Postfix, which needs root.
@@ -106,10 +119,11 @@ class Postfix:
         self.submission_port, self.smtps_port, self.relay_port = free_ports(3)
         self._child = Child(
             "postfix",
-            ["/usr/lib/postfix/sbin/master", "-d", "-c", str(directory)],
-            log=directory / "master.log",
+            ["sh", "-c", _KEEPER, "sh", "/usr/lib/postfix/sbin/master", "-d", "-c", str(directory)],
+            log=directory / "postfix.log",
             cwd=directory,
-            env={"MAIL_CONFIG": str(directory)},
+            # POSTLOG_SERVICE: what happens before the log service is there goes straight to the log file.
+            env={"MAIL_CONFIG": str(directory), "POSTLOG_SERVICE": "postlog"},
         )
         _create_queue(directory)
         (directory / "main.cf").write_text(
@@ -154,7 +168,7 @@ class Postfix:
 
     def log_tail(self) -> str:
         """The last lines of the mail log."""
-        return tail(self._directory / "postfix.log")
+        return self._child.log_tail()
 
     async def write_tables(self, mailboxes: Iterable[Mailbox], verdicts: Mapping[str, str]) -> None:
         """Replace the tables. The next connection goes by the new ones; an open one may keep the old."""

@@ -86,7 +86,7 @@ class Child:
         if self._process is None:
             return
         with suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGCONT)
+            os.killpg(self._process.pid, signal.SIGCONT)
             self._process.send_signal(self._end_signal)
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):

@@ -241,25 +241,32 @@ async def test_quorum_queue_of_a_cluster_outlives_a_node() -> None:
     """With one of three nodes gone a message is still taken, and the ones from before are still there."""
     with private_directory() as directory:
         async with rabbitmq_cluster(directory / "cluster", 3) as cluster:
-            arguments = {"x-queue-type": "quorum", "x-quorum-initial-group-size": 3}
-            connection = await aio_pika.connect(cluster.amqp_url)
-            async with connection:
+            async with await aio_pika.connect(cluster.amqp_url) as connection:
                 channel = await connection.channel()
-                await channel.declare_queue("outbound", durable=True, arguments=arguments)
-                await channel.default_exchange.publish(aio_pika.Message(b"before"), "outbound")
+                await channel.declare_queue("outbound", durable=True, arguments={"x-queue-type": "quorum"})
+                await publish_until_confirmed(channel, b"before")
+            members = await cluster.first.ctl("list_queues", "--silent", "members")
+            assert all(node.name in members for node in cluster.nodes)
 
             await cluster.first.kill()
 
-            connection = await aio_pika.connect(cluster.nodes[1].amqp_url)
-            async with connection:
+            async with await aio_pika.connect(cluster.nodes[1].amqp_url) as connection:
                 channel = await connection.channel()
-                await channel.default_exchange.publish(aio_pika.Message(b"after"), "outbound", timeout=30)
-                queue = await channel.declare_queue(
-                    "outbound", durable=True, arguments=arguments, passive=True
-                )
+                await publish_until_confirmed(channel, b"after")
+                queue = await channel.get_queue("outbound")
                 bodies = [(await queue.get(no_ack=True, timeout=30)).body for _ in range(2)]
             assert bodies == [b"before", b"after"]
         assert processes_of(directory) == []
+
+
+async def publish_until_confirmed(channel: aio_pika.abc.AbstractChannel, body: bytes) -> None:
+    """Publish to the queue outbound; while its nodes elect a leader they refuse, and a publisher tries again."""
+    message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+    async with asyncio.timeout(30):
+        while True:
+            with contextlib.suppress(aio_pika.exceptions.DeliveryError):
+                await channel.default_exchange.publish(message, "outbound")
+                return
 
 
 async def test_database_keeps_its_rows_over_a_restart(postgresql: PostgreSQL, database_url: str) -> None:
@@ -292,12 +299,10 @@ async def test_nothing_is_left_after_the_end() -> None:
 async def test_nothing_is_left_when_a_server_cannot_start() -> None:
     """The others that were starting are stopped, and the error shows the log of the one that failed."""
     with private_directory() as directory:
-        broker, server = (
-            RabbitMQ(directory / "rabbitmq"),
-            MailServer(directory / "mail", Authority(directory)),
-        )
+        broker = RabbitMQ(directory / "rabbitmq")
+        server = MailServer(directory / "mail", Authority(directory / "tls"))
         (directory / "mail/postfix/master.cf").write_text("nonsense\n")
-        with pytest.raises(ServerError, match=r"(?s)postfix ended.*nonsense"):
+        with pytest.raises(ServerError, match=r"(?s)postfix ended.*missing \"transport type\" field"):
             async with running(broker, server):
                 pytest.fail("it started")
         assert processes_of(directory) == []
@@ -349,5 +354,5 @@ async def _never() -> bool:
 async def _until(condition: Callable[[], bool]) -> None:
     """Return when the condition holds."""
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - a process that is no child of ours sends no signal of its end
+        while not condition():  # noqa: ASYNC110 - processes that are not our children send no signal
             await asyncio.sleep(0.05)
