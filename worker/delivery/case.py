@@ -7,6 +7,7 @@ from datetime import datetime
 import structlog
 
 from worker.delivery.messages import Arrival
+from worker.delivery.ports import Directory
 from worker.domain.addresses import masked
 from worker.domain.event import LetterEvent
 from worker.domain.events import Recipient
@@ -22,13 +23,16 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One event, the work that is left of it, and who the sender is or why there is none."""
+    """One event, the work that is left of it, and who the sender is or why there is none.
+
+    The directory is the same from the case's beginning to its end, whatever snapshot comes in meanwhile.
+    """
 
     arrival: Arrival
     event: LetterEvent
     work: Work
+    directory: Directory
     resolution: Resolution
-    snapshot_version: int
     began_at: datetime
 
     @property
@@ -40,7 +44,7 @@ class Case:
 
     @property
     def sender_result(self) -> SenderResult:
-        return sender_result(self.resolution, self.snapshot_version)
+        return sender_result(self.resolution, self.directory.version)
 
     @property
     def attempt(self) -> int:

@@ -17,7 +17,7 @@ from worker.delivery.lanes import Closed, Lane, Lanes
 from worker.delivery.ledger import Claim, Done, Granted, HandOver, Held, InDoubt, Ledger
 from worker.delivery.messages import Publication
 from worker.delivery.outcomes import Outcomes
-from worker.delivery.ports import Clock, Directory, FileStore, MailTransport, Route
+from worker.delivery.ports import Clock, FileStore, MailTransport, Route
 from worker.delivery.reporting import Reporter
 from worker.domain.backoff import is_expired, pause_level_s, waiting_level_s
 from worker.domain.classification import Classification
@@ -26,7 +26,6 @@ from worker.domain.envelope import MailSentEvent, parse_result
 from worker.domain.letters import ComposedLetter, LetterMode, PlannedLetter
 from worker.domain.planning import distinct_positions
 from worker.domain.providers import provider_of
-from worker.domain.resolution import Sender
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import Action, Reason, Scope
 from worker.errors import FileUnavailable, LostClaim, Unavailable
@@ -95,11 +94,11 @@ class LetterDelivery:
         self._limits = limits
         self._in_work = InWork()
 
-    async def deliver(self, item: LetterCase, directory: Directory) -> list[Publication]:
+    async def deliver(self, item: LetterCase) -> list[Publication]:
         """Take the letter as far as it comes now; what is returned says what came of it, and what is left to do."""
         if self.is_expired(item.case):
             return await self._with_claim(item, partial(self._outcomes.expired, item), can_send=False)
-        route = self._route(item.case.sender, directory)
+        route = self._route(item.case)
         lane = self._lanes.of(route, route.max_connections)
         if closed := lane.closed():
             return self._wait(item, closed)
@@ -119,12 +118,12 @@ class LetterDelivery:
             return await self._with_claim(item, partial(self._outcomes.expired, item), can_send=False)
         return await self._with_claim(item, partial(self._outcomes.failed, item, why), can_send=False)
 
-    def _route(self, sender: Sender, directory: Directory) -> Route:
-        mailbox = sender.mailbox
+    def _route(self, case: Case) -> Route:
+        mailbox = case.sender.mailbox
         if mailbox is None:
-            return Route("", None, directory.platform.relay, self._limits.relay_connections)
+            return Route("", None, case.directory.platform.relay, self._limits.relay_connections)
         known = mailbox.limits.connections or provider_of(mailbox.smtp.host).connections
-        return Route(sender.account.id, mailbox.id, mailbox.smtp, known or self._limits.mailbox_connections)
+        return Route(case.sender.account.id, mailbox.id, mailbox.smtp, known or self._limits.mailbox_connections)
 
     def _wait(self, item: LetterCase, closed: Closed) -> list[Publication]:
         """Let the letter wait for its mailbox; that is no attempt."""

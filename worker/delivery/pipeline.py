@@ -22,7 +22,7 @@ from worker.domain.event import Data, Event, LetterEvent
 from worker.domain.events import CommentCreated, TaskCreated
 from worker.domain.letters import LetterMode, PlannedLetter
 from worker.domain.planning import plan
-from worker.domain.resolution import Resolution, resolve
+from worker.domain.resolution import resolve
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import Action, Reason, Scope
 from worker.domain.work import Work, read_work
@@ -98,10 +98,9 @@ class Pipeline:
         letters = plan(event.data, case.sender.account.settings, work.mode, work.recipients)
         if len(letters) > LETTERS_PER_MESSAGE:
             return self._split(case, letters)
-        directory = self._snapshot.directory
         # One letter's trouble must not interrupt the others: all come to their end before an error passes on.
         outcomes = await asyncio.gather(
-            *(self._letters.deliver(LetterCase(case, letter), directory) for letter in letters), return_exceptions=True
+            *(self._letters.deliver(LetterCase(case, letter)) for letter in letters), return_exceptions=True
         )
         publications: list[Publication] = []
         for outcome in outcomes:
@@ -112,19 +111,21 @@ class Pipeline:
 
     async def _resolved(self, arrival: Arrival, event: LetterEvent, work: Work) -> Case:
         """Find the sender; when the snapshot does not know who it should, a newer one may."""
-        resolution = self._resolve(event)
-        if resolution.reason is Reason.SENDER_UNAVAILABLE:
+        case = self._resolve(arrival, event, work)
+        if case.resolution.reason is Reason.SENDER_UNAVAILABLE:
             await self._snapshot.refresh()
-            resolution = self._resolve(event)
-        return Case(arrival, event, work, resolution, self._snapshot.directory.version, self._clock.now())
+            case = self._resolve(arrival, event, work)
+        return case
 
-    def _resolve(self, event: LetterEvent) -> Resolution:
-        account = self._snapshot.directory.account(event.data.account_id)
-        return resolve(account, event.data, self._clock.now())
+    def _resolve(self, arrival: Arrival, event: LetterEvent, work: Work) -> Case:
+        directory = self._snapshot.directory
+        now = self._clock.now()
+        resolution = resolve(directory.account(event.data.account_id), event.data, now)
+        return Case(arrival, event, work, directory, resolution, now)
 
     async def _without_sender(self, case: Case) -> list[Publication]:
-        """Wait some minutes for a newer snapshot; as long as letters wait at all where the account is there but broken."""
-        is_left_out = self._snapshot.directory.is_left_out(case.event.data.account_id)
+        """Wait some minutes for a newer snapshot, or as long as letters wait where the account is there but broken."""
+        is_left_out = case.directory.is_left_out(case.event.data.account_id)
         if self._letters.is_expired(case):
             return await self._letters.fail(case, Classification(Reason.EXPIRED, Scope.MESSAGE, Action.FAIL))
         if not is_left_out and case.age_s >= self._unknown_sender_wait_s:

@@ -1,0 +1,1 @@
+"""Sent folders over IMAP (RFC 3501)."""

@@ -1,0 +1,99 @@
+"""From a host and a port to a greeted connection: to the vetted address, verified against the host's name."""
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+
+from worker.adapters.dialing import Dialer, DialError
+from worker.adapters.imap.protocol import ImapProtocol, LostConnection
+from worker.adapters.imap.troubles import ImapTrouble, ServerWords
+from worker.domain.snapshot import ImapServer
+from worker.domain.transmission import Fault
+from worker.domain.vocabulary import Phase, Security
+
+_SHUTDOWN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ImapTimeouts:
+    """How long each step may take, in seconds, and how much a server may say in answer to one command."""
+
+    connect_s: float = 15.0
+    tls_s: float = 15.0
+    greeting_s: float = 20.0
+    sign_in_s: float = 30.0
+    command_s: float = 30.0
+    append_s: float = 60.0
+    append_bytes_per_s: float = 32 * 1024
+    logout_s: float = 2.0
+    idle_s: float = 45.0
+    max_response_bytes: int = 2 * 1024 * 1024
+
+    def append_within_s(self, size: int) -> float:
+        """The time for an APPEND of `size` bytes, the upload included."""
+        return self.append_s + size / self.append_bytes_per_s
+
+
+async def connect(dialer: Dialer, server: ImapServer, context: ssl.SSLContext, timeouts: ImapTimeouts) -> ImapProtocol:
+    """A connection whose server has greeted. Raises `ImapTrouble`."""
+    if server.security is Security.STARTTLS:  # aioimaplib does not speak it; plain text instead is no answer
+        detail = "STARTTLS is not supported for IMAP: use implicit TLS (security tls), usually port 993"
+        raise ImapTrouble(Phase.TLS, Fault.TLS, detail)
+    protocol = await _open(dialer, server, context, timeouts)
+    is_greeted = False
+    try:
+        await _greeted(protocol, timeouts.greeting_s)
+        is_greeted = True
+    finally:
+        if not is_greeted:
+            protocol.abort()
+    return protocol
+
+
+async def _open(dialer: Dialer, server: ImapServer, context: ssl.SSLContext, timeouts: ImapTimeouts) -> ImapProtocol:
+    try:
+        sock = await dialer.dial(server.host, server.port, timeouts.connect_s)
+    except DialError as error:
+        raise ImapTrouble(Phase.CONNECT, error.fault, str(error)) from error
+    is_tls = server.security is Security.TLS
+    try:
+        async with asyncio.timeout(timeouts.tls_s):
+            # The event loop owns the socket from here on, and closes it when the handshake fails or is cancelled.
+            _, protocol = await asyncio.get_running_loop().create_connection(
+                lambda: ImapProtocol(timeouts.max_response_bytes),
+                sock=sock,
+                ssl=context if is_tls else None,
+                server_hostname=server.host if is_tls else None,
+                ssl_shutdown_timeout=_SHUTDOWN_S if is_tls else None,
+            )
+    except TimeoutError:
+        raise ImapTrouble(Phase.TLS, Fault.TIMEOUT, f"no TLS handshake within {timeouts.tls_s:g} s") from None
+    except ssl.SSLCertVerificationError as error:
+        detail = f"the certificate is not good for {server.host}: {error.verify_message}"
+        raise ImapTrouble(Phase.TLS, Fault.TLS, detail) from error
+    except ssl.SSLError as error:
+        detail = f"the TLS handshake failed: {error.reason or error}"
+        raise ImapTrouble(Phase.TLS, Fault.TLS, detail) from error
+    except ValueError as error:  # a host that cannot be a name in a certificate
+        raise ImapTrouble(Phase.TLS, Fault.TLS, f"the host name cannot be verified: {error}") from error
+    except OSError as error:
+        detail = f"the connection was lost in the TLS handshake: {error}"
+        raise ImapTrouble(Phase.TLS, Fault.DISCONNECTED, detail) from error
+    return protocol
+
+
+async def _greeted(protocol: ImapProtocol, within_s: float) -> None:
+    try:
+        async with asyncio.timeout(within_s):
+            greeting = await protocol.greeting()
+    except TimeoutError:
+        raise ImapTrouble(Phase.GREETING, Fault.TIMEOUT, f"no greeting within {within_s:g} s") from None
+    except LostConnection as lost:
+        fault = Fault.PROTOCOL if lost.is_violation else Fault.DISCONNECTED
+        raise ImapTrouble(Phase.GREETING, fault, lost.why) from None
+    words = greeting.upper().split(maxsplit=2)[:2]
+    if words == [b"*", b"BYE"]:
+        raise ImapTrouble(Phase.GREETING, Fault.REPLY, ServerWords().clean(greeting[2:]))
+    if words != [b"*", b"OK"]:
+        # PREAUTH too: a server that knows somebody already does not know that it is this mailbox's owner.
+        raise ImapTrouble(Phase.GREETING, Fault.PROTOCOL, f"no IMAP greeting: {ServerWords().clean(greeting)}")

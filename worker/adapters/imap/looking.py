@@ -1,0 +1,106 @@
+"""Opening a mailbox's Sent folder and looking into it for a letter."""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from worker.adapters.imap.locating import locate
+from worker.adapters.imap.session import ImapSession
+from worker.adapters.imap.troubles import ImapTrouble, Refused
+from worker.adapters.imap.wire import encode_mailbox_name
+from worker.delivery.ports import Clock
+from worker.domain.transmission import Fault
+from worker.domain.vocabulary import Phase
+
+FOLDER_MEMORY_S = 3_600.0
+MAX_REMEMBERED_FOLDERS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder by its name for people and its name on the wire."""
+
+    name: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look found: the folder, whether it exists, and the UIDs of the letter in it, ascending."""
+
+    folder: Folder
+    exists: bool
+    uid_validity: int | None = None
+    uids: tuple[int, ...] = ()
+
+
+class FolderMemory:
+    """Which folder was found for whom, for an hour; the oldest are forgotten when there are too many."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._folders: OrderedDict[Hashable, tuple[Folder, float]] = OrderedDict()
+
+    def recall(self, key: Hashable) -> Folder | None:
+        """The folder that was found not too long ago."""
+        folder, until = self._folders.get(key, (None, 0.0))
+        return folder if self._clock.monotonic() < until else None
+
+    def remember(self, key: Hashable, folder: Folder) -> None:
+        """Remember from now on."""
+        self._folders[key] = (folder, self._clock.monotonic() + FOLDER_MEMORY_S)
+        self._folders.move_to_end(key)
+        if len(self._folders) > MAX_REMEMBERED_FOLDERS:
+            self._folders.popitem(last=False)
+
+    def forget(self, key: Hashable) -> None:
+        """It is not there any more."""
+        self._folders.pop(key, None)
+
+
+async def look(
+    session: ImapSession, named: str | None, key: Hashable, memory: FolderMemory, letter: str
+) -> Look | None:
+    """Open the Sent folder and look for the letter with this Message-ID; None when there is no such folder.
+
+    The folder that the mailbox's settings name wins over everything, and may be missing. Raises `ImapTrouble`.
+    """
+    opened = await (_open_named(session, named) if named is not None else _open_found(session, key, memory))
+    if opened is None or not opened.exists:
+        return opened
+    return Look(opened.folder, True, opened.uid_validity, await session.search(letter))
+
+
+async def _open_named(session: ImapSession, name: str) -> Look:
+    try:
+        folder = Folder(name, encode_mailbox_name(name))
+    except ValueError:
+        raise ImapTrouble(Phase.MAIL, Fault.PROTOCOL, "the folder's name cannot be sent over IMAP") from None
+    try:
+        return Look(folder, True, await session.examine(folder.raw))
+    except Refused:
+        # Missing, or there but not to be opened now? Only a folder that is missing holds no copy for certain.
+        if await _is_listed(session, folder):
+            raise
+    return Look(folder, False)
+
+
+async def _is_listed(session: ImapSession, folder: Folder) -> bool:
+    listed = await session.list_folders(folder.raw)  # as a pattern: a % or * in the name matches itself too
+    return any(other.name == folder.name and "\\nonexistent" not in other.flags for other in listed)
+
+
+async def _open_found(session: ImapSession, key: Hashable, memory: FolderMemory) -> Look | None:
+    remembered = memory.recall(key)
+    if remembered is not None:
+        try:
+            return Look(remembered, True, await session.examine(remembered.raw))
+        except Refused:  # renamed or deleted since
+            memory.forget(key)
+    located = await locate(session)
+    if located is None:
+        return None
+    folder = Folder(located.name, located.raw)
+    opened = Look(folder, True, await session.examine(folder.raw))
+    memory.remember(key, folder)
+    return opened

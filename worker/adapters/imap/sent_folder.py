@@ -1,0 +1,176 @@
+"""The Sent folder of mailboxes: looks for a letter by its Message-ID, and appends it where it is not there yet.
+
+A copy is never appended without a look, because letters come again: after a lost connection, a restart, a replay.
+Nothing here raises for what a server or the network does; it is in the returned value.
+"""
+
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from worker.adapters.credentials import AccessToken, Credentials, Password
+from worker.adapters.dialing import Dialer
+from worker.adapters.imap.appending import append, place_by_search
+from worker.adapters.imap.connecting import ImapTimeouts, connect
+from worker.adapters.imap.idle import IdleSessions
+from worker.adapters.imap.looking import FolderMemory, Look, look
+from worker.adapters.imap.session import ImapSession
+from worker.adapters.imap.troubles import ImapTrouble
+from worker.delivery.ports import Clock, CopyTarget, SavedCopy
+from worker.domain.snapshot import Auth, ImapServer
+from worker.domain.transmission import Fault, Trouble
+from worker.domain.vocabulary import CopyOutcome, Phase
+from worker.errors import ConfigurationError, SecretUnavailable, TokenRefused, Unavailable
+
+MAX_IDLE_SESSIONS = 200
+_NO_FOLDER = Trouble(
+    Phase.MAIL, Fault.REPLY, detail="no folder is marked as Sent or has a known name: name one in the settings"
+)
+_LOST = frozenset({Fault.DISCONNECTED, Fault.TIMEOUT})
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """Whose connection, whose folder: another server or another secret is another key."""
+
+    account_id: str
+    mailbox_id: str
+    imap: ImapServer
+    auth: Auth
+
+
+class ImapSentFolder:
+    """`SentFolder` over IMAP.
+
+    Sessions stay open for the mailbox's next letter for a short time, and the folder that was found is remembered.
+
+    Raises:
+        ConfigurationError: `context` does not verify certificates and host names, or allows less than TLS 1.2.
+    """
+
+    def __init__(
+        self, dialer: Dialer, credentials: Credentials, context: ssl.SSLContext, timeouts: ImapTimeouts, clock: Clock
+    ) -> None:
+        is_verifying = context.check_hostname and context.verify_mode is ssl.CERT_REQUIRED
+        if not is_verifying or context.minimum_version < ssl.TLSVersion.TLSv1_2:
+            raise ConfigurationError("IMAP needs a TLS context that verifies host names and speaks TLS 1.2 at least")
+        self._dialer = dialer
+        self._credentials = credentials
+        self._context = context
+        self._timeouts = timeouts
+        self._idle = IdleSessions(timeouts.idle_s, MAX_IDLE_SESSIONS)
+        self._memory = FolderMemory(clock)
+
+    async def save(self, target: CopyTarget, message_id: str, date: datetime, copy: bytes) -> SavedCopy:
+        """Append the copy, as read and with the letter's date, unless a message with this Message-ID is there."""
+        try:
+            return await self._with_session(target, lambda session: self._save(session, target, message_id, date, copy))
+        except ImapTrouble as failed:
+            trouble = failed.trouble
+        if trouble.phase is Phase.DATA and trouble.fault in _LOST:
+            return await self._after_lost_append(target, message_id, trouble)
+        return SavedCopy(CopyOutcome.FAILED, target.folder, trouble=trouble)
+
+    async def find(self, target: CopyTarget, message_id: str) -> bool | Trouble:
+        """Whether a message with this Message-ID is in Sent; trouble also when there is no such folder to look into."""
+        try:
+            found = await self._with_session(target, lambda session: self._look(session, target, message_id))
+        except ImapTrouble as failed:
+            return failed.trouble
+        if found is None:
+            return _NO_FOLDER
+        if not found.exists:
+            return Trouble(Phase.MAIL, Fault.REPLY, detail="the folder that the settings name does not exist")
+        return bool(found.uids)
+
+    async def close(self) -> None:
+        """Log out of all idle sessions."""
+        await self._idle.close()
+
+    async def _save(
+        self, session: ImapSession, target: CopyTarget, message_id: str, date: datetime, copy: bytes
+    ) -> SavedCopy:
+        found = await self._look(session, target, message_id)
+        if found is None:
+            return SavedCopy(CopyOutcome.NO_FOLDER, trouble=_NO_FOLDER)
+        if found.uids:
+            return _already_there(found)
+        may_create = target.folder is not None  # a folder of our own choice would be one that nobody knows of
+        place = await append(session, found.folder.raw, date, copy, may_create=may_create)
+        if place is None:
+            place = await place_by_search(session, found.folder.raw, message_id)
+        if place is None:
+            return SavedCopy(CopyOutcome.SAVED, found.folder.name, uid_validity=found.uid_validity)
+        return SavedCopy(CopyOutcome.SAVED, found.folder.name, place.uid, place.uid_validity)
+
+    async def _after_lost_append(self, target: CopyTarget, message_id: str, trouble: Trouble) -> SavedCopy:
+        """The letter may be there for all that no answer came: look, on another connection."""
+        try:
+            found = await self._with_session(target, lambda session: self._look(session, target, message_id))
+        except ImapTrouble:
+            found = None
+        if found is not None and found.uids:
+            return _already_there(found)
+        return SavedCopy(CopyOutcome.FAILED, target.folder, trouble=trouble)
+
+    async def _look(self, session: ImapSession, target: CopyTarget, message_id: str) -> Look | None:
+        return await look(session, target.folder, _key(target), self._memory, message_id)
+
+    async def _with_session(self, target: CopyTarget, step: Callable[[ImapSession], Awaitable[T]]) -> T:
+        """Do a step on the mailbox's idle session; on a fresh one if there is none, or if it turns out to be dead."""
+        idle = self._idle.take(_key(target))
+        if idle is not None:
+            try:
+                return await self._use(target, idle, step)
+            except ImapTrouble as failed:
+                if failed.trouble.fault not in _LOST:
+                    raise
+        return await self._use(target, await self._open(target), step)
+
+    async def _use(self, target: CopyTarget, session: ImapSession, step: Callable[[ImapSession], Awaitable[T]]) -> T:
+        is_done = False
+        try:
+            result = await step(session)
+            is_done = True
+        finally:
+            if is_done:
+                self._idle.park(_key(target), session)
+            else:  # failed or cancelled
+                session.discard()
+        return result
+
+    async def _open(self, target: CopyTarget) -> ImapSession:
+        credentials = await self._opened_credentials(target)
+        protocol = await connect(self._dialer, target.imap, self._context, self._timeouts)
+        session = ImapSession(protocol, self._timeouts)
+        is_signed_in = False
+        try:
+            await session.sign_in(credentials)
+            is_signed_in = True
+        finally:
+            if not is_signed_in:
+                session.discard()
+        return session
+
+    async def _opened_credentials(self, target: CopyTarget) -> Password | AccessToken:
+        try:
+            credentials = await self._credentials.open(target.account_id, target.auth)
+        except (SecretUnavailable, TokenRefused) as error:
+            raise ImapTrouble(Phase.AUTH, Fault.SECRET, str(error)) from None
+        except Unavailable as error:
+            raise ImapTrouble(Phase.AUTH, Fault.CONNECT, str(error)) from None
+        if credentials is None:
+            raise ImapTrouble(Phase.AUTH, Fault.NO_AUTH_MECHANISM, "IMAP needs a sign-in, and none is configured")
+        return credentials
+
+
+def _key(target: CopyTarget) -> _Key:
+    return _Key(target.account_id, target.mailbox_id, target.imap, target.auth)
+
+
+def _already_there(found: Look) -> SavedCopy:
+    return SavedCopy(CopyOutcome.ALREADY_THERE, found.folder.name, found.uids[-1], found.uid_validity)

@@ -1,0 +1,202 @@
+"""One signed-in IMAP connection: every step within its time, every failure an `ImapTrouble` that says at which step.
+
+The phases are those of the vocabulary: CONNECT, TLS, GREETING (with CAPABILITY) and AUTH mean what they mean in SMTP;
+MAIL is finding and opening the folder, and looking into it; DATA is the letter itself.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+
+from worker.adapters.credentials import AccessToken, Password
+from worker.adapters.imap.connecting import ImapTimeouts
+from worker.adapters.imap.protocol import Answer, ImapProtocol, LostConnection
+from worker.adapters.imap.responses import (
+    AppendUid,
+    ListedFolder,
+    append_uid,
+    capabilities,
+    listed_folder,
+    response_code,
+    search_result,
+    uid_validity,
+)
+from worker.adapters.imap.troubles import ImapTrouble, Refused, ServerWords, xoauth2_response
+from worker.adapters.imap.wire import Argument, Dialogue, Literal, Malformed, date_time, dialogue, quotable
+from worker.domain.transmission import Fault
+from worker.domain.vocabulary import Phase
+
+_TOO_LARGE_CODES = frozenset({"TOOBIG"})  # RFC 7889 section 5.1
+
+
+class ImapSession:
+    """Commands on a connection. One at a time; after any `ImapTrouble` but `Refused` the session is over."""
+
+    def __init__(self, protocol: ImapProtocol, timeouts: ImapTimeouts) -> None:
+        self._protocol = protocol
+        self._timeouts = timeouts
+        self._words = ServerWords()
+        self._capabilities: frozenset[str] = frozenset()
+
+    @property
+    def is_usable(self) -> bool:
+        """True while the connection is open and nothing on it is half done."""
+        return self._protocol.is_usable
+
+    def has(self, capability: str) -> bool:
+        """Whether the server announces a capability (upper case)."""
+        return capability in self._capabilities
+
+    def discard(self) -> None:
+        """Close the connection at once."""
+        self._protocol.abort()
+
+    async def sign_in(self, credentials: Password | AccessToken) -> None:
+        """Sign in by LOGIN or XOAUTH2, and learn what the server can do then."""
+        await self._ask_capabilities(Phase.GREETING)
+        if isinstance(credentials, Password):
+            answer = await self._login(credentials)
+        else:
+            answer = await self._authenticate(credentials)
+        if not self._learn_capabilities(answer):
+            await self._ask_capabilities(Phase.AUTH)
+
+    async def _login(self, credentials: Password) -> Answer:
+        if self.has("LOGINDISABLED"):
+            detail = "the server takes no password here (LOGINDISABLED)"
+            raise ImapTrouble(Phase.AUTH, Fault.NO_AUTH_MECHANISM, detail)
+        password = credentials.password.get_secret_value()
+        self._words = ServerWords(password)
+        arguments = self._arguments(Phase.AUTH, credentials.username, password)
+        return await self._run(Phase.AUTH, "LOGIN", dialogue(arguments), self._timeouts.sign_in_s)
+
+    async def _authenticate(self, credentials: AccessToken) -> Answer:
+        if not self.has("AUTH=XOAUTH2"):
+            raise ImapTrouble(Phase.AUTH, Fault.NO_AUTH_MECHANISM, "the server does not offer XOAUTH2")
+        token = credentials.token.get_secret_value()
+        try:
+            response = xoauth2_response(credentials.username, token)
+        except ValueError as error:
+            raise ImapTrouble(Phase.AUTH, Fault.PROTOCOL, str(error)) from None
+        self._words = ServerWords(token, response)
+        # A refusal comes as a challenge; until it is answered with an empty line the server does not say NO.
+        refusal_answer = (b"\r\n",)
+        if self.has("SASL-IR"):
+            sent = Dialogue(f"XOAUTH2 {response}", (refusal_answer,))
+        else:
+            sent = Dialogue("XOAUTH2", ((response.encode("ascii"), b"\r\n"), refusal_answer))
+        return await self._run(Phase.AUTH, "AUTHENTICATE", sent, self._timeouts.sign_in_s)
+
+    async def _ask_capabilities(self, phase: Phase) -> None:
+        answer = await self._run(phase, "CAPABILITY", Dialogue(""), self._timeouts.command_s)
+        self._learn_capabilities(answer)
+
+    def _learn_capabilities(self, answer: Answer) -> bool:
+        code = response_code(answer.text)
+        listed = [code.arguments.encode()] if code is not None and code.name == "CAPABILITY" else []
+        listed += [line[11:] for line in answer.untagged if line[:11].upper() == b"CAPABILITY "]
+        if listed:
+            self._capabilities = frozenset().union(*map(capabilities, listed))
+        return bool(listed)
+
+    async def list_folders(self, pattern: bytes, selection: str = "") -> list[ListedFolder]:
+        """The folders that match, those that can be understood; `selection` as in RFC 5258, such as `(SPECIAL-USE)`."""
+        arguments: list[Argument] = [selection] if selection else []
+        arguments += ['""', *self._arguments(Phase.MAIL, pattern)]
+        answer = await self._run(Phase.MAIL, "LIST", dialogue(arguments), self._timeouts.command_s)
+        parsed = map(listed_folder, answer.untagged)
+        return [folder for folder in parsed if isinstance(folder, ListedFolder)]
+
+    async def examine(self, folder: bytes) -> int | None:
+        """Open a folder for looking, which leaves its `\\Recent` flags alone; its UIDVALIDITY where it is told."""
+        answer = await self._on_folder("EXAMINE", folder)
+        return next((validity for validity in map(uid_validity, answer.untagged) if validity is not None), None)
+
+    async def create(self, folder: bytes) -> None:
+        """Create a folder."""
+        await self._on_folder("CREATE", folder)
+
+    async def subscribe(self, folder: bytes) -> None:
+        """Let mail programs show a folder."""
+        await self._on_folder("SUBSCRIBE", folder)
+
+    async def _on_folder(self, name: str, folder: bytes) -> Answer:
+        sent = dialogue(self._arguments(Phase.MAIL, folder))
+        return await self._run(Phase.MAIL, name, sent, self._timeouts.command_s)
+
+    async def search(self, message_id: str) -> tuple[int, ...]:
+        """The UIDs of the messages in the open folder with this Message-ID, ascending.
+
+        Without a CHARSET, which Exchange refuses.
+        """
+        arguments = ["HEADER", "Message-ID", *self._arguments(Phase.MAIL, message_id)]
+        sent = dialogue(arguments)
+        answer = await self._run(Phase.MAIL, "SEARCH", sent, self._timeouts.command_s, by_uid=True)
+        found: set[int] = set()
+        for numbers in map(search_result, answer.untagged):
+            if isinstance(numbers, Malformed):
+                self.discard()
+                raise ImapTrouble(Phase.MAIL, Fault.PROTOCOL, numbers.why)
+            found.update(numbers or ())
+        return tuple(sorted(found))
+
+    async def append(self, folder: bytes, date: datetime, letter: bytes) -> AppendUid | None:
+        """Append a letter as read, byte for byte; where it is, when the server tells (UIDPLUS)."""
+        self._check_size(len(letter))
+        arguments = [*self._arguments(Phase.DATA, folder), "(\\Seen)", date_time(date), Literal(letter)]
+        within_s = self._timeouts.append_within_s(len(letter))
+        answer = await self._run(Phase.DATA, "APPEND", dialogue(arguments), within_s)
+        place = append_uid(response_code(answer.text))
+        return None if isinstance(place, Malformed) else place
+
+    def _check_size(self, size: int) -> None:
+        for capability in self._capabilities:
+            name, _, limit = capability.partition("=")
+            if name == "APPENDLIMIT" and limit.isascii() and limit.isdigit() and size > int(limit[:20]):  # RFC 7889
+                detail = f"the letter has {size} bytes, the server takes {limit}"
+                raise ImapTrouble(Phase.DATA, Fault.TOO_LARGE, detail)
+
+    async def logout(self) -> None:
+        """Say goodbye, and close whether or not it is answered."""
+        try:
+            await self._run(Phase.QUIT, "LOGOUT", Dialogue(""), self._timeouts.logout_s)
+        except ImapTrouble:
+            return  # nothing depends on it, and the connection is closed below
+        finally:
+            self.discard()
+
+    def _arguments(self, phase: Phase, *values: str | bytes) -> Sequence[Argument]:
+        try:
+            return [quotable(value) for value in values]
+        except ValueError as error:
+            raise ImapTrouble(phase, Fault.PROTOCOL, str(error)) from None
+
+    async def _run(self, phase: Phase, name: str, sent: Dialogue, within_s: float, *, by_uid: bool = False) -> Answer:
+        is_answered = False
+        try:
+            async with asyncio.timeout(within_s):
+                answer = await self._protocol.converse(name, sent, by_uid=by_uid)
+            is_answered = True
+        except TimeoutError:
+            raise ImapTrouble(phase, Fault.TIMEOUT, f"no answer to {name} within {within_s:g} s") from None
+        except LostConnection as lost:
+            raise self._lost(phase, name, lost) from None
+        finally:
+            if not is_answered:  # cancelled too: the answer that is still to come would be taken for the next one's
+                self.discard()
+        if not answer.is_ok:
+            raise self._refused(phase, answer)
+        return answer
+
+    def _lost(self, phase: Phase, name: str, lost: LostConnection) -> ImapTrouble:
+        fault = Fault.PROTOCOL if lost.is_violation else Fault.DISCONNECTED
+        bye = self._protocol.bye
+        words = f"; the server said: BYE {self._words.clean(bye)}" if bye is not None else ""
+        return ImapTrouble(phase, fault, f"{name}: {lost.why}{words}")
+
+    def _refused(self, phase: Phase, answer: Answer) -> Refused:
+        code = response_code(answer.text)
+        is_too_large = code is not None and code.name in _TOO_LARGE_CODES
+        challenges = filter(None, map(self._words.clean_challenge, answer.challenges))
+        detail = " ".join((answer.result, self._words.clean(answer.text), *challenges))
+        return Refused(phase, Fault.TOO_LARGE if is_too_large else Fault.REPLY, detail, code)

@@ -1,0 +1,70 @@
+"""What goes wrong in an IMAP session, as one exception that carries the `Trouble` which the ports return."""
+
+import base64
+import binascii
+import re
+
+from worker.adapters.imap.responses import ResponseCode
+from worker.domain.text import one_line
+from worker.domain.transmission import Fault, Trouble
+from worker.domain.vocabulary import Phase
+from worker.errors import SendasError
+
+MAX_DETAIL_CHARS = 300
+_HIDDEN = "***"
+
+
+class ImapTrouble(SendasError):
+    """A step of a session did not succeed. IMAP has no reply codes: the server's words are in the trouble's detail."""
+
+    def __init__(self, phase: Phase, fault: Fault, detail: str) -> None:
+        detail = one_line(detail)[:MAX_DETAIL_CHARS]
+        super().__init__(f"IMAP {phase}: {fault}: {detail}")
+        self.trouble = Trouble(phase, fault, detail=detail)
+
+
+class Refused(ImapTrouble):
+    """The server answered a command with NO or BAD; the session itself is sound."""
+
+    def __init__(self, phase: Phase, fault: Fault, detail: str, code: ResponseCode | None) -> None:
+        super().__init__(phase, fault, detail)
+        self.code_name = code.name if code is not None else None
+
+
+class ServerWords:
+    """Makes a server's words fit for logs: one line, and without the secrets that some servers repeat."""
+
+    def __init__(self, *secrets: str) -> None:
+        forms = {form for secret in secrets if secret for form in (secret, one_line(secret), _escaped(secret))}
+        longest_first = sorted(filter(None, forms), key=len, reverse=True)
+        self._secrets = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+    def clean(self, words: bytes) -> str:
+        """The words on one line, cut to a sensible length."""
+        text = words.decode("utf-8", "replace")
+        if self._secrets is not None:  # before white space is folded, and after: folding may join the pieces of one
+            text = self._secrets.sub(_HIDDEN, one_line(self._secrets.sub(_HIDDEN, text)))
+        return one_line(text)[:MAX_DETAIL_CHARS]
+
+    def clean_challenge(self, challenge: bytes) -> str:
+        """The words inside a SASL challenge, which is base64; empty when there are none."""
+        try:
+            return self.clean(binascii.a2b_base64(challenge, strict_mode=True))
+        except binascii.Error:
+            return ""
+
+
+def _escaped(secret: str) -> str:
+    """The secret as it stands in a quoted string."""
+    return secret.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def xoauth2_response(username: str, token: str) -> str:
+    """The initial client response of XOAUTH2, in base64.
+
+    Raises:
+        ValueError: one of the two holds the mechanism's own separator, and would add a field to it.
+    """
+    if "\1" in username + token:
+        raise ValueError("user name or token holds a control character")
+    return base64.b64encode(f"user={username}\1auth=Bearer {token}\1\1".encode()).decode("ascii")

@@ -1,0 +1,130 @@
+"""What goes out: strings, mailbox names and dates as RFC 3501 wants them.
+
+A command's arguments are atoms (`str`, sent as they stand) and literals. Each literal splits the command: the part
+before it ends in its length, and the rest waits until the server asks for it (RFC 3501 section 4.3).
+"""
+
+import binascii
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_PRINTABLE = re.compile(rb"[\x20-\x7e]*")
+_UTF7_PART = re.compile(rb"&([A-Za-z0-9+,]*)-|([\x20-\x25\x27-\x7e]+)")
+_UTF7_RUN = re.compile(r"(&)|([\x20-\x25\x27-\x7e]+)|([^\x20-\x7e]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """Bytes that are not what they should be; `why` holds none of them."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """Bytes that are announced by their length, and so may be anything but NUL."""
+
+    content: bytes
+
+
+Argument = str | Literal
+Buffers = tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """A command as it is sent: its arguments up to the first literal, then one answer for each of the server's `+`."""
+
+    opening: str
+    answers: tuple[Buffers, ...] = ()
+
+
+def quotable(value: str | bytes) -> Argument:
+    """The value as a quoted string where that is safe, else as a literal (UTF-8).
+
+    Raises:
+        ValueError: it holds NUL, which IMAP cannot carry at all.
+    """
+    content = value.encode() if isinstance(value, str) else value
+    if b"\0" in content:
+        raise ValueError("a NUL character cannot be sent over IMAP")
+    if not _PRINTABLE.fullmatch(content):
+        return Literal(content)
+    return '"' + content.decode("ascii").replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def dialogue(arguments: Sequence[Argument]) -> Dialogue:
+    """Split a command's arguments at its literals; a large literal is not copied."""
+    parts: list[list[bytes]] = [[]]
+    for index, argument in enumerate(arguments):
+        space = b" " if index else b""
+        if isinstance(argument, Literal):
+            parts[-1].append(space + b"{%d}" % len(argument.content))
+            parts.append([argument.content])
+        else:
+            parts[-1].append(space + argument.encode("ascii"))
+    opening = b"".join(parts[0]).decode("ascii")
+    return Dialogue(opening, tuple((*part, b"\r\n") for part in parts[1:]))
+
+
+def encode_mailbox_name(name: str) -> bytes:
+    """A mailbox name in modified UTF-7 (RFC 3501 section 5.1.3).
+
+    Raises:
+        ValueError: the name has half of a surrogate pair, which no encoding carries.
+    """
+    return b"".join(_encode_run(*match.groups()) for match in _UTF7_RUN.finditer(name))
+
+
+def _encode_run(ampersand: str | None, plain: str | None, other: str | None) -> bytes:
+    if ampersand:
+        return b"&-"
+    if plain:
+        return plain.encode("ascii")
+    encoded = binascii.b2a_base64((other or "").encode("utf-16-be"), newline=False)
+    return b"&" + encoded.rstrip(b"=").replace(b"/", b",") + b"-"
+
+
+def decode_mailbox_name(raw: bytes) -> str | Malformed:
+    """The mailbox name that some bytes in modified UTF-7 stand for."""
+    name: list[str] = []
+    position = 0
+    while position < len(raw):
+        match = _UTF7_PART.match(raw, position)
+        if match is None:
+            return Malformed(f"no modified UTF-7 at byte {position}")
+        shifted, plain = match.groups()
+        try:
+            name.append(plain.decode("ascii") if shifted is None else _decode_shifted(shifted))
+        except ValueError:  # binascii.Error and UnicodeDecodeError are both
+            return Malformed(f"no UTF-16 in base64 at byte {position}")
+        position = match.end()
+    return "".join(name)
+
+
+def _decode_shifted(shifted: bytes) -> str:
+    if not shifted:
+        return "&"
+    padded = shifted.replace(b",", b"/") + b"=" * (-len(shifted) % 4)
+    return binascii.a2b_base64(padded, strict_mode=True).decode("utf-16-be")
+
+
+def date_time(date: datetime) -> str:
+    """A date as APPEND wants it (`date-time` in RFC 3501 section 9), in its own zone when that has whole minutes.
+
+    Raises:
+        ValueError: the date is naive.
+    """
+    offset = date.utcoffset()
+    if offset is None:
+        raise ValueError("the date of a letter has a time zone")
+    if offset % timedelta(minutes=1):
+        date, offset = date.astimezone(UTC), timedelta()
+    minutes = offset // timedelta(minutes=1)
+    sign = "-" if minutes < 0 else "+"
+    hours, rest = divmod(abs(minutes), 60)
+    day = f"{date.day:02d}-{_MONTHS[date.month - 1]}-{date.year:04d}"
+    return f'"{day} {date:%H:%M:%S} {sign}{hours:02d}{rest:02d}"'
