@@ -244,29 +244,33 @@ async def test_quorum_queue_of_a_cluster_outlives_a_node() -> None:
             async with await aio_pika.connect(cluster.amqp_url) as connection:
                 channel = await connection.channel()
                 await channel.declare_queue("outbound", durable=True, arguments={"x-queue-type": "quorum"})
-                await publish_until_confirmed(channel, b"before")
+                await publish_until_confirmed(connection, b"before")
             members = await cluster.first.ctl("list_queues", "--silent", "members")
             assert all(node.name in members for node in cluster.nodes)
 
             await cluster.first.kill()
 
             async with await aio_pika.connect(cluster.nodes[1].amqp_url) as connection:
-                channel = await connection.channel()
-                await publish_until_confirmed(channel, b"after")
-                queue = await channel.get_queue("outbound")
+                await publish_until_confirmed(connection, b"after")
+                queue = await (await connection.channel()).get_queue("outbound")
                 bodies = [(await queue.get(no_ack=True, timeout=30)).body for _ in range(2)]
             assert bodies == [b"before", b"after"]
         assert processes_of(directory) == []
 
 
-async def publish_until_confirmed(channel: aio_pika.abc.AbstractChannel, body: bytes) -> None:
-    """Publish to the queue outbound; while its nodes elect a leader they refuse, and a publisher tries again."""
+async def publish_until_confirmed(connection: aio_pika.abc.AbstractConnection, body: bytes) -> None:
+    """Publish to the queue outbound, again while its nodes elect a leader and refuse.
+
+    Each attempt has a channel of its own: one whose first message a quorum queue refused during an election
+    is refused for ever (RabbitMQ 3.10).
+    """
     message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
     async with asyncio.timeout(30):
         while True:
-            with contextlib.suppress(aio_pika.exceptions.DeliveryError):
-                await channel.default_exchange.publish(message, "outbound")
-                return
+            async with connection.channel() as channel:
+                with contextlib.suppress(aio_pika.exceptions.DeliveryError):
+                    await channel.default_exchange.publish(message, "outbound")
+                    return
 
 
 async def test_database_keeps_its_rows_over_a_restart(postgresql: PostgreSQL, database_url: str) -> None:
