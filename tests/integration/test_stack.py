@@ -312,20 +312,27 @@ async def test_nothing_is_left_when_a_server_cannot_start() -> None:
         assert processes_of(directory) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-async def test_command_takes_its_servers_with_it_whatever_ends_it(number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "services"),
+    [
+        (signal.SIGINT, ["mail", "postgresql"]),
+        (signal.SIGTERM, ["postgresql"]),
+        (signal.SIGKILL, ["mail", "postgresql", "rabbitmq"]),
+    ],
+)
+async def test_command_takes_its_servers_with_it_whatever_ends_it(
+    number: signal.Signals, services: list[str]
+) -> None:
     with private_directory() as directory:
         command = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "stack",
+            *(sys.executable, "-m", "stack", *services),
             stdout=asyncio.subprocess.PIPE,
             env={**os.environ, "TMPDIR": str(directory)},
         )
         assert command.stdout is not None
         while b"Ctrl-C" not in (line := await command.stdout.readline()):
             assert line, "it ended before it was ready"
-        assert len(processes_of(directory)) > 10
+        assert len(processes_of(directory)) > len(services)
         command.send_signal(number)
         await command.wait()
         if number == signal.SIGKILL:
@@ -334,6 +341,27 @@ async def test_command_takes_its_servers_with_it_whatever_ends_it(number: signal
             assert command.returncode == 0
             assert list(directory.iterdir()) == []
         assert processes_of(directory) == []
+
+
+@pytest.mark.parametrize(("python", "exit_code"), [("exit 0", 0), ("exit 1", 2)])
+async def test_install_does_nothing_when_all_is_there_and_says_what_is_missing(
+    tmp_path: Path, python: str, exit_code: int
+) -> None:
+    """The PATH has no apt-get, and a python3 that can make virtual environments or not."""
+    fake = tmp_path / "python3"
+    fake.write_text(f"#!/bin/sh\n{python}\n")
+    fake.chmod(0o755)
+    install = await asyncio.create_subprocess_exec(
+        "stack/install",
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={"PATH": str(tmp_path)},
+    )
+    output, errors = await install.communicate()
+    assert (install.returncode, output) == (exit_code, b"")
+    lines = errors.decode().splitlines()
+    assert len(lines) == (1 if exit_code else 0)
+    assert all("missing: Python's venv; apt-get is not here" in line for line in lines)
 
 
 async def test_server_that_ends_at_once_shows_its_log(tmp_path: Path) -> None:
