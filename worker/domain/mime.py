@@ -9,7 +9,9 @@ from worker.domain.letters import Attachment
 
 _MAX_LINE_BYTES = 998  # RFC 5322 section 2.1.1
 _BASE64_COLUMNS = 76  # RFC 2045 section 6.8
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROLS_TO_SPACES = bytes(
+    ord(" ") if (byte < ord(" ") and byte not in b"\t\r\n") or byte == 0x7F else byte for byte in range(256)
+)
 
 _DEFAULT_TYPE = "application/octet-stream"
 _TYPE_NAME = r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,127}"
@@ -39,13 +41,14 @@ class Boundaries:
 
 def text_part(subtype: str, text: str, boundaries: Boundaries) -> bytes:
     """A text in UTF-8: as it is when it is ASCII with lines short enough, else in base64."""
-    lines = _clean(text).rstrip("\n").split("\n")
-    body = "\r\n".join(lines) + "\r\n"
-    header = f"Content-Type: text/{subtype}; charset=utf-8\r\nContent-Transfer-Encoding: "
-    is_short = len(body) <= _MAX_LINE_BYTES or max(map(len, lines)) <= _MAX_LINE_BYTES
-    if body.isascii() and is_short and boundaries.stem not in body:
-        return f"{header}7bit\r\n\r\n{body}".encode("ascii")
-    return f"{header}base64\r\n\r\n".encode("ascii") + _base64(body.encode("utf-8", "replace"))
+    # Controls are found in the bytes, which is several times faster; in UTF-8 they are never part of a character.
+    data = text.encode("utf-8", "replace").translate(_CONTROLS_TO_SPACES)
+    data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").rstrip(b"\n")
+    body = data.replace(b"\n", b"\r\n") + b"\r\n"
+    header = f"Content-Type: text/{subtype}; charset=utf-8\r\nContent-Transfer-Encoding: ".encode("ascii")
+    if data.isascii() and boundaries.stem.encode("ascii") not in data and _has_short_lines(data):
+        return header + b"7bit\r\n\r\n" + body
+    return header + b"base64\r\n\r\n" + _base64(body)
 
 
 def attached_part(attachment: Attachment, content: bytes) -> bytes:
@@ -84,9 +87,8 @@ def file_name(name: str) -> str:
     return stem.encode()[:room].decode(errors="ignore") + dot + extension
 
 
-def _clean(text: str) -> str:
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return _CONTROL.sub(" ", text) if _CONTROL.search(text) else text
+def _has_short_lines(data: bytes) -> bool:
+    return len(data) <= _MAX_LINE_BYTES or max(map(len, data.split(b"\n"))) <= _MAX_LINE_BYTES
 
 
 def _base64(data: bytes) -> bytes:

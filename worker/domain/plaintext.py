@@ -73,7 +73,7 @@ class _Page:
     def __init__(self) -> None:
         self._lines: list[str] = []
         self._line: list[str] = []
-        self._wants_blank = False
+        self._blank_quotes: int | None = None  # a blank line is wanted, in that many quotes
         self._quotes = 0
         self._lists: list[int] = []  # the number of the last item; below zero in a list without numbers
         self._marker = ""
@@ -100,35 +100,42 @@ class _Page:
             self._begin_link(attributes)
         elif tag in ("td", "th"):
             self._line.append(" ")
-        elif tag in _LINES or tag in _PARAGRAPHS:
-            self._end_block(tag)
-            self._begin_block(tag)
+        elif tag in _PARAGRAPHS:
+            self._end_line()
+            self._want_blank()
+            self._enter_paragraph(tag)
+        elif tag in _LINES:
+            self._end_line()
+            if tag == "li":
+                self._begin_item()
 
     def close(self, tag: str) -> None:
         if tag == "a":
             self._end_link()
-        elif tag in _LINES or tag in _PARAGRAPHS:
-            self._end_block(tag)
-            self._leave_block(tag)
+        elif tag in _PARAGRAPHS:
+            self._end_line()
+            self._leave_paragraph(tag)
+            self._want_blank()
+        elif tag in _LINES:
+            self._end_line()
 
     def text(self) -> str:
         self._end_line()
         return "\n".join(self._lines)
 
-    def _begin_block(self, tag: str) -> None:
+    def _enter_paragraph(self, tag: str) -> None:
         if tag == "blockquote":
             self._quotes += 1
         elif tag in ("ul", "ol"):
             self._lists.append(0 if tag == "ol" else -1)
-        elif tag == "li":
-            self._begin_item()
         elif tag == "pre":
             self._is_preformatted = True
         elif tag == "hr":
             self._line.append("---")
-            self._end_block(tag)
+            self._end_line()
+            self._want_blank()
 
-    def _leave_block(self, tag: str) -> None:
+    def _leave_paragraph(self, tag: str) -> None:
         if tag == "blockquote":
             self._quotes = max(self._quotes - 1, 0)
         elif tag in ("ul", "ol") and self._lists:
@@ -142,27 +149,31 @@ class _Page:
             self._lists[-1] += 1
             self._marker = f"{self._lists[-1]}. "
 
-    def _end_block(self, tag: str) -> None:
-        self._end_line()
-        # A list in a list, or a paragraph in an item, stays close to its item.
-        if tag in _PARAGRAPHS and (not self._lists or (tag in ("ul", "ol") and len(self._lists) == 1)):
-            self._wants_blank = True
+    def _want_blank(self, *, is_forced: bool = False) -> None:
+        """A blank line before the next text; in a list only where the author forced one, so that items stay close."""
+        if is_forced or not self._lists:
+            quotes = self._quotes if self._blank_quotes is None else min(self._quotes, self._blank_quotes)
+            self._blank_quotes = quotes
 
     def _end_line(self, *, is_forced: bool = False) -> None:
         joined = "".join(self._line)
         text = joined.rstrip() if self._is_preformatted else " ".join(joined.split())
-        self._line = []
-        if self._link:
+        if self._line:
+            self._line = []
             self._link_start = 0
-        if not text:
-            self._wants_blank = self._wants_blank or is_forced
-            return
-        quote = "> " * min(self._quotes, _MAX_DEPTH)
-        if self._wants_blank and self._lines:
-            self._lines.append(quote.rstrip())
-        self._wants_blank = False
-        self._lines.append(quote + self._indent() + text)
-        self._marker = ""
+        if text:
+            self._add_line(text)
+        elif is_forced:
+            self._want_blank(is_forced=True)
+
+    def _add_line(self, text: str) -> None:
+        if self._blank_quotes is not None and self._lines:
+            self._lines.append(_quote(self._blank_quotes).rstrip())
+        self._blank_quotes = None
+        if self._quotes or self._lists or self._marker:
+            text = _quote(self._quotes) + self._indent() + text
+            self._marker = ""
+        self._lines.append(text)
 
     def _indent(self) -> str:
         depth = min(len(self._lists), _MAX_DEPTH)
@@ -182,3 +193,7 @@ class _Page:
         if text not in (self._link, self._link.partition(":")[2].lstrip("/"), self._link.rstrip("/")):
             self._line.append(f" <{self._link}>" if text else f"<{self._link}>")
         self._link = ""
+
+
+def _quote(depth: int) -> str:
+    return "> " * min(depth, _MAX_DEPTH)
