@@ -127,9 +127,9 @@ class Lanes:
         """Letters that wait for a place."""
         return sum(lane.waiting for lane in self._lanes.values())
 
-    def suspended(self) -> dict[Reason, int]:
+    def suspended(self) -> dict[str, float]:
         """How many lanes are suspended, by reason."""
-        counts: dict[Reason, int] = {}
+        counts: dict[str, float] = {}
         for lane in self._lanes.values():
             if lane.suspended_for is not None:
                 counts[lane.suspended_for] = counts.get(lane.suspended_for, 0) + 1

@@ -4,8 +4,7 @@ Labels come from closed lists only, never from an address, an account, a mailbox
 bounded whatever the tenants do.
 """
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.core import GaugeMetricFamily
@@ -75,11 +74,6 @@ class Metrics:
         )
 
     def _state(self, registry: CollectorRegistry) -> None:
-        self.in_flight = Gauge("sendas_in_flight", "Messages in work.", ["queue"], registry=registry)
-        self.lanes_waiting = Gauge("sendas_lanes_waiting", "Letters waiting for their mailbox.", registry=registry)
-        self.suspended = Gauge(
-            "sendas_mailboxes_suspended", "Mailboxes this worker sends nothing from.", ["reason"], registry=registry
-        )
         self.snapshot_version = Gauge("sendas_snapshot_version", "Version of the snapshot in use.", registry=registry)
         self.snapshot_left_out = Gauge(
             "sendas_snapshot_accounts_left_out", "Accounts left out because they are not valid.", registry=registry
@@ -87,24 +81,28 @@ class Metrics:
         self.build = Info("sendas_build", "What is running.", registry=registry)
 
 
-class Reading(Protocol):
-    """A number that is read when it is asked for."""
-
-    def __call__(self) -> float: ...
-
-
 class Readings(Collector):
     """Gauges whose values others keep: read at each scrape instead of being written at each change."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._readings: dict[str, tuple[str, Reading]] = {}
+        self._gauges: list[Callable[[], GaugeMetricFamily]] = []
         registry.register(self)
 
-    def add(self, name: str, help_text: str, reading: Reading) -> None:
+    def add(self, name: str, help_text: str, reading: Callable[[], float]) -> None:
         """Have `reading` called for the gauge `name` at every scrape."""
-        self._readings[name] = (help_text, reading)
+        self._gauges.append(lambda: GaugeMetricFamily(name, help_text, value=reading()))
+
+    def add_by_label(self, name: str, help_text: str, label: str, reading: Callable[[], Mapping[str, float]]) -> None:
+        """Have `reading` called for the gauge `name`; its keys, out of a closed list, are the values of the label."""
+
+        def family() -> GaugeMetricFamily:
+            gauge = GaugeMetricFamily(name, help_text, labels=[label])
+            for value, number in reading().items():
+                gauge.add_metric([value], number)
+            return gauge
+
+        self._gauges.append(family)
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         """The gauges, now."""
-        for name, (help_text, reading) in self._readings.items():
-            yield GaugeMetricFamily(name, help_text, value=reading())
+        return [gauge() for gauge in self._gauges]

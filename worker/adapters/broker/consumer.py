@@ -50,6 +50,10 @@ class Consumer:
     def is_consuming(self) -> bool:
         return self._tag is not None and self._channel is not None and not self._channel.is_closed
 
+    def problem(self) -> str | None:
+        """What keeps it from consuming, in words."""
+        return None if self.is_consuming else "not consuming from the broker"
+
     @property
     def in_flight(self) -> int:
         return len(self._tasks)

@@ -30,9 +30,9 @@ class Publisher:
         self._exchanges: dict[str, AbstractExchange] = {}
         self._is_up = asyncio.Event()
 
-    @property
-    def is_connected(self) -> bool:
-        return self._is_up.is_set()
+    def problem(self) -> str | None:
+        """What keeps it from publishing, in words."""
+        return None if self._is_up.is_set() else "not connected to the broker"
 
     async def run(self) -> None:
         """Keep the connection up, until cancelled."""
