@@ -135,7 +135,7 @@ async def open_ledger_patiently(settings: Settings, metrics: Metrics) -> SqlLedg
     Raises:
         ConfigurationError: URL, credentials or schema are wrong.
     """
-    _make_state_dir(settings)
+    make_state_dir(settings)
     options = LedgerOptions(lease_s=settings.ledger_lease_s, retention_s=settings.ledger_retention_days * 86_400)
     owner = f"{socket.gethostname()}/{os.getpid()}"
     while True:
@@ -146,7 +146,8 @@ async def open_ledger_patiently(settings: Settings, metrics: Metrics) -> SqlLedg
             await asyncio.sleep(_LEDGER_RETRY_S)
 
 
-def _make_state_dir(settings: Settings) -> None:
+def make_state_dir(settings: Settings) -> None:
+    """Make the state directory. Raises `ConfigurationError`."""
     try:
         settings.state_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
