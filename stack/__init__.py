@@ -1,0 +1,26 @@
+"""The real servers that the demo, the tests and the benches use, started privately and stopped completely."""
+
+from stack.authority import Authority
+from stack.directory import private_directory
+from stack.mail import BUSY, SPAM, MailServer
+from stack.mailbox import Mailbox
+from stack.postgresql import PostgreSQL
+from stack.process import ServerError
+from stack.rabbitmq import RabbitMQ
+from stack.stack import SERVICES, Stack, rabbitmq_cluster, running
+
+__all__ = [
+    "BUSY",
+    "SERVICES",
+    "SPAM",
+    "Authority",
+    "MailServer",
+    "Mailbox",
+    "PostgreSQL",
+    "RabbitMQ",
+    "ServerError",
+    "Stack",
+    "private_directory",
+    "rabbitmq_cluster",
+    "running",
+]

@@ -1,0 +1,39 @@
+"""A private certificate authority: the servers' certificates, and the file by which clients trust them."""
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+import trustme
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate chain and its private key, as PEM files."""
+
+    chain: Path
+    key: Path
+
+
+class Authority:
+    """Issues certificates and keeps its own in `ca_file`, the file to trust."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
+        self._ca = trustme.CA()
+        self.ca_file = directory / "ca.pem"
+        self._ca.cert_pem.write_to_path(str(self.ca_file))
+
+    def issue(self, name: str, *hosts: str) -> Certificate:
+        """Issue a certificate for localhost, 127.0.0.1 and the hosts (names, wildcards, addresses)."""
+        issued = self._ca.issue_cert("localhost", "127.0.0.1", *hosts)
+        certificate = Certificate(self._directory / f"{name}.pem", self._directory / f"{name}.key")
+        certificate.chain.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+        certificate.key.touch(mode=0o600)
+        certificate.key.write_bytes(issued.private_key_pem.bytes())
+        return certificate
+
+    def client_context(self) -> ssl.SSLContext:
+        """A client's TLS context that trusts this authority alone."""
+        return ssl.create_default_context(cafile=str(self.ca_file))

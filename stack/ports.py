@@ -1,0 +1,34 @@
+"""Free TCP ports on loopback."""
+
+import random
+import socket
+from pathlib import Path
+
+_LOWEST_PORT = 10240
+_EPHEMERAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
+def free_ports(count: int) -> list[int]:
+    """Return `count` different ports of 127.0.0.1 that nothing listens on.
+
+    They lie below the kernel's ephemeral range, so that no outgoing connection takes one between this
+    look and the server's own bind; drawn at random, so that two stacks starting at once hardly ever meet.
+    """
+    ephemeral_start = int(_EPHEMERAL_RANGE.read_text().split()[0])
+    candidates = random.sample(range(_LOWEST_PORT, max(ephemeral_start, _LOWEST_PORT + 10_000)), 50 * count)
+    free: list[int] = []
+    for port in candidates:
+        if _is_free(port):
+            free.append(port)
+        if len(free) == count:
+            return free
+    raise OSError(f"found only {len(free)} of {count} free ports on 127.0.0.1")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

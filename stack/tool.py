@@ -1,0 +1,41 @@
+"""Running a server's tools to their end."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from stack.process import ServerError, setpriv
+
+
+async def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    input_text: str = "",
+    user: str | None = None,
+) -> str:
+    """Run a tool to its end and return what it printed. Raises ServerError with its output when it fails."""
+    process = await asyncio.create_subprocess_exec(
+        *setpriv(signal.SIGKILL, user),
+        *argv,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd="/",
+        start_new_session=True,  # a group of its own, so that its children end with it when it is cancelled
+        env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", **(env or {})},
+    )
+    try:
+        output, errors = await process.communicate(input_text.encode())
+    except BaseException:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+        raise
+    if process.returncode != 0:
+        raise ServerError(
+            f"{' '.join(argv)}: exit code {process.returncode}\n{(output + errors).decode(errors='replace')}"
+        )
+    return output.decode()
