@@ -1,4 +1,4 @@
-"""`python -m stack [SERVICE…]`: start servers (default: all), say where they are, wait for Ctrl-C or SIGTERM."""
+"""`python -m stack [SERVICE…]`: start servers (default: all), say where they are, wait for Ctrl-C."""
 
 import asyncio
 import signal

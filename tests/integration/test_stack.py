@@ -312,6 +312,16 @@ async def test_nothing_is_left_when_a_server_cannot_start() -> None:
         assert processes_of(directory) == []
 
 
+@pytest.mark.parametrize("patience_s", [0.05, 1.5])
+async def test_nothing_is_left_when_the_start_is_given_up(patience_s: float) -> None:
+    """Servers' own starting helpers end too, those included that made a session of their own."""
+    with private_directory() as directory:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(patience_s), Stack.start(directory):
+                pytest.fail("it started")
+        assert processes_of(directory) == []
+
+
 @pytest.mark.parametrize(
     ("number", "services"),
     [
