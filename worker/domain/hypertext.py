@@ -21,10 +21,10 @@ _CLOSING = "\n</body></html>\n"
 
 def letter_html(data: LetterData, sender: Sender, attachments: Sequence[Attachment]) -> str:
     """The whole document. Wrapped only when what the author wrote is a fragment; else the rest goes inside its body."""
-    written = data.comment.html if isinstance(data, CommentCreated) else data.task.html
-    below = [f"<div>{signature}</div>"] if (signature := _signature(data, sender)) else []
+    written = _closed(data.comment.html if isinstance(data, CommentCreated) else data.task.html)
+    below = [f"<div>{_closed(signature)}</div>"] if (signature := _signature(data, sender)) else []
     below += _file_list([attachment for attachment in attachments if attachment.content is None])
-    below += [f"<div>{data.history_html}</div>"] if data.history_html else []
+    below += [f"<div>{_closed(data.history_html)}</div>"] if data.history_html else []
     below += _pixel(data, sender)
     if _DOCUMENT.match(written):
         return _inside_body(written, below)
@@ -58,6 +58,11 @@ def _pixel(data: LetterData, sender: Sender) -> list[str]:
     if url is None or not sender.is_entitled or not _WEB_URL.match(url):
         return []
     return [f'<img src="{escape(url)}" width="1" height="1" alt="">']
+
+
+def _closed(html: str) -> str:
+    """An HTML comment that does not end would hide everything below it, the files too."""
+    return f"{html}-->" if html.rfind("<!--") > html.rfind("-->") else html
 
 
 def _inside_body(document: str, below: Sequence[str]) -> str:

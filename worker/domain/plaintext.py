@@ -13,8 +13,11 @@ MAX_HTML_CHARS = 400_000
 _CUT = "\n\n[…]"
 _MAX_DEPTH = 8  # of quotes and lists: deeper ones look alike, or every line would grow with the nesting
 
-# Possessive, and never past the next "<", so that no input makes it look at a character again and again.
-_TAG = re.compile(r"""<(/?)([a-zA-Z][^\s/<>"']*+)((?:[^<>"']++|"[^"<]*+"|'[^'<]*+')*+)>""")
+# Possessive, and not far past the next "<", so that no input makes it look at a character again and again. Browsers
+# leave "<" in attributes as it is, so there it is allowed in values of moderate length.
+_TAG = re.compile(
+    r"""<(/?)([a-zA-Z][^\s/<>"']*+)((?:[^<>"']++|"[^"<]*+"|'[^'<]*+'|"[^"]{0,200}+"|'[^']{0,200}+')*+)>"""
+)
 _DECLARATION = re.compile(r"<(?:[!?]|/(?![a-zA-Z]))[^<>]*+>")
 _HREF = re.compile(r"""(?:^|\s)href\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s"']++))""", re.IGNORECASE)
 # `unescape` fails on numbers of thousands of digits; no character has more than seven.
