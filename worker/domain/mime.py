@@ -75,7 +75,7 @@ def multipart(subtype: str, boundary: str, parts: Sequence[bytes]) -> bytes:
 
 def file_name(name: str) -> str:
     """A name that is safe to save under: no path, no control or direction characters, no more than 240 bytes."""
-    cleaned = _PATH_SEPARATOR.sub("_", _NAME_CONTROL.sub("", name)).strip(" ")
+    cleaned = _PATH_SEPARATOR.sub("_", _NAME_CONTROL.sub("", name)).strip()
     if not cleaned.strip("."):
         return "file"
     if len(cleaned.encode()) <= _MAX_NAME_BYTES:

@@ -8,8 +8,8 @@ the next, while a letter's bytes must stay the same. This one looks at every cha
 import re
 from html import unescape
 
-# A text that goes on beyond this is cut: the whole letter is in its HTML. Bounds the time, about 0.1 s at worst.
-MAX_HTML_CHARS = 400_000
+# A text that goes on beyond this is cut: the whole letter is in its HTML. Bounds the time, to about 0.1 s at worst.
+MAX_HTML_CHARS = 200_000
 _CUT = "\n\n[…]"
 _MAX_DEPTH = 8  # of quotes and lists: deeper ones look alike, or every line would grow with the nesting
 
