@@ -24,6 +24,7 @@ from worker.domain.plaintext import MAX_HTML_CHARS, plain_text
         ("<pre>x = 1\n  y  = 2\n</pre>z", "x = 1\n  y  = 2\n\nz"),
         ("a<hr>b", "a\n\n---\n\nb"),
         ("<html><head><title>t</title><style>p{}</style></head><body>x<script>1<2</script>y</body></html>", "xy"),
+        ("<html><head><title>t</title><meta charset=x><body>x", "x"),
         ("a<!-- > <b> -->b<!doctype html><?xml x?><![if !mso]>c<![endif]>", "abc"),
         ("a<img src='https://pixel.example/1' alt='x'>b", "ab"),
     ],

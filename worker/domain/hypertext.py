@@ -66,9 +66,9 @@ def _closed(html: str) -> str:
 
 
 def _inside_body(document: str, below: Sequence[str]) -> str:
-    ends = list(_BODY_END.finditer(document))
     if not below:
         return document
+    ends = list(_BODY_END.finditer(document))
     # The last `</body>`, or `</html>` where there is none: an earlier one can be part of what is quoted.
     bodies = [end.start() for end in ends if end[0][2:6].lower() == "body"]
     position = bodies[-1] if bodies else ends[-1].start() if ends else len(document)

@@ -24,7 +24,7 @@ _HREF = re.compile(r"""(?:^|\s)href\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s"']++)
 _LONG_REFERENCE = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{8,});?")
 _LINKABLE = ("http://", "https://", "mailto:", "tel:")
 
-_HIDDEN = frozenset({"head", "script", "style", "title", "template"})
+_HIDDEN = frozenset({"script", "style", "title", "template"})
 _PARAGRAPHS = frozenset(
     {"p", "h1", "h2", "h3", "h4", "h5", "h6", "table", "blockquote", "pre", "hr", "ul", "ol", "dl", "figure"}
 )
