@@ -3,9 +3,10 @@
 Read by the standard library's parser, which shares nothing with the composer.
 """
 
+from datetime import UTC
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.builders import NOON, SOURCE, a_mailbox, a_sender, an_employee
@@ -60,7 +61,7 @@ locals_ = st.from_regex(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,40}", fullmatch=True
 addresses = st.builds("{}@{}".format, locals_, st.sampled_from(["example.net", "Example.ORG", "пример.рф"]))
 ids = st.from_regex(r"<[a-z0-9.]{1,20}@x\.example>", fullmatch=True) | texts
 recipients = st.fixed_dictionaries({"address": addresses, "name": lines, "role": st.sampled_from([*Role])})
-moments = st.datetimes(min_value=NOON.replace(year=1990, tzinfo=None), timezones=st.just(NOON.tzinfo))
+moments = st.datetimes(min_value=NOON.replace(year=1990, tzinfo=None), timezones=st.just(UTC))
 common = {
     "account_id": st.just("acme"),
     "author": st.just({"employee_id": "e-ivan"}),
@@ -120,7 +121,7 @@ def senders(draw: st.DrawFn) -> Sender:
 
 
 @given(comments | tasks, senders(), attachments)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 def test_every_letter_is_clean_and_says_what_the_event_says(
     event: LetterEvent, sender: Sender, files: tuple[Attachment, ...]
 ) -> None:
@@ -159,7 +160,7 @@ def assert_fields(letter: ComposedLetter, sender: Sender, event: LetterEvent) ->
     assert all(map(is_message_id, ids_sent))
     name = (sender.mailbox.display_name if sender.mailbox else "") or sender.employee.name
     address = parse_address(sender.address).wire
-    assert unquoted(names_and_addresses(letter.wire, "From")) == [(visible(name), address)]
+    assert unquoted(names_and_addresses(letter.wire, "From")) == [(" ".join(visible(name).split()), address)]
     assert letter.envelope_from == address
 
 
@@ -214,4 +215,5 @@ def in_body(text: str) -> str:
 
 
 def unquoted(found: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [(name, address.replace('"', "")) for name, address in found]
+    """Names with single spaces, as the parser does not keep others; local parts without the quotes some need."""
+    return [(" ".join(name.split()), address.replace('"', "")) for name, address in found]

@@ -242,6 +242,11 @@ def test_no_signature_when_the_template_does_not_ask_or_the_account_is_not_entit
     assert "Best" not in html
 
 
+def test_if_the_authors_html_comment_never_ends_it_does_not_hide_the_files_below() -> None:
+    letter = composed(a_comment_event(comment={"html": "<p>x</p><!-- y"}), attachments=(LINK,))
+    assert "<!-- y-->\n<ul><li>" in text_of(read(letter.wire), "html")
+
+
 def test_files_that_are_not_attached_stand_below_as_links() -> None:
     html = text_of(read(composed(attachments=(LINK,)).wire), "html")
     assert '<ul><li><a href="https://product.example/d/1?a=1&amp;b=2">смета &lt;1&gt;.pdf</a></li></ul>' in html

@@ -107,6 +107,7 @@ def test_the_charset_of_an_attached_text_is_kept() -> None:
         ("exe.\u202efdp.bat", "exe.fdp.bat"),
         ("a\r\nBcc: eve@x.example.pdf", "aBcc: eve@x.example.pdf"),
         ("..", "file"),
+        ("\xa0", "file"),
         ("", "file"),
         ("a\ud800.pdf", "a.pdf"),
         ("=?utf-8?q?a?=.pdf", "=?utf-8?q?a?=.pdf"),

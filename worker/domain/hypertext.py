@@ -21,10 +21,10 @@ _CLOSING = "\n</body></html>\n"
 
 def letter_html(data: LetterData, sender: Sender, attachments: Sequence[Attachment]) -> str:
     """The whole document. Wrapped only when what the author wrote is a fragment; else the rest goes inside its body."""
-    written = data.comment.html if isinstance(data, CommentCreated) else data.task.html
-    below = [f"<div>{signature}</div>"] if (signature := _signature(data, sender)) else []
+    written = _closed(data.comment.html if isinstance(data, CommentCreated) else data.task.html)
+    below = [f"<div>{_closed(signature)}</div>"] if (signature := _signature(data, sender)) else []
     below += _file_list([attachment for attachment in attachments if attachment.content is None])
-    below += [f"<div>{data.history_html}</div>"] if data.history_html else []
+    below += [f"<div>{_closed(data.history_html)}</div>"] if data.history_html else []
     below += _pixel(data, sender)
     if _DOCUMENT.match(written):
         return _inside_body(written, below)
@@ -60,10 +60,15 @@ def _pixel(data: LetterData, sender: Sender) -> list[str]:
     return [f'<img src="{escape(url)}" width="1" height="1" alt="">']
 
 
+def _closed(html: str) -> str:
+    """An HTML comment that does not end would hide everything below it, the files too."""
+    return f"{html}-->" if html.rfind("<!--") > html.rfind("-->") else html
+
+
 def _inside_body(document: str, below: Sequence[str]) -> str:
-    ends = list(_BODY_END.finditer(document))
     if not below:
         return document
+    ends = list(_BODY_END.finditer(document))
     # The last `</body>`, or `</html>` where there is none: an earlier one can be part of what is quoted.
     bodies = [end.start() for end in ends if end[0][2:6].lower() == "body"]
     position = bodies[-1] if bodies else ends[-1].start() if ends else len(document)

@@ -16,7 +16,7 @@ _CONTROLS_TO_SPACES = bytes(
 _DEFAULT_TYPE = "application/octet-stream"
 _TYPE_NAME = r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,127}"
 _CONTENT_TYPE = re.compile(rf"({_TYPE_NAME})/({_TYPE_NAME})")
-_CHARSET = re.compile(rf"charset\s*=\s*\"?({_TYPE_NAME})", re.IGNORECASE)
+_CHARSET = re.compile(rf"(?:^|;)\s*charset\s*=\s*\"?({_TYPE_NAME})", re.IGNORECASE)
 
 _NAME_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _PATH_SEPARATOR = re.compile(r"[/\\]")
@@ -75,7 +75,7 @@ def multipart(subtype: str, boundary: str, parts: Sequence[bytes]) -> bytes:
 
 def file_name(name: str) -> str:
     """A name that is safe to save under: no path, no control or direction characters, no more than 240 bytes."""
-    cleaned = _PATH_SEPARATOR.sub("_", _NAME_CONTROL.sub("", name)).strip(" ")
+    cleaned = _PATH_SEPARATOR.sub("_", _NAME_CONTROL.sub("", name)).strip()
     if not cleaned.strip("."):
         return "file"
     if len(cleaned.encode()) <= _MAX_NAME_BYTES:

@@ -8,20 +8,23 @@ the next, while a letter's bytes must stay the same. This one looks at every cha
 import re
 from html import unescape
 
-# A text that goes on beyond this is cut: the whole letter is in its HTML. Bounds the time, about 0.1 s at worst.
-MAX_HTML_CHARS = 400_000
+# A text that goes on beyond this is cut: the whole letter is in its HTML. Bounds the time, to about 0.1 s at worst.
+MAX_HTML_CHARS = 200_000
 _CUT = "\n\n[…]"
 _MAX_DEPTH = 8  # of quotes and lists: deeper ones look alike, or every line would grow with the nesting
 
-# Possessive, and never past the next "<", so that no input makes it look at a character again and again.
-_TAG = re.compile(r"""<(/?)([a-zA-Z][^\s/<>"']*+)((?:[^<>"']++|"[^"<]*+"|'[^'<]*+')*+)>""")
+# Possessive, and not far past the next "<", so that no input makes it look at a character again and again. Browsers
+# leave "<" in attributes as it is, so there it is allowed in values of moderate length.
+_TAG = re.compile(
+    r"""<(/?)([a-zA-Z][^\s/<>"']*+)((?:[^<>"']++|"[^"<]*+"|'[^'<]*+'|"[^"]{0,200}+"|'[^']{0,200}+')*+)>"""
+)
 _DECLARATION = re.compile(r"<(?:[!?]|/(?![a-zA-Z]))[^<>]*+>")
 _HREF = re.compile(r"""(?:^|\s)href\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s"']++))""", re.IGNORECASE)
 # `unescape` fails on numbers of thousands of digits; no character has more than seven.
 _LONG_REFERENCE = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{8,});?")
 _LINKABLE = ("http://", "https://", "mailto:", "tel:")
 
-_HIDDEN = frozenset({"head", "script", "style", "title", "template"})
+_HIDDEN = frozenset({"script", "style", "title", "template"})
 _PARAGRAPHS = frozenset(
     {"p", "h1", "h2", "h3", "h4", "h5", "h6", "table", "blockquote", "pre", "hr", "ul", "ol", "dl", "figure"}
 )
