@@ -23,6 +23,7 @@ A rule is `[once] [after N] STEP [TEXT]: ACT[, ACT…]`, and the first rule that
     flood N              a reply of N bytes that does not end
     long-line N          a line of N bytes
     garbage              bytes that are no TLS (after `220` to STARTTLS)
+    upgrade              go on in TLS (after a `220` sent by `raw`)
 """
 
 import asyncio
@@ -38,9 +39,22 @@ from dataclasses import dataclass, field
 from typing import Self
 
 _RULE = re.compile(r"(?P<once>once )?(?:after (?P<after>\d+) )?(?P<step>[a-z]+)(?: (?P<text>[^:]+))?: *(?P<acts>.+)")
-_STEPS = ("banner", "ehlo", "starttls", "auth", "mail", "rcpt", "data", "content", "dot", "rset", "quit", "noop", "idle")
+_STEPS = (
+    "banner",
+    "ehlo",
+    "starttls",
+    "auth",
+    "mail",
+    "rcpt",
+    "data",
+    "content",
+    "dot",
+    "rset",
+    "quit",
+    "noop",
+    "idle",
+)
 _END = b"\r\n.\r\n"
-_MAX_CONTENT_BYTES = 64 * 1024 * 1024
 
 
 @dataclass
@@ -116,7 +130,7 @@ class ScriptedSmtpServer:
     """The server; an async context manager. `letters` and `commands` are in order of arrival.
 
     `users` maps names to passwords, `tokens` names to access tokens. With `is_implicit_tls` TLS begins at once;
-    STARTTLS is offered when there is a TLS context and it does not.
+    STARTTLS is offered when there is a TLS context and it does not. A lax server grants DATA without recipients.
     """
 
     def __init__(
@@ -129,6 +143,7 @@ class ScriptedSmtpServer:
         mechanisms: Sequence[str] = ("PLAIN", "LOGIN", "XOAUTH2"),
         users: Mapping[str, str] | None = None,
         tokens: Mapping[str, str] | None = None,
+        is_lax: bool = False,
     ) -> None:
         self.rules = parse_script(script)
         self.tls = tls
@@ -137,6 +152,7 @@ class ScriptedSmtpServer:
         self.mechanisms = tuple(mechanisms)
         self.users = dict(users or {})
         self.tokens = dict(tokens or {})
+        self.is_lax = is_lax
         self.letters: list[AcceptedLetter] = []
         self.commands: list[Command] = []
         self.connections = 0
@@ -167,7 +183,7 @@ class ScriptedSmtpServer:
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Listen; the port is then in `port`."""
         context = self.tls if self.is_implicit_tls else None
-        self._server = await asyncio.start_server(self._serve, host, port, ssl=context, limit=_MAX_CONTENT_BYTES)
+        self._server = await asyncio.start_server(self._serve, host, port, ssl=context)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
@@ -274,8 +290,11 @@ class _Dialogue:
             await self._send("502 5.5.1 no STARTTLS here")
             return
         if await self._step("starttls", argument, "220 2.0.0 go ahead"):
-            await self._writer.start_tls(self._server.tls)
-            self._envelope, self._username = _Envelope(), None
+            await self._upgrade(self._server.tls)
+
+    async def _upgrade(self, context: ssl.SSLContext) -> None:
+        await self._writer.start_tls(context)
+        self._envelope, self._username = _Envelope(), None
 
     async def _auth(self, argument: str) -> None:
         mechanism, _, initial = argument.partition(" ")
@@ -329,7 +348,7 @@ class _Dialogue:
             self._envelope.recipients.append(_path(argument))
 
     async def _data(self, argument: str) -> None:
-        if self._envelope.sender is None or not self._envelope.recipients:
+        if not self._server.is_lax and not self._envelope.recipients:
             await self._send("503 5.5.1 RCPT first")
             return
         if not await self._step("data", argument, "354 go ahead"):
@@ -347,7 +366,14 @@ class _Dialogue:
         head = await self._reader.readexactly(3)
         if head == b".\r\n":
             return b""
-        return (head + await self._reader.readuntil(_END))[: -len(_END) + 2]
+        pieces = [head]
+        while True:
+            try:
+                pieces.append(await self._reader.readuntil(_END))
+            except asyncio.LimitOverrunError as overrun:
+                pieces.append(await self._reader.readexactly(overrun.consumed))
+            else:
+                return b"".join(pieces)[: -len(_END) + 2]
 
     async def _accept(self) -> None:
         letter = AcceptedLetter(
@@ -396,6 +422,8 @@ class _Dialogue:
                 await self._reader.readexactly(int(rest))
             case "raw":
                 await self._write(rest.replace("\\r", "\r").replace("\\n", "\n").encode())
+            case "upgrade" if self._server.tls is not None:
+                await self._upgrade(self._server.tls)
             case "garbage":
                 await self._write(b"\x00garbage\r\n" * 8)
             case "pieces":

@@ -3,8 +3,11 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import trustme
 from pydantic import SecretStr
@@ -16,7 +19,7 @@ from worker.adapters.smtp import PoolLimits, SmtpTransport, Timeouts
 from worker.delivery.ports import Route
 from worker.domain.letters import ComposedLetter
 from worker.domain.snapshot import Auth, EnvSecret, NoAuth, OAuthAuth, PasswordAuth, SmtpServer
-from worker.domain.transmission import Fault
+from worker.domain.transmission import Fault, Transmission
 from worker.domain.vocabulary import AuthMethod, Security
 
 HOST = "smtp.acme.example"
@@ -27,7 +30,16 @@ SENDER = "support@acme.example"
 RECIPIENT = "client@example.net"
 
 PATIENT = Timeouts(
-    connect_s=10, greeting_s=10, tls_s=10, command_s=10, reset_s=10, mail_s=10, rcpt_s=10, data_s=10, upload_s=10, quit_s=1
+    connect_s=10,
+    greeting_s=10,
+    tls_s=10,
+    command_s=10,
+    reset_s=10,
+    mail_s=10,
+    rcpt_s=10,
+    data_s=10,
+    upload_s=10,
+    quit_s=1,
 )
 """Longer than any test should take: a test that runs into one of these is wrong."""
 
@@ -199,3 +211,53 @@ class Hook:
 
 EXTENSIONS_WITHOUT_PIPELINING: Sequence[str] = ("SIZE 36700160", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES")
 EXTENSIONS: Sequence[str] = ("PIPELINING", *EXTENSIONS_WITHOUT_PIPELINING)
+
+
+@dataclass(frozen=True)
+class World:
+    """A server, a transport and the route between them."""
+
+    server: ScriptedSmtpServer
+    transport: SmtpTransport
+    route: Route
+    hook: Hook
+
+    async def send(self, *recipients: str, **options: Any) -> Transmission:
+        """Send a letter by the route."""
+        return await self.transport.send(self.route, letter(*recipients, **options), self.hook)
+
+
+@asynccontextmanager
+async def world(
+    script: str = "",
+    *,
+    security: Security = Security.NONE,
+    offers_tls: bool = True,
+    certificate_host: str = HOST,
+    opened: Password | AccessToken | Exception | None = None,
+    timeouts: Timeouts = PATIENT,
+    limits: PoolLimits | None = None,
+    monotonic: FakeMonotonic | None = None,
+    dialer: LocalDialer | None = None,
+    max_connections: int = 1,
+    **server_options: Any,
+) -> AsyncIterator[World]:
+    """A scripted server with a transport that reaches it; both are closed at the end."""
+    context = CERTIFICATES.server(certificate_host) if security is not Security.NONE and offers_tls else None
+    server = ScriptedSmtpServer(
+        script,
+        tls=context,
+        is_implicit_tls=security is Security.TLS and offers_tls,
+        users={USERNAME: PASSWORD},
+        tokens={USERNAME: TOKEN},
+        **server_options,
+    )
+    credentials = FixedCredentials(opened)
+    smtp = transport(credentials, dialer=dialer, timeouts=timeouts, limits=limits, monotonic=monotonic)
+    auth = oauth_auth() if isinstance(opened, AccessToken) else password_auth()
+    async with server:
+        try:
+            way = route(server.port, security=security, auth=auth, max_connections=max_connections)
+            yield World(server, smtp, way, Hook(server))
+        finally:
+            await smtp.close()
