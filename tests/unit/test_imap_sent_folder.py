@@ -615,13 +615,11 @@ async def test_a_host_that_no_certificate_can_name_is_a_trouble(
     assert (trouble.phase, trouble.fault) == (Phase.TLS, Fault.TLS)
 
 
-async def test_a_handshake_that_is_not_answered_ends_in_time(adapter: Adapter) -> None:
-    """The listener accepts and never says anything."""
-    silent = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
-    async with silent:
-        port = silent.sockets[0].getsockname()[1]
-        where = target(port, security=Security.TLS)
-        trouble = trouble_of(await save(adapter(timeouts=replace(QUICK, tls_s=0.1)), where))
+async def test_a_handshake_that_is_not_answered_ends_in_time(server: ScriptedImap, adapter: Adapter) -> None:
+    server.script("GREETING", Stall())
+
+    where = target(server.port, security=Security.TLS)
+    trouble = trouble_of(await save(adapter(timeouts=replace(QUICK, tls_s=0.1)), where))
 
     assert (trouble.phase, trouble.fault) == (Phase.TLS, Fault.TIMEOUT)
 
@@ -630,7 +628,7 @@ async def test_a_handshake_that_is_not_answered_ends_in_time(adapter: Adapter) -
 def test_a_context_that_does_not_verify_is_refused(lax: str) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if lax == "version":
-        with pytest.warns(DeprecationWarning):
+        with pytest.warns(DeprecationWarning, match="TLSv1_1"):
             context.minimum_version = ssl.TLSVersion.TLSv1_1
     else:
         context.check_hostname = False
