@@ -17,6 +17,7 @@ from worker.domain.vocabulary import AuthMethod, Security
 
 DATE = datetime(2026, 11, 23, 9, 59, 58, tzinfo=timezone(timedelta(hours=3)))
 PASSWORD = "hunter2"
+_CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody: made quickly, and enough without TLS
 QUICK = ImapTimeouts(
     connect_s=5, tls_s=5, greeting_s=5, sign_in_s=5, command_s=5, append_s=5, logout_s=1, max_response_bytes=512 * 1024
 )
@@ -113,7 +114,7 @@ def sent_folder(
     return ImapSentFolder(
         dialer or LoopbackDialer(),
         credentials or password(),
-        context or ssl.create_default_context(),
+        context or _CONTEXT,
         timeouts,
         clock or StandingClock(),
     )

@@ -51,11 +51,13 @@ async def connect(dialer: Dialer, server: ImapServer, context: ssl.SSLContext, t
 
 
 async def _open(dialer: Dialer, server: ImapServer, context: ssl.SSLContext, timeouts: ImapTimeouts) -> ImapProtocol:
+    is_tls = server.security is Security.TLS
+    if is_tls:
+        _refuse_unverifiable(server.host, context)
     try:
         sock = await dialer.dial(server.host, server.port, timeouts.connect_s)
     except DialError as error:
         raise ImapTrouble(Phase.CONNECT, error.fault, str(error)) from error
-    is_tls = server.security is Security.TLS
     try:
         async with asyncio.timeout(timeouts.tls_s):
             # The event loop owns the socket from here on, and closes it when the handshake fails or is cancelled.
@@ -74,12 +76,18 @@ async def _open(dialer: Dialer, server: ImapServer, context: ssl.SSLContext, tim
     except ssl.SSLError as error:
         detail = f"the TLS handshake failed: {error.reason or error}"
         raise ImapTrouble(Phase.TLS, Fault.TLS, detail) from error
-    except ValueError as error:  # a host that cannot be a name in a certificate
-        raise ImapTrouble(Phase.TLS, Fault.TLS, f"the host name cannot be verified: {error}") from error
     except OSError as error:
         detail = f"the connection was lost in the TLS handshake: {error}"
         raise ImapTrouble(Phase.TLS, Fault.DISCONNECTED, detail) from error
     return protocol
+
+
+def _refuse_unverifiable(host: str, context: ssl.SSLContext) -> None:
+    """Refuse a host that no certificate can name: found out later, the event loop would leave the socket open."""
+    try:
+        context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=host)
+    except ValueError as error:
+        raise ImapTrouble(Phase.TLS, Fault.TLS, f"the host name cannot be verified: {error}") from error
 
 
 async def _greeted(protocol: ImapProtocol, within_s: float) -> None:

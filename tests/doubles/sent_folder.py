@@ -1,0 +1,74 @@
+"""Sent folders in memory."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from worker.delivery.ports import CopyTarget, SavedCopy
+from worker.domain.transmission import Fault, Trouble
+from worker.domain.vocabulary import CopyOutcome, Phase
+
+UID_VALIDITY = 1
+_NO_FOLDER = Trouble(Phase.MAIL, Fault.REPLY, detail="no such folder")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCopy:
+    """A copy as it lies in a folder."""
+
+    uid: int
+    message_id: str
+    date: datetime
+    content: bytes
+
+
+class FakeSentFolder:
+    """A `SentFolder` without a server. A mailbox is known by its id; it has a folder `Sent` unless told otherwise.
+
+    `troubles` are given out first, one for each call, as if the server were in that trouble; `broken` for a mailbox
+    stays until it is taken away.
+    """
+
+    def __init__(self) -> None:
+        self.folders: dict[str, dict[str, list[StoredCopy]]] = {}
+        self.troubles: list[Trouble] = []
+        self.broken: dict[str, Trouble] = {}
+        self.without_folder: set[str] = set()
+        self.is_closed = False
+
+    def copies(self, mailbox_id: str, folder: str = "Sent") -> list[StoredCopy]:
+        """What lies in a mailbox's folder."""
+        return self.folders.get(mailbox_id, {}).get(folder, [])
+
+    async def save(self, target: CopyTarget, message_id: str, date: datetime, copy: bytes) -> SavedCopy:
+        """Keep the copy unless it is there already. A folder that the settings name is made when it is missing."""
+        if trouble := self._trouble(target):
+            return SavedCopy(CopyOutcome.FAILED, target.folder, trouble=trouble)
+        folder = self._folder(target)
+        if folder is None:
+            return SavedCopy(CopyOutcome.NO_FOLDER, trouble=_NO_FOLDER)
+        stored = self.folders.setdefault(target.mailbox_id, {}).setdefault(folder, [])
+        for there in stored:
+            if there.message_id == message_id:
+                return SavedCopy(CopyOutcome.ALREADY_THERE, folder, there.uid, UID_VALIDITY)
+        stored.append(StoredCopy(len(stored) + 1, message_id, date, copy))
+        return SavedCopy(CopyOutcome.SAVED, folder, stored[-1].uid, UID_VALIDITY)
+
+    async def find(self, target: CopyTarget, message_id: str) -> bool | Trouble:
+        """Whether a copy with this Message-ID is there."""
+        if trouble := self._trouble(target):
+            return trouble
+        folder = self._folder(target)
+        is_missing = target.folder is not None and target.folder not in self.folders.get(target.mailbox_id, {})
+        if folder is None or (is_missing and target.folder != "Sent"):
+            return _NO_FOLDER
+        return any(there.message_id == message_id for there in self.copies(target.mailbox_id, folder))
+
+    async def close(self) -> None:
+        """Only noted."""
+        self.is_closed = True
+
+    def _trouble(self, target: CopyTarget) -> Trouble | None:
+        return self.troubles.pop(0) if self.troubles else self.broken.get(target.mailbox_id)
+
+    def _folder(self, target: CopyTarget) -> str | None:
+        return target.folder or (None if target.mailbox_id in self.without_folder else "Sent")
