@@ -1,8 +1,8 @@
-"""Owners that race, crash, sleep and come back: whatever they do, no letter is handed over twice unseen, none is lost."""
+"""Owners that race, crash, sleep and come back: no letter is handed over twice unseen, and none is lost."""
 
 import asyncio
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -191,7 +191,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert entries[recipient].hand_over == letter
 
 
-def run_machine(make_world: Any, examples: int, steps: int) -> None:
+def run_machine(make_world: Callable[[], World], examples: int, steps: int) -> None:
     class Machine(LedgerMachine):
         def make_world(self) -> World:
             return make_world()

@@ -1,6 +1,6 @@
 """Claiming entries: new ones by inserting them, those of the dead by taking them over."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -13,7 +13,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 from worker.adapters.ledger.entry import State
 from worker.adapters.ledger.operations import Key, Operation, ToClaim
 from worker.adapters.ledger.ownership import lock_dead
-from worker.adapters.ledger.rows import body_of, hand_over_of, of_keys
+from worker.adapters.ledger.rows import body_of, hand_over_of, near, near_keys, of_keys
 from worker.adapters.ledger.schema import entries, owners, results
 from worker.delivery.ledger import Claim, Done, Granted, Held, InDoubt
 from worker.errors import Unavailable
@@ -34,7 +34,7 @@ _LOOK = (
             results, results.c.result_id == entries.c.result_id
         )
     )
-    .where(of_keys)
+    .where(near_keys)
 )
 _TAKE = (
     update(entries)
@@ -72,9 +72,8 @@ async def _claim_all(
         # In the order of the keys, so that two owners that claim the same entries do not wait for each other.
         missing = sorted(accounts.keys() - verdicts.keys())
         verdicts |= dict.fromkeys(await _insert(connection, me, now, accounts, missing), Granted())
-        missing = [key for key in missing if key not in verdicts]
-        if missing:
-            verdicts |= await _claim_existing(connection, me, now, missing)
+        if existing := accounts.keys() - verdicts.keys():
+            verdicts |= await _claim_existing(connection, me, now, existing)
         if len(verdicts) == len(accounts):
             return verdicts
         # Between two looks an entry was released, forgotten or taken by somebody else: look again.
@@ -106,9 +105,10 @@ def _insert_new(dialect: str) -> ReturningInsert[Any]:
 
 
 async def _claim_existing(
-    connection: AsyncConnection, me: int, now: datetime, keys: Sequence[Key]
+    connection: AsyncConnection, me: int, now: datetime, keys: Collection[Key]
 ) -> Mapping[Key, Claim | Unavailable]:
-    seen = {(row.event_key, row.recipient): row for row in await connection.execute(_LOOK, {"keys": keys, "now": now})}
+    found = await connection.execute(_LOOK, {**near(keys), "now": now})
+    seen = {key: row for row in found if (key := (row.event_key, row.recipient)) in keys}
     verdicts = {key: verdict for key, row in seen.items() if (verdict := _verdict(row, me))}
     free: dict[int | None, list[Key]] = {}
     for key, row in seen.items():

@@ -1,7 +1,7 @@
 """What becomes of claims: handed over, recorded, given back."""
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.adapters.ledger.entry import State
 from worker.adapters.ledger.operations import Key, Operation, ToHandOver, ToRecord, ToRelease
-from worker.adapters.ledger.rows import of_keys
+from worker.adapters.ledger.rows import near, near_keys
 from worker.adapters.ledger.schema import entries, results
 from worker.errors import LostClaim
 
@@ -20,7 +20,7 @@ _LOST = "the ledger gave this letter to another worker, or it has ended"
 
 _STAND = select(
     entries.c.event_key, entries.c.recipient, entries.c.state, entries.c.owner, entries.c.outcome, entries.c.result_id
-).where(of_keys)
+).where(near_keys)
 _THIS_ENTRY_IF_MINE = (
     entries.c.event_key == bindparam("of_event"),
     entries.c.recipient == bindparam("of_recipient"),
@@ -43,24 +43,25 @@ _RECORD = (
     .where(*_THIS_ENTRY_IF_MINE, entries.c.state != State.DONE)
     .values(state=State.DONE, outcome=bindparam("how"), result_id=bindparam("result"))
 )
-_RELEASE = delete(entries).where(of_keys, entries.c.owner == bindparam("me"), entries.c.state != State.DONE)
-_FREE = delete(entries).where(of_keys, entries.c.owner == bindparam("me"), entries.c.state == State.CLAIMED)
-_LEAVE_IN_DOUBT = (
-    update(entries)
-    .where(of_keys, entries.c.owner == bindparam("me"), entries.c.state == State.HANDED_OVER)
-    .values(owner=None)
-)
+_RELEASE = delete(entries).where(*_THIS_ENTRY_IF_MINE, entries.c.state != State.DONE)
+_FREE = delete(entries).where(*_THIS_ENTRY_IF_MINE, entries.c.state == State.CLAIMED)
+_LEAVE_IN_DOUBT = update(entries).where(*_THIS_ENTRY_IF_MINE, entries.c.state == State.HANDED_OVER).values(owner=None)
 
 
 async def release(connection: AsyncConnection, me: int, operations: Sequence[ToRelease]) -> None:
     """Give back what is ours of the operations' entries."""
-    let_go = sorted(key for operation in operations if operation.keeps_doubt for key in operation.keys)
+    let_go = _rows_of(me, (operation for operation in operations if operation.keeps_doubt))
     if let_go:
-        await connection.execute(_FREE, {"keys": let_go, "me": me})
-        await connection.execute(_LEAVE_IN_DOUBT, {"keys": let_go, "me": me})
-    released = sorted(key for operation in operations if not operation.keeps_doubt for key in operation.keys)
+        await connection.execute(_FREE, let_go)
+        await connection.execute(_LEAVE_IN_DOUBT, let_go)
+    released = _rows_of(me, (operation for operation in operations if not operation.keeps_doubt))
     if released:
-        await connection.execute(_RELEASE, {"keys": released, "me": me})
+        await connection.execute(_RELEASE, released)
+
+
+def _rows_of(me: int, operations: Iterable[ToRelease]) -> list[dict[str, Any]]:
+    keys = sorted(key for operation in operations for key in operation.keys)
+    return [{"of_event": event_key, "of_recipient": recipient, "me": me} for event_key, recipient in keys]
 
 
 async def advance(
@@ -72,9 +73,9 @@ async def advance(
     """
     if not operations:
         return {}
-    keys = sorted(key for operation in operations for key in operation.keys)
+    keys = {key for operation in operations for key in operation.keys}
     stand: dict[Key, Row[*tuple[Any, ...]]] = {
-        (row.event_key, row.recipient): row for row in await connection.execute(_STAND, {"keys": keys})
+        (row.event_key, row.recipient): row for row in await connection.execute(_STAND, near(keys))
     }
     answers: dict[Operation[Any], LostClaim | None] = {
         operation: None if _is_ours(operation, stand, me) else LostClaim(_LOST) for operation in operations
