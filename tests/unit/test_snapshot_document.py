@@ -11,10 +11,14 @@ from worker.adapters.snapshot.problems import Refusal, RefusedDocument
 
 
 class _Dripping(io.StringIO):
-    """Gives one character at a time, so that every place is once the end of what was read."""
+    """Gives a few characters at a time, so that many places are once the end of what was read."""
+
+    def __init__(self, text: str, step: int) -> None:
+        super().__init__(text)
+        self._step = step
 
     def read(self, size: int | None = -1, /) -> str:
-        return super().read(1)
+        return super().read(self._step)
 
 
 def _read(text: str, max_value_chars: int = 1_000_000) -> list[Member | Element]:
@@ -46,7 +50,7 @@ def test_members_and_accounts_come_in_their_order_with_their_text() -> None:
 
 
 def test_wherever_the_text_is_cut_into_chunks_the_parts_are_the_same() -> None:
-    assert list(read_document(_Dripping(DOCUMENT))) == _read(DOCUMENT)
+    assert list(read_document(_Dripping(DOCUMENT, step=1))) == _read(DOCUMENT)
 
 
 def test_a_number_of_a_hundred_thousand_digits_is_read_over() -> None:
@@ -57,9 +61,9 @@ def test_a_number_of_a_hundred_thousand_digits_is_read_over() -> None:
 
 @pytest.mark.parametrize("is_dripping", [False, True])
 def test_an_account_nested_too_deeply_is_stepped_over_and_the_next_one_is_read(is_dripping: bool) -> None:
-    deep = '{"id":"a","s":"]\\"}","x":' + "[" * 3_000 + "]" * 3_000 + "}"
+    deep = '{"id":"a","s":"]\\"}","x":' + "[" * 1_100 + "]" * 1_100 + "}"
     text = f'{{"accounts":[{deep},{{"id":"b"}}]}}'
-    stream = _Dripping(text) if is_dripping else io.StringIO(text)
+    stream = _Dripping(text, step=7) if is_dripping else io.StringIO(text)
     first, second = list(read_document(stream))
     assert first == Element(0, deep, None)
     assert second == Element(1, '{"id":"b"}', {"id": "b"})
@@ -68,7 +72,7 @@ def test_an_account_nested_too_deeply_is_stepped_over_and_the_next_one_is_read(i
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "'{' is expected"),
+        ("", "ends too early"),
         ("[]", "'{' is expected"),
         ("{", "a name in quotation marks"),
         ('{"accounts":[]', "ends too early"),
@@ -86,14 +90,13 @@ def test_an_account_nested_too_deeply_is_stepped_over_and_the_next_one_is_read(i
 )
 def test_what_is_not_json_is_refused_with_what_is_missing_where(text: str, message: str) -> None:
     refused = _refusal(text)
-    if refused.refusal is not Refusal.UNREADABLE:
-        pytest.fail(str(refused))
-    assert message in str(refused) or "ends too early" in str(refused)
+    assert refused.refusal is Refusal.UNREADABLE
+    assert message in str(refused)
     assert "at character" in str(refused)
 
 
 def test_the_place_of_a_mistake_is_counted_from_the_beginning_of_the_document() -> None:
-    text = '{"accounts":[' + '{"id":"a"},' * 300_000 + '{"id" "b"}]}'
+    text = '{"accounts":[' + '{"id":"a"},' * 120_000 + '{"id" "b"}]}'
     assert f"at character {text.index(' ' + chr(34) + 'b') + 1}" in str(_refusal(text))
 
 

@@ -20,7 +20,7 @@ from worker.adapters.snapshot.document import MAX_VALUE_CHARS, Element, Member, 
 from worker.adapters.snapshot.problems import Problem, Refusal, RefusedDocument, complaints
 from worker.adapters.snapshot.state import StateDirectory
 from worker.domain.snapshot import SCHEMA, Account, SnapshotHeader
-from worker.domain.text import has_control_character
+from worker.domain.text import has_control_character, one_line
 
 _HEADER_MEMBERS = frozenset({"schema", "version", "generated_at", "platform"})
 _MAX_ID_CHARS = 1_000
@@ -116,7 +116,7 @@ def _write(file: BinaryIO, digest: str, path: Path, in_use: InUse | None, max_va
 def _require_schema(members: dict[str, str]) -> None:
     schema = members.get("schema")
     if schema is not None and schema != f'"{SCHEMA}"':
-        raise RefusedDocument(Refusal.WRONG_SCHEMA, f"schema: {SCHEMA!r} is expected, not {schema[:100]}")
+        raise RefusedDocument(Refusal.WRONG_SCHEMA, f"schema: {SCHEMA!r} is expected, not {one_line(schema[:100])}")
 
 
 def _header(members: dict[str, str]) -> SnapshotHeader:

@@ -97,14 +97,18 @@ class FileSource:
         watch = awatch(self._path.parent, watch_filter=None, recursive=False, debounce=400, stop_event=self._closed)
         try:
             async for changes in watch:
-                # Our own files may lie in the same directory; looking because of them would never end.
-                if any(not path.endswith((SUFFIX, UNFINISHED_SUFFIX)) for _, path in changes):
+                if any(not is_compiled_file(path) for _, path in changes):
                     yield None
         except RuntimeError as error:  # watchfiles' own: no watches left on this host, for example
             raise OSError(str(error)) from None
 
     async def close(self) -> None:
         self._closed.set()
+
+
+def is_compiled_file(path: str) -> bool:
+    """True for our own files: they may lie beside the document, and looks because of them would never end."""
+    return path.endswith((SUFFIX, UNFINISHED_SUFFIX))
 
 
 def _load_watching() -> None:
