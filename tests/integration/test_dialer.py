@@ -42,11 +42,10 @@ def resolver_for(*answers: list[str]) -> TableResolver:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 async def test_a_connection_is_ready_for_a_loop_and_without_delay(host: str) -> None:
-    with listener(host) as server:
-        with await dialer().dial(host, server.getsockname()[1], 5) as connection:
-            assert not connection.getblocking()
-            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-            assert connection.getpeername()[0] == host
+    with listener(host) as server, await dialer().dial(host, server.getsockname()[1], 5) as connection:
+        assert not connection.getblocking()
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert connection.getpeername()[0] == host
 
 
 async def test_a_name_that_changes_its_mind_is_connected_where_it_was_vetted() -> None:

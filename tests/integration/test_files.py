@@ -32,6 +32,7 @@ async def test_an_endless_download_is_cut_at_the_bound() -> None:
         try:
             while True:
                 await response.write(b"x" * 65_536)
+                await asyncio.sleep(0)  # a write to a connection that is gone returns at once: let the end of it in
         finally:
             left.set()
 
@@ -78,27 +79,28 @@ async def test_a_compressed_body_counts_by_what_it_becomes() -> None:
 
 @pytest.mark.parametrize(
     ("status", "is_permanent"),
-    [(403, True), (404, True), (410, True), (401, False), (408, False), (429, False), (500, False), (502, False)]
-    + [(204, False), (206, False), (304, False)],
+    [
+        *((403, True), (404, True), (410, True)),
+        *((401, False), (408, False), (429, False), (500, False), (502, False)),
+        *((204, False), (206, False), (304, False)),
+    ],
 )
 async def test_the_status_says_whether_to_try_again(status: int, is_permanent: bool) -> None:
     async with web_server({"/": answering(status=status)}) as port, session() as guarded:
-        error = await failure(HttpFileStore(guarded), f"https://web.example:{port}/f?signature=canary")
         error = await failure(HttpFileStore(guarded), f"https://web.example:{port}/?signature=canary")
     assert error.is_permanent is is_permanent
     assert "canary" not in str(error), "a signed link is as good as the file"
 
 
-@pytest.mark.parametrize("url", ["http://web.example/", "https://10.0.0.1/", "https://web.example.:22/", "nonsense"])
+@pytest.mark.parametrize("url", ["http://web.example/", "https://10.0.0.1/", "https://127.0.0.1:22/", "nonsense"])
 async def test_a_url_that_policy_forbids_stays_forbidden(url: str) -> None:
     async with session(allow="127.0.0.1:443") as guarded:
-        assert (await failure(HttpFileStore(guarded), url)).is_permanent or "web.example." in url
+        assert (await failure(HttpFileStore(guarded), url)).is_permanent
 
 
 async def test_http_only_where_it_is_set() -> None:
-    async with web_server({"/": answering(b"hello")}, is_plain=True) as port:
-        async with session(allow_http=True) as guarded:
-            assert await HttpFileStore(guarded).fetch(file(f"http://web.example:{port}/"), 100) == b"hello"
+    async with web_server({"/": answering(b"hello")}, is_plain=True) as port, session(allow_http=True) as guarded:
+        assert await HttpFileStore(guarded).fetch(file(f"http://web.example:{port}/"), 100) == b"hello"
 
 
 class TestToken:
