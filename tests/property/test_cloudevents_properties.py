@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.domain.cloudevents import MAX_ERROR_CHARS, STRUCTURED, parse
@@ -15,6 +15,8 @@ from worker.domain.salvage import salvage
 from worker.domain.vocabulary import EventType
 from worker.errors import InvalidEvent
 from worker.operations.contract_examples import event_examples
+
+unhurried = settings(deadline=None)  # a busy machine is no failure
 
 NAMES = st.sampled_from(["specversion", "id", "source", "type", "time", "data", "data_base64", "datacontenttype", "x"])
 TEXT = st.text(st.characters(), max_size=20)  # with surrogates: JSON can escape them
@@ -54,6 +56,7 @@ def check(headers: dict[str, object], content_type: str | None, body: bytes) -> 
     return None
 
 
+@unhurried
 @given(HEADERS, CONTENT_TYPES, st.binary(max_size=200))
 def test_arbitrary_bytes_are_an_event_or_a_refusal(
     headers: dict[str, object], content_type: str | None, body: bytes
@@ -61,6 +64,7 @@ def test_arbitrary_bytes_are_an_event_or_a_refusal(
     check(headers, content_type, body)
 
 
+@unhurried
 @given(HEADERS, CONTENT_TYPES, JSON)
 def test_arbitrary_json_is_an_event_or_a_refusal(
     headers: dict[str, object], content_type: str | None, body: Any
@@ -88,11 +92,13 @@ def damaged_events(draw: st.DrawFn, value: st.SearchStrategy[Any]) -> Any:
     return document
 
 
+@unhurried
 @given(damaged_events(JSON))
 def test_an_event_with_one_value_replaced_is_an_event_or_a_refusal(document: Any) -> None:
     check({}, STRUCTURED, json.dumps(document).encode())
 
 
+@unhurried
 @given(
     damaged_events(st.sampled_from(["canary", "canary@", "ca nary@canary.example", "https://[canary", "a@-canary-.b"]))
 )
@@ -102,6 +108,7 @@ def test_a_refusal_never_repeats_the_value_that_it_refuses(document: Any) -> Non
     assert text is None or "canary" not in text or text.startswith("type: ")
 
 
+@unhurried
 @given(damaged_events(st.text(max_size=30)))
 def test_what_is_accepted_in_structured_mode_is_the_same_event_in_binary_mode(document: Any) -> None:
     """If a producer changes the mode, then what was accepted stays accepted and is the same event."""

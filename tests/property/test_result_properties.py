@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it has no types
 from pydantic import AwareDatetime, BaseModel, BeforeValidator
@@ -71,6 +71,7 @@ def validator(result_type: ResultType) -> Any:
 
 
 @pytest.mark.parametrize("result_type", ResultType)
+@settings(deadline=None, max_examples=30)  # of each of twelve types; a busy machine is no failure
 @given(st.data())
 def test_a_result_agrees_with_its_schema_and_is_read_back_unchanged(
     result_type: ResultType, data: st.DataObject
