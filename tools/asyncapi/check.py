@@ -27,8 +27,8 @@ def install() -> None:
     digest = _digest([HERE / "package-lock.json"])
     if INSTALLED.exists() and INSTALLED.read_text() == digest:
         return
-    command: list[Path | str] = [NODE, _NPM, "ci", "--ignore-scripts", "--omit-lockfile-registry-resolved", "--no-audit", "--no-fund"]
-    subprocess.run(command, cwd=HERE, check=True, stdout=sys.stderr)
+    options = ["--ignore-scripts", "--omit-lockfile-registry-resolved", "--no-audit", "--no-fund"]
+    subprocess.run([NODE, _NPM, "ci", *options], cwd=HERE, check=True, stdout=sys.stderr)
     INSTALLED.write_text(digest)
 
 

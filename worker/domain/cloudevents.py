@@ -36,6 +36,18 @@ _SPEC_VERSION = re.compile(r"1\.[0-9]{1,3}")
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d.{0,30}")
 _TOKEN: TypeAdapter[str] = TypeAdapter(Token)
 _MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
+# In the words of JSON where pydantic has those of Python, or repeats the value.
+_WORDING = {
+    "missing": "missing",
+    "model_type": "not an object",
+    "tuple_type": "not an array",
+    "string_type": "not a string",
+    "string_unicode": "not valid Unicode",
+    "too_short": "fewer than {min_length} items",
+    "too_long": "more than {max_length} items",
+    "union_tag_invalid": "not one of the known values",
+    "union_tag_not_found": "{discriminator} is missing",
+}
 
 Attributes = Mapping[str, object]
 
@@ -211,7 +223,7 @@ def _data(event_type: EventType, data: object) -> Data:
 
 
 def _invalid(error: ValidationError, where: str) -> InvalidEvent:
-    """The first of pydantic's errors, and how many there are."""
+    """The first thing that is wrong, with its path."""
     first = error.errors(include_url=False, include_input=False)[0]
     path = where
     for part in first["loc"]:
@@ -219,13 +231,10 @@ def _invalid(error: ValidationError, where: str) -> InvalidEvent:
             path += f"[{part}]"
         elif not part[:1].isupper():  # the name of a model, not of a field: which of several forms was tried
             path += f".{part}"
-    if first["type"].startswith("union_tag"):
-        what = f"one of {first['ctx'].get('expected_tags', 'several forms')} is needed"
-    else:
-        # What stands after a colon may quote the value.
-        what = first["msg"].removeprefix("Value error, ").partition(":")[0]
-    others = error.error_count() - 1
-    return InvalidEvent(f"{path}: {what}" + (f" (and {others} more)" if others else ""))
+    what = first["msg"].removeprefix("Value error, ").partition(": ")[0]  # after it, the value may be quoted
+    if wording := _WORDING.get(first["type"]):
+        what = wording.format_map(first.get("ctx", {}))
+    return InvalidEvent(f"{path}: {what}")
 
 
 def _shown(name: str) -> str:

@@ -33,6 +33,7 @@ MAX_FILES = 200
 MAX_HTML_CHARS = 5_000_000
 MAX_URL_CHARS = 8_000  # signed URLs of object stores are long
 MAX_REFERENCES = 100
+MAX_MESSAGE_ID_CHARS = 990
 OCTET_STREAM = "application/octet-stream"
 
 _DROPPED_FROM_HTML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -74,7 +75,13 @@ def _media_type(value: object) -> object:
     return media_type if _MEDIA_TYPE.fullmatch(media_type) and not is_composite else OCTET_STREAM
 
 
+def _short_enough(message_id: str | None) -> str | None:
+    # It could not stand on one line of a header (RFC 5322 section 2.1.1), so it is no Message-ID.
+    return message_id if message_id is not None and len(message_id) <= MAX_MESSAGE_ID_CHARS else None
+
+
 def _bounded(references: tuple[str, ...]) -> tuple[str, ...]:
+    references = tuple(reference for reference in references if _short_enough(reference))
     # The root and the latest are what mail programs thread by; a conversation of years must not be refused.
     return references if len(references) <= MAX_REFERENCES else (references[0], *references[1 - MAX_REFERENCES :])
 
@@ -161,7 +168,7 @@ class Recipient(_Model):
 class Thread(_Model):
     """Message-IDs of the conversation, with angle brackets, oldest first. Malformed ones are left out of the letter."""
 
-    in_reply_to: str | None = None
+    in_reply_to: Annotated[str | None, AfterValidator(_short_enough)] = None
     references: References = Field(default=(), description="of more than 100 the first and the latest are kept")
 
 

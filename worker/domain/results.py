@@ -31,7 +31,8 @@ MAX_WORDS_CHARS = 2_000
 
 
 def _words(text: object) -> object:
-    return one_line(text[:MAX_WORDS_CHARS]) if isinstance(text, str) else text
+    # Twice: where a control character is dropped, two spaces can meet. Cleaning what is clean must change nothing.
+    return one_line(one_line(text[:MAX_WORDS_CHARS])) if isinstance(text, str) else text
 
 
 Words = Annotated[str, BeforeValidator(_words)]

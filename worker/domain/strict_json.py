@@ -1,6 +1,7 @@
 """JSON from outside, read strictly: what two parsers could understand differently is refused."""
 
 import json
+from collections import Counter
 from typing import Any, NoReturn
 
 from worker.domain.text import one_line
@@ -32,12 +33,11 @@ def read_json(body: bytes) -> object:
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     # Parsers disagree about which of two equal keys counts, so nobody could say what such an event means.
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        repeated = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         raise InvalidEvent(f"body: the key {one_line(repeated[:60])!r} stands twice in one object")
-    return result
+    return found
 
 
 def _refuse_constant(name: str) -> NoReturn:
