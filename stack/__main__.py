@@ -50,9 +50,7 @@ def locations(stack: Stack, services: Collection[str]) -> dict[str, str]:
 async def main(services: Collection[str]) -> int:
     """Return the exit code: 0 after a signal, 2 when the servers cannot be started."""
     if unknown := set(services) - SERVICES:
-        print(
-            f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(sorted(SERVICES))}", file=sys.stderr
-        )
+        print(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(sorted(SERVICES))}", file=sys.stderr)
         return 2
     task = asyncio.create_task(serve(services or SERVICES))
 

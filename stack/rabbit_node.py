@@ -87,9 +87,7 @@ class RabbitNode:
             "RABBITMQ_DIST_PORT": str(self._distribution_port),
             # The script then becomes the server instead of watching over it, so that signals reach it.
             "RABBITMQ_ALLOW_INPUT": "1",
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
-                "-noinput +S 2:2 -kernel inet_dist_use_interface {127,0,0,1}"
-            ),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ("-noinput +S 2:2 -kernel inet_dist_use_interface {127,0,0,1}"),
         }
 
     def _prepare(self, management: bool, seed: str | None) -> None:
@@ -98,9 +96,7 @@ class RabbitNode:
         cookie = self._directory / ".erlang.cookie"
         cookie.write_text(self._distribution.cookie)
         cookie.chmod(0o400)
-        (self._directory / "enabled_plugins").write_text(
-            "[rabbitmq_management].\n" if management else "[].\n"
-        )
+        (self._directory / "enabled_plugins").write_text("[rabbitmq_management].\n" if management else "[].\n")
         (self._directory / "rabbitmq.config").write_text(
             _CONFIGURATION.format(
                 amqp_port=self.amqp_port,
@@ -137,9 +133,7 @@ class RabbitNode:
 
     async def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl against this node (about a second) and return what it printed."""
-        return await run(
-            [str(self._directory / "home/sbin/rabbitmqctl"), "--quiet", *arguments], env=self._environment
-        )
+        return await run([str(self._directory / "home/sbin/rabbitmqctl"), "--quiet", *arguments], env=self._environment)
 
     async def add_vhost(self, name: str) -> str:
         """Create a virtual host that only the stack's user may use; return its URL. Takes milliseconds."""

@@ -330,9 +330,7 @@ async def test_nothing_is_left_when_the_start_is_given_up(patience_s: float) -> 
         (signal.SIGKILL, ["mail", "postgresql", "rabbitmq"]),
     ],
 )
-async def test_command_takes_its_servers_with_it_whatever_ends_it(
-    number: signal.Signals, services: list[str]
-) -> None:
+async def test_command_takes_its_servers_with_it_whatever_ends_it(number: signal.Signals, services: list[str]) -> None:
     with private_directory() as directory:
         command = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "stack", *services),

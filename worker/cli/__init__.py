@@ -7,6 +7,7 @@ from cyclopts import App, CycloptsError
 
 from worker import __version__
 from worker.cli import classify, config, deliver, explain, ledger, publish, run, schemas, seal, topology
+from worker.cli.output import say
 from worker.errors import ConfigurationError, SendasError
 
 app = App(
@@ -42,5 +43,5 @@ def status(arguments: list[str]) -> int:
 
 
 def _complain(text: str, exit_status: int) -> int:
-    print(f"sendas: {text}", file=sys.stderr)
+    say(f"sendas: {text}")
     return exit_status

@@ -66,7 +66,7 @@ async def _deliver(settings: Settings, directory: CompiledDirectory, arrival: Ar
     async with open_outside(settings) as outside:
         world = World(
             snapshot=_FixedSnapshot(directory),
-            ledger=MemoryLedger(SystemClock(), "sendas deliver"),
+            ledger=MemoryLedger("sendas deliver", SystemClock()),
             transport=outside.transport,
             sent_folder=outside.sent_folder,
             files=outside.files,

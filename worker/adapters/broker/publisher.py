@@ -63,7 +63,10 @@ class Publisher:
             )
         except PublishError:
             return self._returned(publication)
-        except DeliveryError:  # the broker said no: a queue is full or has no leader just now
+        except DeliveryError:
+            # The broker said no: a queue is full or has no leader just now. A channel whose first publish meets a
+            # leader election is refused for ever (seen with 3.10), so the next try is on another one.
+            self._down(channel)
             await asyncio.sleep(_NACK_WAIT_S)
             return False
         except BROKER_ERRORS as error:
