@@ -42,6 +42,7 @@ _WORDING = {
     "model_type": "not an object",
     "tuple_type": "not an array",
     "string_type": "not a string",
+    "none_required": "must be absent here",
     "string_unicode": "not valid Unicode",
     "too_short": "fewer than {min_length} items",
     "too_long": "more than {max_length} items",
@@ -89,8 +90,8 @@ def attributes_of(headers: Mapping[str, object]) -> dict[str, object]:
         match = _HEADER.fullmatch(name) if isinstance(name, str) else None
         if match is None or value is None:
             continue
-        attribute = match[1].lower()
-        if attributes.setdefault(attribute, value) != value:
+        attribute, text = match[1].lower(), attribute_text(value)
+        if attributes.setdefault(attribute, text) != text:
             raise InvalidEvent(f"{attribute}: two headers give it different values")
     return attributes
 

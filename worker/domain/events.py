@@ -16,7 +16,6 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
-    NonNegativeInt,
     StringConstraints,
     model_validator,
 )
@@ -25,7 +24,7 @@ from pydantic_core import CoreSchema
 
 from worker.domain.addresses import EmailAddress
 from worker.domain.snapshot import Mailbox
-from worker.domain.text import Line, Token, has_control_character
+from worker.domain.text import Line, Token
 from worker.domain.vocabulary import Role
 
 MAX_RECIPIENTS = 1_000
@@ -37,7 +36,7 @@ MAX_MESSAGE_ID_CHARS = 990
 OCTET_STREAM = "application/octet-stream"
 
 _DROPPED_FROM_HTML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_NOT_IN_URLS = re.compile(r"[\s<>\"\\^`{|}]")
+_NOT_IN_URLS = re.compile(r"[\s\x00-\x20\x7f-\x9f\u2028\u2029<>\"\\`]")
 _MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
 
 
@@ -47,8 +46,8 @@ def _html(text: str) -> str:
 
 
 def _http_url(url: str) -> str:
-    if has_control_character(url) or _NOT_IN_URLS.search(url):
-        raise ValueError("a URL has no spaces, quotes or brackets of this kind in it")
+    if _NOT_IN_URLS.search(url):
+        raise ValueError("a URL has no spaces, control characters, quotes, angle brackets or backslashes in it")
     try:
         parts = urlsplit(url)
     except ValueError:  # its text repeats the URL
@@ -93,6 +92,8 @@ HttpUrl = Annotated[
     AfterValidator(_http_url),
     Field(json_schema_extra={"format": "uri"}),
 ]
+# Beyond this, implementations of JSON disagree about integers (RFC 8259 section 6).
+WholeNumber = Annotated[int, Field(ge=0, le=2**53 - 1)]
 Moment = Annotated[AwareDatetime, AfterValidator(_plausible)]
 MediaType = Annotated[str, BeforeValidator(_media_type)]
 References = Annotated[tuple[str, ...], AfterValidator(_bounded)]
@@ -177,7 +178,7 @@ class File(_Model):
 
     name: Line
     content_type: MediaType = Field(default=OCTET_STREAM, description="parameters are dropped; no type: bytes")
-    size: NonNegativeInt = Field(description="bytes")
+    size: WholeNumber = Field(description="bytes")
     url: HttpUrl = Field(description="where the worker downloads it")
     link: HttpUrl = Field(description="what a person may click")
 
@@ -241,4 +242,4 @@ MailboxCheckRequested = SavedMailboxCheck | NewMailboxCheck
 class ConfigurationChanged(_Model):
     """Data of `configuration.changed`: a newer snapshot can be fetched."""
 
-    version: NonNegativeInt
+    version: WholeNumber
