@@ -20,6 +20,9 @@ PREFIX = "SENDAS_"
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$")]
 
 
+UriReference = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,200}$")]
+
+
 class Settings(BaseSettings):
     """All settings. Times are in seconds, sizes in bytes."""
 
@@ -35,7 +38,7 @@ class Settings(BaseSettings):
     prefix: Name = Field(default="sendas", description="Beginning of the names of all queues.")
     events_exchange: Name = Field(default="product.events", description="Topic exchange the product publishes to.")
     results_exchange: Name = Field(default="sendas.results", description="Topic exchange of the results.")
-    source: Name = Field(default="/sendas", description="`source` of the results: this installation.")
+    source: UriReference = Field(default="/sendas", description="`source` of the results: this installation.")
     max_message_bytes: PositiveInt = Field(
         default=16_000_000,
         description="Largest message the broker takes; RabbitMQ 4 takes 16 MiB unless told otherwise.",

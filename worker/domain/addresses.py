@@ -66,8 +66,8 @@ def _check_local(local: str) -> None:
 def _ascii_domain(domain: str) -> str:
     try:
         ascii_domain = idna.encode(domain, uts46=True, transitional=False).decode("ascii")
-    except idna.IDNAError as error:
-        raise ValueError(f"the domain is not valid: {error}") from None
+    except idna.IDNAError:  # its text repeats the domain, which would end in logs
+        raise ValueError("the domain is not valid") from None
     if "." not in ascii_domain.rstrip("."):
         raise ValueError("the domain has no dot in it")
     return ascii_domain.rstrip(".").lower()

@@ -11,24 +11,29 @@ from typing import Annotated
 from pydantic import AfterValidator, StringConstraints
 
 _WHITE_SPACE = re.compile(r"[\s\u0085\u2028\u2029]+")
-_DROPPED_CATEGORIES = frozenset({"Cc", "Cs", "Co", "Cn"})
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Not what is unassigned: newer emoji are that for an older Python, and a letter's bytes must not depend on it.
+_DROPPED_CATEGORIES = frozenset({"Cc", "Cs"})
 _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def one_line(text: str) -> str:
-    """The text on one line: white space folded to single spaces, control and bidirectional override characters dropped.
+    """The text on one line: white space folded to single spaces, control and bidirectional characters dropped.
 
-    Overrides are dropped because they let a name or a file name display as something else than it is.
+    Overrides of direction are dropped because they let a name or a file name display as something else than it is.
     """
-    folded = _WHITE_SPACE.sub(" ", text).strip()
-    if folded.isascii() and folded.isprintable():
-        return folded
-    return "".join(c for c in folded if unicodedata.category(c) not in _DROPPED_CATEGORIES and c not in _BIDI_CONTROLS)
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(c for c in text if c.isspace() or not _is_dropped(c))
+    return _WHITE_SPACE.sub(" ", text).strip()
+
+
+def _is_dropped(character: str) -> bool:
+    return unicodedata.category(character) in _DROPPED_CATEGORIES or character in _BIDI_CONTROLS
 
 
 def has_control_character(text: str) -> bool:
     """True when the text has a C0, DEL, C1 or line separator character."""
-    return any(c < " " or "\x7f" <= c <= "\x9f" or c in "\u2028\u2029" for c in text)
+    return _CONTROLS.search(text) is not None
 
 
 def _refuse_controls(text: str) -> str:

@@ -120,10 +120,12 @@ class Link:
             self._lost.set()
 
         connection.close_callbacks.add(closed)
-        await self._on_up(connection)
-        log.info("broker.connected", connection=self._name, broker=place(self._url))
-        await self._lost.wait()
-        connection.close_callbacks.remove(closed)
+        try:
+            await self._on_up(connection)
+            log.info("broker.connected", connection=self._name, broker=place(self._url))
+            await self._lost.wait()
+        finally:
+            connection.close_callbacks.discard(closed)
 
 
 async def close_quietly(connection: AbstractConnection) -> None:
