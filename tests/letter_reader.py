@@ -38,7 +38,7 @@ def field(raw: bytes, name: str) -> str | None:
 def names_and_addresses(raw: bytes, name: str) -> list[tuple[str, str]]:
     """Display names and addresses of a field, in order; none when it is not there.
 
-    By the older interface: the newer one leaves spaces between the encoded words of a long name (cpython issue 128110).
+    By the older interface: the newer one leaves spaces between the encoded words of a long name (cpython gh-128110).
     """
     value = message_from_string(raw.decode(), policy=policy.compat32)[name]
     if value is None:

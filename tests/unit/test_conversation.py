@@ -51,7 +51,7 @@ def test_a_malformed_id_is_left_out(malformed: str) -> None:
 
 
 @pytest.mark.parametrize("odd", ["<a$b!c@[127.0.0.1]>", "<a@b@c>", "<a..b:1@host_name>", " <a@x.example> "])
-def test_an_odd_id_that_programs_do_issue_is_kept(odd: str) -> None:
+def test_an_odd_id_that_programs_do_write_is_kept(odd: str) -> None:
     assert parent(Thread(in_reply_to=odd)) == odd.strip()
 
 

@@ -154,14 +154,14 @@ class _Page:
 
     def _want_blank(self, *, is_forced: bool = False) -> None:
         """A blank line before the next text; in a list only where the author forced one, so that items stay close."""
-        if is_forced or not self._lists:
-            quotes = self._quotes if self._blank_quotes is None else min(self._quotes, self._blank_quotes)
-            self._blank_quotes = quotes
+        if (is_forced or not self._lists) and (self._blank_quotes is None or self._quotes < self._blank_quotes):
+            self._blank_quotes = self._quotes
 
     def _end_line(self, *, is_forced: bool = False) -> None:
-        joined = "".join(self._line)
-        text = joined.rstrip() if self._is_preformatted else " ".join(joined.split())
+        text = ""
         if self._line:
+            joined = "".join(self._line)
+            text = joined.rstrip() if self._is_preformatted else " ".join(joined.split())
             self._line = []
             self._link_start = 0
         if text:
@@ -199,4 +199,4 @@ class _Page:
 
 
 def _quote(depth: int) -> str:
-    return "> " * min(depth, _MAX_DEPTH)
+    return "> " * min(depth, _MAX_DEPTH) if depth else ""
