@@ -356,9 +356,7 @@ class _Dialogue:
         await self._step("content", "", None)
         self._content = _unstuffed(await self._read_content())
         await self._server.note(command=Command(self._number, "."))
-        if await self._step("dot", "", None):
-            await self._accept()
-            await self._send(f"250 2.0.0 queued as {len(self._server.letters)}")
+        await self._step("dot", "", f"250 2.0.0 queued as {len(self._server.letters) + 1}")
         self._envelope = _Envelope()
         await self._step("idle", "", None)
 
@@ -394,6 +392,8 @@ class _Dialogue:
         for act in acts:
             if act == "proceed":
                 is_proceeding = True
+                if step == "dot":
+                    await self._accept()
                 if default is not None:
                     await self._send(default)
             else:
@@ -431,7 +431,7 @@ class _Dialogue:
                 await self._send_pieces(_reply_bytes(reply), int(size))
                 return reply[0] in "23"
             case "flood":
-                await self._flood(b"250-and so on\r\n", int(rest))
+                await self._flood(b"250-and so on\r\n" * 100, int(rest))
             case "long-line":
                 await self._flood(b"x" * 1_000, int(rest), b"250 ")
             case _:

@@ -39,6 +39,7 @@ PATIENT = Timeouts(
     rcpt_s=10,
     data_s=10,
     upload_s=10,
+    upload_bytes_per_s=1e9,
     quit_s=1,
 )
 """Longer than any test should take: a test that runs into one of these is wrong."""
