@@ -18,6 +18,7 @@ A rule is `[once] [after N] STEP [TEXT]: ACT[, ACT…]`, and the first rule that
     accept               keep the letter, and say nothing
     stall                say nothing more, until the client goes
     delay SECONDS        wait
+    hold                 wait until `release` is set
     close, reset, half-close
     read N               read N bytes of the content
     flood N              a reply of N bytes that does not end
@@ -153,6 +154,7 @@ class ScriptedSmtpServer:
         self.users = dict(users or {})
         self.tokens = dict(tokens or {})
         self.is_lax = is_lax
+        self.release = asyncio.Event()
         self.letters: list[AcceptedLetter] = []
         self.commands: list[Command] = []
         self.connections = 0
@@ -416,6 +418,8 @@ class _Dialogue:
                 raise _Leave
             case "delay":
                 await asyncio.sleep(float(rest))
+            case "hold":
+                await self._server.release.wait()
             case "accept":
                 await self._accept()
             case "read":
