@@ -55,6 +55,12 @@ _STEPS = (
     "noop",
     "idle",
 )
+_WORDS = (
+    "raw", "pieces", "proceed", "accept", "stall", "delay", "hold", "close", "reset", "half-close", "read", "flood",
+    "long-line", "garbage", "upgrade",
+)  # fmt: skip
+_ACT = re.compile(rf"(?:{'|'.join(_WORDS)})( |$)|\d{{3}} ")
+_NEXT_ACT = re.compile(rf", (?=(?:{'|'.join(_WORDS)})(?:[ ,]|$)|\d{{3}} )")
 _END = b"\r\n.\r\n"
 
 
@@ -75,7 +81,9 @@ class Rule:
         match = _RULE.fullmatch(line.strip())
         if match is None or match["step"] not in _STEPS:
             raise ValueError(f"not a rule of the script: {line!r}")
-        acts = tuple(act.strip() for act in re.split(r", (?=[a-z]|\d{3} )", match["acts"]))
+        acts = tuple(act.strip() for act in _NEXT_ACT.split(match["acts"]))
+        if not all(_ACT.match(act) for act in acts):
+            raise ValueError(f"not a rule of the script: {line!r}")
         return cls(match["step"], acts, match["text"] or "", bool(match["once"]), int(match["after"] or 0))
 
     def fits(self, step: str, command: str) -> bool:

@@ -21,12 +21,12 @@ async def test_the_next_letter_of_a_route_uses_the_same_connection_without_rset(
         assert (numbers.open, numbers.idle, numbers.opened_total, numbers.reused_total) == (1, 1, 1, 1)
 
 
-@pytest.mark.parametrize("change", [{"account_id": "other"}, {"mailbox_id": "mb-other"}])
-async def test_a_connection_is_never_shared_between_accounts_or_mailboxes(change: dict[str, str]) -> None:
+@pytest.mark.parametrize(("account_id", "mailbox_id"), [("other", "mb-support"), ("acme", "mb-other")])
+async def test_a_connection_is_never_shared_between_accounts_or_mailboxes(account_id: str, mailbox_id: str) -> None:
     """If two mailboxes have the very same server and user, each still has its own connection."""
     async with world() as w:
         await w.send()
-        other = replace(w.route, **change)
+        other = replace(w.route, account_id=account_id, mailbox_id=mailbox_id)
         assert not (await w.transport.send(other, letter(), w.hook)).is_connection_reused
         assert w.server.connections == 2
 
@@ -260,6 +260,16 @@ async def test_closing_refuses_who_waits_and_cuts_off_who_takes_too_long() -> No
         assert (await second).refused[RECIPIENT].phase is Phase.CONNECT
         assert (await first).refused[RECIPIENT].fault is Fault.DISCONNECTED
         assert (await w.send()).refused[RECIPIENT].phase is Phase.CONNECT
+
+
+async def test_a_connection_that_opens_while_the_pool_closes_carries_no_letter() -> None:
+    async with world("banner: hold, proceed", limits=PoolLimits(close_s=0.05)) as w:
+        sending = asyncio.create_task(w.send())
+        await w.server.until(lambda: w.server.connections == 1)
+        await w.transport.close()
+        w.server.release.set()
+        assert (await sending).refused[RECIPIENT].phase is Phase.CONNECT
+        assert "MAIL" not in w.server.verbs()
 
 
 async def test_a_new_snapshot_with_the_same_settings_keeps_the_connections() -> None:

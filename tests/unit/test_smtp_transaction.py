@@ -245,7 +245,7 @@ async def test_size_is_compared_with_the_letter_before_mail() -> None:
         assert (await w.send(A)).is_connection_reused
 
 
-@pytest.mark.parametrize("size", ["SIZE", "SIZE 0", "SIZE lots"])
+@pytest.mark.parametrize("size", ["SIZE", "SIZE 0", "SIZE lots", "SIZE " + "9" * 5_000, "SIZE ٣"])
 async def test_a_size_that_says_nothing_limits_nothing(size: str) -> None:
     async with world(extensions=(size,)) as w:
         assert (await w.send(A)).accepted
