@@ -18,6 +18,7 @@ A rule is `[once] [after N] STEP [TEXT]: ACT[, ACT…]`, and the first rule that
     accept               keep the letter, and say nothing
     stall                say nothing more, until the client goes
     delay SECONDS        wait
+    hold                 wait until `release` is set
     close, reset, half-close
     read N               read N bytes of the content
     flood N              a reply of N bytes that does not end
@@ -54,6 +55,12 @@ _STEPS = (
     "noop",
     "idle",
 )
+_WORDS = (
+    "raw", "pieces", "proceed", "accept", "stall", "delay", "hold", "close", "reset", "half-close", "read", "flood",
+    "long-line", "garbage", "upgrade",
+)  # fmt: skip
+_ACT = re.compile(rf"(?:{'|'.join(_WORDS)})( |$)|\d{{3}} ")
+_NEXT_ACT = re.compile(rf", (?=(?:{'|'.join(_WORDS)})(?:[ ,]|$)|\d{{3}} )")
 _END = b"\r\n.\r\n"
 
 
@@ -74,7 +81,9 @@ class Rule:
         match = _RULE.fullmatch(line.strip())
         if match is None or match["step"] not in _STEPS:
             raise ValueError(f"not a rule of the script: {line!r}")
-        acts = tuple(act.strip() for act in re.split(r", (?=[a-z]|\d{3} )", match["acts"]))
+        acts = tuple(act.strip() for act in _NEXT_ACT.split(match["acts"]))
+        if not all(_ACT.match(act) for act in acts):
+            raise ValueError(f"not a rule of the script: {line!r}")
         return cls(match["step"], acts, match["text"] or "", bool(match["once"]), int(match["after"] or 0))
 
     def fits(self, step: str, command: str) -> bool:
@@ -153,6 +162,7 @@ class ScriptedSmtpServer:
         self.users = dict(users or {})
         self.tokens = dict(tokens or {})
         self.is_lax = is_lax
+        self.release = asyncio.Event()
         self.letters: list[AcceptedLetter] = []
         self.commands: list[Command] = []
         self.connections = 0
@@ -356,9 +366,7 @@ class _Dialogue:
         await self._step("content", "", None)
         self._content = _unstuffed(await self._read_content())
         await self._server.note(command=Command(self._number, "."))
-        if await self._step("dot", "", None):
-            await self._accept()
-            await self._send(f"250 2.0.0 queued as {len(self._server.letters)}")
+        await self._step("dot", "", f"250 2.0.0 queued as {len(self._server.letters) + 1}")
         self._envelope = _Envelope()
         await self._step("idle", "", None)
 
@@ -394,6 +402,8 @@ class _Dialogue:
         for act in acts:
             if act == "proceed":
                 is_proceeding = True
+                if step == "dot":
+                    await self._accept()
                 if default is not None:
                     await self._send(default)
             else:
@@ -416,6 +426,8 @@ class _Dialogue:
                 raise _Leave
             case "delay":
                 await asyncio.sleep(float(rest))
+            case "hold":
+                await self._server.release.wait()
             case "accept":
                 await self._accept()
             case "read":
@@ -431,7 +443,7 @@ class _Dialogue:
                 await self._send_pieces(_reply_bytes(reply), int(size))
                 return reply[0] in "23"
             case "flood":
-                await self._flood(b"250-and so on\r\n", int(rest))
+                await self._flood(b"250-and so on\r\n" * 100, int(rest))
             case "long-line":
                 await self._flood(b"x" * 1_000, int(rest), b"250 ")
             case _:

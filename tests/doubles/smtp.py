@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from stack.scripted_smtp import ScriptedSmtpServer
 from worker.adapters.credentials import AccessToken, Password
 from worker.adapters.dialing import DialError
-from worker.adapters.smtp import PoolLimits, SmtpTransport, Timeouts
+from worker.adapters.smtp import PoolLimits, SmtpTransport, Timeouts, client_tls_context
 from worker.delivery.ports import Route
 from worker.domain.letters import ComposedLetter
 from worker.domain.snapshot import Auth, EnvSecret, NoAuth, OAuthAuth, PasswordAuth, SmtpServer
@@ -39,6 +39,7 @@ PATIENT = Timeouts(
     rcpt_s=10,
     data_s=10,
     upload_s=10,
+    upload_bytes_per_s=1e9,
     quit_s=1,
 )
 """Longer than any test should take: a test that runs into one of these is wrong."""
@@ -100,17 +101,23 @@ class Certificates:
 
     def __init__(self) -> None:
         self._authority = trustme.CA()
+        self._issued: dict[str, trustme.LeafCert] = {}
+        self._client: ssl.SSLContext | None = None
 
     def server(self, host: str = HOST) -> ssl.SSLContext:
+        """A context of its own, which a test may change."""
+        if host not in self._issued:
+            self._issued[host] = self._authority.issue_cert(host)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._authority.issue_cert(host).configure_cert(context)
+        self._issued[host].configure_cert(context)
         return context
 
     def client(self) -> ssl.SSLContext:
-        context = ssl.create_default_context()
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._authority.configure_trust(context)
-        return context
+        """The one context that all transports share: making one takes long."""
+        if self._client is None:
+            self._client = client_tls_context()
+            self._authority.configure_trust(self._client)
+        return self._client
 
 
 CERTIFICATES = Certificates()

@@ -5,6 +5,7 @@ import ssl
 import pytest
 
 from tests.doubles.smtp import (
+    CERTIFICATES,
     HOST,
     PASSWORD,
     RECIPIENT,
@@ -244,6 +245,20 @@ async def test_a_server_that_repeats_the_secret_does_not_get_it_into_the_result(
         assert "Y2FuYXJ5LVBhNTV3b3Jk" not in repr(found)
     async with world(f"auth: 535 wrong: {TOKEN}", security=Security.TLS, opened=token()) as w:
         assert TOKEN not in repr(await w.send())
+
+
+async def test_a_server_that_echoes_what_it_gets_does_not_get_a_piece_of_the_secret_into_the_result() -> None:
+    encoded = "dXNlcj1zdXBwb3J0QGFjbWUuZXhhbXBsZQFhdXRoPUJlYXJlciBjYW5hcnktdDBrZW4BAQ=="
+    async with world(f"auth: raw AUTH XOAUTH2 {encoded}\\r\\n", security=Security.TLS, opened=token()) as w:
+        found = trouble(await w.send())
+        assert (found.phase, found.fault) == (Phase.AUTH, Fault.PROTOCOL)
+        assert encoded[:20] not in repr(found)
+
+
+@pytest.mark.parametrize("hostname", ["", "two words", "пример.рф", "x\r\nMAIL"])
+def test_a_host_name_that_ehlo_cannot_say_is_a_configuration_error(hostname: str) -> None:
+    with pytest.raises(ConfigurationError):
+        SmtpTransport(LocalDialer(), FixedCredentials(), local_hostname=hostname, tls=CERTIFICATES.client())
 
 
 @pytest.mark.parametrize(

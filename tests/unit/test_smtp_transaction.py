@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -244,7 +245,7 @@ async def test_size_is_compared_with_the_letter_before_mail() -> None:
         assert (await w.send(A)).is_connection_reused
 
 
-@pytest.mark.parametrize("size", ["SIZE", "SIZE 0", "SIZE lots"])
+@pytest.mark.parametrize("size", ["SIZE", "SIZE 0", "SIZE lots", "SIZE " + "9" * 5_000, "SIZE ٣"])
 async def test_a_size_that_says_nothing_limits_nothing(size: str) -> None:
     async with world(extensions=(size,)) as w:
         assert (await w.send(A)).accepted
@@ -300,13 +301,8 @@ async def test_a_letter_that_could_smuggle_commands_is_refused_before_anything_i
 
 async def test_a_letter_without_recipients_is_the_callers_mistake() -> None:
     async with world() as w:
-        nobody = letter(A)
         with pytest.raises(ValueError, match="recipient"):
-            await w.transport.send(w.route, type(nobody)(**{**_fields(nobody), "envelope_to": ()}), w.hook)
-
-
-def _fields(value: object) -> dict[str, object]:
-    return {name: getattr(value, name) for name in value.__slots__}  # type: ignore[attr-defined] # a slotted dataclass
+            await w.transport.send(w.route, replace(letter(A), envelope_to=()), w.hook)
 
 
 async def test_a_large_letter_lets_others_run() -> None:
@@ -337,7 +333,7 @@ async def test_a_reply_too_many_never_answers_the_next_command(step: str, extens
     """A stray 250 must not be taken for the server's word on the next letter."""
     code = "354 go" if step == "data" else "250 ok"
     accept = "accept, " if step == "dot" else ""
-    async with world(f"once {step}: {accept}raw {code}\\r\\n250 stray\\r\\n, stall", extensions=extensions) as w:
+    async with world(f"once {step}: {accept}raw {code}\\r\\n250 stray\\r\\n", extensions=extensions) as w:
         await w.send(A)
         w.server.play("rcpt: 550 5.1.1 no")
         second = await w.send(B)

@@ -1,11 +1,12 @@
 """Signing in: exactly one mechanism is chosen and tried once, as providers count failures."""
 
 import aiosmtplib
-from aiosmtplib import SMTPAuthenticationError, SMTPResponse
+from aiosmtplib import SMTPAuthenticationError, SMTPResponse, SMTPResponseException
 from aiosmtplib.auth import auth_login_encode, auth_plain_encode, auth_xoauth2_encode
 
 from worker.adapters.credentials import AccessToken, Credentials, Password
 from worker.adapters.smtp.progress import Progress
+from worker.adapters.smtp.protocol import MALFORMED
 from worker.adapters.smtp.troubles import Failed, failing_in
 from worker.delivery.ports import Route
 from worker.domain.transmission import Fault, Trouble
@@ -31,8 +32,8 @@ async def sign_in(client: aiosmtplib.SMTP, route: Route, credentials: Credential
                 await _with_token(client, opened, offered)
             else:
                 await _with_password(client, opened, offered)
-        except SMTPAuthenticationError as error:
-            raise SMTPAuthenticationError(error.code, _redacted(error.message, opened)) from None
+        except SMTPResponseException as error:
+            raise SMTPResponseException(error.code, _redacted(error, opened)) from None
 
 
 async def _open(route: Route, credentials: Credentials) -> Password | AccessToken | None:
@@ -82,14 +83,17 @@ def _no_mechanism(offered: list[str]) -> Failed:
     return Failed(Trouble(Phase.AUTH, Fault.NO_AUTH_MECHANISM, detail=f"mechanisms offered: {names}"))
 
 
-def _redacted(text: str, opened: Password | AccessToken) -> str:
+def _redacted(error: SMTPResponseException, opened: Password | AccessToken) -> str:
     """The server's words without the secret, in each form in which it was sent: some servers repeat what they got."""
+    if error.code == MALFORMED:
+        return "the server's answer is no reply"  # it may be a piece of the secret
     if isinstance(opened, AccessToken):
         secret = opened.token.get_secret_value()
         encoded = [auth_xoauth2_encode(opened.username, secret)]
     else:
         secret = opened.password.get_secret_value()
         encoded = [auth_plain_encode(opened.username, secret), auth_login_encode(opened.username, secret)[1]]
+    text = error.message
     for form in [*(form.decode("ascii") for form in encoded), secret]:
         if form:
             text = text.replace(form, "***")

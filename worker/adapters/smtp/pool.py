@@ -3,12 +3,11 @@
 import asyncio
 import heapq
 import itertools
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
 
+from worker.adapters.smtp.lanes import Lane, Lease, SessionOpener, Waiter
 from worker.adapters.smtp.progress import Progress
 from worker.adapters.smtp.session import Session
 from worker.adapters.smtp.troubles import Failed
@@ -38,58 +37,6 @@ class PoolNumbers:
     reused_total: int
 
 
-class SessionOpener(Protocol):
-    """Opens sessions. Raises `Failed`."""
-
-    async def open(self, route: Route, progress: Progress) -> Session: ...
-
-
-@dataclass(eq=False, slots=True)
-class _Waiter:
-    ticket: int
-    slot: "asyncio.Future[Session | None]"
-
-
-@dataclass(eq=False, slots=True)
-class _Lane:
-    """One route's connections: `open` are all that take a place, `idle` those at rest, the latest used last."""
-
-    route: Route
-    open: int = 0
-    idle: list[Session] = field(default_factory=list)
-    waiters: deque[_Waiter] = field(default_factory=deque)
-    is_retired: bool = False
-
-    def first_waiter(self) -> _Waiter | None:
-        """Who came first and still waits: one who was cancelled may stand there until its task runs again."""
-        while self.waiters and self.waiters[0].slot.done():
-            self.waiters.popleft()
-        return self.waiters[0] if self.waiters else None
-
-
-class Lease:
-    """The right to one connection of a route, for one letter."""
-
-    def __init__(self, pool: "Pool", route: Route, session: Session | None) -> None:
-        self._pool = pool
-        self._route = route
-        self.session = session
-        self.is_reused = session is not None
-
-    async def connect(self, progress: Progress) -> Session:
-        """The connection; opened now unless there is one. Raises `Failed`."""
-        if self.session is None:
-            self.session = await self._pool.open_session(self._route, progress)
-        return self.session
-
-    async def reconnect(self, progress: Progress) -> Session:
-        """A new connection in the place of one that was found dead. Raises `Failed`."""
-        if self.session is not None:
-            self.session.abort()
-        self.session, self.is_reused = None, False
-        return await self.connect(progress)
-
-
 class Pool:
     """Connections by route; who waits is served in the order of coming, and nobody holds two places."""
 
@@ -97,14 +44,14 @@ class Pool:
         self._opener = opener
         self._limits = limits
         self._monotonic = monotonic
-        self._lanes: dict[tuple[str, str | None], _Lane] = {}  # by account and mailbox: never shared between them
-        self._idle: dict[Session, _Lane] = {}  # the least recently used first
-        self._waiting: set[_Lane] = set()
+        self._lanes: dict[tuple[str, str | None], Lane] = {}  # by account and mailbox: never shared between them
+        self._idle: dict[Session, Lane] = {}  # the least recently used first
+        self._waiting: set[Lane] = set()
         self._leases: set[Lease] = set()
         self._quitting: set[asyncio.Task[None]] = set()
         self._tickets = itertools.count()
         self._sweeping: asyncio.TimerHandle | None = None
-        self._open = 0
+        self._taken = 0
         self._opened_total = 0
         self._reused_total = 0
         self._is_closed = False
@@ -114,7 +61,7 @@ class Pool:
     def numbers(self) -> PoolNumbers:
         """How the pool stands now."""
         return PoolNumbers(
-            open=self._open,
+            open=self._taken,
             idle=len(self._idle),
             waiting=sum(len(lane.waiters) for lane in self._waiting),
             opened_total=self._opened_total,
@@ -136,10 +83,13 @@ class Pool:
             self._leases.discard(lease)
             self._give_back(lane, lease.session)
 
-    async def open_session(self, route: Route, progress: Progress) -> Session:
-        """A new session, counted. Raises `Failed`."""
+    async def open(self, route: Route, progress: Progress) -> Session:
+        """A new session, counted. Raises `Failed`, also when the pool was closed meanwhile."""
         session = await self._opener.open(route, progress)
         self._opened_total += 1
+        if self._is_closed:
+            session.abort()
+            raise _closed()
         return session
 
     def sweep(self) -> None:
@@ -158,7 +108,7 @@ class Pool:
         for lane in self._waiting:
             while waiter := lane.first_waiter():
                 lane.waiters.popleft()
-                waiter.slot.set_exception(_closed())
+                waiter.place.set_exception(_closed())
         self._waiting.clear()
         for session, lane in list(self._idle.items()):
             self._dismiss(lane, session)
@@ -175,35 +125,35 @@ class Pool:
         await asyncio.gather(*self._quitting, return_exceptions=True)
         await asyncio.sleep(0)  # aborted transports close their sockets in the loop's next turn
 
-    def _lane(self, route: Route) -> _Lane:
+    def _lane(self, route: Route) -> Lane:
         owner = (route.account_id, route.mailbox_id)
         lane = self._lanes.get(owner)
         if lane is None or lane.route != route:
             if lane is not None:
                 self._retire(lane)
-            lane = self._lanes[owner] = _Lane(route)
+            lane = self._lanes[owner] = Lane(route)
         return lane
 
-    def _retire(self, lane: _Lane) -> None:
+    def _retire(self, lane: Lane) -> None:
         """The mailbox's settings changed: its connections serve no letter any more but those in hand."""
         lane.is_retired = True
         for session in list(lane.idle):
             self._dismiss(lane, session)
 
-    async def _place(self, lane: _Lane) -> Session | None:
+    async def _place(self, lane: Lane) -> Session | None:
         """A session at rest, or None with the right to open one."""
-        waiter = _Waiter(next(self._tickets), asyncio.get_running_loop().create_future())
+        waiter = Waiter(next(self._tickets), asyncio.get_running_loop().create_future())
         lane.waiters.append(waiter)
         self._waiting.add(lane)
         self._serve()
         try:
-            return await waiter.slot
+            return await waiter.place
         except asyncio.CancelledError:
             if waiter in lane.waiters:
                 lane.waiters.remove(waiter)
             self._forget_if_empty(lane)
-            if waiter.slot.done() and not waiter.slot.cancelled() and waiter.slot.exception() is None:
-                self._give_back(lane, waiter.slot.result())  # granted in the very moment of the cancellation
+            if waiter.place.done() and not waiter.place.cancelled() and waiter.place.exception() is None:
+                self._give_back(lane, waiter.place.result())  # granted in the very moment of the cancellation
             raise
 
     def _serve(self) -> None:
@@ -222,18 +172,18 @@ class Pool:
                     self._evict()
         self._waiting = {lane for lane in self._waiting if lane.waiters}
 
-    def _grant(self, lane: _Lane) -> bool:
+    def _grant(self, lane: Lane) -> bool:
         session = self._take_idle(lane)
         if session is None:
-            if lane.open >= lane.route.max_connections or self._open >= self._limits.max_connections:
+            if lane.open >= lane.route.max_connections or self._taken >= self._limits.max_connections:
                 return False
             lane.open += 1
-            self._open += 1
+            self._taken += 1
             self._empty.clear()
-        lane.waiters.popleft().slot.set_result(session)
+        lane.waiters.popleft().place.set_result(session)
         return True
 
-    def _take_idle(self, lane: _Lane) -> Session | None:
+    def _take_idle(self, lane: Lane) -> Session | None:
         while lane.idle:
             session = lane.idle.pop()
             del self._idle[session]
@@ -249,7 +199,7 @@ class Pool:
             self._dismiss(lane, session)
             return
 
-    def _give_back(self, lane: _Lane, session: Session | None) -> None:
+    def _give_back(self, lane: Lane, session: Session | None) -> None:
         if session is None or not session.is_usable:
             if session is not None:
                 session.abort()
@@ -263,12 +213,12 @@ class Pool:
             self._schedule_sweep()
         self._serve()
 
-    def _dismiss(self, lane: _Lane, session: Session) -> None:
+    def _dismiss(self, lane: Lane, session: Session) -> None:
         lane.idle.remove(session)
         del self._idle[session]
         self._quit(lane, session)
 
-    def _quit(self, lane: _Lane, session: Session) -> None:
+    def _quit(self, lane: Lane, session: Session) -> None:
         """QUIT in the background. The place is free only afterwards: servers count connections as well."""
         task = asyncio.get_running_loop().create_task(session.quit(), name="smtp-quit")
         self._quitting.add(task)
@@ -280,14 +230,14 @@ class Pool:
 
         task.add_done_callback(done)
 
-    def _free(self, lane: _Lane) -> None:
+    def _free(self, lane: Lane) -> None:
         lane.open -= 1
-        self._open -= 1
-        if self._open == 0:
+        self._taken -= 1
+        if self._taken == 0:
             self._empty.set()
         self._forget_if_empty(lane)
 
-    def _forget_if_empty(self, lane: _Lane) -> None:
+    def _forget_if_empty(self, lane: Lane) -> None:
         owner = (lane.route.account_id, lane.route.mailbox_id)
         if not lane.open and not lane.waiters and self._lanes.get(owner) is lane:
             del self._lanes[owner]

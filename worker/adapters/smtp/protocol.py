@@ -18,7 +18,8 @@ from aiosmtplib.errors import SMTPException
 from aiosmtplib.protocol import COMMAND_INJECTION_REGEX, MAX_LINE_LENGTH, MAX_RESPONSE_LENGTH, SMTPProtocol
 
 _REPLY_LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?")  # RFC 5321 section 4.2
-_MALFORMED = -1
+MALFORMED = -1
+"""The library's own code for what is no reply."""
 _REFUSAL = 400
 
 
@@ -144,16 +145,16 @@ class PairedProtocol(SMTPProtocol):
             self._read_line(line.rstrip(b"\r"))
         # Bounds memory: neither a line without an end nor a reply without one is kept.
         if len(self._buffer) > MAX_LINE_LENGTH or self._reply_bytes > MAX_RESPONSE_LENGTH:
-            raise SMTPResponseException(_MALFORMED, "the reply is too long")
+            raise SMTPResponseException(MALFORMED, "the reply is too long")
 
     def _read_line(self, line: bytes) -> None:
         match = _REPLY_LINE.fullmatch(line)
         if match is None or len(line) > MAX_LINE_LENGTH:
-            raise SMTPResponseException(_MALFORMED, f"not a reply: {line[:80].decode('utf-8', 'replace')}")
+            raise SMTPResponseException(MALFORMED, f"not a reply: {line[:80].decode('utf-8', 'replace')}")
         code, mark, text = match.groups()
         self._reply_bytes += len(line)
         if self._reply_bytes > MAX_RESPONSE_LENGTH:
-            raise SMTPResponseException(_MALFORMED, "the reply is too long")
+            raise SMTPResponseException(MALFORMED, "the reply is too long")
         self._lines.append((text or b"").decode("utf-8", "replace").strip())
         if mark != b"-":
             self._received.append(SMTPResponse(int(code), "\n".join(self._lines)))
@@ -164,7 +165,7 @@ class PairedProtocol(SMTPProtocol):
     def _out_of_turn(self) -> SMTPResponseException:
         """What was said out of turn: a refusal in the server's own words, else a breach of the protocol."""
         self._owed = 1
-        verdict = SMTPResponseException(_MALFORMED, "the server spoke out of turn")
+        verdict = SMTPResponseException(MALFORMED, "the server spoke out of turn")
         try:
             self._read_lines()
         except SMTPResponseException as error:

@@ -1,6 +1,7 @@
 """A connection to a mail server that is ready for letters, and how one is opened."""
 
 import asyncio
+import re
 import ssl
 from typing import Final
 
@@ -21,6 +22,8 @@ from worker.domain.vocabulary import Phase, Security
 from worker.errors import ConfigurationError
 
 _READY = 220
+_SIZE = re.compile(r"[0-9]{1,20}")  # RFC 1870 section 4
+_HOSTNAME = re.compile(r"[!-~]+")  # a domain, or an address literal (RFC 5321 section 4.1.3)
 
 
 def client_tls_context(ca_file: str | None = None) -> ssl.SSLContext:
@@ -67,7 +70,7 @@ class Session:
     def max_letter_bytes(self) -> int | None:
         """The limit announced by SIZE (RFC 1870 section 4), or None; 0 means that there is none."""
         announced = self.client.esmtp_extensions.get("size", "")
-        return (int(announced) or None) if announced.isascii() and announced.isdigit() else None
+        return (int(announced) or None) if _SIZE.fullmatch(announced) else None
 
     def abort(self) -> None:
         """Drop the connection; what state the server is in does not matter any more."""
@@ -105,6 +108,8 @@ class Opener:
         local_hostname: str,
         timeouts: Timeouts,
     ) -> None:
+        if not _HOSTNAME.fullmatch(local_hostname):
+            raise ConfigurationError(f"not a host name for EHLO: {local_hostname!r}")
         self._dialer = dialer
         self._credentials = credentials
         self._tls = checked_tls_context(tls)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from worker.adapters.credentials import Credentials
 from worker.adapters.dialing import Dialer
 from worker.adapters.smtp.envelope import Envelope
-from worker.adapters.smtp.pool import Lease, Pool, PoolLimits, PoolNumbers
+from worker.adapters.smtp.lanes import Lease
+from worker.adapters.smtp.pool import Pool, PoolLimits, PoolNumbers
 from worker.adapters.smtp.progress import Progress
 from worker.adapters.smtp.session import Opener, client_tls_context
 from worker.adapters.smtp.timeouts import Timeouts

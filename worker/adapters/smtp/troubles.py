@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from aiosmtplib import SMTPException, SMTPResponse, SMTPResponseException
 
+from worker.adapters.smtp.protocol import MALFORMED
 from worker.domain.transmission import Fault, Reply, Trouble
 from worker.domain.vocabulary import Phase
 from worker.errors import SendasError
@@ -14,7 +15,6 @@ from worker.errors import SendasError
 # RFC 2034 section 4: class "." subject "." detail, and a space before the text.
 _ENHANCED = re.compile(r"([245])\.\d{1,3}\.\d{1,3}(?=\s|$)")
 _MAX_TEXT_CHARACTERS = 1_000  # it is copied into results and logs
-_MALFORMED = -1  # the library's own code for what is no reply
 
 
 class Failed(SendasError):
@@ -65,7 +65,7 @@ def refusal(phase: Phase, response: SMTPResponse | SMTPResponseException) -> Tro
 def trouble_of(error: SMTPException | OSError, phase: Phase) -> Trouble:
     """The trouble that an error of the library or of the network stands for."""
     if isinstance(error, SMTPResponseException):
-        if error.code == _MALFORMED:
+        if error.code == MALFORMED:
             return Trouble(phase, Fault.PROTOCOL, detail=_printable(error.message)[:_MAX_TEXT_CHARACTERS])
         return refusal(phase, error)
     if isinstance(error, ssl.SSLError) and phase is Phase.TLS:
@@ -80,9 +80,10 @@ def trouble_of(error: SMTPException | OSError, phase: Phase) -> Trouble:
 
 
 def _tls_detail(error: ssl.SSLError) -> str:
+    # Errors that the event loop makes itself lack the attributes that those of OpenSSL have.
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate refused: {error.verify_message}"
-    return f"handshake failed: {error.reason or 'connection closed'}"
+        return f"certificate refused: {getattr(error, 'verify_message', None) or 'not valid'}"
+    return f"handshake failed: {getattr(error, 'reason', None) or 'connection closed'}"
 
 
 @contextmanager
