@@ -82,9 +82,10 @@ class ImapSession:
         # A refusal comes as a challenge; until it is answered with an empty line the server does not say NO.
         refusal_answer = (b"\r\n",)
         if self.has("SASL-IR"):
-            sent = Dialogue(f"XOAUTH2 {response}", (refusal_answer,))
+            sent = Dialogue(f"XOAUTH2 {response}", (refusal_answer,), must_be_asked=False)
         else:
-            sent = Dialogue("XOAUTH2", ((response.encode("ascii"), b"\r\n"), refusal_answer))
+            answers = ((response.encode("ascii"), b"\r\n"), refusal_answer)
+            sent = Dialogue("XOAUTH2", answers, must_be_asked=False)
         return await self._run(Phase.AUTH, "AUTHENTICATE", sent, self._timeouts.sign_in_s)
 
     async def _ask_capabilities(self, phase: Phase) -> None:
