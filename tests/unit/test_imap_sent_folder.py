@@ -337,6 +337,16 @@ async def test_a_refusal_in_the_middle_of_a_letter_ends_the_session(server: Scri
     assert server.connections == 2
 
 
+async def test_a_folder_is_not_created_in_the_middle_of_a_letter(server: ScriptedImap, adapter: Adapter) -> None:
+    """CREATE would be taken for a part of the letter."""
+    server.script("APPEND", Say("+ go on\n{tag} NO [TRYCREATE] no such folder"))
+    large = letter(ID, b"x" * 30_000_000)
+
+    trouble = trouble_of(await adapter().save(target(server.port, folder="Kept"), ID, DATE, large))
+
+    assert trouble == Trouble(Phase.MAIL, Fault.DISCONNECTED, detail="CREATE: the server refused a literal half-way")
+
+
 @pytest.mark.parametrize("answer", ["{tag} OK saved", "+ go on\n{tag} OK saved"])
 async def test_a_success_before_the_letter_was_sent_is_not_believed(
     server: ScriptedImap, adapter: Adapter, answer: str
