@@ -1,11 +1,12 @@
-"""`python -m stack`: start all the servers, say where they are, and wait for Ctrl-C or SIGTERM."""
+"""`python -m stack [SERVICE…]`: start servers (default: all), say where they are, wait for Ctrl-C."""
 
 import asyncio
 import signal
 import sys
 import time
+from collections.abc import Collection
 
-from stack import Mailbox, ServerError, Stack, private_directory
+from stack import SERVICES, Mailbox, ServerError, Stack, private_directory
 
 PASSWORD = "sendas"
 MAILBOXES = (
@@ -15,41 +16,51 @@ MAILBOXES = (
 )
 
 
-async def serve() -> None:
-    """Run everything until this task is cancelled."""
+async def serve(services: Collection[str]) -> None:
+    """Run the services until this task is cancelled."""
     began = time.monotonic()
     with private_directory() as directory:
-        async with Stack.start(directory, mailboxes=MAILBOXES, management=True) as stack:
-            print(describe(stack), flush=True)
-            print(
-                f"\nStarted in {time.monotonic() - began:.1f} s in {directory}. Ctrl-C stops everything.",
-                flush=True,
-            )
+        async with Stack.start(directory, services, mailboxes=MAILBOXES, management=True) as stack:
+            for name, value in locations(stack, services).items():
+                print(f"{name:14}{value}")
+            took_s = time.monotonic() - began
+            print(f"\nStarted in {took_s:.1f} s in {directory}. Ctrl-C stops everything.", flush=True)
             await asyncio.Event().wait()
 
 
-def describe(stack: Stack) -> str:
-    """Say where everything is, a line each."""
-    dovecot, postfix = stack.mail.dovecot, stack.mail.postfix
-    rows = {
-        "RabbitMQ": stack.rabbitmq.amqp_url,
-        "  management": f"http://127.0.0.1:{stack.rabbitmq.first.management_port}/ (sendas, password sendas)",
-        "PostgreSQL": stack.postgresql.url,
-        "SMTP": f"localhost:{postfix.submission_port} STARTTLS, localhost:{postfix.smtps_port} TLS, sign-in",
-        "  relay": f"localhost:{postfix.relay_port} plain text, no sign-in",
-        "IMAP": f"localhost:{dovecot.imaps_port} TLS, localhost:{dovecot.imap_port} plain text",
-        "CA to trust": str(stack.authority.ca_file),
-        "Mailboxes": ", ".join(mailbox.address for mailbox in stack.mail.mailboxes)
-        + f" (password {PASSWORD})",
-    }
-    return "\n".join(f"{name:14}{value}" for name, value in rows.items())
+def locations(stack: Stack, services: Collection[str]) -> dict[str, str]:
+    """Say where everything is and how to sign in."""
+    found = {}
+    if "rabbitmq" in services:
+        found["RabbitMQ"] = stack.rabbitmq.amqp_url
+        port = stack.rabbitmq.first.management_port
+        found["  management"] = f"http://127.0.0.1:{port}/ (user sendas, password sendas)"
+    if "postgresql" in services:
+        found["PostgreSQL"] = stack.postgresql.url
+    if "mail" in services:
+        dovecot, postfix = stack.mail.dovecot, stack.mail.postfix
+        found["SMTP"] = f"localhost:{postfix.submission_port} STARTTLS, localhost:{postfix.smtps_port} TLS"
+        found["  relay"] = f"localhost:{postfix.relay_port} plain text, no sign-in"
+        found["IMAP"] = f"localhost:{dovecot.imaps_port} TLS, localhost:{dovecot.imap_port} plain text"
+        found["Mailboxes"] = ", ".join(mailbox.address for mailbox in MAILBOXES) + f" (password {PASSWORD})"
+        found["CA to trust"] = str(stack.authority.ca_file)
+    return found
 
 
-async def main() -> int:
+async def main(services: Collection[str]) -> int:
     """Return the exit code: 0 after a signal, 2 when the servers cannot be started."""
-    task = asyncio.create_task(serve())
+    if unknown := set(services) - SERVICES:
+        print(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(sorted(SERVICES))}", file=sys.stderr)
+        return 2
+    task = asyncio.create_task(serve(services or SERVICES))
+
+    def end() -> None:
+        # Once: a second Ctrl-C must not interrupt the stopping.
+        if not task.cancelling():
+            task.cancel()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        asyncio.get_running_loop().add_signal_handler(number, end)
     try:
         await task
     except asyncio.CancelledError:
@@ -59,4 +70,5 @@ async def main() -> int:
     return 2
 
 
-sys.exit(asyncio.run(main()))
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main(sys.argv[1:])))

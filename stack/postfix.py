@@ -84,8 +84,8 @@ proxymap unix - - n - - proxymap
 postlog unix-dgram n - n - 1 postlogd
 """
 
-# Postfix's master changes its effective user for moments, and with that loses the kernel's promise to end it with
-# its parent. This shell keeps the promise and hands the signal on.
+# Postfix's master changes its effective user for moments, and with that loses the kernel's promise to end it
+# with its parent. This shell keeps the promise and hands the signal on.
 _KEEPER = """\
 trap 'kill -TERM $master' TERM
 "$@" &

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -38,7 +39,10 @@ class Child:
         self._argv = [*setpriv(end_signal, user), *argv]
         self._log = log
         self._cwd = cwd
-        self._env = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", **(env or {})}
+        # By this its children are known that make sessions of their own, as Erlang's do.
+        self._mark = f"STACK_CHILD={secrets.token_hex(8)}"
+        inherited = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
+        self._env = {**inherited, **(env or {}), "STACK_CHILD": self._mark.partition("=")[2]}
         self._end_signal = end_signal
         self._process: asyncio.subprocess.Process | None = None
 
@@ -85,9 +89,11 @@ class Child:
         """End the process in its own way, then whatever is left of its group; nothing if it does not run."""
         if self._process is None:
             return
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGCONT)
-            self._process.send_signal(self._end_signal)
+        if self._process.returncode is None:
+            # Not Process.send_signal: it may reap the child before the event loop's watcher does.
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGCONT)
+                os.kill(self._process.pid, self._end_signal)
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._process.wait()
@@ -98,9 +104,10 @@ class Child:
         if self._process is None:
             return
         group = self._process.pid
-        while group_members(group):
-            with suppress(ProcessLookupError):
-                os.killpg(group, signal.SIGKILL)
+        while members := _members(group, self._mark):
+            for member in members:
+                with suppress(ProcessLookupError):
+                    os.kill(member, signal.SIGKILL)
             await asyncio.sleep(_POLL_INTERVAL_S)
         await self._process.wait()
         self._process = None
@@ -135,8 +142,11 @@ def tail(log: Path) -> str:
     return "\n".join([f"--- {log}", *lines[-_LOG_TAIL_LINES:]])
 
 
-def group_members(group: int) -> list[int]:
-    """Living members of a process group. Not zombies: in a container there may be nobody to reap them."""
+def _members(group: int, mark: str) -> list[int]:
+    """Living processes of a group, and those that left it and still have the mark in their environment.
+
+    Zombies are left out: in a container there may be nobody to reap them.
+    """
     members = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -144,8 +154,9 @@ def group_members(group: int) -> list[int]:
         try:
             # proc(5): the name in parentheses may hold spaces; state, parent and group follow it.
             state, _, pgrp = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
-        except (FileNotFoundError, ProcessLookupError):
+            is_member = int(pgrp) == group or mark.encode() in (entry / "environ").read_bytes()
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
-        if int(pgrp) == group and state != "Z":
+        if is_member and state != "Z":
             members.append(int(entry.name))
     return members

@@ -25,8 +25,8 @@ _CONFIGURATION = """\
 
 
 @dataclass(frozen=True)
-class Fellowship:
-    """What nodes need to know of each other: the port of their name server (epmd) and the shared cookie."""
+class Distribution:
+    """What the nodes of a cluster share: the port of their name server (epmd) and the cookie."""
 
     epmd_port: int
     cookie: str
@@ -39,14 +39,14 @@ class RabbitNode:
         self,
         directory: Path,
         name: str,
-        fellowship: Fellowship,
+        distribution: Distribution,
         *,
         management: bool = False,
         seed: str | None = None,
     ) -> None:
         self.name = f"{name}@localhost"
         self._directory = directory
-        self._fellowship = fellowship
+        self._distribution = distribution
         self.amqp_port, self.management_port, self._distribution_port = free_ports(3)
         self._environment = self._environ()
         self._prepare(management, seed)
@@ -72,8 +72,10 @@ class RabbitNode:
         directory = self._directory
         return {
             "HOME": str(directory),
-            "ERL_EPMD_PORT": str(self._fellowship.epmd_port),
+            "ERL_EPMD_PORT": str(self._distribution.epmd_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
+            # For every Erlang there: the server and rabbitmqctl run others that would start an epmd.
+            "ERL_AFLAGS": "-start_epmd false",
             "ERL_CRASH_DUMP": str(directory / "crash.dump"),
             "RABBITMQ_SCRIPTS_DIR": str(directory / "home/sbin"),
             "RABBITMQ_NODENAME": self.name,
@@ -85,20 +87,16 @@ class RabbitNode:
             "RABBITMQ_DIST_PORT": str(self._distribution_port),
             # The script then becomes the server instead of watching over it, so that signals reach it.
             "RABBITMQ_ALLOW_INPUT": "1",
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
-                "-noinput -start_epmd false +S 2:2 -kernel inet_dist_use_interface {127,0,0,1}"
-            ),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ("-noinput +S 2:2 -kernel inet_dist_use_interface {127,0,0,1}"),
         }
 
     def _prepare(self, management: bool, seed: str | None) -> None:
         self._directory.mkdir(parents=True)
         _link_home(self._directory / "home", _MANAGEMENT if management else frozenset())
         cookie = self._directory / ".erlang.cookie"
-        cookie.write_text(self._fellowship.cookie)
+        cookie.write_text(self._distribution.cookie)
         cookie.chmod(0o400)
-        (self._directory / "enabled_plugins").write_text(
-            "[rabbitmq_management].\n" if management else "[].\n"
-        )
+        (self._directory / "enabled_plugins").write_text("[rabbitmq_management].\n" if management else "[].\n")
         (self._directory / "rabbitmq.config").write_text(
             _CONFIGURATION.format(
                 amqp_port=self.amqp_port,
@@ -135,9 +133,7 @@ class RabbitNode:
 
     async def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl against this node (about a second) and return what it printed."""
-        return await run(
-            [str(self._directory / "home/sbin/rabbitmqctl"), "--quiet", *arguments], env=self._environment
-        )
+        return await run([str(self._directory / "home/sbin/rabbitmqctl"), "--quiet", *arguments], env=self._environment)
 
     async def add_vhost(self, name: str) -> str:
         """Create a virtual host that only the stack's user may use; return its URL. Takes milliseconds."""
@@ -155,7 +151,7 @@ class RabbitNode:
     async def _evaluate(self, expression: str) -> None:
         """Evaluate an expression whose value is `ok`, by erl_call, which starts faster than rabbitmqctl."""
         answer = await run(
-            ["/usr/lib/erlang/bin/erl_call", "-n", self.name, "-c", self._fellowship.cookie, "-e"],
+            ["/usr/lib/erlang/bin/erl_call", "-n", self.name, "-c", self._distribution.cookie, "-e"],
             env=self._environment,
             input_text=expression + "\n",
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 from stack.ports import free_ports
 from stack.probe import greets
 from stack.process import Child
-from stack.rabbit_node import Fellowship, RabbitNode
+from stack.rabbit_node import Distribution, RabbitNode
 
 
 class RabbitMQ:
@@ -24,10 +24,10 @@ class RabbitMQ:
             log=directory / "epmd.log",
             cwd=directory,
         )
-        fellowship = Fellowship(epmd_port, secrets.token_hex(16))
-        first = RabbitNode(directory / "rabbit1", "rabbit1", fellowship, management=management)
+        distribution = Distribution(epmd_port, secrets.token_hex(16))
+        first = RabbitNode(directory / "rabbit1", "rabbit1", distribution, management=management)
         others = [
-            RabbitNode(directory / f"rabbit{number}", f"rabbit{number}", fellowship, seed=first.name)
+            RabbitNode(directory / f"rabbit{number}", f"rabbit{number}", distribution, seed=first.name)
             for number in range(2, size + 1)
         ]
         self.nodes: tuple[RabbitNode, ...] = (first, *others)

@@ -24,13 +24,14 @@ async def run(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd="/",
+        start_new_session=True,  # a group of its own, so that its children end with it when it is cancelled
         env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", **(env or {})},
     )
     try:
         output, errors = await process.communicate(input_text.encode())
     except BaseException:
         with suppress(ProcessLookupError):
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
         raise
     if process.returncode != 0:

@@ -244,29 +244,33 @@ async def test_quorum_queue_of_a_cluster_outlives_a_node() -> None:
             async with await aio_pika.connect(cluster.amqp_url) as connection:
                 channel = await connection.channel()
                 await channel.declare_queue("outbound", durable=True, arguments={"x-queue-type": "quorum"})
-                await publish_until_confirmed(channel, b"before")
+                await publish_until_confirmed(connection, b"before")
             members = await cluster.first.ctl("list_queues", "--silent", "members")
             assert all(node.name in members for node in cluster.nodes)
 
             await cluster.first.kill()
 
             async with await aio_pika.connect(cluster.nodes[1].amqp_url) as connection:
-                channel = await connection.channel()
-                await publish_until_confirmed(channel, b"after")
-                queue = await channel.get_queue("outbound")
+                await publish_until_confirmed(connection, b"after")
+                queue = await (await connection.channel()).get_queue("outbound")
                 bodies = [(await queue.get(no_ack=True, timeout=30)).body for _ in range(2)]
             assert bodies == [b"before", b"after"]
         assert processes_of(directory) == []
 
 
-async def publish_until_confirmed(channel: aio_pika.abc.AbstractChannel, body: bytes) -> None:
-    """Publish to the queue outbound; while its nodes elect a leader they refuse, and a publisher tries again."""
+async def publish_until_confirmed(connection: aio_pika.abc.AbstractConnection, body: bytes) -> None:
+    """Publish to the queue outbound, again while its nodes elect a leader and refuse.
+
+    Each attempt has a channel of its own: one whose first message a quorum queue refused during an election
+    is refused for ever (RabbitMQ 3.10).
+    """
     message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
     async with asyncio.timeout(30):
         while True:
-            with contextlib.suppress(aio_pika.exceptions.DeliveryError):
-                await channel.default_exchange.publish(message, "outbound")
-                return
+            async with connection.channel() as channel:
+                with contextlib.suppress(aio_pika.exceptions.DeliveryError):
+                    await channel.default_exchange.publish(message, "outbound")
+                    return
 
 
 async def test_database_keeps_its_rows_over_a_restart(postgresql: PostgreSQL, database_url: str) -> None:
@@ -308,20 +312,35 @@ async def test_nothing_is_left_when_a_server_cannot_start() -> None:
         assert processes_of(directory) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-async def test_command_takes_its_servers_with_it_whatever_ends_it(number: signal.Signals) -> None:
+@pytest.mark.parametrize("patience_s", [0.05, 1.5])
+async def test_nothing_is_left_when_the_start_is_given_up(patience_s: float) -> None:
+    """Servers' own starting helpers end too, those included that made a session of their own."""
+    with private_directory() as directory:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(patience_s), Stack.start(directory):
+                pytest.fail("it started")
+        assert processes_of(directory) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "services"),
+    [
+        (signal.SIGINT, ["mail", "postgresql"]),
+        (signal.SIGTERM, ["postgresql"]),
+        (signal.SIGKILL, ["mail", "postgresql", "rabbitmq"]),
+    ],
+)
+async def test_command_takes_its_servers_with_it_whatever_ends_it(number: signal.Signals, services: list[str]) -> None:
     with private_directory() as directory:
         command = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "stack",
+            *(sys.executable, "-m", "stack", *services),
             stdout=asyncio.subprocess.PIPE,
             env={**os.environ, "TMPDIR": str(directory)},
         )
         assert command.stdout is not None
         while b"Ctrl-C" not in (line := await command.stdout.readline()):
             assert line, "it ended before it was ready"
-        assert len(processes_of(directory)) > 10
+        assert len(processes_of(directory)) > len(services)
         command.send_signal(number)
         await command.wait()
         if number == signal.SIGKILL:
@@ -330,6 +349,27 @@ async def test_command_takes_its_servers_with_it_whatever_ends_it(number: signal
             assert command.returncode == 0
             assert list(directory.iterdir()) == []
         assert processes_of(directory) == []
+
+
+@pytest.mark.parametrize(("python", "exit_code"), [("exit 0", 0), ("exit 1", 2)])
+async def test_install_does_nothing_when_all_is_there_and_says_what_is_missing(
+    tmp_path: Path, python: str, exit_code: int
+) -> None:
+    """The PATH has no apt-get, and a python3 that can make virtual environments or not."""
+    fake = tmp_path / "python3"
+    fake.write_text(f"#!/bin/sh\n{python}\n")
+    fake.chmod(0o755)
+    install = await asyncio.create_subprocess_exec(
+        "stack/install",
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={"PATH": str(tmp_path)},
+    )
+    output, errors = await install.communicate()
+    assert (install.returncode, output) == (exit_code, b"")
+    lines = errors.decode().splitlines()
+    assert len(lines) == (1 if exit_code else 0)
+    assert all("missing: Python's venv; apt-get is not here" in line for line in lines)
 
 
 async def test_server_that_ends_at_once_shows_its_log(tmp_path: Path) -> None:

@@ -4,11 +4,19 @@ A recipient's entry goes through these states; whoever finds `done` publishes th
 `handed_over` without a living owner knows that nobody knows whether the letter was accepted:
 
     (none) ──claim──▶ claimed ──hand_over──▶ handed_over ──record──▶ done
-       ▲                 │                        │
-       └────release──────┴────────release─────────┘   (not accepted for certain: another attempt may follow)
+       ▲                 │                    │    │  ▲
+       └────release──────┴──────release───────┘    └──┘ let_go, or its owner dies: in doubt, for the next who claims
 
 The port is per recipient and not per letter, because an account may change from one letter each to a common one
 between two attempts; recipients are the positions in the event's own list, which never changes.
+
+An owner is one worker process. It lives for one lease after its last operation of any kind; claims belong to owners,
+so one small write keeps all of them. A claim is lost only when somebody else took it: an owner that was silent for
+too long and comes back keeps what nobody wanted, since the very transaction that notes its next step also makes it
+alive again, and a taker cannot come in between.
+
+The tasks of one owner are not told apart. The caller therefore lets one task at a time work on an entry: when the
+broker redelivers a letter to the process that is still sending it, the copy has to wait before it claims.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,7 +50,11 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class InDoubt:
-    """Handed over by a worker that did not live to see the answer."""
+    """Handed over, and the answer is not known; it is ours to settle.
+
+    To settle is to `record` what was found out, to `hand_over` again (the letter is sent again), or to `release`
+    (found out: it was not accepted). What cannot be settled now is `let_go` and stays in doubt.
+    """
 
     hand_over: "HandOver"
 
@@ -63,7 +75,7 @@ Claim = Granted | Held | Done | InDoubt
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The final outcome of some recipients of one letter; all share one result event."""
+    """The final outcome of some recipients of one letter; all share one result event, whose id is a UUID."""
 
     recipients: tuple[int, ...]
     outcome: Outcome
@@ -72,19 +84,25 @@ class Record:
 
 
 class Ledger(Protocol):
-    """Every method raises `Unavailable` when the database does not answer; what it did then is unknown."""
+    """Every method raises `Unavailable` within a set time when the database does not answer.
+
+    What was asked for is then done whole or not at all, and which of the two is unknown. All methods can be repeated
+    by the same owner with the same effect as once. A claim that ended in `Unavailable`, or whose caller was
+    cancelled, is let go by the ledger itself as soon as the database answers, so that it blocks nobody.
+    `ValueError` is raised for arguments that no ledger can store, before anything is written.
+    """
 
     async def claim(self, event_key: str, account_id: str, recipients: Sequence[int]) -> Mapping[int, Claim]:
-        """Claim what is free; say of the rest why it is not. A repeated claim by the same owner is granted again.
+        """Claim what is free; say of the rest why it is not. What is ours already is granted again.
 
-        A claim whose owner is no longer alive is free; if it was handed over, it is in doubt, and is ours to settle.
+        What was handed over is never granted: it is in doubt when its owner is gone, has let it go, or is ourselves.
         """
 
     async def hand_over(self, event_key: str, recipients: Sequence[int], hand_over: HandOver) -> None:
         """Note durably that the final dot follows.
 
         Raises:
-            LostClaim: when one of the entries is not ours any more: nothing may be sent.
+            LostClaim: when one of the entries is not ours any more: nothing may be sent, nothing was noted.
         """
 
     async def record(self, event_key: str, records: Sequence[Record]) -> None:
@@ -93,11 +111,17 @@ class Ledger(Protocol):
     async def release(self, event_key: str, recipients: Sequence[int]) -> None:
         """Give claims back: certainly not accepted. Entries that are not ours, or done, stay as they are."""
 
+    async def let_go(self, event_key: str, recipients: Sequence[int]) -> None:
+        """Work on these no longer, whatever their state: claimed ones are free, handed over ones in doubt.
+
+        Safe to call at any time; entries that are not ours, or done, stay as they are.
+        """
+
     async def keep_alive(self) -> None:
-        """Say that this owner lives; to be called several times per lease."""
+        """Say that this owner lives; to be called every third of a lease. All other writes say so too."""
 
     async def expire(self) -> int:
-        """Forget entries that are older than the retention; returns how many."""
+        """Forget entries that are older than the retention; returns how many. Never those that are in doubt."""
 
     async def close(self) -> None:
-        """Say that this owner is gone and close the connections. Entries handed over stay in doubt."""
+        """Let go of all that is ours and close the connections."""

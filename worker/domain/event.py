@@ -15,7 +15,7 @@ DataT = TypeVar("DataT", bound=Data, covariant=True)
 
 @dataclass(frozen=True)
 class Event(Generic[DataT]):
-    """One event of the product; `traceparent` (W3C Trace Context) is carried to every result."""
+    """One event of the product; `traceparent` and `tracestate` (W3C Trace Context) are carried to every result."""
 
     id: str
     source: str
@@ -23,6 +23,7 @@ class Event(Generic[DataT]):
     time: datetime
     data: DataT
     traceparent: str | None = None
+    tracestate: str | None = None
 
     @cached_property
     def key(self) -> str:

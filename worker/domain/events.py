@@ -1,11 +1,26 @@
 """The events that the product publishes and the worker consumes: their `data`, as pydantic models.
 
-Unknown extra fields are ignored, so that producers can evolve first; unknown values of a closed list are errors.
+Unknown extra fields are ignored, so that producers can evolve first; unknown values of a closed list are errors. A
+null is the same as an absent field. Texts of people are cleaned; what machines write is refused when it is not clean.
 """
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NonNegativeInt
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from worker.domain.addresses import EmailAddress
 from worker.domain.snapshot import Mailbox
@@ -15,18 +30,101 @@ from worker.domain.vocabulary import Role
 MAX_RECIPIENTS = 1_000
 MAX_FILES = 200
 MAX_HTML_CHARS = 5_000_000
+MAX_URL_CHARS = 8_000  # signed URLs of object stores are long
+MAX_REFERENCES = 100
+MAX_MESSAGE_ID_CHARS = 990
+OCTET_STREAM = "application/octet-stream"
 
-Html = Annotated[str, Field(max_length=MAX_HTML_CHARS)]
+_DROPPED_FROM_HTML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_NOT_IN_URLS = re.compile(r"[\s\x00-\x20\x7f-\x9f\u2028\u2029<>\"\\`]")
+_MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
+
+
+def _html(text: str) -> str:
+    # A NUL may not stand in a letter (RFC 5321 section 4.5.2), nor mean anything in HTML; a paste can contain one.
+    return _DROPPED_FROM_HTML.sub("", text)
+
+
+def _http_url(url: str) -> str:
+    if _NOT_IN_URLS.search(url):
+        raise ValueError("a URL has no spaces, control characters, quotes, angle brackets or backslashes in it")
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # its text repeats the URL
+        raise ValueError("the host of a URL is malformed") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("a URL here begins with http:// or https:// and a host")
+    return url
+
+
+def _plausible(moment: AwareDatetime) -> AwareDatetime:
+    # At the ends of the calendar a change of time zone overflows.
+    if not 1970 <= moment.year < 9999:
+        raise ValueError("the year is not plausible")
+    return moment
+
+
+def _media_type(value: object) -> object:
+    """The type without parameters; what is no type, or could not be a part encoded in base64, is bytes."""
+    if not isinstance(value, str):
+        return value
+    media_type = value.partition(";")[0].strip().lower()
+    # RFC 2045 section 6.4 forbids base64 for these two.
+    is_composite = media_type.startswith(("multipart/", "message/"))
+    return media_type if _MEDIA_TYPE.fullmatch(media_type) and not is_composite else OCTET_STREAM
+
+
+def _short_enough(message_id: str | None) -> str | None:
+    # It could not stand on one line of a header (RFC 5322 section 2.1.1), so it is no Message-ID.
+    return message_id if message_id is not None and len(message_id) <= MAX_MESSAGE_ID_CHARS else None
+
+
+def _bounded(references: tuple[str, ...]) -> tuple[str, ...]:
+    references = tuple(reference for reference in references if _short_enough(reference))
+    # The root and the latest are what mail programs thread by; a conversation of years must not be refused.
+    return references if len(references) <= MAX_REFERENCES else (references[0], *references[1 - MAX_REFERENCES :])
+
+
+Html = Annotated[str, StringConstraints(max_length=MAX_HTML_CHARS), AfterValidator(_html)]
+HttpUrl = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_URL_CHARS),
+    AfterValidator(_http_url),
+    Field(json_schema_extra={"format": "uri"}),
+]
+# Beyond this, implementations of JSON disagree about integers (RFC 8259 section 6).
+WholeNumber = Annotated[int, Field(ge=0, le=2**53 - 1)]
+Moment = Annotated[AwareDatetime, AfterValidator(_plausible)]
+MediaType = Annotated[str, BeforeValidator(_media_type)]
+References = Annotated[tuple[str, ...], AfterValidator(_bounded)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, data: Any) -> Any:
+        if isinstance(data, dict) and None in data.values():
+            return {name: value for name, value in data.items() if value is not None}
+        return data
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema says of nulls what the validator above does with them."""
+        json_schema = handler.resolve_ref_schema(handler(schema))
+        for name, of_property in json_schema["properties"].items():
+            is_null_known = of_property.get("type") == "null" or {"type": "null"} in of_property.get("anyOf", ())
+            if name not in json_schema.get("required", ()) and not is_null_known:
+                told = {key: of_property.pop(key) for key in ("description", "default") if key in of_property}
+                json_schema["properties"][name] = {"anyOf": [of_property, {"type": "null"}], **told}
+        return json_schema
 
 
 class Author(_Model):
     """The employee who wrote the comment or the task."""
 
-    employee_id: Token
+    employee_id: Token = Field(description="as the snapshot has it")
 
 
 class Task(_Model):
@@ -34,14 +132,14 @@ class Task(_Model):
 
     id: Token
     title: Line
-    project_id: Token | None = None
+    project_id: Token | None = Field(default=None, description="null: the task belongs to no project")
 
 
 class NewTask(Task):
     """A task just created, with its description."""
 
     html: Html
-    created_at: AwareDatetime
+    created_at: Moment
 
 
 class Comment(_Model):
@@ -49,7 +147,7 @@ class Comment(_Model):
 
     id: Token
     html: Html
-    created_at: AwareDatetime
+    created_at: Moment
 
 
 class Template(_Model):
@@ -71,34 +169,36 @@ class Recipient(_Model):
 class Thread(_Model):
     """Message-IDs of the conversation, with angle brackets, oldest first. Malformed ones are left out of the letter."""
 
-    in_reply_to: str | None = None
-    references: tuple[str, ...] = ()
+    in_reply_to: Annotated[str | None, AfterValidator(_short_enough)] = None
+    references: References = Field(default=(), description="of more than 100 the first and the latest are kept")
 
 
 class File(_Model):
     """A file of the comment or task: `url` is where the worker downloads it, `link` what a person may click."""
 
     name: Line
-    content_type: str = "application/octet-stream"
-    size: NonNegativeInt = Field(description="bytes")
-    url: Token
-    link: Token
+    content_type: MediaType = Field(default=OCTET_STREAM, description="parameters are dropped; no type: bytes")
+    size: WholeNumber = Field(description="bytes")
+    url: HttpUrl = Field(description="where the worker downloads it")
+    link: HttpUrl = Field(description="what a person may click")
 
 
 class _LetterData(_Model):
     """What both kinds of letters have in common."""
 
-    account_id: Token
+    account_id: Token = Field(description="as the snapshot has it")
     author: Author
     mailbox_id: Token | None = Field(default=None, description="the sender the author chose")
     recipients: tuple[Recipient, ...] = Field(min_length=1, max_length=MAX_RECIPIENTS)
-    subject: Line | None = None
+    subject: Line | None = Field(
+        default=None, description="without one: the task's title, `Re: ` before it in a comment"
+    )
     thread: Thread = Thread()
     reply_to: EmailAddress | None = Field(default=None, description="a reply address for this message alone")
-    append_signature: bool = False
+    append_signature: bool = Field(default=False, description="the template asks for a signature")
     files: tuple[File, ...] = Field(default=(), max_length=MAX_FILES)
-    history_html: Html | None = None
-    open_tracking_url: Token | None = None
+    history_html: Html | None = Field(default=None, description="earlier messages, already rendered, to go below")
+    open_tracking_url: HttpUrl | None = Field(default=None, description="a picture that tells that the letter was read")
 
 
 class CommentCreated(_LetterData):
@@ -123,17 +223,17 @@ class SavedMailboxCheck(_Model):
 
     account_id: Token
     mailbox_id: Token
-    mailbox: Literal[None] = None
-    send_test_to: EmailAddress | None = None
+    mailbox: None = None
+    send_test_to: EmailAddress | None = Field(default=None, description="a letter is sent there as a last step")
 
 
 class NewMailboxCheck(_Model):
     """Data of `mailbox.check.requested` for a mailbox that is not saved yet."""
 
     account_id: Token
-    mailbox_id: Literal[None] = None
+    mailbox_id: None = None
     mailbox: Mailbox
-    send_test_to: EmailAddress | None = None
+    send_test_to: EmailAddress | None = Field(default=None, description="a letter is sent there as a last step")
 
 
 MailboxCheckRequested = SavedMailboxCheck | NewMailboxCheck
@@ -142,4 +242,4 @@ MailboxCheckRequested = SavedMailboxCheck | NewMailboxCheck
 class ConfigurationChanged(_Model):
     """Data of `configuration.changed`: a newer snapshot can be fetched."""
 
-    version: NonNegativeInt
+    version: WholeNumber

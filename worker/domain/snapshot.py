@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Discriminator, Field, PositiveInt, Tag, model_validator
 
 from worker.domain.addresses import EmailAddress
 from worker.domain.text import Line, Token
@@ -12,6 +12,9 @@ from worker.domain.vocabulary import AuthMethod, CopyMode, Plan, Security
 SCHEMA = "sendas.snapshot/v1"
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
+
+Version = Annotated[int, Field(ge=0, lt=2**63)]
+"""A snapshot's version: grows with every change; the bound is that of a database's 64-bit integer."""
 
 
 class _Model(BaseModel):
@@ -36,7 +39,26 @@ class FileSecret(_Model):
     file: Token
 
 
-Secret = SealedSecret | EnvSecret | FileSecret
+_KINDS_OF_SECRET: dict[str, type[BaseModel]] = {"sealed": SealedSecret, "env": EnvSecret, "file": FileSecret}
+
+
+def _kind_of_secret(value: object) -> str | None:
+    """Which kind of secret it is; None when it cannot be told, as nothing may be guessed about a secret."""
+    if isinstance(value, dict):
+        kinds = [kind for kind in _KINDS_OF_SECRET if value.get(kind) is not None]
+    else:
+        kinds = [kind for kind, model in _KINDS_OF_SECRET.items() if isinstance(value, model)]
+    return kinds[0] if len(kinds) == 1 else None
+
+
+Secret = Annotated[
+    Annotated[SealedSecret, Tag("sealed")] | Annotated[EnvSecret, Tag("env")] | Annotated[FileSecret, Tag("file")],
+    Discriminator(
+        _kind_of_secret,
+        custom_error_type="secret_kind",
+        custom_error_message="a secret is an object with exactly one of sealed, env and file",
+    ),
+]
 
 
 class NoAuth(_Model):
@@ -204,7 +226,7 @@ class SnapshotHeader(_Model):
     """Everything of a snapshot but its accounts."""
 
     schema_: Literal["sendas.snapshot/v1"] = Field(alias="schema")
-    version: NonNegativeInt
+    version: Version
     generated_at: AwareDatetime
     platform: Platform
 

@@ -31,7 +31,6 @@ class Fault(StrEnum):
     NO_AUTH_MECHANISM = "no_auth_mechanism"
     SECRET = "secret"  # noqa: S105 - the name of a fault, not a secret
     PROTOCOL = "protocol"
-    LOST_CLAIM = "lost_claim"
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,13 @@ class UncertainPolicy(StrEnum):
     HOLD = "hold"
 
 
+class ResumedBy(StrEnum):
+    """What made letters leave a suspended mailbox again."""
+
+    SETTINGS_CHANGED = "settings_changed"
+    OPERATOR = "operator"
+
+
 class Phase(StrEnum):
     """Where in an SMTP session something happened (RFC 5321, section 3)."""
 

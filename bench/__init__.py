@@ -1,0 +1,1 @@
+"""Measurements, each bounded in time: `python -m bench.NAME`."""

@@ -1,0 +1,23 @@
+"""A clock that only moves when a test moves it."""
+
+from datetime import UTC, datetime, timedelta
+
+
+class SteppedClock:
+    """Implements `Clock`."""
+
+    def __init__(self, start: datetime = datetime(2026, 11, 23, 10, tzinfo=UTC)) -> None:
+        self._start = start
+        self._passed_s = 0.0
+
+    def now(self) -> datetime:
+        """See `Clock`."""
+        return self._start + timedelta(seconds=self._passed_s)
+
+    def monotonic(self) -> float:
+        """See `Clock`."""
+        return self._passed_s
+
+    def step(self, seconds: float) -> None:
+        """Let time pass."""
+        self._passed_s += seconds

@@ -1,0 +1,246 @@
+"""Documents from a real HTTP server on loopback."""
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from pydantic import SecretStr
+
+from tests.documents import a_document
+from worker.adapters.snapshot.http import HttpSource
+from worker.adapters.snapshot.problems import RefusedDocument
+from worker.adapters.snapshot.sources import Document, Unchanged
+from worker.errors import ConfigurationError, Unavailable
+
+BODY = json.dumps(a_document()).encode()
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class _Server:
+    """Answers `/snapshot.json` as the test says, and remembers the requests."""
+
+    def __init__(self) -> None:
+        self.requests: list[web.Request] = []
+        self.answer: Handler = _whole
+        application = web.Application()
+        application.router.add_get("/{name}", self._handle)
+        self.server = TestServer(application, host="127.0.0.1")
+
+    @property
+    def url(self) -> str:
+        return str(self.server.make_url("/snapshot.json?key=hunter2"))
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(request)
+        return await self.answer(request)
+
+
+async def _whole(request: web.Request) -> web.StreamResponse:
+    if request.headers.get("If-None-Match") == '"1842"':
+        return web.Response(status=304)
+    return web.Response(body=BODY, headers={"ETag": '"1842"'})
+
+
+def _status(status: int, **headers: str) -> Handler:
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=status, headers=headers)
+
+    return answer
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[_Server]:
+    made = _Server()
+    await made.server.start_server()
+    yield made
+    await made.server.close()
+
+
+@pytest.fixture
+async def make() -> AsyncIterator[Callable[..., HttpSource]]:
+    """Makes sources that are closed afterwards, and that do not wait long between attempts."""
+    sources: list[HttpSource] = []
+
+    def made(url: str, **settings: Any) -> HttpSource:
+        sources.append(HttpSource(url, **{"max_wait_s": 0.01, **settings}))
+        return sources[-1]
+
+    yield made
+    for source in sources:
+        await source.close()
+
+
+Make = Callable[..., HttpSource]
+
+
+async def test_a_document_is_streamed_to_the_file_and_known_again_by_its_tag(
+    server: _Server, make: Make, tmp_path: Path
+) -> None:
+    source = make(server.url)
+    found = await source.fetch(None, tmp_path / "download")
+    assert found == Document(tmp_path / "download", '"1842"', is_temporary=True)
+    assert (tmp_path / "download").read_bytes() == BODY
+    assert await source.fetch('"1842"', tmp_path / "download") == Unchanged()
+    assert [request.headers.get("If-None-Match") for request in server.requests] == [None, '"1842"']
+
+
+async def test_the_token_is_sent_and_read_anew_from_its_file_each_time(
+    server: _Server, make: Make, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("first\n")
+    source = make(server.url, token=token)
+    await source.fetch(None, tmp_path / "download")
+    token.write_text("second\n")
+    await source.fetch(None, tmp_path / "download")
+    await make(server.url, token=SecretStr("third")).fetch(None, tmp_path / "download")
+    sent = [request.headers["Authorization"] for request in server.requests]
+    assert sent == ["Bearer first", "Bearer second", "Bearer third"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"two\nlines", "ключ".encode(), b"\xff"])
+async def test_a_token_file_that_holds_no_token_is_named(
+    server: _Server, make: Make, tmp_path: Path, content: bytes | None
+) -> None:
+    if content is not None:
+        (tmp_path / "token").write_bytes(content)
+    with pytest.raises(Unavailable, match="token"):
+        await make(server.url, token=tmp_path / "token").fetch(None, tmp_path / "download")
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 204, 206, 304])
+async def test_an_answer_that_is_no_document_is_not_asked_for_again_at_once(
+    server: _Server, make: Make, tmp_path: Path, status: int
+) -> None:
+    server.answer = _status(status)
+    with pytest.raises(Unavailable, match=rf"snapshot\.json: the answer is {status}"):
+        await make(server.url).fetch(None, tmp_path / "download")
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_redirect_is_refused_so_that_the_token_reaches_no_other_host(
+    server: _Server, make: Make, tmp_path: Path, status: int
+) -> None:
+    server.answer = _status(status, Location="/elsewhere.json")
+    with pytest.raises(Unavailable, match="redirect"):
+        await make(server.url, token=SecretStr("t")).fetch(None, tmp_path / "download")
+    assert [request.path for request in server.requests] == ["/snapshot.json"]
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_a_failure_that_may_pass_is_tried_three_times(
+    server: _Server, make: Make, tmp_path: Path, status: int
+) -> None:
+    server.answer = _status(status)
+    with pytest.raises(Unavailable, match=f"the answer is {status}") as caught:
+        await make(server.url).fetch(None, tmp_path / "download")
+    assert len(server.requests) == 3
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_the_second_attempt_may_succeed(server: _Server, make: Make, tmp_path: Path) -> None:
+    async def fail_once(request: web.Request) -> web.StreamResponse:
+        return await (_whole if len(server.requests) > 1 else _status(500))(request)
+
+    server.answer = fail_once
+    assert isinstance(await make(server.url).fetch(None, tmp_path / "download"), Document)
+
+
+async def test_an_answer_that_never_comes_is_given_up(server: _Server, make: Make, tmp_path: Path) -> None:
+    ended = asyncio.Event()
+
+    async def hang(_: web.Request) -> web.StreamResponse:
+        await ended.wait()
+        return web.Response()
+
+    server.answer = hang
+    with pytest.raises(Unavailable, match="no answer in time"):
+        await make(server.url, idle_timeout_s=0.05, attempts=1).fetch(None, tmp_path / "download")
+    ended.set()
+
+
+async def test_an_answer_that_is_cut_off_is_no_document(server: _Server, make: Make, tmp_path: Path) -> None:
+    async def cut_off(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": str(len(BODY))})
+        await response.prepare(request)
+        await response.write(BODY[:100])
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    server.answer = cut_off
+    with pytest.raises(Unavailable, match=r"cut off|connection fails"):
+        await make(server.url, attempts=2).fetch(None, tmp_path / "download")
+    assert len(server.requests) == 2
+
+
+async def test_a_document_larger_than_announced_or_allowed_is_refused(
+    server: _Server, make: Make, tmp_path: Path
+) -> None:
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        for _ in range(1_000):
+            await response.write(b" " * 65_536)
+        return response
+
+    for answer in (_whole, endless):
+        server.answer = answer
+        with pytest.raises(RefusedDocument):
+            await make(server.url, max_bytes=200).fetch(None, tmp_path / "download")
+    assert (tmp_path / "download").stat().st_size <= 200
+
+
+async def test_a_compressed_document_is_read_and_its_bound_is_that_of_the_plain_one(
+    server: _Server, make: Make, tmp_path: Path
+) -> None:
+    content = BODY
+
+    async def compressed(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=gzip.compress(content), headers={"Content-Encoding": "gzip"})
+
+    server.answer = compressed
+    await make(server.url).fetch(None, tmp_path / "download")
+    assert (tmp_path / "download").read_bytes() == BODY
+    content = b" " * 20_000_000
+    with pytest.raises(RefusedDocument):
+        await make(server.url, max_bytes=1_000_000).fetch(None, tmp_path / "download")
+
+
+async def test_nobody_listening_is_unavailable(make: Make, tmp_path: Path, unused_tcp_port: int) -> None:
+    with pytest.raises(Unavailable, match="cannot connect"):
+        await make(f"http://127.0.0.1:{unused_tcp_port}/s.json").fetch(None, tmp_path / "download")
+
+
+async def test_connections_are_opened_by_the_connector_that_was_given(
+    server: _Server, make: Make, tmp_path: Path
+) -> None:
+    class Refusing(aiohttp.TCPConnector):
+        async def connect(self, *arguments: Any, **settings: Any) -> Any:
+            raise aiohttp.ClientConnectionError("vetted and refused")
+
+    source = make(server.url, connector=Refusing())
+    with pytest.raises(Unavailable):
+        await source.fetch(None, tmp_path / "download")
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("url", ["ftp://a.example/s", "http:///s", "snapshot.json", "https://user:pw@a.example/s"])
+def test_a_url_that_cannot_be_used_is_a_configuration_error_without_the_url(url: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        HttpSource(url)
+    assert "pw" not in str(caught.value).replace("password", "")
+
+
+def test_the_name_of_a_source_holds_no_secret() -> None:
+    assert HttpSource("https://a.example/s.json?key=hunter2#x").name == "https://a.example/s.json"

@@ -1,0 +1,86 @@
+"""Messages of the golden corpus: what was accepted once stays accepted, what is refused says why."""
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from tests import golden
+from worker.domain.cloudevents import MAX_ERROR_CHARS, parse
+from worker.domain.event import Event
+from worker.domain.events import MAX_HTML_CHARS
+from worker.domain.snapshot import Snapshot
+from worker.domain.vocabulary import EventType
+from worker.errors import InvalidEvent
+from worker.operations.contract_examples import event_examples
+
+_EVENT: TypeAdapter[Event[Any]] = TypeAdapter(Event[Any])
+
+
+def assert_contains(found: Any, expected: Any, path: str = "event") -> None:
+    """Everything that is expected is found; more may be."""
+    if isinstance(expected, dict):
+        for name, value in expected.items():
+            assert_contains(found[name], value, f"{path}.{name}")
+    elif isinstance(expected, list) and len(found) == len(expected):
+        for index, value in enumerate(expected):
+            assert_contains(found[index], value, f"{path}[{index}]")
+    else:
+        assert found == expected, path
+
+
+def as_json(event: Event[Any]) -> Any:
+    return json.loads(json.dumps(_EVENT.dump_python(event, mode="json")))
+
+
+@pytest.mark.parametrize("name", golden.names("events"))
+def test_a_golden_event_is_read_in_the_same_way_for_ever(name: str) -> None:
+    message = golden.message("events", name)
+    event = parse(message.headers, message.content_type, message.body)
+    assert_contains(as_json(event), message.document["expected"])
+
+
+@pytest.mark.parametrize("name", golden.names("invalid"))
+def test_a_golden_invalid_message_is_refused_in_the_words_beside_it(name: str) -> None:
+    message = golden.message("invalid", name)
+    with pytest.raises(InvalidEvent) as refusal:
+        parse(message.headers, message.content_type, message.body)
+    assert str(refusal.value) == message.document["error"]
+    assert len(str(refusal.value)) <= MAX_ERROR_CHARS
+
+
+@pytest.mark.parametrize("name", golden.names("snapshots"))
+def test_a_golden_snapshot_is_read_for_ever(name: str) -> None:
+    document = json.loads(golden.raw("snapshots", name))
+    snapshot = Snapshot.model_validate_json(golden.raw("snapshots", name))
+    assert snapshot.version == document["version"]
+    assert [account.id for account in snapshot.accounts] == [account["id"] for account in document["accounts"]]
+
+
+def test_the_same_event_in_each_mode_has_the_same_identity_and_data() -> None:
+    """If a producer changes from structured to binary mode, then a repeat is still the same event."""
+    structured = golden.message("events", "comment_created")
+    binary = golden.message("events", "binary_cloudevents_colon")
+    events = [parse(each.headers, each.content_type, each.body) for each in (structured, binary)]
+    assert events[0] == events[1]
+    assert events[0].key == events[1].key
+
+
+def test_the_largest_html_is_accepted_and_one_character_more_is_not() -> None:
+    example = event_examples(EventType.COMMENT_CREATED)[0]
+    for excess, is_accepted in ((0, True), (1, False)):
+        comment = example["data"]["comment"] | {"html": "x" * (MAX_HTML_CHARS + excess)}
+        body = json.dumps(example | {"data": example["data"] | {"comment": comment}}).encode()
+        if is_accepted:
+            parse({}, None, body)
+        else:
+            with pytest.raises(InvalidEvent, match=r"^data\.comment\.html: "):
+                parse({}, None, body)
+
+
+def test_many_repeated_keys_are_found_in_time_linear_in_the_body() -> None:
+    """If an attacker repeats one of 300,000 keys, then the refusal comes without comparing each with each."""
+    keys = ",".join(f'"k{number}":1' for number in range(300_000))
+    with pytest.raises(InvalidEvent, match="the key 'k299999' stands twice"):
+        parse({}, None, f'{{{keys},"k299999":1}}'.encode())

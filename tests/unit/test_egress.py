@@ -1,0 +1,330 @@
+"""What the egress guard lets through, and what it does not: a table of attacks, then the rest of its behaviour."""
+
+import asyncio
+import socket
+from ipaddress import ip_address
+
+import pytest
+
+from tests.doubles.resolver import TableResolver
+from worker.adapters.dialing import DialError
+from worker.adapters.egress import EgressGuard, SystemResolver
+from worker.domain.egress import HTTPS_PORTS, IMAP_PORTS, SMTP_PORTS, EgressPolicy, parse_allowlist
+from worker.domain.transmission import Fault
+
+PUBLIC = "93.184.216.34"
+PUBLIC_V6 = "2606:2800:220:1::1"
+
+ATTACKS_BY_ADDRESS = {
+    "loopback": "127.0.0.1",
+    "loopback, another of its addresses": "127.8.9.10",
+    "this host": "0.0.0.0",
+    "private 10": "10.0.0.1",
+    "private 172.16, first": "172.16.0.0",
+    "private 172.16, last": "172.31.255.255",
+    "private 192.168": "192.168.1.1",
+    "link-local": "169.254.1.1",
+    "metadata of AWS, Google and Azure": "169.254.169.254",
+    "metadata of AWS containers": "169.254.170.2",
+    "metadata of Alibaba, in carrier-grade NAT": "100.100.100.200",
+    "metadata of Oracle": "192.0.0.192",
+    "wire server of Azure": "168.63.129.16",
+    "carrier-grade NAT": "100.64.0.1",
+    "documentation 1": "192.0.2.1",
+    "documentation 2": "198.51.100.1",
+    "documentation 3": "203.0.113.1",
+    "benchmarking": "198.19.0.1",
+    "6to4 relay": "192.88.99.1",
+    "multicast": "224.0.0.1",
+    "reserved": "240.0.0.1",
+    "broadcast": "255.255.255.255",
+    "loopback, IPv6": "::1",
+    "unspecified, IPv6": "::",
+    "IPv4-mapped loopback": "::ffff:127.0.0.1",
+    "IPv4-mapped metadata": "::ffff:a9fe:a9fe",
+    "IPv4-compatible loopback": "::127.0.0.1",
+    "NAT64 of loopback": "64:ff9b::127.0.0.1",
+    "NAT64 of metadata": "64:ff9b::a9fe:a9fe",
+    "local NAT64": "64:ff9b:1::808:808",
+    "6to4 of loopback": "2002:7f00:1::1",
+    "Teredo": "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+    "unique-local": "fd12:3456::1",
+    "metadata of AWS, IPv6": "fd00:ec2::254",
+    "link-local, IPv6": "fe80::1",
+    "link-local with a zone": "fe80::1%lo",
+    "loopback with a zone": "::1%lo",
+    "site-local": "fec0::1",
+    "multicast, IPv6": "ff02::1",
+    "documentation, IPv6": "2001:db8::1",
+    "documentation, IPv6, the new range": "3fff::1",
+    "benchmarking, IPv6": "2001:2::1",
+    "ORCHID": "2001:20::1",
+    "discard-only": "100::1",
+    "segment routing": "5f00::1",
+    "outside of what was ever given out": "4000::1",
+}
+
+ODD_SPELLINGS = {
+    "decimal": ("2130706433", Fault.EGRESS),
+    "octal": ("0177.0.0.1", Fault.EGRESS),
+    "octal, all in one": ("017700000001", Fault.EGRESS),
+    "hexadecimal": ("0x7f000001", Fault.EGRESS),
+    "hexadecimal in parts": ("0x7f.0x0.0x0.0x1", Fault.EGRESS),
+    "short": ("127.1", Fault.EGRESS),
+    "leading zeros": ("127.000.000.001", Fault.EGRESS),
+    "zero alone": ("0", Fault.EGRESS),
+    "too large a part": ("127.0.0.256", Fault.EGRESS),
+    "five parts": ("127.0.0.0.1", Fault.EGRESS),
+    "a trailing dot": ("127.0.0.1.", Fault.EGRESS),
+    "a short form with a trailing dot": ("127.1.", Fault.EGRESS),
+    "brackets": ("[::1]", Fault.EGRESS),
+    "full-width digits": ("１２７.０.０.１", Fault.EGRESS),
+    "circled digits": ("①②⑦.⓪.⓪.①", Fault.EGRESS),
+    "ideographic dots": ("127。0。0。1", Fault.EGRESS),
+    "two trailing dots": ("127.0.0.1..", Fault.DNS),
+    "brackets around IPv4": ("[127.0.0.1]", Fault.DNS),
+    "a bracket too few": ("[::1", Fault.DNS),
+    "percent-encoded": ("127%2e0%2e0%2e1", Fault.DNS),
+    "a zone": ("fe80::1%eth0", Fault.DNS),
+    "a port in the host": ("127.0.0.1:25", Fault.DNS),
+    "a path": ("smtp.example/@127.0.0.1", Fault.DNS),
+    "user information": ("smtp.example@127.0.0.1", Fault.DNS),
+    "a NUL": ("smtp.example\x00.internal", Fault.DNS),
+    "a space": ("127.0.0.1 smtp.example", Fault.DNS),
+    "a line break": ("smtp.example\r\nX: y", Fault.DNS),
+    "a backslash": ("127.0.0.1\\smtp.example", Fault.DNS),
+    "empty": ("", Fault.DNS),
+    "a dot": (".", Fault.DNS),
+    "a label too long": ("a" * 64 + ".example", Fault.DNS),
+    "a name too long": ("a." * 127 + "example", Fault.DNS),
+    "not valid IDN": ("xn--\u0644a.example", Fault.DNS),
+}
+
+
+def guard(resolver: TableResolver | None = None, allow: str = "") -> EgressGuard:
+    return EgressGuard(EgressPolicy(parse_allowlist(allow)), resolver or TableResolver())
+
+
+async def fault_of(tested: EgressGuard, host: str, port: int = 587, ports: frozenset[int] = SMTP_PORTS) -> DialError:
+    with pytest.raises(DialError) as caught:
+        await tested.vetted(host, port, ports, timeout_s=5)
+    return caught.value
+
+
+@pytest.mark.parametrize("address", ATTACKS_BY_ADDRESS.values(), ids=ATTACKS_BY_ADDRESS.keys())
+class TestSpecialAddresses:
+    async def test_a_name_that_resolves_to_it_is_refused(self, address: str) -> None:
+        resolver = TableResolver()
+        resolver.set("smtp.evil.example", [address])
+        error = await fault_of(guard(resolver), "smtp.evil.example")
+        assert error.fault is Fault.EGRESS
+        assert address not in str(error), "the customer is not to learn what a name means inside"
+
+    async def test_written_as_the_host_it_is_refused_without_a_look_up(self, address: str) -> None:
+        resolver = TableResolver()
+        error = await fault_of(guard(resolver), address)
+        assert error.fault in (Fault.EGRESS, Fault.DNS)
+        assert resolver.asked == []
+
+
+@pytest.mark.parametrize(("host", "fault"), ODD_SPELLINGS.values(), ids=ODD_SPELLINGS.keys())
+async def test_odd_spelling_is_refused_without_a_look_up(host: str, fault: Fault) -> None:
+    resolver = TableResolver()
+    error = await fault_of(guard(resolver), host)
+    assert error.fault is fault
+    assert resolver.asked == []
+
+
+@pytest.mark.parametrize("port", [0, 1, 22, 24, 26, 80, 110, 143, 443, 993, 3306, 5672, 6379, 8080, 65_535])
+async def test_if_the_port_is_none_of_mail_submission_it_is_refused(port: int) -> None:
+    error = await fault_of(guard(), PUBLIC, port)
+    assert error.fault is Fault.EGRESS
+
+
+@pytest.mark.parametrize(
+    ("ports", "port"), [(SMTP_PORTS, p) for p in (25, 465, 587, 2525)] + [(IMAP_PORTS, 143), (IMAP_PORTS, 993)]
+)
+async def test_usual_ports_of_a_public_host_are_allowed(ports: frozenset[int], port: int) -> None:
+    assert await guard().vetted(PUBLIC, port, ports, 5) == [ip_address(PUBLIC)]
+
+
+async def test_a_pasted_url_does_not_come_back_in_the_error() -> None:
+    """People paste `smtp://user:password@host` into the host field."""
+    error = await fault_of(guard(), "smtp://ivan:hunter2@smtp.example")
+    assert "hunter2" not in str(error)
+
+
+class TestNames:
+    async def test_if_some_addresses_are_forbidden_only_the_others_are_used(self) -> None:
+        resolver = TableResolver()
+        resolver.set("smtp.example", ["10.0.0.1", PUBLIC, "::1", PUBLIC_V6])
+        assert await guard(resolver).vetted("smtp.example", 587, SMTP_PORTS, 5) == [
+            ip_address(PUBLIC),
+            ip_address(PUBLIC_V6),
+        ]
+
+    async def test_families_take_turns_and_eight_are_enough(self) -> None:
+        """A host whose IPv6 is dead is reached by its second address, not its tenth."""
+        resolver = TableResolver()
+        resolver.set("smtp.example", [f"2606:2800::{n}" for n in range(1, 10)] + [PUBLIC])
+        vetted = await guard(resolver).vetted("smtp.example", 587, SMTP_PORTS, 5)
+        assert vetted[:3] == [ip_address("2606:2800::1"), ip_address(PUBLIC), ip_address("2606:2800::2")]
+        assert len(vetted) == 8
+
+    async def test_repeated_and_senseless_answers_are_dropped(self) -> None:
+        resolver = TableResolver()
+        resolver.set("smtp.example", [PUBLIC, "not an address", PUBLIC])
+        assert await guard(resolver).vetted("smtp.example", 587, SMTP_PORTS, 5) == [ip_address(PUBLIC)]
+
+    @pytest.mark.parametrize(
+        ("written", "looked_up"),
+        [
+            ("SMTP.Example.", "smtp.example"),
+            ("bücher.example", "xn--bcher-kva.example"),
+            ("почта.рф", "xn--80a1acny.xn--p1ai"),
+            ("mail_server", "mail_server"),
+            ("ｓｍｔｐ.example", "smtp.example"),
+        ],
+    )
+    async def test_names_are_looked_up_in_one_spelling(self, written: str, looked_up: str) -> None:
+        resolver = TableResolver()
+        resolver.set(looked_up, [PUBLIC])
+        await guard(resolver).vetted(written, 587, SMTP_PORTS, 5)
+        assert resolver.asked == [looked_up]
+
+    async def test_nat64_of_a_public_address_is_allowed(self) -> None:
+        """An IPv6-only cluster sees every IPv4 host so."""
+        resolver = TableResolver()
+        resolver.set("smtp.example", ["64:ff9b::" + PUBLIC])
+        assert len(await guard(resolver).vetted("smtp.example", 587, SMTP_PORTS, 5)) == 1
+
+    @pytest.mark.parametrize(
+        ("failure", "text"),
+        [
+            (socket.gaierror(socket.EAI_NONAME, "x"), "permanent"),
+            (socket.gaierror(socket.EAI_NODATA, "x"), "permanent"),
+            (socket.gaierror(socket.EAI_AGAIN, "x"), "temporary"),
+            (socket.gaierror(socket.EAI_FAIL, "x"), "temporary"),
+            (OSError(24, "x"), "temporary"),
+            (TimeoutError(), "temporary"),
+        ],
+    )
+    async def test_a_failed_look_up_says_whether_it_will_pass(self, failure: OSError, text: str) -> None:
+        resolver = TableResolver()
+        resolver.set("smtp.example", failure)
+        error = await fault_of(guard(resolver), "smtp.example")
+        assert error.fault is Fault.DNS
+        assert text in str(error)
+
+    async def test_a_name_without_addresses_is_permanent(self) -> None:
+        resolver = TableResolver()
+        resolver.set("smtp.example", [])
+        error = await fault_of(guard(resolver), "smtp.example")
+        assert (error.fault, "permanent" in str(error)) == (Fault.DNS, True)
+
+    async def test_a_silent_resolver_ends_in_time(self) -> None:
+        class Silent(TableResolver):
+            async def addresses(self, name: str) -> list[str]:
+                await asyncio.Event().wait()
+                raise AssertionError
+
+        with pytest.raises(DialError, match="temporary") as caught:
+            await guard(Silent()).vetted("smtp.example", 587, SMTP_PORTS, timeout_s=0.01)
+        assert caught.value.fault is Fault.DNS
+
+
+class TestAllowlist:
+    @pytest.mark.parametrize(
+        ("allow", "host", "port"),
+        [
+            ("127.0.0.0/8", "127.0.0.1", 40_123),
+            ("10.1.2.0/24:25+587", "10.1.2.3", 587),
+            ("[fd00::/8]:465", "fd00::1", 465),
+            ("fd00::/8", "fd00::1", 1),
+            ("10.0.0.7", "10.0.0.7", 99),
+            ("[::1]", "::1", 99),
+            (f"{PUBLIC}:2526", PUBLIC, 2526),
+            (f"{PUBLIC}:2526", PUBLIC, 587),
+            ("192.168.0.0/16 , 127.0.0.1", "127.0.0.1", 5),
+        ],
+    )
+    async def test_what_it_names_is_allowed(self, allow: str, host: str, port: int) -> None:
+        assert await guard(allow=allow).vetted(host, port, SMTP_PORTS, 5) == [ip_address(host)]
+
+    @pytest.mark.parametrize(
+        ("allow", "host", "port"),
+        [
+            ("10.1.2.0/24:25+587", "10.1.2.3", 465),
+            ("10.1.2.0/24", "10.1.3.3", 587),
+            ("127.0.0.0/8", "::ffff:127.0.0.1", 587),
+            ("127.0.0.0/8", "64:ff9b::127.0.0.1", 587),
+            ("127.0.0.0/8", "2130706433", 587),
+        ],
+    )
+    async def test_and_nothing_else(self, allow: str, host: str, port: int) -> None:
+        assert (await fault_of(guard(allow=allow), host, port)).fault is Fault.EGRESS
+
+    @pytest.mark.parametrize(
+        ("text", "complaint"),
+        [
+            ("127.0.0.0/8,,10.0.0.0/8", "comma"),
+            ("127.0.0.0/8,", "comma"),
+            ("10.1.2.3/24", "host bits"),
+            ("10.0.0.0/33", "'10.0.0.0/33'"),
+            ("localhost", "'localhost'"),
+            ("10", "'10'"),
+            ("10.0.0.0/8:", "port"),
+            ("10.0.0.0/8:0", "port"),
+            ("10.0.0.0/8:65536", "port"),
+            ("10.0.0.0/8:25,587", "'587'"),
+            ("10.0.0.0/8:25++587", "port"),
+            ("10.0.0.0/8:٢٥", "port"),
+            ("[fd00::/8", "expected [network]:ports"),
+            ("[fd00::/8]465", "expected [network]:ports"),
+            ("[fd00::]/8", "expected [network]:ports"),
+            ("fd00::/8:465", "fd00::/8:465"),
+        ],
+    )
+    def test_a_mistake_in_it_is_named(self, text: str, complaint: str) -> None:
+        with pytest.raises(ValueError) as caught:  # noqa: PT011 - the text is checked below, brackets and all
+            parse_allowlist(text)
+        assert complaint in str(caught.value)
+
+    def test_empty_text_has_no_rules(self) -> None:
+        assert parse_allowlist("  ") == ()
+
+
+class TestSystemResolver:
+    async def test_it_knows_localhost_which_is_refused(self) -> None:
+        resolver = SystemResolver(max_threads=1)
+        try:
+            error = await fault_of(EgressGuard(EgressPolicy(), resolver), "localhost", 443, HTTPS_PORTS)
+            assert error.fault is Fault.EGRESS
+        finally:
+            resolver.close()
+
+    async def test_callers_of_one_name_share_a_look_up_and_one_who_leaves_does_not_end_it(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One thread only, which the first look-up holds: a second of the same name must not need another."""
+        release, calls = asyncio.Event(), []
+        loop = asyncio.get_running_loop()
+
+        def slow(name: str, *_: object, **__: object) -> list[tuple[object, ...]]:
+            calls.append(name)
+            asyncio.run_coroutine_threadsafe(release.wait(), loop).result(10)
+            return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (PUBLIC, 0))]
+
+        monkeypatch.setattr(socket, "getaddrinfo", slow)
+        resolver = SystemResolver(max_threads=1)
+        try:
+            leaving = asyncio.create_task(resolver.addresses("smtp.example"))
+            staying = asyncio.create_task(resolver.addresses("smtp.example"))
+            await asyncio.wait({leaving}, timeout=0.01)
+            leaving.cancel()
+            await asyncio.wait({leaving})
+            release.set()
+            assert await staying == [PUBLIC]
+            assert calls == ["smtp.example"]
+        finally:
+            resolver.close()

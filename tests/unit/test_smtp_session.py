@@ -1,0 +1,284 @@
+"""Opening a session: connect, greeting, TLS, signing in; every failure names its phase."""
+
+import ssl
+
+import pytest
+
+from tests.doubles.smtp import (
+    HOST,
+    PASSWORD,
+    RECIPIENT,
+    TOKEN,
+    USERNAME,
+    FixedCredentials,
+    LocalDialer,
+    hasty,
+    password,
+    token,
+    world,
+)
+from worker.adapters.smtp import SmtpTransport, client_tls_context
+from worker.domain.transmission import Fault, Transmission, Trouble
+from worker.domain.vocabulary import Phase, Security
+from worker.errors import ConfigurationError, SecretUnavailable, TokenRefused, Unavailable
+
+
+def trouble(transmission: Transmission) -> Trouble:
+    assert not transmission.accepted
+    assert not transmission.uncertain
+    return transmission.refused[RECIPIENT]
+
+
+@pytest.mark.parametrize("security", list(Security))
+@pytest.mark.parametrize("opened", [password(), token()], ids=["password", "token"])
+async def test_a_letter_goes_out_over_every_kind_of_connection(security: Security, opened: object) -> None:
+    async with world(security=security, opened=opened) as w:  # type: ignore[arg-type] # one of both by construction
+        assert (await w.send()).accepted[RECIPIENT].code == 250
+        assert w.server.letters[0].username == USERNAME
+        assert w.server.letters[0].is_tls == (security is not Security.NONE)
+
+
+async def test_ehlo_says_the_configured_host_name_again_after_starttls() -> None:
+    async with world(security=Security.STARTTLS, opened=password()) as w:
+        await w.send()
+        assert [c.line for c in w.server.commands[:3]] == [
+            "EHLO worker.sendas.example",
+            "STARTTLS",
+            "EHLO worker.sendas.example",
+        ]
+
+
+async def test_if_the_server_offers_no_starttls_nothing_goes_out_in_plain_text() -> None:
+    async with world(security=Security.STARTTLS, offers_tls=False, opened=password()) as w:
+        found = trouble(await w.send())
+        assert (found.phase, found.fault) == (Phase.TLS, Fault.TLS)
+        assert w.server.verbs() == ["EHLO"]
+
+
+async def test_a_refused_starttls_is_reported_in_the_servers_words() -> None:
+    async with world("starttls: 454 4.7.0 no TLS today", security=Security.STARTTLS, opened=password()) as w:
+        found = trouble(await w.send())
+        assert (found.phase, found.fault) == (Phase.TLS, Fault.REPLY)
+        assert found.reply is not None
+        assert (found.reply.code, found.reply.enhanced, found.reply.text) == (454, "4.7.0", "no TLS today")
+
+
+@pytest.mark.parametrize("security", [Security.TLS, Security.STARTTLS])
+async def test_a_certificate_for_another_name_is_refused_although_the_address_is_right(security: Security) -> None:
+    async with world(security=security, certificate_host="other.example", opened=password()) as w:
+        found = trouble(await w.send())
+        assert (found.phase, found.fault) == (Phase.TLS, Fault.TLS)
+        assert HOST in found.detail
+        assert "AUTH" not in w.server.verbs()
+
+
+async def test_a_handshake_that_fails_is_a_tls_fault() -> None:
+    async with world(
+        "starttls: raw 220 go\\r\\n, read 5, garbage, stall", security=Security.STARTTLS, opened=password()
+    ) as w:
+        found = trouble(await w.send())
+        assert (found.phase, found.fault) == (Phase.TLS, Fault.TLS)
+
+
+async def test_a_server_that_hangs_up_in_the_handshake_is_a_tls_fault() -> None:
+    async with world("starttls: raw 220 go\\r\\n, close", security=Security.STARTTLS, opened=password()) as w:
+        found = trouble(await w.send())
+        assert (found.phase, found.fault) == (Phase.TLS, Fault.TLS)
+
+
+async def test_a_handshake_without_an_answer_is_a_timeout_in_phase_tls() -> None:
+    script = "starttls: raw 220 go\\r\\n, stall"
+    async with world(script, security=Security.STARTTLS, opened=password(), timeouts=hasty("tls_s")) as w:
+        found = trouble(await w.send())
+        assert (found.phase, found.fault) == (Phase.TLS, Fault.TIMEOUT)
+
+
+async def test_implicit_tls_to_a_server_that_speaks_plain_text_is_a_tls_fault() -> None:
+    async with world(security=Security.TLS, offers_tls=False, opened=password()) as w:
+        found = trouble(await w.send())
+        assert (found.phase, found.fault) == (Phase.TLS, Fault.TLS)
+
+
+async def test_plain_text_injected_before_tls_is_not_taken_for_a_reply() -> None:
+    """An attacker in the middle adds replies to the 220; they must not answer the commands inside TLS."""
+    script = "starttls: raw 220 go\\r\\n250-evil\\r\\n250 AUTH EVIL\\r\\n235 2.7.0 welcome\\r\\n, upgrade"
+    async with world(script, security=Security.STARTTLS, opened=password()) as w:
+        assert (await w.send()).accepted
+        assert w.server.letters[0].username == USERNAME
+
+
+async def test_what_was_offered_before_tls_counts_for_nothing() -> None:
+    script = "once ehlo: 250 scripted.example|STARTTLS|PIPELINING|SIZE 10"
+    async with world(script, security=Security.STARTTLS, opened=password()) as w:
+        assert (await w.send()).accepted
+
+
+async def test_a_context_that_does_not_verify_is_a_configuration_error() -> None:
+    unverified = ssl.create_default_context()
+    unverified.check_hostname = False
+    old = ssl.create_default_context()
+    old.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    for context in (unverified, old):
+        with pytest.raises(ConfigurationError):
+            SmtpTransport(LocalDialer(), FixedCredentials(), local_hostname="w.example", tls=context)
+
+
+async def test_a_server_that_speaks_only_tls_1_1_is_refused() -> None:
+    async with world(security=Security.TLS, opened=password()) as w:
+        assert w.server.tls is not None
+        w.server.tls.set_ciphers("DEFAULT:@SECLEVEL=0")
+        with pytest.warns(DeprecationWarning, match="deprecated"):
+            w.server.tls.minimum_version = ssl.TLSVersion.TLSv1
+        with pytest.warns(DeprecationWarning, match="deprecated"):
+            w.server.tls.maximum_version = ssl.TLSVersion.TLSv1_1
+        found = trouble(await w.send())
+        assert (found.phase, found.fault) == (Phase.TLS, Fault.TLS)
+
+
+@pytest.mark.parametrize("fault", [Fault.DNS, Fault.EGRESS, Fault.CONNECT, Fault.TIMEOUT])
+async def test_a_dial_that_fails_keeps_its_fault(fault: Fault) -> None:
+    dialer = LocalDialer()
+    dialer.fault = fault
+    async with world(dialer=dialer) as w:
+        found = trouble(await w.send())
+        assert (found.phase, found.fault, found.detail) == (Phase.CONNECT, fault, "no way there")
+        assert w.transport.numbers.open == 0
+
+
+@pytest.mark.parametrize(
+    ("script", "fault", "code"),
+    [
+        ("banner: 554 5.3.2 go away", Fault.REPLY, 554),
+        ("banner: 421 4.3.2 busy, close", Fault.REPLY, 421),
+        ("banner: close", Fault.DISCONNECTED, None),
+        ("banner: reset", Fault.DISCONNECTED, None),
+        ("banner: half-close, stall", Fault.DISCONNECTED, None),
+        ("banner: raw SSH-2.0-OpenSSH\\r\\n, stall", Fault.PROTOCOL, None),
+        ("banner: 354 what, stall", Fault.PROTOCOL, 354),
+        ("banner: flood 10000000", Fault.PROTOCOL, None),
+        ("banner: long-line 10000000", Fault.PROTOCOL, None),
+        ("ehlo: 550 5.7.1 not you", Fault.REPLY, 550),
+        ("ehlo: close", Fault.DISCONNECTED, None),
+        ("ehlo: flood 10000000", Fault.PROTOCOL, None),
+    ],
+)
+async def test_trouble_before_signing_in_is_in_phase_greeting(script: str, fault: Fault, code: int | None) -> None:
+    async with world(script) as w:
+        found = trouble(await w.send())
+        assert (found.phase, found.fault) == (Phase.GREETING, fault)
+        assert (found.reply.code if found.reply else None) == code
+        assert w.hook.times == 0
+
+
+async def test_a_slow_banner_is_a_timeout_in_phase_greeting() -> None:
+    async with world("banner: stall", timeouts=hasty("greeting_s")) as w:
+        found = trouble(await w.send())
+        assert (found.phase, found.fault) == (Phase.GREETING, Fault.TIMEOUT)
+        await w.server.until(lambda: w.server.open_connections == 0)
+
+
+async def test_a_banner_of_many_lines_in_pieces_is_one_reply() -> None:
+    async with world("banner: pieces 1 220 welcome|to|this server") as w:
+        assert (await w.send()).accepted
+
+
+@pytest.mark.parametrize(
+    ("mechanisms", "expected"),
+    [(("LOGIN", "PLAIN"), "AUTH PLAIN"), (("LOGIN",), "AUTH LOGIN"), (("CRAM-MD5", "LOGIN"), "AUTH LOGIN")],
+)
+async def test_exactly_one_mechanism_is_tried(mechanisms: tuple[str, ...], expected: str) -> None:
+    """Each try is a failed sign-in to the provider: three of them per letter lock a mailbox."""
+    async with world(security=Security.TLS, opened=password("wrong"), mechanisms=mechanisms) as w:
+        found = trouble(await w.send())
+        assert (found.phase, found.fault) == (Phase.AUTH, Fault.REPLY)
+        assert found.reply is not None
+        assert (found.reply.code, found.reply.enhanced) == (535, "5.7.8")
+        assert [c.line for c in w.server.commands if c.verb == "AUTH"] == [expected]
+
+
+async def test_login_signs_in_where_plain_is_not_offered() -> None:
+    async with world(security=Security.TLS, opened=password(), mechanisms=("LOGIN",)) as w:
+        assert (await w.send()).accepted
+
+
+async def test_a_refused_token_brings_the_real_reply_not_the_challenge() -> None:
+    async with world(security=Security.TLS, opened=token("expired")) as w:
+        found = trouble(await w.send())
+        assert found.reply is not None
+        assert found.reply.code == 535
+
+
+@pytest.mark.parametrize(
+    ("opened", "mechanisms"), [(password(), ("CRAM-MD5", "XOAUTH2")), (password(), ()), (token(), ("PLAIN", "LOGIN"))]
+)
+async def test_without_a_fitting_mechanism_no_secret_is_sent(opened: object, mechanisms: tuple[str, ...]) -> None:
+    async with world(security=Security.TLS, opened=opened, mechanisms=mechanisms) as w:  # type: ignore[arg-type] # see above
+        found = trouble(await w.send())
+        assert (found.phase, found.fault) == (Phase.AUTH, Fault.NO_AUTH_MECHANISM)
+        assert "AUTH" not in w.server.verbs()
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (SecretUnavailable("no such key"), Fault.SECRET),
+        (TokenRefused("invalid_grant"), Fault.SECRET),
+        (Unavailable("no answer"), Fault.CONNECT),
+    ],
+)
+async def test_credentials_that_cannot_be_opened_are_trouble_in_phase_auth(error: Exception, fault: Fault) -> None:
+    async with world(security=Security.TLS, opened=error) as w:
+        found = trouble(await w.send())
+        assert (found.phase, found.fault, found.detail) == (Phase.AUTH, fault, str(error))
+        await w.server.until(lambda: w.server.open_connections == 0)
+
+
+async def test_a_server_that_repeats_the_secret_does_not_get_it_into_the_result() -> None:
+    plain = "AGNvbGQAY2FuYXJ5LVBhNTV3b3Jk"
+    async with world(
+        f"auth: 535 5.7.8 wrong: {PASSWORD} Y2FuYXJ5LVBhNTV3b3Jk {plain}", security=Security.TLS, opened=password()
+    ) as w:
+        found = trouble(await w.send())
+        assert found.reply is not None
+        assert PASSWORD not in repr(found)
+        assert "Y2FuYXJ5LVBhNTV3b3Jk" not in repr(found)
+    async with world(f"auth: 535 wrong: {TOKEN}", security=Security.TLS, opened=token()) as w:
+        assert TOKEN not in repr(await w.send())
+
+
+@pytest.mark.parametrize(
+    ("script", "fault"),
+    [("auth: close", Fault.DISCONNECTED), ("auth: raw what\\r\\n", Fault.PROTOCOL), ("auth: 250 hm", Fault.PROTOCOL)],
+)
+async def test_other_trouble_while_signing_in(script: str, fault: Fault) -> None:
+    async with world(script, security=Security.TLS, opened=password()) as w:
+        found = trouble(await w.send())
+        assert (found.phase, found.fault) == (Phase.AUTH, fault)
+
+
+async def test_421_to_auth_is_the_servers_reply() -> None:
+    async with world("auth: 421 4.7.0 too many, close", security=Security.TLS, opened=password()) as w:
+        found = trouble(await w.send())
+        assert found.reply is not None
+        assert (found.phase, found.reply.code) == (Phase.AUTH, 421)
+
+
+async def test_the_socket_goes_where_the_dialer_says_and_the_host_is_asked_once() -> None:
+    dialer = LocalDialer()
+    async with world(dialer=dialer, security=Security.TLS, opened=password()) as w:
+        await w.send()
+        assert dialer.dialed == [(HOST, w.server.port)]
+
+
+async def test_stages_have_their_times() -> None:
+    async with world(security=Security.STARTTLS, opened=password()) as w:
+        assert set((await w.send()).timings_s) == {"connect", "tls", "auth", "mail", "data"}
+        assert set((await w.send()).timings_s) == {"mail", "data"}
+
+
+def test_the_default_context_verifies_names_and_wants_tls_1_2() -> None:
+    """If nobody passes a context, passwords are protected all the same."""
+    context = client_tls_context()
+    assert context.check_hostname
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2

@@ -1,0 +1,46 @@
+"""Hearing of `configuration.changed`: every worker does, so each has a queue of its own while it is connected."""
+
+import structlog
+from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
+
+from worker.adapters.broker.link import Link
+from worker.delivery.ports import SnapshotService
+from worker.domain.cloudevents import parse
+from worker.domain.events import ConfigurationChanged
+from worker.domain.topology import Topology
+from worker.domain.vocabulary import EventType
+from worker.errors import InvalidEvent
+
+log = structlog.get_logger(__name__)
+
+
+class Announcements:
+    """Has the snapshot refreshed when the product says that there is a newer one."""
+
+    def __init__(self, url: str, topology: Topology, snapshot: SnapshotService) -> None:
+        self._link = Link(url, "sendas-announcements", self._up)
+        self._topology = topology
+        self._snapshot = snapshot
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        await self._link.run()
+
+    async def _up(self, connection: AbstractConnection) -> None:
+        channel = await connection.channel()
+        channel.close_callbacks.add(lambda *_: self._link.give_up())
+        # Without a name the broker makes one up; exclusive: it goes with the connection. What is announced while
+        # nobody listens is found at the next interval.
+        self._queue = await channel.declare_queue(exclusive=True, auto_delete=True)
+        await self._queue.bind(self._topology.events_exchange, EventType.CONFIGURATION_CHANGED.value)
+        await self._queue.consume(self._heard, no_ack=True)
+
+    async def _heard(self, message: AbstractIncomingMessage) -> None:
+        try:
+            event = parse(message.headers, message.content_type, message.body)
+        except InvalidEvent as error:
+            log.warning("announcement.invalid", problem=str(error))
+            return
+        if isinstance(event.data, ConfigurationChanged) and event.data.version > self._snapshot.directory.version:
+            log.info("snapshot.announced", version=event.data.version)
+            await self._snapshot.refresh()

@@ -1,0 +1,90 @@
+"""Declaring and checking the topology, on connections of their own: a refusal kills the channel it happens on."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TypeVar
+
+from aio_pika import ExchangeType
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import ChannelClosed, ChannelNotFoundEntity, ChannelPreconditionFailed
+
+from worker.adapters.broker.link import close_quietly, connect_patiently
+from worker.domain.topology import QueueSpec, Topology
+from worker.errors import ConfigurationError
+
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def _connection(url: str) -> AsyncIterator[AbstractConnection]:
+    connection = await connect_patiently(url, "sendas-topology")
+    try:
+        yield connection
+    finally:
+        await close_quietly(connection)
+
+
+async def apply_topology(url: str, topology: Topology) -> None:
+    """Declare exchanges, queues and bindings; what is there already stays as it is.
+
+    Raises:
+        ConfigurationError: something of the name is there with other arguments.
+    """
+    async with _connection(url) as connection:
+        for exchange in (topology.events_exchange, topology.results_exchange):
+            await _on_channel(connection, f"exchange {exchange}", partial(_declare_exchange, exchange))
+        for queue in topology.queues():
+            await _on_channel(connection, f"queue {queue.name}", partial(_declare_queue, queue))
+        async with connection.channel() as channel:
+            for binding in topology.bindings():
+                source = await channel.get_queue(binding.queue, ensure=False)
+                await source.bind(binding.exchange, binding.routing_key)
+
+
+async def check_topology(url: str, topology: Topology) -> None:
+    """See that everything is there, as this version would declare it; creates nothing.
+
+    Raises:
+        ConfigurationError: something is missing or has other arguments.
+    """
+    async with _connection(url) as connection:
+        for exchange in (topology.events_exchange, topology.results_exchange):
+            await _on_channel(connection, f"exchange {exchange}", partial(_find_exchange, exchange))
+        for queue in topology.queues():
+            await _on_channel(connection, f"queue {queue.name}", partial(_find_queue, queue))
+
+
+async def _on_channel(
+    connection: AbstractConnection, what: str, step: Callable[[AbstractChannel], Awaitable[object]]
+) -> None:
+    try:
+        async with connection.channel() as channel:
+            await step(channel)
+    except ChannelNotFoundEntity:
+        raise ConfigurationError(f"{what} does not exist: run `sendas topology apply`") from None
+    except ChannelPreconditionFailed as error:
+        raise ConfigurationError(f"{what} is there with other properties: {_words(error)}") from None
+    except ChannelClosed as error:
+        raise ConfigurationError(f"{what}: {_words(error)}") from None
+
+
+async def _declare_exchange(name: str, channel: AbstractChannel) -> None:
+    await channel.declare_exchange(name, ExchangeType.TOPIC, durable=True)
+
+
+async def _find_exchange(name: str, channel: AbstractChannel) -> None:
+    await channel.declare_exchange(name, ExchangeType.TOPIC, durable=True, passive=True)
+
+
+async def _declare_queue(queue: QueueSpec, channel: AbstractChannel) -> None:
+    await channel.declare_queue(queue.name, durable=True, arguments=dict(queue.arguments))
+
+
+async def _find_queue(queue: QueueSpec, channel: AbstractChannel) -> None:
+    await channel.declare_queue(queue.name, passive=True)
+    await _declare_queue(queue, channel)  # it is there, so this only compares the arguments
+
+
+def _words(error: ChannelClosed) -> str:
+    return str(error.args[-1] if error.args else error)[:300]

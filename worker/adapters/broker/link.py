@@ -1,0 +1,138 @@
+"""A connection to the broker that is opened again whenever it is lost.
+
+aio-pika's robust connection is not used: with it a declaration that the broker refuses reconnects for ever, and
+consumers and channels come back on their own terms. Here everything above a connection is built anew with it.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+import aio_pika
+import structlog
+from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, AuthenticationError, ProbableAuthenticationError
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    retry_if_not_exception_type,
+    wait_random_exponential,
+)
+from yarl import URL
+
+from worker.errors import ConfigurationError
+
+log = structlog.get_logger(__name__)
+
+_HEARTBEAT_S = 15  # a dead peer is noticed after three of them
+_CONNECT_TIMEOUT_S = 10.0
+_LONGEST_WAIT_S = 15.0
+
+BROKER_ERRORS = (*CONNECTION_EXCEPTIONS, asyncio.TimeoutError)
+_SIGN_IN_ERRORS = (AuthenticationError, ProbableAuthenticationError)
+
+
+def _with_heartbeat(url: str) -> URL:
+    parsed = URL(url)
+    return parsed if "heartbeat" in parsed.query else parsed.update_query(heartbeat=_HEARTBEAT_S)
+
+
+def place(url: str) -> str:
+    """Where the broker is, without user name and password, for logs and error texts."""
+    parsed = URL(url)
+    return f"{parsed.host}:{parsed.port or (5671 if parsed.scheme == 'amqps' else 5672)}{parsed.path}"
+
+
+async def connect(url: str, name: str) -> AbstractConnection:
+    """One connection, at the first try. Raises one of `BROKER_ERRORS`."""
+    return await aio_pika.connect(
+        _with_heartbeat(url), timeout=_CONNECT_TIMEOUT_S, client_properties={"connection_name": name}
+    )
+
+
+async def connect_patiently(url: str, name: str) -> AbstractConnection:
+    """One connection, waiting for a broker that is not there yet, and saying so.
+
+    Raises:
+        ConfigurationError: the broker is there and refuses the user name, password or virtual host.
+    """
+
+    def say(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        wait_s = round(state.upcoming_sleep, 1)
+        log.warning(
+            "broker.waiting", broker=place(url), attempt=state.attempt_number, wait_s=wait_s, error=_words(error)
+        )
+
+    retrying = AsyncRetrying(
+        retry=retry_if_exception_type(BROKER_ERRORS) & retry_if_not_exception_type(_SIGN_IN_ERRORS),
+        wait=wait_random_exponential(multiplier=0.5, max=_LONGEST_WAIT_S),
+        before_sleep=say,
+    )
+    try:
+        return await retrying(connect, url, name)
+    except _SIGN_IN_ERRORS:
+        raise ConfigurationError(
+            f"SENDAS_BROKER_URL: the broker at {place(url)} refuses this user name, password or virtual host"
+        ) from None
+
+
+class Link:
+    """Keeps one connection up: `on_up` builds what lives on it, and is called again after each loss."""
+
+    def __init__(self, url: str, name: str, on_up: Callable[[AbstractConnection], Awaitable[None]]) -> None:
+        self._url = url
+        self._name = name
+        self._on_up = on_up
+        self._lost = asyncio.Event()
+
+    def give_up(self) -> None:
+        """Say that what was built on the connection is broken: everything is built again on a new one."""
+        self._lost.set()
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        while True:
+            connection = await self._connected()
+            try:
+                await self._stay(connection)
+            except BROKER_ERRORS as error:
+                log.warning("broker.setup_failed", connection=self._name, error=_words(error))
+            finally:
+                await close_quietly(connection)
+            # Many workers lose a broker at the same moment; they must not all come back at the same moment.
+            await asyncio.sleep(random.uniform(0.1, 1.0))  # noqa: S311 - spreads load, decides nothing
+
+    async def _connected(self) -> AbstractConnection:
+        while True:
+            try:
+                return await connect_patiently(self._url, self._name)
+            except ConfigurationError as error:
+                log.error("broker.refused", error=str(error))
+                await asyncio.sleep(_LONGEST_WAIT_S)
+
+    async def _stay(self, connection: AbstractConnection) -> None:
+        self._lost.clear()
+
+        def closed(_: object, error: BaseException | None) -> None:
+            log.warning("broker.connection_lost", connection=self._name, error=_words(error))
+            self._lost.set()
+
+        connection.close_callbacks.add(closed)
+        await self._on_up(connection)
+        log.info("broker.connected", connection=self._name, broker=place(self._url))
+        await self._lost.wait()
+        connection.close_callbacks.remove(closed)
+
+
+async def close_quietly(connection: AbstractConnection) -> None:
+    """Close a connection that may be broken already."""
+    try:
+        await asyncio.wait_for(connection.close(), timeout=5)
+    except BROKER_ERRORS:
+        log.debug("broker.close_failed")
+
+
+def _words(error: BaseException | None) -> str:
+    return f"{type(error).__name__}: {error}"[:300] if error is not None else "closed"

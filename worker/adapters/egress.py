@@ -1,0 +1,187 @@
+"""The egress guard: the only way to the hosts that customers chose.
+
+A name is looked up once, each address is judged, and the connection goes to the very address that was judged, so
+that a name which answers differently a moment later (DNS rebinding) gains nothing. When a name has allowed and
+forbidden addresses, only the allowed ones are used: as no name is looked up again, that is as safe as refusing, and
+a stray record of the customer's does not stop their mail.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from ipaddress import IPv4Address, ip_address
+from itertools import chain, zip_longest
+from typing import Protocol
+
+from worker.adapters.dialing import DialError
+from worker.domain.egress import EgressPolicy
+from worker.domain.hosts import IpAddress, NumericSpelling, parse_host
+from worker.domain.transmission import Fault
+
+_MAX_ADDRESSES = 8
+# EAI_NODATA is not everywhere.
+_NO_SUCH_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
+
+
+class Resolver(Protocol):
+    """Looks names up."""
+
+    async def addresses(self, name: str) -> Sequence[str]:
+        """The name's addresses as text, best first.
+
+        Raises:
+            socket.gaierror: with the resolver's own code.
+            OSError: the resolver cannot be asked.
+        """
+
+
+class SystemResolver:
+    """The system's resolver.
+
+    It blocks a thread for as long as a name's servers keep silent. So it has threads of its own, and callers that
+    want the same name wait for the same look-up: a customer's dead domain does not stop everybody's mail.
+    """
+
+    def __init__(self, max_threads: int = 32) -> None:
+        self._threads = ThreadPoolExecutor(max_threads, thread_name_prefix="resolver")
+        self._under_way: dict[str, asyncio.Future[list[str]]] = {}
+
+    async def addresses(self, name: str) -> list[str]:
+        """See `Resolver`."""
+        lookup = self._under_way.get(name)
+        if lookup is None:
+            lookup = asyncio.get_running_loop().run_in_executor(self._threads, _look_up, name)
+            self._under_way[name] = lookup
+            lookup.add_done_callback(lambda done: self._finish(name, done))
+        await asyncio.wait({lookup})  # unlike awaiting it: one caller's timeout must not end it for the others
+        return lookup.result()
+
+    def _finish(self, name: str, lookup: asyncio.Future[list[str]]) -> None:
+        del self._under_way[name]
+        if not lookup.cancelled():
+            lookup.exception()  # seen: the callers may all have gone by now
+
+    def close(self) -> None:
+        """Let the threads end; look-ups that have not begun are dropped."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _look_up(name: str) -> list[str]:
+    found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    return [str(sockaddr[0]) for _, _, _, _, sockaddr in found]
+
+
+class EgressGuard:
+    """Looks hosts up and lets only allowed addresses through."""
+
+    def __init__(self, policy: EgressPolicy, resolver: Resolver) -> None:
+        self.policy = policy
+        self._resolver = resolver
+
+    async def vetted(self, host: str, port: int, usual_ports: frozenset[int], timeout_s: float) -> list[IpAddress]:
+        """The allowed addresses of a host, at least one, at most eight, families in turn.
+
+        Raises:
+            DialError: with fault `egress` when policy refuses, `dns` when the name cannot be looked up.
+        """
+        try:
+            parsed = parse_host(host)
+        except NumericSpelling as error:
+            raise DialError(str(error), Fault.EGRESS) from None
+        except ValueError as error:
+            raise DialError(f"{error} (permanent)", Fault.DNS) from None
+        found = await self._look_up(parsed, timeout_s) if isinstance(parsed, str) else [parsed]
+        refusals = {address: self.policy.refusal(address, port, usual_ports) for address in found}
+        good = [address for address, refusal in refusals.items() if refusal is None]
+        if not good:
+            reasons = "; ".join(sorted({refusal for refusal in refusals.values() if refusal}))
+            raise DialError(f"connecting to {parsed} is not allowed: {reasons}", Fault.EGRESS)
+        return _families_in_turn(good)[:_MAX_ADDRESSES]
+
+    async def _look_up(self, name: str, timeout_s: float) -> list[IpAddress]:
+        try:
+            async with asyncio.timeout(timeout_s):
+                texts = await self._resolver.addresses(name)
+        except TimeoutError:
+            raise DialError(f"no answer from DNS for {name} (temporary)", Fault.DNS) from None
+        except socket.gaierror as error:
+            raise DialError(_lookup_failure(name, error), Fault.DNS) from None
+        except OSError as error:
+            raise DialError(f"{name} cannot be looked up: {_reason(error)} (temporary)", Fault.DNS) from None
+        addresses = _parse_addresses(texts)
+        if not addresses:
+            raise DialError(f"{name} has no address (permanent)", Fault.DNS)
+        return addresses
+
+
+def _lookup_failure(name: str, error: socket.gaierror) -> str:
+    if error.errno in _NO_SUCH_NAME:
+        return f"there is no host {name} (permanent)"
+    return f"{name} cannot be looked up now (temporary)"
+
+
+def _parse_addresses(texts: Iterable[str]) -> list[IpAddress]:
+    addresses: list[IpAddress] = []
+    for text in texts:
+        with suppress(ValueError):
+            # A zone (`fe80::1%eth0`) says nothing about where the address is; without it the policy knows it.
+            addresses.append(ip_address(text.partition("%")[0]))
+    return addresses
+
+
+def _families_in_turn(addresses: Sequence[IpAddress]) -> list[IpAddress]:
+    first_kind = type(addresses[0])
+    first = [address for address in addresses if type(address) is first_kind]
+    second = [address for address in addresses if type(address) is not first_kind]
+    return [address for address in chain.from_iterable(zip_longest(first, second)) if address is not None]
+
+
+class GuardedDialer:
+    """Connects to vetted addresses only; implements `Dialer` for one use, whose usual ports it knows."""
+
+    def __init__(self, guard: EgressGuard, usual_ports: frozenset[int]) -> None:
+        self._guard = guard
+        self._usual_ports = usual_ports
+
+    async def dial(self, host: str, port: int, timeout_s: float) -> socket.socket:
+        """See `Dialer`. The time includes the look-up; each address gets an equal share of what is left of it."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        addresses = await self._guard.vetted(host, port, self._usual_ports, timeout_s)
+        failures: list[OSError] = []
+        for position, address in enumerate(addresses):
+            share_s = (deadline - loop.time()) / (len(addresses) - position)
+            try:
+                async with asyncio.timeout(share_s):
+                    return await _connect(address, port)
+            except OSError as error:  # TimeoutError is one too
+                failures.append(error)
+        raise _dial_error(host, port, failures)
+
+
+async def _connect(address: IpAddress, port: int) -> socket.socket:
+    family = socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6
+    connection = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await asyncio.get_running_loop().sock_connect(connection, (str(address), port))
+    except BaseException:  # cancelled too: nobody else knows of this socket
+        connection.close()
+        raise
+    return connection
+
+
+def _dial_error(host: str, port: int, failures: Sequence[OSError]) -> DialError:
+    fault = Fault.TIMEOUT if all(isinstance(failure, TimeoutError) for failure in failures) else Fault.CONNECT
+    reasons = "; ".join(dict.fromkeys(map(_reason, failures)))
+    return DialError(f"cannot connect to {parse_host(host)} port {port}: {reasons}", fault)
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return os.strerror(error.errno).lower() if error.errno else "it failed"

@@ -1,0 +1,19 @@
+"""The ledger's adapters: in a database, and in memory."""
+
+from worker.adapters.ledger.entry import Entry, State
+from worker.adapters.ledger.group_commit import Observer
+from worker.adapters.ledger.memory import MemoryLedger, MemoryStore
+from worker.adapters.ledger.migration import migrate
+from worker.adapters.ledger.sql import LedgerOptions, SqlLedger, open_ledger
+
+__all__ = [
+    "Entry",
+    "LedgerOptions",
+    "MemoryLedger",
+    "MemoryStore",
+    "Observer",
+    "SqlLedger",
+    "State",
+    "migrate",
+    "open_ledger",
+]

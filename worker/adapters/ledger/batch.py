@@ -1,0 +1,77 @@
+"""One transaction: many operations of one owner, each with an answer of its own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.adapters.ledger.claiming import claim
+from worker.adapters.ledger.operations import (
+    Operation,
+    ToClaim,
+    ToExpire,
+    ToHandOver,
+    ToLeave,
+    ToList,
+    ToRecord,
+    ToRelease,
+)
+from worker.adapters.ledger.ownership import leave, renew
+from worker.adapters.ledger.progress import advance, release
+from worker.adapters.ledger.retention import forget, list_entries
+from worker.delivery.ports import Clock
+
+Answers = Mapping[Operation[Any], Any]
+
+
+@dataclass
+class Owner:
+    """This process as the database knows it; `id` is None until it has written something."""
+
+    name: str
+    lease: timedelta
+    clock: Clock
+    id: int | None = None
+
+    async def run(self, connection: AsyncConnection, operations: Sequence[Operation[Any]]) -> Answers:
+        """Execute and commit all operations; answers that are errors concern their operation only.
+
+        No two operations touch the same entry, except that releases may: they come first.
+        """
+        async with connection.begin():
+            if all(isinstance(operation, ToList) for operation in operations):
+                return await self._list(connection, operations)
+            now = self.clock.now()
+            me = await renew(connection, self.id, self.name, now, now + self.lease)
+            answers = await self._write(connection, me, operations) | await self._list(connection, operations)
+        self.id = me
+        return answers
+
+    async def _write(
+        self, connection: AsyncConnection, me: int, operations: Sequence[Operation[Any]]
+    ) -> dict[Operation[Any], Any]:
+        now = self.clock.now()
+        answers: dict[Operation[Any], Any] = dict.fromkeys(operations)
+        await release(connection, me, [each for each in operations if isinstance(each, ToRelease)])
+        answers |= await claim(connection, me, now, [each for each in operations if isinstance(each, ToClaim)])
+        answers |= await advance(
+            connection, me, now, [each for each in operations if isinstance(each, ToHandOver | ToRecord)]
+        )
+        for operation in operations:
+            if isinstance(operation, ToExpire):
+                answers[operation] = await forget(connection, now, operation)
+            elif isinstance(operation, ToLeave):
+                await leave(connection, me, now)
+        return answers
+
+    async def _list(
+        self, connection: AsyncConnection, operations: Sequence[Operation[Any]]
+    ) -> dict[Operation[Any], Any]:
+        now = self.clock.now()
+        return {
+            operation: await list_entries(connection, now, operation.event_key)
+            for operation in operations
+            if isinstance(operation, ToList)
+        }

@@ -1,0 +1,136 @@
+"""What callers ask of the ledger, checked before it meets others in one transaction, so that none can spoil it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+from uuid import UUID
+
+from worker.adapters.ledger.entry import Entry
+from worker.delivery.ledger import Claim, HandOver, Record
+
+T = TypeVar("T")
+Key = tuple[str, int]
+
+_HEX_DIGITS = frozenset("0123456789abcdef")
+_MAX_INTEGER = 2**31 - 1
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Operation(Generic[T]):
+    """One call; T is what it returns. Compared by identity: two equal calls are still two."""
+
+    @property
+    def keys(self) -> frozenset[Key]:
+        """The entries it touches; operations with a common one do not share a transaction."""
+        return frozenset()
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class OnEntries(Operation[T]):
+    """An operation on some recipients of one event."""
+
+    event_key: str
+    recipients: tuple[int, ...]
+
+    @property
+    def keys(self) -> frozenset[Key]:
+        return frozenset((self.event_key, recipient) for recipient in self.recipients)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ToClaim(OnEntries[dict[int, Claim]]):
+    account_id: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ToHandOver(OnEntries[None]):
+    hand_over: HandOver
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ToRecord(OnEntries[None]):
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ToRelease(OnEntries[None]):
+    """Give claims back; those handed over either count as not accepted, or stay in doubt without an owner."""
+
+    keeps_doubt: bool
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ToKeepAlive(Operation[None]):
+    pass
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ToExpire(Operation[tuple[int, int]]):
+    """Forget at most `limit` entries and results; returns how many of each."""
+
+    retention_s: float
+    limit: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ToList(Operation[list[Entry]]):
+    event_key: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ToLeave(Operation[None]):
+    pass
+
+
+def to_claim(event_key: str, account_id: str, recipients: Sequence[int]) -> ToClaim:
+    _check_texts(account_id)
+    return ToClaim(checked_key(event_key), _positions(recipients), account_id)
+
+
+def to_hand_over(event_key: str, recipients: Sequence[int], hand_over: HandOver) -> ToHandOver:
+    _check_texts(hand_over.account_id, hand_over.mailbox_id or "", hand_over.message_id)
+    _check_number(hand_over.attempt)
+    if hand_over.at.tzinfo is None:
+        raise ValueError("the time of a hand-over has no time zone")
+    return ToHandOver(checked_key(event_key), _positions(recipients), hand_over)
+
+
+def to_record(event_key: str, records: Sequence[Record]) -> ToRecord:
+    for record in records:
+        if str(UUID(record.result_id)) != record.result_id:
+            raise ValueError("a result's id is not a UUID in its usual spelling")
+    recipients = [recipient for record in records for recipient in record.recipients]
+    positions = _positions(recipients)
+    if len(positions) != len(recipients):
+        raise ValueError("a recipient has two outcomes")
+    return ToRecord(checked_key(event_key), positions, tuple(records))
+
+
+def to_release(event_key: str, recipients: Sequence[int], *, keeps_doubt: bool) -> ToRelease:
+    return ToRelease(checked_key(event_key), _positions(recipients), keeps_doubt)
+
+
+def checked_key(event_key: str) -> str:
+    """The event's key itself. Raises `ValueError` when it is not 32 lower-case hexadecimal digits."""
+    if len(event_key) != 32 or not _HEX_DIGITS.issuperset(event_key):
+        raise ValueError("an event's key is 32 hexadecimal digits")
+    return event_key
+
+
+def _positions(recipients: Iterable[int]) -> tuple[int, ...]:
+    positions = tuple(sorted(set(recipients)))
+    for position in positions:
+        _check_number(position)
+    return positions
+
+
+def _check_number(number: int) -> None:
+    if not 0 <= number <= _MAX_INTEGER:
+        raise ValueError("a number is negative or larger than the ledger stores")
+
+
+def _check_texts(*texts: str) -> None:
+    for text in texts:
+        # PostgreSQL stores no NUL, and neither database a lone surrogate.
+        if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+            raise ValueError("a text holds a character that the ledger cannot store")

@@ -1,0 +1,154 @@
+"""What becomes of claims: handed over, recorded, given back."""
+
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Insert, Row, bindparam, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.adapters.ledger.entry import State
+from worker.adapters.ledger.operations import Key, Operation, ToHandOver, ToRecord, ToRelease
+from worker.adapters.ledger.rows import near, near_keys
+from worker.adapters.ledger.schema import entries, results
+from worker.errors import LostClaim
+
+_LOST = "the ledger gave this letter to another worker, or it has ended"
+
+_STAND = select(
+    entries.c.event_key, entries.c.recipient, entries.c.state, entries.c.owner, entries.c.outcome, entries.c.result_id
+).where(near_keys)
+_THIS_ENTRY_IF_MINE = (
+    entries.c.event_key == bindparam("of_event"),
+    entries.c.recipient == bindparam("of_recipient"),
+    entries.c.owner == bindparam("me"),
+)
+_HAND_OVER = (
+    update(entries)
+    .where(*_THIS_ENTRY_IF_MINE, entries.c.state != State.DONE)
+    .values(
+        state=State.HANDED_OVER,
+        account_id=bindparam("account"),
+        mailbox_id=bindparam("mailbox"),
+        message_id=bindparam("message"),
+        attempt=bindparam("number"),
+        handed_over_at=bindparam("at"),
+    )
+)
+_RECORD = (
+    update(entries)
+    .where(*_THIS_ENTRY_IF_MINE, entries.c.state != State.DONE)
+    .values(state=State.DONE, outcome=bindparam("how"), result_id=bindparam("result"))
+)
+_RELEASE = delete(entries).where(*_THIS_ENTRY_IF_MINE, entries.c.state != State.DONE)
+_FREE = delete(entries).where(*_THIS_ENTRY_IF_MINE, entries.c.state == State.CLAIMED)
+_LEAVE_IN_DOUBT = update(entries).where(*_THIS_ENTRY_IF_MINE, entries.c.state == State.HANDED_OVER).values(owner=None)
+
+
+async def release(connection: AsyncConnection, me: int, operations: Sequence[ToRelease]) -> None:
+    """Give back what is ours of the operations' entries."""
+    let_go = _rows_of(me, (operation for operation in operations if operation.keeps_doubt))
+    if let_go:
+        await connection.execute(_FREE, let_go)
+        await connection.execute(_LEAVE_IN_DOUBT, let_go)
+    released = _rows_of(me, (operation for operation in operations if not operation.keeps_doubt))
+    if released:
+        await connection.execute(_RELEASE, released)
+
+
+def _rows_of(me: int, operations: Iterable[ToRelease]) -> list[dict[str, Any]]:
+    keys = sorted(key for operation in operations for key in operation.keys)
+    return [{"of_event": event_key, "of_recipient": recipient, "me": me} for event_key, recipient in keys]
+
+
+async def advance(
+    connection: AsyncConnection, me: int, now: datetime, operations: Sequence[ToHandOver | ToRecord]
+) -> dict[Operation[Any], LostClaim | None]:
+    """Hand over and record, each operation whole or not at all.
+
+    What is checked here still holds when it is written: our row of `ledger_owners` is locked (see `ownership`).
+    """
+    if not operations:
+        return {}
+    keys = {key for operation in operations for key in operation.keys}
+    stand: dict[Key, Row[*tuple[Any, ...]]] = {
+        (row.event_key, row.recipient): row for row in await connection.execute(_STAND, near(keys))
+    }
+    answers: dict[Operation[Any], LostClaim | None] = {
+        operation: None if _is_ours(operation, stand, me) else LostClaim(_LOST) for operation in operations
+    }
+    ours = [operation for operation in operations if answers[operation] is None]
+    await _hand_over(connection, me, [operation for operation in ours if isinstance(operation, ToHandOver)])
+    await _record(connection, me, now, [operation for operation in ours if isinstance(operation, ToRecord)])
+    return answers
+
+
+def _is_ours(operation: ToHandOver | ToRecord, stand: Mapping[Key, Row[*tuple[Any, ...]]], me: int) -> bool:
+    rows = [stand.get(key) for key in operation.keys]
+    if not all(row is not None and row.owner == me for row in rows):
+        return False
+    done = {row.recipient: (row.outcome, row.result_id) for row in rows if row is not None and row.state is State.DONE}
+    if not done:
+        return True
+    # The same record once more, because nobody knew whether the first one was written.
+    return isinstance(operation, ToRecord) and done == {
+        recipient: (record.outcome, record.result_id) for record in operation.records for recipient in record.recipients
+    }
+
+
+async def _hand_over(connection: AsyncConnection, me: int, operations: Sequence[ToHandOver]) -> None:
+    rows = [
+        {
+            "of_event": operation.event_key,
+            "of_recipient": recipient,
+            "me": me,
+            "account": operation.hand_over.account_id,
+            "mailbox": operation.hand_over.mailbox_id,
+            "message": operation.hand_over.message_id,
+            "number": operation.hand_over.attempt,
+            "at": operation.hand_over.at,
+        }
+        for operation in operations
+        for recipient in operation.recipients
+    ]
+    if rows:
+        await connection.execute(_HAND_OVER, rows)
+
+
+async def _record(connection: AsyncConnection, me: int, now: datetime, operations: Sequence[ToRecord]) -> None:
+    records = [(operation.event_key, record) for operation in operations for record in operation.records]
+    rows = [
+        {
+            "of_event": event_key,
+            "of_recipient": recipient,
+            "me": me,
+            "how": record.outcome,
+            "result": record.result_id,
+        }
+        for event_key, record in records
+        for recipient in record.recipients
+    ]
+    if not rows:
+        return
+    bodies = {record.result_id: record.result for _, record in records if record.recipients}
+    await connection.execute(
+        _insert_result(connection.dialect.name),
+        [
+            {"result_id": result_id, "recorded_at": now, "body": zlib.compress(body)}
+            for result_id, body in sorted(bodies.items())
+        ],
+    )
+    await connection.execute(_RECORD, rows)
+
+
+@cache
+def _insert_result(dialect: str) -> Insert:
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    statement = insert(results)
+    # Equal ids are equal results, and the first one is what others may have seen; it has to outlive this entry too.
+    return statement.on_conflict_do_update(
+        index_elements=[results.c.result_id], set_={"recorded_at": statement.excluded.recorded_at}
+    )

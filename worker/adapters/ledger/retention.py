@@ -1,0 +1,85 @@
+"""Forgetting what is old, a bounded number of rows at a time, and showing what is there."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row, bindparam, delete, or_, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.adapters.ledger.entry import Entry, State
+from worker.adapters.ledger.operations import ToExpire
+from worker.adapters.ledger.rows import hand_over_of
+from worker.adapters.ledger.schema import entries, owners, results
+
+# A result is written after its entries were claimed, so it is younger than they are; the margin is for clocks that
+# were set back in between.
+_RESULT_MARGIN = timedelta(days=1)
+
+_OLD_ENTRIES = (
+    select(entries.c.event_key, entries.c.recipient)
+    .select_from(entries.outerjoin(owners, owners.c.id == entries.c.owner))
+    .where(
+        entries.c.claimed_at < bindparam("before"),
+        # Never one that was handed over: whether that letter was accepted is still to be found out. A claim only
+        # when its owner is forgotten, that is, can never come back for it.
+        or_(entries.c.state == State.DONE, (entries.c.state == State.CLAIMED) & owners.c.id.is_(None)),
+    )
+    .order_by(entries.c.claimed_at)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True, of=entries)  # several hosts may be forgetting at the same time
+)
+_FORGET_ENTRIES = delete(entries).where(tuple_(entries.c.event_key, entries.c.recipient).in_(_OLD_ENTRIES))
+_FORGET_RESULTS = delete(results).where(
+    results.c.result_id.in_(
+        select(results.c.result_id)
+        .where(results.c.recorded_at < bindparam("before"))
+        .order_by(results.c.recorded_at)
+        .limit(bindparam("limit"))
+        .with_for_update(skip_locked=True)
+    )
+)
+_FORGET_OWNERS = delete(owners).where(owners.c.alive_until < bindparam("before"))
+_LIST = (
+    select(
+        entries,
+        owners.c.name.label("owner_name"),
+        (owners.c.alive_until > bindparam("now")).label("is_alive"),
+        results.c.recorded_at,
+    )
+    .select_from(
+        entries.outerjoin(owners, owners.c.id == entries.c.owner).outerjoin(
+            results, results.c.result_id == entries.c.result_id
+        )
+    )
+    .where(entries.c.event_key == bindparam("event"))
+    .order_by(entries.c.recipient)
+)
+
+
+async def forget(connection: AsyncConnection, now: datetime, operation: ToExpire) -> tuple[int, int]:
+    """Delete at most `limit` entries and `limit` results; returns how many of each."""
+    before = now - timedelta(seconds=operation.retention_s)
+    await connection.execute(_FORGET_OWNERS, {"before": before})
+    old = await connection.execute(_FORGET_ENTRIES, {"before": before, "limit": operation.limit})
+    orphaned = await connection.execute(_FORGET_RESULTS, {"before": before - _RESULT_MARGIN, "limit": operation.limit})
+    return old.rowcount, orphaned.rowcount
+
+
+async def list_entries(connection: AsyncConnection, now: datetime, event_key: str) -> list[Entry]:
+    """What the ledger knows of an event's recipients."""
+    return [_entry(row) for row in await connection.execute(_LIST, {"event": event_key, "now": now})]
+
+
+def _entry(row: Row[Any]) -> Entry:
+    return Entry(
+        recipient=row.recipient,
+        state=row.state,
+        account_id=row.account_id,
+        owner=row.owner_name,
+        is_owner_alive=bool(row.is_alive),
+        claimed_at=row.claimed_at,
+        hand_over=None if row.handed_over_at is None else hand_over_of(row),
+        outcome=row.outcome,
+        result_id=row.result_id,
+        recorded_at=row.recorded_at,
+    )

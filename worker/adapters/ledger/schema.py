@@ -1,0 +1,135 @@
+"""The ledger's tables, the same for SQLite and PostgreSQL; rows are small, because there may be 10⁸ a day."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Dialect,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+from worker.adapters.ledger.entry import State
+from worker.domain.vocabulary import Outcome
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Moment(TypeDecorator[datetime]):
+    """A time of day as microseconds since 1970: exact, comparable and the same in every database."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002 - the interface
+        return None if value is None else (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - the interface
+        return None if value is None else _EPOCH + value * _MICROSECOND
+
+
+class EventKey(TypeDecorator[str]):
+    """32 hexadecimal digits as 16 bytes."""
+
+    impl = LargeBinary(16)
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> bytes | None:  # noqa: ARG002 - the interface
+        return None if value is None else bytes.fromhex(value)
+
+    def process_result_value(self, value: bytes | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - the interface
+        return None if value is None else value.hex()
+
+
+class ResultId(TypeDecorator[str]):
+    """A UUID in its usual spelling as 16 bytes."""
+
+    impl = LargeBinary(16)
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> bytes | None:  # noqa: ARG002 - the interface
+        return None if value is None else UUID(value).bytes
+
+    def process_result_value(self, value: bytes | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - the interface
+        return None if value is None else str(UUID(bytes=value))
+
+
+class Code(TypeDecorator[StrEnum]):
+    """A value of a closed list as a small number; the numbers are stored and never change their meaning."""
+
+    impl = SmallInteger
+    cache_ok = True
+
+    def __init__(self, numbers: Mapping[Any, int]) -> None:
+        super().__init__()
+        self._by_value: dict[StrEnum, int] = dict(numbers)
+        self._by_number = {number: value for value, number in numbers.items()}
+
+    def process_bind_param(self, value: StrEnum | None, dialect: Dialect) -> int | None:  # noqa: ARG002 - the interface
+        return None if value is None else self._by_value[value]
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> StrEnum | None:  # noqa: ARG002 - the interface
+        return None if value is None else self._by_number[value]
+
+
+STATES = {State.CLAIMED: 0, State.HANDED_OVER: 1, State.DONE: 2}
+OUTCOMES = {Outcome.SENT: 0, Outcome.DEFERRED: 1, Outcome.FAILED: 2, Outcome.UNCERTAIN: 3}
+
+metadata = MetaData()
+
+owners = Table(
+    "ledger_owners",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("started_at", Moment, nullable=False),
+    Column("alive_until", Moment, nullable=False),
+    sqlite_autoincrement=True,  # an id that was used is never given to another owner
+)
+
+# No index but the key and `claimed_at`, which changes only when an entry gets another owner: PostgreSQL then updates
+# a row within its page (HOT), for which the fill factor keeps room. No foreign keys either: each would be one more
+# look-up, and one more lock, for every letter.
+entries = Table(
+    "ledger_entries",
+    metadata,
+    Column("event_key", EventKey, nullable=False),
+    Column("recipient", Integer, nullable=False),
+    Column("state", Code(STATES), nullable=False),
+    Column("owner", Integer),  # none: let go while it was in doubt
+    Column("claimed_at", Moment, nullable=False),
+    Column("account_id", Text, nullable=False),
+    Column("mailbox_id", Text),
+    Column("message_id", Text),
+    Column("attempt", Integer),
+    Column("handed_over_at", Moment),
+    Column("outcome", Code(OUTCOMES)),
+    Column("result_id", ResultId),
+    PrimaryKeyConstraint("event_key", "recipient"),
+    Index("ledger_entries_by_age", "claimed_at"),
+    sqlite_with_rowid=False,
+    postgresql_with={"fillfactor": 70},
+)
+
+results = Table(
+    "ledger_results",
+    metadata,
+    Column("result_id", ResultId, primary_key=True),
+    Column("recorded_at", Moment, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # compressed with zlib
+    Index("ledger_results_by_age", "recorded_at"),
+    sqlite_with_rowid=False,
+)

@@ -1,0 +1,141 @@
+"""The ledger in a database: SQLite for one host, PostgreSQL for several."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.adapters.ledger.batch import Answers, Owner
+from worker.adapters.ledger.database import Database
+from worker.adapters.ledger.entry import Entry
+from worker.adapters.ledger.group_commit import GroupCommit, Observer
+from worker.adapters.ledger.migration import check_schema, upgrade
+from worker.adapters.ledger.operations import (
+    Operation,
+    ToExpire,
+    ToKeepAlive,
+    ToLeave,
+    ToList,
+    checked_key,
+    to_claim,
+    to_hand_over,
+    to_record,
+    to_release,
+)
+from worker.delivery.ledger import Claim, HandOver, Record
+from worker.delivery.ports import Clock
+from worker.errors import ConfigurationError, Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerOptions:
+    """How the ledger behaves.
+
+    `lease_s`: how long an owner lives after its last write. `retention_s`: how long a repeated event is recognised.
+    `timeout_s`: how long one call may take. `max_clock_skew_s`: how far the host's clock may be from the database
+    server's; well below the lease, since whether an owner lives is judged by another host's clock.
+    """
+
+    lease_s: float = 60
+    retention_s: float = 14 * 24 * 3600
+    timeout_s: float = 10
+    max_operations: int = 500
+    rows_per_expiry: int = 1000
+    max_clock_skew_s: float = 20
+
+
+async def open_ledger(
+    url: str, owner: str, clock: Clock, options: LedgerOptions | None = None, observer: Observer | None = None
+) -> "SqlLedger":
+    """Connect to the ledger; a SQLite file is created and brought up to date, PostgreSQL has to be already.
+
+    `owner` is a name for people, such as host and process; the ledger gives each start an id of its own.
+
+    Raises:
+        ConfigurationError: URL, credentials, schema or this host's clock are wrong.
+        Unavailable: the database does not answer.
+    """
+    options = options or LedgerOptions()
+    database = Database(url, options.timeout_s)
+    try:
+        await database.connect()
+        if database.is_sqlite:
+            await database.run(upgrade)
+        else:
+            await database.run(check_schema)
+            await _check_clock(database, clock, options.max_clock_skew_s)
+    except BaseException:  # whatever it was, also cancellation: no connection is left behind
+        await database.close()
+        raise
+    return SqlLedger(database, Owner(owner, timedelta(seconds=options.lease_s), clock), options, observer)
+
+
+async def _check_clock(database: Database, clock: Clock, max_skew_s: float) -> None:
+    """Whether somebody lives is decided by comparing times of different hosts."""
+
+    async def look(connection: AsyncConnection) -> datetime:
+        async with connection.begin():
+            now = await connection.execute(text("SELECT clock_timestamp()"))
+            server_time: datetime = now.scalar_one()
+            return server_time.astimezone(UTC)
+
+    skew_s = abs((clock.now() - await database.run(look)).total_seconds())
+    if skew_s > max_skew_s:
+        raise ConfigurationError(
+            f"this host's clock differs by {skew_s:.0f} s from the ledger's database; {max_skew_s:.0f} s are allowed"
+        )
+
+
+class SqlLedger:
+    """Implements `worker.delivery.ledger.Ledger`; see there for what the methods do and raise."""
+
+    def __init__(self, database: Database, owner: Owner, options: LedgerOptions, observer: Observer | None) -> None:
+        self._database = database
+        self._owner = owner
+        self._options = options
+        self._writer = GroupCommit(self._run, owner.clock, options.timeout_s, options.max_operations, observer)
+
+    async def claim(self, event_key: str, account_id: str, recipients: Sequence[int]) -> dict[int, Claim]:
+        return await self._writer.submit(to_claim(event_key, account_id, recipients))
+
+    async def hand_over(self, event_key: str, recipients: Sequence[int], hand_over: HandOver) -> None:
+        await self._writer.submit(to_hand_over(event_key, recipients, hand_over))
+
+    async def record(self, event_key: str, records: Sequence[Record]) -> None:
+        await self._writer.submit(to_record(event_key, records))
+
+    async def release(self, event_key: str, recipients: Sequence[int]) -> None:
+        await self._writer.submit(to_release(event_key, recipients, keeps_doubt=False))
+
+    async def let_go(self, event_key: str, recipients: Sequence[int]) -> None:
+        await self._writer.submit(to_release(event_key, recipients, keeps_doubt=True))
+
+    async def keep_alive(self) -> None:
+        await self._writer.submit(ToKeepAlive())
+
+    async def expire(self) -> int:
+        """As in the port; a chunk per transaction, between which the letters' own writes have their turn."""
+        chunk_rows = self._options.rows_per_expiry
+        forgotten = 0
+        while True:
+            entries, results = await self._writer.submit(ToExpire(self._options.retention_s, chunk_rows))
+            forgotten += entries
+            if max(entries, results) < chunk_rows:
+                return forgotten
+
+    async def entries(self, event_key: str) -> list[Entry]:
+        """What is known of an event's recipients, for an operator; nothing is written."""
+        return await self._writer.submit(ToList(checked_key(event_key)))
+
+    async def close(self) -> None:
+        if self._owner.id is not None:
+            with suppress(Unavailable):  # the lease runs out then
+                await self._writer.submit(ToLeave())
+        await self._writer.close()
+        await self._database.close()
+
+    async def _run(self, operations: Sequence[Operation[object]]) -> Answers:
+        return await self._database.run(lambda connection: self._owner.run(connection, operations))

@@ -1,0 +1,96 @@
+"""Signing in: exactly one mechanism is chosen and tried once, as providers count failures."""
+
+import aiosmtplib
+from aiosmtplib import SMTPAuthenticationError, SMTPResponse
+from aiosmtplib.auth import auth_login_encode, auth_plain_encode, auth_xoauth2_encode
+
+from worker.adapters.credentials import AccessToken, Credentials, Password
+from worker.adapters.smtp.progress import Progress
+from worker.adapters.smtp.troubles import Failed, failing_in
+from worker.delivery.ports import Route
+from worker.domain.transmission import Fault, Trouble
+from worker.domain.vocabulary import Phase, Security
+from worker.errors import SecretUnavailable, TokenRefused, Unavailable
+
+_CHALLENGE = 334
+_SIGNED_IN = 235
+
+
+async def sign_in(client: aiosmtplib.SMTP, route: Route, credentials: Credentials, progress: Progress) -> None:
+    """Open the route's credentials and use them. Raises `Failed` in phase auth, with no secret in it."""
+    progress.phase = Phase.AUTH
+    opened = await _open(route, credentials)
+    if opened is None:
+        return
+    if route.smtp.security is not Security.NONE and client.get_transport_info("sslcontext") is None:
+        raise Failed(Trouble(Phase.AUTH, Fault.TLS, detail="the connection is not protected"))
+    offered = client.server_auth_methods
+    with failing_in(Phase.AUTH):
+        try:
+            if isinstance(opened, AccessToken):
+                await _with_token(client, opened, offered)
+            else:
+                await _with_password(client, opened, offered)
+        except SMTPAuthenticationError as error:
+            raise SMTPAuthenticationError(error.code, _redacted(error.message, opened)) from None
+
+
+async def _open(route: Route, credentials: Credentials) -> Password | AccessToken | None:
+    try:
+        return await credentials.open(route.account_id, route.smtp.auth)
+    except (SecretUnavailable, TokenRefused) as error:
+        raise Failed(Trouble(Phase.AUTH, Fault.SECRET, detail=str(error))) from None
+    except Unavailable as error:
+        raise Failed(Trouble(Phase.AUTH, Fault.CONNECT, detail=str(error))) from None
+
+
+async def _with_token(client: aiosmtplib.SMTP, opened: AccessToken, offered: list[str]) -> None:
+    if "xoauth2" not in offered:
+        raise _no_mechanism(offered)
+    # A refusal comes as a challenge; the library answers it with an empty line, so that the real reply follows.
+    await client.auth_xoauth2(opened.username, opened.token.get_secret_value())
+
+
+async def _with_password(client: aiosmtplib.SMTP, opened: Password, offered: list[str]) -> None:
+    if "plain" in offered:
+        await client.auth_plain(opened.username, opened.password.get_secret_value())
+    elif "login" in offered:
+        await _login(client, opened)
+    else:
+        raise _no_mechanism(offered)
+
+
+async def _login(client: aiosmtplib.SMTP, opened: Password) -> None:
+    """AUTH LOGIN, one answer per challenge.
+
+    The library sends the user name with the command; a server that does not expect it there asks for it again, and
+    would get the password as the user name, which servers log.
+    """
+    username, password = auth_login_encode(opened.username, opened.password.get_secret_value())
+    _expect(await client.execute_command(b"AUTH", b"LOGIN"), _CHALLENGE)
+    _expect(await client.execute_command(username), _CHALLENGE)
+    _expect(await client.execute_command(password), _SIGNED_IN)
+
+
+def _expect(reply: SMTPResponse, code: int) -> None:
+    if reply.code != code:
+        raise SMTPAuthenticationError(reply.code, reply.message)
+
+
+def _no_mechanism(offered: list[str]) -> Failed:
+    names = ", ".join(offered)[:200] or "none"
+    return Failed(Trouble(Phase.AUTH, Fault.NO_AUTH_MECHANISM, detail=f"mechanisms offered: {names}"))
+
+
+def _redacted(text: str, opened: Password | AccessToken) -> str:
+    """The server's words without the secret, in each form in which it was sent: some servers repeat what they got."""
+    if isinstance(opened, AccessToken):
+        secret = opened.token.get_secret_value()
+        encoded = [auth_xoauth2_encode(opened.username, secret)]
+    else:
+        secret = opened.password.get_secret_value()
+        encoded = [auth_plain_encode(opened.username, secret), auth_login_encode(opened.username, secret)[1]]
+    for form in [*(form.decode("ascii") for form in encoded), secret]:
+        if form:
+            text = text.replace(form, "***")
+    return text

@@ -1,0 +1,304 @@
+"""Sessions kept for the next letter of the same route."""
+
+import asyncio
+import heapq
+import itertools
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from worker.adapters.smtp.progress import Progress
+from worker.adapters.smtp.session import Session
+from worker.adapters.smtp.troubles import Failed
+from worker.delivery.ports import Route
+from worker.domain.transmission import Fault, Trouble
+from worker.domain.vocabulary import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """Bounds over all routes; each route has its own `max_connections` besides."""
+
+    max_connections: int = 500
+    max_idle_s: float = 60.0
+    max_letters: int = 100
+    close_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class PoolNumbers:
+    """How the pool stands, for metrics; `open` counts connections being opened or closed too."""
+
+    open: int
+    idle: int
+    waiting: int
+    opened_total: int
+    reused_total: int
+
+
+class SessionOpener(Protocol):
+    """Opens sessions. Raises `Failed`."""
+
+    async def open(self, route: Route, progress: Progress) -> Session: ...
+
+
+@dataclass(eq=False, slots=True)
+class _Waiter:
+    ticket: int
+    slot: "asyncio.Future[Session | None]"
+
+
+@dataclass(eq=False, slots=True)
+class _Lane:
+    """One route's connections: `open` are all that take a place, `idle` those at rest, the latest used last."""
+
+    route: Route
+    open: int = 0
+    idle: list[Session] = field(default_factory=list)
+    waiters: deque[_Waiter] = field(default_factory=deque)
+    is_retired: bool = False
+
+    def first_waiter(self) -> _Waiter | None:
+        """Who came first and still waits: one who was cancelled may stand there until its task runs again."""
+        while self.waiters and self.waiters[0].slot.done():
+            self.waiters.popleft()
+        return self.waiters[0] if self.waiters else None
+
+
+class Lease:
+    """The right to one connection of a route, for one letter."""
+
+    def __init__(self, pool: "Pool", route: Route, session: Session | None) -> None:
+        self._pool = pool
+        self._route = route
+        self.session = session
+        self.is_reused = session is not None
+
+    async def connect(self, progress: Progress) -> Session:
+        """The connection; opened now unless there is one. Raises `Failed`."""
+        if self.session is None:
+            self.session = await self._pool.open_session(self._route, progress)
+        return self.session
+
+    async def reconnect(self, progress: Progress) -> Session:
+        """A new connection in the place of one that was found dead. Raises `Failed`."""
+        if self.session is not None:
+            self.session.abort()
+        self.session, self.is_reused = None, False
+        return await self.connect(progress)
+
+
+class Pool:
+    """Connections by route; who waits is served in the order of coming, and nobody holds two places."""
+
+    def __init__(self, opener: SessionOpener, limits: PoolLimits, monotonic: Callable[[], float]) -> None:
+        self._opener = opener
+        self._limits = limits
+        self._monotonic = monotonic
+        self._lanes: dict[tuple[str, str | None], _Lane] = {}  # by account and mailbox: never shared between them
+        self._idle: dict[Session, _Lane] = {}  # the least recently used first
+        self._waiting: set[_Lane] = set()
+        self._leases: set[Lease] = set()
+        self._quitting: set[asyncio.Task[None]] = set()
+        self._tickets = itertools.count()
+        self._sweeping: asyncio.TimerHandle | None = None
+        self._open = 0
+        self._opened_total = 0
+        self._reused_total = 0
+        self._is_closed = False
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def numbers(self) -> PoolNumbers:
+        """How the pool stands now."""
+        return PoolNumbers(
+            open=self._open,
+            idle=len(self._idle),
+            waiting=sum(len(lane.waiters) for lane in self._waiting),
+            opened_total=self._opened_total,
+            reused_total=self._reused_total,
+        )
+
+    @asynccontextmanager
+    async def lease(self, route: Route) -> AsyncIterator[Lease]:
+        """Wait for a place among the route's connections. Raises `Failed` when the pool is closed meanwhile."""
+        if self._is_closed:
+            raise _closed()
+        lane = self._lane(route)
+        lease = Lease(self, route, await self._place(lane))
+        self._leases.add(lease)
+        try:
+            yield lease
+        finally:
+            # Without an await: an outcome on its way to the caller is not lost to a cancellation here.
+            self._leases.discard(lease)
+            self._give_back(lane, lease.session)
+
+    async def open_session(self, route: Route, progress: Progress) -> Session:
+        """A new session, counted. Raises `Failed`."""
+        session = await self._opener.open(route, progress)
+        self._opened_total += 1
+        return session
+
+    def sweep(self) -> None:
+        """Close what has been idle for too long, or died meanwhile."""
+        self._sweeping = None
+        oldest_s = self._monotonic() - self._limits.max_idle_s
+        for session, lane in list(self._idle.items()):
+            if session.idle_since_s <= oldest_s or not session.is_usable:
+                self._dismiss(lane, session)
+        self._schedule_sweep()
+        self._serve()
+
+    async def close(self) -> None:
+        """Close all connections; letters still on their way get some seconds, then they are cut off."""
+        self._is_closed = True
+        for lane in self._waiting:
+            while waiter := lane.first_waiter():
+                lane.waiters.popleft()
+                waiter.slot.set_exception(_closed())
+        self._waiting.clear()
+        for session, lane in list(self._idle.items()):
+            self._dismiss(lane, session)
+        self._schedule_sweep()
+        try:
+            async with asyncio.timeout(self._limits.close_s):
+                await self._empty.wait()
+        except TimeoutError:
+            for lease in self._leases:
+                if lease.session is not None:
+                    lease.session.abort()
+            for task in self._quitting:
+                task.cancel()
+        await asyncio.gather(*self._quitting, return_exceptions=True)
+        await asyncio.sleep(0)  # aborted transports close their sockets in the loop's next turn
+
+    def _lane(self, route: Route) -> _Lane:
+        owner = (route.account_id, route.mailbox_id)
+        lane = self._lanes.get(owner)
+        if lane is None or lane.route != route:
+            if lane is not None:
+                self._retire(lane)
+            lane = self._lanes[owner] = _Lane(route)
+        return lane
+
+    def _retire(self, lane: _Lane) -> None:
+        """The mailbox's settings changed: its connections serve no letter any more but those in hand."""
+        lane.is_retired = True
+        for session in list(lane.idle):
+            self._dismiss(lane, session)
+
+    async def _place(self, lane: _Lane) -> Session | None:
+        """A session at rest, or None with the right to open one."""
+        waiter = _Waiter(next(self._tickets), asyncio.get_running_loop().create_future())
+        lane.waiters.append(waiter)
+        self._waiting.add(lane)
+        self._serve()
+        try:
+            return await waiter.slot
+        except asyncio.CancelledError:
+            if waiter in lane.waiters:
+                lane.waiters.remove(waiter)
+            self._forget_if_empty(lane)
+            if waiter.slot.done() and not waiter.slot.cancelled() and waiter.slot.exception() is None:
+                self._give_back(lane, waiter.slot.result())  # granted in the very moment of the cancellation
+            raise
+
+    def _serve(self) -> None:
+        """Grant what is free, in the order of coming over all routes; then make room for who waits for any place."""
+        starved = 0
+        queue = [(waiter.ticket, lane) for lane in self._waiting if (waiter := lane.first_waiter())]
+        heapq.heapify(queue)
+        while queue:
+            _, lane = heapq.heappop(queue)
+            if self._grant(lane):
+                if waiter := lane.first_waiter():
+                    heapq.heappush(queue, (waiter.ticket, lane))
+            elif lane.open < lane.route.max_connections:
+                starved += 1
+                if starved > len(self._quitting):
+                    self._evict()
+        self._waiting = {lane for lane in self._waiting if lane.waiters}
+
+    def _grant(self, lane: _Lane) -> bool:
+        session = self._take_idle(lane)
+        if session is None:
+            if lane.open >= lane.route.max_connections or self._open >= self._limits.max_connections:
+                return False
+            lane.open += 1
+            self._open += 1
+            self._empty.clear()
+        lane.waiters.popleft().slot.set_result(session)
+        return True
+
+    def _take_idle(self, lane: _Lane) -> Session | None:
+        while lane.idle:
+            session = lane.idle.pop()
+            del self._idle[session]
+            if session.is_usable:
+                self._reused_total += 1
+                return session
+            session.abort()
+            self._free(lane)
+        return None
+
+    def _evict(self) -> None:
+        for session, lane in self._idle.items():
+            self._dismiss(lane, session)
+            return
+
+    def _give_back(self, lane: _Lane, session: Session | None) -> None:
+        if session is None or not session.is_usable:
+            if session is not None:
+                session.abort()
+            self._free(lane)
+        elif lane.is_retired or self._is_closed or session.letters >= self._limits.max_letters:
+            self._quit(lane, session)
+        else:
+            session.idle_since_s = self._monotonic()
+            lane.idle.append(session)
+            self._idle[session] = lane
+            self._schedule_sweep()
+        self._serve()
+
+    def _dismiss(self, lane: _Lane, session: Session) -> None:
+        lane.idle.remove(session)
+        del self._idle[session]
+        self._quit(lane, session)
+
+    def _quit(self, lane: _Lane, session: Session) -> None:
+        """QUIT in the background. The place is free only afterwards: servers count connections as well."""
+        task = asyncio.get_running_loop().create_task(session.quit(), name="smtp-quit")
+        self._quitting.add(task)
+
+        def done(ended: "asyncio.Task[None]") -> None:
+            self._quitting.discard(ended)
+            self._free(lane)
+            self._serve()
+
+        task.add_done_callback(done)
+
+    def _free(self, lane: _Lane) -> None:
+        lane.open -= 1
+        self._open -= 1
+        if self._open == 0:
+            self._empty.set()
+        self._forget_if_empty(lane)
+
+    def _forget_if_empty(self, lane: _Lane) -> None:
+        owner = (lane.route.account_id, lane.route.mailbox_id)
+        if not lane.open and not lane.waiters and self._lanes.get(owner) is lane:
+            del self._lanes[owner]
+
+    def _schedule_sweep(self) -> None:
+        if not self._idle and self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
+        elif self._idle and self._sweeping is None:
+            self._sweeping = asyncio.get_running_loop().call_later(self._limits.max_idle_s / 2, self.sweep)
+
+
+def _closed() -> Failed:
+    return Failed(Trouble(Phase.CONNECT, Fault.DISCONNECTED, detail="the worker is closing its connections"))

@@ -1,0 +1,53 @@
+"""Where the sending of one letter stands, and how long its stages took."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from worker.adapters.smtp.troubles import Failed, failing_in
+from worker.domain.transmission import Fault, Trouble
+from worker.domain.vocabulary import Phase
+
+
+class Progress:
+    """The phase at this moment and seconds per stage; belongs to one call of `send`."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self.phase = Phase.CONNECT
+        self.timings_s: dict[str, float] = {}
+        self._deadline: asyncio.Timeout | None = None
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time spent inside to the stage."""
+        started_s = self._monotonic()
+        try:
+            yield
+        finally:
+            self.timings_s[name] = self.timings_s.get(name, 0.0) + self._monotonic() - started_s
+
+    @contextmanager
+    def entering(self, phase: Phase) -> Iterator[None]:
+        """Set the phase; errors of the library and the network inside become `Failed` in it."""
+        self.phase = phase
+        with failing_in(phase):
+            yield
+
+    @asynccontextmanager
+    async def deadline(self, limit_s: float) -> AsyncIterator[None]:
+        """Everything inside must end in time, or `Failed` is raised; until `lift_deadline` is called."""
+        try:
+            async with asyncio.timeout(limit_s) as deadline:
+                self._deadline = deadline
+                yield
+        except TimeoutError:
+            if not deadline.expired():
+                raise  # somebody else's
+            trouble = Trouble(self.phase, Fault.TIMEOUT, detail="the server took too long over the letter")
+            raise Failed(trouble) from None
+
+    def lift_deadline(self) -> None:
+        """From here on nothing may be cut short."""
+        if self._deadline is not None:
+            self._deadline.reschedule(None)

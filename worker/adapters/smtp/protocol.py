@@ -1,0 +1,185 @@
+"""The one place below the public interface of aiosmtplib: which reply belongs to which command.
+
+Its protocol reads exactly one reply per command and keeps whatever else the server sent, so that a stray reply is
+taken for the answer to the next command; it drops replies that come before they are asked for, so that commands
+cannot be pipelined (RFC 2920); and its DATA writes letter and final dot in one piece, so that nothing can be done
+just before the dot. The subclass replaces the reading of replies; commands, their guard against injection, the
+upgrade to TLS and flow control stay the library's.
+"""
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from aiosmtplib import SMTPReadTimeoutError, SMTPResponse, SMTPResponseException, SMTPServerDisconnected
+from aiosmtplib.errors import SMTPException
+from aiosmtplib.protocol import COMMAND_INJECTION_REGEX, MAX_LINE_LENGTH, MAX_RESPONSE_LENGTH, SMTPProtocol
+
+_REPLY_LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?")  # RFC 5321 section 4.2
+_MALFORMED = -1
+_REFUSAL = 400
+
+
+class PairedProtocol(SMTPProtocol):
+    """Pairs replies with commands strictly; what a server says out of turn ends the connection.
+
+    Bytes stay unread in the buffer while no reply is owed: so the library's own discarding of plain text that was
+    injected before STARTTLS (RFC 3207 section 6) holds here too.
+    """
+
+    def __init__(self, on_lost: Callable[[SMTPProtocol], None] | None = None) -> None:
+        super().__init__(loop=asyncio.get_running_loop(), connection_lost_callback=on_lost)
+        self._owed = 0
+        self._lines: list[str] = []
+        self._reply_bytes = 0
+        self._received: deque[SMTPResponse] = deque()
+        self._reader: asyncio.Future[None] | None = None
+        self._ended: SMTPException | None = None
+
+    @property
+    def is_at_rest(self) -> bool:
+        """True when the connection is open, nothing is owed and nothing was said out of turn."""
+        is_silent = not (self._owed or self._buffer or self._received)
+        return is_silent and self._ended is None and self.is_connected
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._owed = 1  # the greeting, which may arrive before anybody waits for it
+
+    def data_received(self, data: bytes) -> None:
+        if self._ended is not None:
+            return
+        self._buffer.extend(data)
+        if not self._owed and self._paused:
+            # A verdict in the middle of the upload: the writer must not wait for room that never comes.
+            self.resume_writing()
+        try:
+            self._read_lines()
+        except SMTPResponseException as error:
+            self._end(error)
+            self.abort()
+
+    def eof_received(self) -> bool:
+        self._end(SMTPServerDisconnected("the server closed the connection"))
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(SMTPServerDisconnected("the connection was lost"))
+        super().connection_lost(exc)
+
+    def abort(self) -> None:
+        """Drop the connection at once, unsent bytes included."""
+        if self.transport is not None:
+            cast(asyncio.WriteTransport, self.transport).abort()
+
+    def write(self, data: bytes) -> None:
+        """Write, unless the server hung up or spoke out of turn: then nothing was written for certain.
+
+        Raises:
+            SMTPServerDisconnected: the connection is gone.
+            SMTPResponseException: what the server said out of turn; code -1 when it is no refusal.
+        """
+        self.check_silence()
+        super().write(data)
+
+    def check_silence(self) -> None:
+        """Raise as `write` does, and write nothing."""
+        if not self._owed and self._buffer:
+            raise self._out_of_turn()
+        if self._ended is not None:
+            raise self._ended
+
+    async def drain(self) -> None:
+        """Wait until the transport has room for more; others always get their turn. Raises as `write` does."""
+        try:
+            await self._drain_helper()
+        except OSError:
+            self.check_silence()  # what the server said before it hung up tells more
+            raise
+        await asyncio.sleep(0)
+
+    def pipeline(self, commands: Sequence[bytes]) -> None:
+        """Write several commands at once; `next_reply` must then be awaited once for each."""
+        if any(COMMAND_INJECTION_REGEX.search(command) for command in commands):
+            raise ValueError("a command has a control character in it")
+        self.write(b"".join(command + b"\r\n" for command in commands))
+        self._owed += len(commands)
+
+    def end_content(self) -> None:
+        """Write the final dot; when this raises, it was not written."""
+        self.write(b".\r\n")
+        self._owed += 1
+
+    async def read_response(self, timeout: float | None = None) -> SMTPResponse:
+        """The reply to the command that was written just now; the library's commands call it."""
+        self._owed += 1
+        return await self.next_reply(timeout)
+
+    async def next_reply(self, timeout_s: float | None) -> SMTPResponse:
+        """The next reply owed. Raises as `write` does, and SMTPReadTimeoutError."""
+        if not self._received:
+            await self._wait(timeout_s)
+        if self._received:
+            return self._received.popleft()
+        raise self._ended or SMTPServerDisconnected("the connection was lost")
+
+    async def _wait(self, timeout_s: float | None) -> None:
+        if self._ended is not None:
+            return
+        self._reader = self._loop.create_future()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._reader
+        except TimeoutError:
+            raise SMTPReadTimeoutError("the server did not answer in time") from None
+        finally:
+            self._reader = None
+
+    def _read_lines(self) -> None:
+        while self._owed and (end := self._buffer.find(b"\n")) >= 0:
+            line = bytes(self._buffer[:end])
+            del self._buffer[: end + 1]
+            self._read_line(line.rstrip(b"\r"))
+        # Bounds memory: neither a line without an end nor a reply without one is kept.
+        if len(self._buffer) > MAX_LINE_LENGTH or self._reply_bytes > MAX_RESPONSE_LENGTH:
+            raise SMTPResponseException(_MALFORMED, "the reply is too long")
+
+    def _read_line(self, line: bytes) -> None:
+        match = _REPLY_LINE.fullmatch(line)
+        if match is None or len(line) > MAX_LINE_LENGTH:
+            raise SMTPResponseException(_MALFORMED, f"not a reply: {line[:80].decode('utf-8', 'replace')}")
+        code, mark, text = match.groups()
+        self._reply_bytes += len(line)
+        if self._reply_bytes > MAX_RESPONSE_LENGTH:
+            raise SMTPResponseException(_MALFORMED, "the reply is too long")
+        self._lines.append((text or b"").decode("utf-8", "replace").strip())
+        if mark != b"-":
+            self._received.append(SMTPResponse(int(code), "\n".join(self._lines)))
+            self._lines, self._reply_bytes = [], 0
+            self._owed -= 1
+            self._wake()
+
+    def _out_of_turn(self) -> SMTPResponseException:
+        """What was said out of turn: a refusal in the server's own words, else a breach of the protocol."""
+        self._owed = 1
+        verdict = SMTPResponseException(_MALFORMED, "the server spoke out of turn")
+        try:
+            self._read_lines()
+        except SMTPResponseException as error:
+            verdict = error
+        if self._received and self._received[0].code >= _REFUSAL:
+            verdict = SMTPResponseException(*self._received[0])
+        self._received.clear()
+        self._end(verdict)
+        return verdict
+
+    def _end(self, error: SMTPException) -> None:
+        if self._ended is None:
+            self._ended = error
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)

@@ -1,0 +1,187 @@
+"""A connection to a mail server that is ready for letters, and how one is opened."""
+
+import asyncio
+import ssl
+from typing import Final
+
+import aiosmtplib
+from aiosmtplib.protocol import SMTPProtocol
+
+from worker.adapters.credentials import Credentials
+from worker.adapters.dialing import Dialer, DialError
+from worker.adapters.smtp.authentication import sign_in
+from worker.adapters.smtp.progress import Progress
+from worker.adapters.smtp.protocol import PairedProtocol
+from worker.adapters.smtp.timeouts import Timeouts
+from worker.adapters.smtp.troubles import Failed, failing_in, refusal
+from worker.delivery.ports import Route
+from worker.domain.snapshot import SmtpServer
+from worker.domain.transmission import Fault, Trouble
+from worker.domain.vocabulary import Phase, Security
+from worker.errors import ConfigurationError
+
+_READY = 220
+
+
+def client_tls_context(ca_file: str | None = None) -> ssl.SSLContext:
+    """A context that verifies certificates and host names, TLS 1.2 at least.
+
+    It reads the system's certificates, which takes milliseconds: make one and share it. `ca_file` is trusted as well.
+    """
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ca_file is not None:
+        context.load_verify_locations(cafile=ca_file)
+    return context
+
+
+def checked_tls_context(context: ssl.SSLContext) -> ssl.SSLContext:
+    """The context, if it verifies. Raises ConfigurationError: customers' passwords go through it."""
+    if not context.check_hostname or context.verify_mode is not ssl.CERT_REQUIRED:
+        raise ConfigurationError("the TLS context for SMTP must verify certificates and host names")
+    if context.minimum_version < ssl.TLSVersion.TLSv1_2:
+        raise ConfigurationError("the TLS context for SMTP must not allow less than TLS 1.2")
+    return context
+
+
+class Session:
+    """A signed-in connection; one letter at a time."""
+
+    def __init__(self, client: aiosmtplib.SMTP, protocol: PairedProtocol, timeouts: Timeouts) -> None:
+        self.client: Final = client
+        self.protocol: Final = protocol
+        self._timeouts = timeouts
+        self.letters = 0
+        self.idle_since_s = 0.0
+
+    @property
+    def is_usable(self) -> bool:
+        """True when a next command can be paired with its reply for certain."""
+        return self.protocol.is_at_rest
+
+    def offers(self, extension: str) -> bool:
+        """Whether the server's last EHLO reply named the extension."""
+        return self.client.supports_extension(extension)
+
+    @property
+    def max_letter_bytes(self) -> int | None:
+        """The limit announced by SIZE (RFC 1870 section 4), or None; 0 means that there is none."""
+        announced = self.client.esmtp_extensions.get("size", "")
+        return (int(announced) or None) if announced.isascii() and announced.isdigit() else None
+
+    def abort(self) -> None:
+        """Drop the connection; what state the server is in does not matter any more."""
+        self.protocol.abort()
+
+    async def reset(self) -> None:
+        """RSET; a session that cannot be reset is aborted, and says nothing of it: it masks no result."""
+        try:
+            with failing_in(Phase.QUIT):
+                await self.client.rset(timeout=self._timeouts.reset_s)
+        except Failed:
+            self.abort()
+
+    async def quit(self) -> None:
+        """QUIT, bounded in time; then drop the connection, whatever the server said."""
+        try:
+            if self.is_usable:
+                with failing_in(Phase.QUIT):
+                    await self.client.quit(timeout=self._timeouts.quit_s)
+        except Failed:
+            pass  # it was leaving anyway
+        finally:
+            # After 221 nothing is outstanding; a TLS farewell would wait for the server once more.
+            self.abort()
+
+
+class Opener:
+    """Opens sessions: dial, TLS, greeting, EHLO, sign in."""
+
+    def __init__(
+        self,
+        dialer: Dialer,
+        credentials: Credentials,
+        tls: ssl.SSLContext,
+        local_hostname: str,
+        timeouts: Timeouts,
+    ) -> None:
+        self._dialer = dialer
+        self._credentials = credentials
+        self._tls = checked_tls_context(tls)
+        self._local_hostname = local_hostname
+        self._timeouts = timeouts
+
+    async def open(self, route: Route, progress: Progress) -> Session:
+        """A session that is ready for MAIL. Raises `Failed`; then, and on cancellation, no connection is left."""
+        client = aiosmtplib.SMTP(
+            hostname=route.smtp.host,
+            local_hostname=self._local_hostname,
+            timeout=self._timeouts.command_s,
+            use_tls=route.smtp.security is Security.TLS,
+            start_tls=route.smtp.security is Security.STARTTLS,
+            tls_context=self._tls,
+        )
+        protocol = await self._connect(client, route.smtp, progress)
+        try:
+            await self._introduce(client, protocol, route.smtp, progress)
+            with progress.stage("auth"):
+                await sign_in(client, route, self._credentials, progress)
+        except BaseException:
+            protocol.abort()
+            raise
+        return Session(client, protocol, self._timeouts)
+
+    async def _connect(self, client: aiosmtplib.SMTP, server: SmtpServer, progress: Progress) -> PairedProtocol:
+        progress.phase = Phase.CONNECT
+        try:
+            with progress.stage("connect"):
+                sock = await self._dialer.dial(server.host, server.port, self._timeouts.connect_s)
+        except DialError as error:
+            raise Failed(Trouble(Phase.CONNECT, error.fault, detail=str(error))) from None
+
+        def forget(_lost: SMTPProtocol) -> None:
+            client.close()
+
+        protocol = PairedProtocol(on_lost=forget)
+        loop = asyncio.get_running_loop()
+        is_tls = server.security is Security.TLS
+        try:
+            with (
+                progress.entering(Phase.TLS if is_tls else Phase.CONNECT),
+                progress.stage("tls" if is_tls else "connect"),
+            ):
+                transport, _ = await loop.create_connection(
+                    lambda: protocol,
+                    sock=sock,
+                    ssl=self._tls if is_tls else None,
+                    # The address was vetted, the name was not asked again: the certificate must be the name's.
+                    server_hostname=server.host if is_tls else None,
+                    ssl_handshake_timeout=self._timeouts.tls_s if is_tls else None,
+                )
+        except BaseException:
+            sock.close()
+            raise
+        client.protocol, client.transport = protocol, transport
+        return protocol
+
+    async def _introduce(
+        self, client: aiosmtplib.SMTP, protocol: PairedProtocol, server: SmtpServer, progress: Progress
+    ) -> None:
+        with progress.stage("connect"), progress.entering(Phase.GREETING):
+            greeting = await protocol.next_reply(self._timeouts.greeting_s)
+            if greeting.code != _READY:
+                raise Failed(refusal(Phase.GREETING, greeting))
+            await client.ehlo()
+        if server.security is Security.STARTTLS:
+            with progress.stage("tls"):
+                await self._start_tls(client, progress)
+
+    async def _start_tls(self, client: aiosmtplib.SMTP, progress: Progress) -> None:
+        with progress.entering(Phase.TLS):
+            if not client.supports_extension("starttls"):
+                # Never on in plain text: an attacker can take the offer out of the reply (RFC 3207 section 6).
+                raise Failed(Trouble(Phase.TLS, Fault.TLS, detail="the server does not offer STARTTLS"))
+            await client.starttls(timeout=self._timeouts.tls_s)
+        with progress.entering(Phase.GREETING):
+            # What was said before TLS counts for nothing (RFC 3207 section 4.2).
+            await client.ehlo()

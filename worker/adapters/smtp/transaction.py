@@ -1,0 +1,181 @@
+"""One mail transaction on an open session (RFC 5321 section 3.3)."""
+
+import asyncio
+
+from aiosmtplib import SMTPException, SMTPResponse
+
+from worker.adapters.smtp.content import stuffed_pieces
+from worker.adapters.smtp.envelope import Envelope
+from worker.adapters.smtp.progress import Progress
+from worker.adapters.smtp.session import Session
+from worker.adapters.smtp.timeouts import Timeouts
+from worker.adapters.smtp.troubles import Failed, failing_in, refusal, reply_of, trouble_of
+from worker.delivery.ports import BeforeFinalDot
+from worker.domain.transmission import Fault, Reply, Trouble
+from worker.domain.vocabulary import Phase
+
+_UNAVAILABLE = 421
+
+
+def _is_positive(reply: SMTPResponse) -> bool:
+    return 200 <= reply.code <= 299  # the first digit decides (RFC 5321 section 4.3.2)
+
+
+def _wants_content(reply: SMTPResponse) -> bool:
+    return 300 <= reply.code <= 399
+
+
+class Transaction:
+    """Sends one letter; afterwards every recipient stands in one of `accepted`, `refused` and `uncertain`.
+
+    Whatever interrupts it, the session is left aborted unless its state is known for certain.
+    """
+
+    def __init__(self, session: Session, envelope: Envelope, progress: Progress, timeouts: Timeouts) -> None:
+        self._session = session
+        self._protocol = session.protocol
+        self._envelope = envelope
+        self._progress = progress
+        self._timeouts = timeouts
+        self._is_grouped = session.offers("pipelining")
+        self._taken: list[str] = []  # accepted at RCPT, in order
+        self.accepted: dict[str, Reply] = {}
+        self.refused: dict[str, Trouble] = {}
+        self.uncertain: dict[str, Trouble] = {}
+        self._was_hook_called = False
+        self._failure: Failed | None = None
+
+    @property
+    def found_connection_dead(self) -> bool:
+        """True when the server had gone before the letter was complete, and nobody was told that it is handed over."""
+        return self._failure is not None and self._failure.is_connection_gone and not self._was_hook_called
+
+    async def run(self, wire: bytes, before_final_dot: BeforeFinalDot) -> None:
+        """Send. Raises what `before_final_dot` raises, and cancellation before the final dot; nothing else."""
+        self._progress.phase = Phase.MAIL
+        if impediment := self._envelope.impediment(self._session):
+            self._refuse_rest(impediment)
+            return
+        try:
+            with self._progress.stage("mail"):
+                is_open = await self._open()
+            if is_open:
+                with self._progress.stage("data"):
+                    await self._hand_over(wire, before_final_dot)
+        except Failed as failure:
+            self._session.abort()
+            self._failure = failure
+            self._refuse_rest(failure.trouble)
+        except BaseException:
+            # Half-way through, the next command would get this letter's reply.
+            self._session.abort()
+            raise
+
+    async def _open(self) -> bool:
+        """MAIL, RCPT and DATA; True when at least one recipient was accepted and the content may follow."""
+        mail = self._envelope.mail_command(self._session)
+        if self._is_grouped:
+            rcpts = [self._envelope.rcpt_command(recipient) for recipient in self._envelope.recipients]
+            with self._progress.entering(Phase.MAIL):
+                self._protocol.pipeline([mail, *rcpts, b"DATA"])  # RFC 2920 section 3.1
+        reply = await self._ask(Phase.MAIL, mail, self._timeouts.mail_s)
+        is_begun = _is_positive(reply)
+        if not is_begun:
+            self._refuse_rest(self._refusal(Phase.MAIL, reply))
+        if is_begun or self._is_grouped:
+            await self._ask_recipients()
+        if not self._taken:
+            await self._give_up(is_begun)
+            return False
+        return await self._ask_for_data()
+
+    async def _ask_recipients(self) -> None:
+        for recipient in self._envelope.recipients:
+            reply = await self._ask(Phase.RCPT, self._envelope.rcpt_command(recipient), self._timeouts.rcpt_s)
+            if recipient in self.refused:
+                continue  # MAIL was refused, and that is the reason; this reply only says that it was
+            if _is_positive(reply):
+                self._taken.append(recipient)
+            else:
+                self.refused[recipient] = self._refusal(Phase.RCPT, reply)
+
+    async def _ask_for_data(self) -> bool:
+        reply = await self._ask(Phase.DATA, b"DATA", self._timeouts.data_s)
+        if _wants_content(reply):
+            return True
+        self._refuse_rest(self._refusal(Phase.DATA, reply))
+        await self._session.reset()
+        return False
+
+    async def _ask(self, phase: Phase, command: bytes, timeout_s: float) -> SMTPResponse:
+        with self._progress.entering(phase):
+            if not self._is_grouped:
+                self._protocol.pipeline([command])
+            return await self._protocol.next_reply(timeout_s)
+
+    async def _give_up(self, is_begun: bool) -> None:
+        """Leave the session ready for another letter; no trouble here masks why nobody was accepted."""
+        try:
+            if self._is_grouped:
+                reply = await self._ask(Phase.DATA, b"DATA", self._timeouts.reset_s)
+                if _wants_content(reply):
+                    # A server may say 354 although it accepted nobody: a lone dot ends that (RFC 2920 section 3.1).
+                    with failing_in(Phase.DATA):
+                        self._protocol.end_content()
+                        await self._protocol.next_reply(self._timeouts.reset_s)
+        except Failed:
+            self._session.abort()
+        if is_begun and self._session.is_usable:
+            await self._session.reset()
+
+    async def _hand_over(self, wire: bytes, before_final_dot: BeforeFinalDot) -> None:
+        with self._progress.entering(Phase.DATA):
+            async with asyncio.timeout(self._timeouts.upload_limit_s(len(wire))):
+                for piece in stuffed_pieces(wire):
+                    self._protocol.write(piece)
+                    await self._protocol.drain()
+            self._protocol.check_silence()  # a verdict in the middle of the content is a refusal
+        self._progress.lift_deadline()
+        self._was_hook_called = True
+        await before_final_dot()
+        with failing_in(Phase.DATA):
+            self._protocol.end_content()
+        self._judge(await self._answer())
+
+    async def _answer(self) -> SMTPResponse | Trouble:
+        """The reply to the letter, or why there is none. Not cut short by cancellation: the letter is on its way."""
+        waiting = asyncio.ensure_future(self._protocol.next_reply(self._timeouts.answer_s))
+        while not waiting.done():
+            try:
+                await asyncio.wait([waiting])
+            except asyncio.CancelledError:
+                continue  # the caller gets the outcome instead, and still sees `Task.cancelling()`
+        if waiting.cancelled():
+            return Trouble(Phase.DATA, Fault.DISCONNECTED, detail="the worker ended before the server answered")
+        error = waiting.exception()
+        if isinstance(error, SMTPException | OSError):
+            return trouble_of(error, Phase.DATA)
+        return waiting.result()
+
+    def _judge(self, answer: SMTPResponse | Trouble) -> None:
+        if isinstance(answer, SMTPResponse) and _is_positive(answer):
+            self.accepted = dict.fromkeys(self._taken, reply_of(answer))
+            return
+        trouble = refusal(Phase.DATA, answer) if isinstance(answer, SMTPResponse) else answer
+        if trouble.fault is Fault.REPLY:
+            self._refuse_rest(trouble)
+        else:
+            self.uncertain = dict.fromkeys(self._taken, trouble)
+        if trouble.fault is not Fault.REPLY or (trouble.reply and trouble.reply.code == _UNAVAILABLE):
+            self._session.abort()
+
+    def _refusal(self, phase: Phase, reply: SMTPResponse) -> Trouble:
+        """The trouble of one reply; raises `Failed` when it ends the session with all that was asked in it."""
+        trouble = refusal(phase, reply)
+        if trouble.fault is not Fault.REPLY or reply.code == _UNAVAILABLE:
+            raise Failed(trouble)
+        return trouble
+
+    def _refuse_rest(self, trouble: Trouble) -> None:
+        for recipient in self._envelope.recipients:
+            self.refused.setdefault(recipient, trouble)

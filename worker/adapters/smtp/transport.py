@@ -1,0 +1,88 @@
+"""Sending letters over SMTP: the adapter behind `delivery.ports.MailTransport`."""
+
+import ssl
+import time
+from collections.abc import Callable
+
+from worker.adapters.credentials import Credentials
+from worker.adapters.dialing import Dialer
+from worker.adapters.smtp.envelope import Envelope
+from worker.adapters.smtp.pool import Lease, Pool, PoolLimits, PoolNumbers
+from worker.adapters.smtp.progress import Progress
+from worker.adapters.smtp.session import Opener, client_tls_context
+from worker.adapters.smtp.timeouts import Timeouts
+from worker.adapters.smtp.transaction import Transaction
+from worker.adapters.smtp.troubles import Failed
+from worker.delivery.ports import BeforeFinalDot, Route
+from worker.domain.letters import ComposedLetter
+from worker.domain.transmission import Transmission
+
+
+class SmtpTransport:
+    """Hands letters to mail servers over pooled connections.
+
+    `local_hostname` is what EHLO says; `tls` must verify certificates and host names (`client_tls_context` is the
+    default; ConfigurationError otherwise). Belongs to one event loop.
+    """
+
+    def __init__(
+        self,
+        dialer: Dialer,
+        credentials: Credentials,
+        *,
+        local_hostname: str,
+        tls: ssl.SSLContext | None = None,
+        timeouts: Timeouts | None = None,
+        limits: PoolLimits | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._timeouts = timeouts or Timeouts()
+        self._monotonic = monotonic
+        opener = Opener(dialer, credentials, tls or client_tls_context(), local_hostname, self._timeouts)
+        self._pool = Pool(opener, limits or PoolLimits(), monotonic)
+
+    @property
+    def numbers(self) -> PoolNumbers:
+        """Connections open, idle, opened and reused, and letters waiting for one."""
+        return self._pool.numbers()
+
+    async def send(self, route: Route, letter: ComposedLetter, before_final_dot: BeforeFinalDot) -> Transmission:
+        """Send one letter; see `MailTransport.send`.
+
+        A cancellation after the final dot is answered with the outcome; `Task.cancelling()` still tells of it.
+
+        Raises:
+            ValueError: the letter has no recipient, an address that is none, or lines that do not end in CRLF.
+        """
+        envelope = Envelope.of(letter)
+        progress = Progress(self._monotonic)
+        try:
+            async with self._pool.lease(route) as lease, progress.deadline(self._timeouts.letter_s):
+                transaction = await self._transact(lease, envelope, letter.wire, before_final_dot, progress)
+        except Failed as failure:
+            refused = dict.fromkeys(envelope.recipients, failure.trouble)
+            return Transmission(refused=refused, timings_s=progress.timings_s)
+        return Transmission(
+            accepted=transaction.accepted,
+            refused=transaction.refused,
+            uncertain=transaction.uncertain,
+            timings_s=progress.timings_s,
+            is_connection_reused=lease.is_reused,
+        )
+
+    async def close(self) -> None:
+        """Close all connections, politely where possible within a few seconds."""
+        await self._pool.close()
+
+    async def _transact(
+        self, lease: Lease, envelope: Envelope, wire: bytes, before_final_dot: BeforeFinalDot, progress: Progress
+    ) -> Transaction:
+        while True:
+            session = await lease.connect(progress)
+            session.letters += 1
+            transaction = Transaction(session, envelope, progress, self._timeouts)
+            await transaction.run(wire, before_final_dot)
+            if not (lease.is_reused and transaction.found_connection_dead):
+                return transaction
+            # It died at rest: servers close idle connections. That is nobody's failure; once more, on a new one.
+            await lease.reconnect(progress)

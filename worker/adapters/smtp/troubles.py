@@ -1,0 +1,95 @@
+"""What replies and errors mean: the way from the library's terms to the values of `domain.transmission`."""
+
+import re
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aiosmtplib import SMTPException, SMTPResponse, SMTPResponseException
+
+from worker.domain.transmission import Fault, Reply, Trouble
+from worker.domain.vocabulary import Phase
+from worker.errors import SendasError
+
+# RFC 2034 section 4: class "." subject "." detail, and a space before the text.
+_ENHANCED = re.compile(r"([245])\.\d{1,3}\.\d{1,3}(?=\s|$)")
+_MAX_TEXT_CHARACTERS = 1_000  # it is copied into results and logs
+_MALFORMED = -1  # the library's own code for what is no reply
+
+
+class Failed(SendasError):
+    """A step did not succeed; stays within this package."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__(f"{trouble.phase}: {trouble.fault}")
+        self.trouble = trouble
+
+    @property
+    def is_connection_gone(self) -> bool:
+        """True when the server hung up, or said 421, after which it does (RFC 5321 section 3.8)."""
+        reply = self.trouble.reply
+        return self.trouble.fault is Fault.DISCONNECTED or (reply is not None and reply.code == 421)
+
+
+def reply_of(response: SMTPResponse | SMTPResponseException) -> Reply:
+    """The reply with its enhanced code taken out of the text, its lines joined by spaces.
+
+    The class of an enhanced code must be the reply code's first digit (RFC 2034 section 4), or it is only text.
+    """
+    lines = [_printable(line) for line in response.message.split("\n")]
+    enhanced = None
+    for index, line in enumerate(lines):
+        match = _ENHANCED.match(line)
+        if match and match[1] == str(response.code)[0]:
+            enhanced = enhanced or match[0]
+            lines[index] = line[match.end() :].strip()
+    return Reply(response.code, enhanced, " ".join(line for line in lines if line)[:_MAX_TEXT_CHARACTERS])
+
+
+def _printable(text: str) -> str:
+    # A reply goes into logs, results and a person's terminal: no escape sequences, no direction marks.
+    return "".join(character if character.isprintable() else " " for character in text).strip()
+
+
+def refusal(phase: Phase, response: SMTPResponse | SMTPResponseException) -> Trouble:
+    """The trouble of a reply that is not the one hoped for.
+
+    A 2xx or 3xx where it makes no sense is against the protocol, and never to be read as success or refusal.
+    """
+    reply = reply_of(response)
+    if 400 <= response.code <= 599:
+        return Trouble(phase, Fault.REPLY, reply)
+    return Trouble(phase, Fault.PROTOCOL, reply, "the server's reply does not fit the command")
+
+
+def trouble_of(error: SMTPException | OSError, phase: Phase) -> Trouble:
+    """The trouble that an error of the library or of the network stands for."""
+    if isinstance(error, SMTPResponseException):
+        if error.code == _MALFORMED:
+            return Trouble(phase, Fault.PROTOCOL, detail=_printable(error.message)[:_MAX_TEXT_CHARACTERS])
+        return refusal(phase, error)
+    if isinstance(error, ssl.SSLError) and phase is Phase.TLS:
+        return Trouble(phase, Fault.TLS, detail=_tls_detail(error))
+    # The event loop says ConnectionAbortedError when a handshake takes too long.
+    if isinstance(error, TimeoutError | ConnectionAbortedError):
+        return Trouble(phase, Fault.TIMEOUT, detail="the server did not answer in time")
+    if isinstance(error, OSError):
+        fault = Fault.TLS if phase is Phase.TLS else Fault.DISCONNECTED
+        return Trouble(phase, fault, detail="the connection was lost")
+    return Trouble(phase, Fault.PROTOCOL, detail=_printable(str(error)))
+
+
+def _tls_detail(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate refused: {error.verify_message}"
+    return f"handshake failed: {error.reason or 'connection closed'}"
+
+
+@contextmanager
+def failing_in(phase: Phase) -> Iterator[None]:
+    """Errors of the library and the network inside become `Failed` in this phase."""
+    try:
+        yield
+    except (SMTPException, OSError) as error:
+        # Not chained: a traceback with the frames of a sign-in has no business in a log.
+        raise Failed(trouble_of(error, phase)) from None

@@ -1,0 +1,82 @@
+"""Runs the compiler in a child process, so that the event loop keeps turning and its memory stays small."""
+
+import asyncio
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import ValidationError
+
+import worker
+from worker.adapters.snapshot.compile import InUse, Report, Task
+from worker.adapters.snapshot.problems import RefusedDocument
+from worker.adapters.snapshot.state import StateDirectory
+from worker.errors import SendasError
+
+_COMMAND = (sys.executable, "-P", "-m", "worker.adapters.snapshot.compile")
+_INHERITED = frozenset({"PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME", "TMPDIR", "SQLITE_TMPDIR"})
+
+
+class CompilationFailed(SendasError):
+    """The document could not be compiled for a reason that is not its own: a full disk, a killed process, no time."""
+
+
+async def compile_in_child(
+    document: Path, state: StateDirectory, in_use: InUse | None, timeout_s: float
+) -> Path | None:
+    """The compiled file of a document; None when the document is the one in use. Cancelled, it ends the child.
+
+    Raises:
+        RefusedDocument: the document is refused as a whole.
+        CompilationFailed: nothing can be said about the document.
+    """
+    task = Task(document=document, state_directory=state.path, source=state.source, in_use=in_use)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *_COMMAND,
+            task.model_dump_json(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=_environment(),
+        )
+    except OSError as error:
+        raise CompilationFailed(f"the compiler cannot be started: {error.strerror}") from None
+    try:
+        async with asyncio.timeout(timeout_s):
+            output, errors = await process.communicate()
+    except TimeoutError:
+        raise CompilationFailed(f"the compiler took longer than {timeout_s:g} s") from None
+    finally:
+        await _end(process)
+    return _result(process.returncode, output, errors)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await asyncio.shield(process.wait())
+
+
+def _environment() -> dict[str, str]:
+    """What Python needs and no more: a compiler needs no key, password or token of the worker's."""
+    inherited = {name: value for name, value in os.environ.items() if name in _INHERITED}
+    return inherited | {"PYTHONPATH": str(Path(worker.__file__).parent.parent)}
+
+
+def _result(status: int | None, output: bytes, errors: bytes) -> Path | None:
+    try:
+        report = Report.model_validate_json(output)
+    except ValidationError:
+        # The name of the exception alone: its text could hold a piece of the document.
+        lines = errors.decode(errors="replace").strip().splitlines() or [""]
+        raise CompilationFailed(
+            f"the compiler ended with status {status} {lines[-1].split(':')[0][:60]}".strip()
+        ) from None
+    if report.refusal is not None:
+        raise RefusedDocument(report.refusal, report.message)
+    if report.failure is not None:
+        raise CompilationFailed(f"the document cannot be compiled: {report.failure}")
+    return report.path

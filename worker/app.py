@@ -1,0 +1,154 @@
+"""The only place where the parts are put together: the real world around the delivery."""
+
+import asyncio
+import os
+import random
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from pydantic import SecretStr
+
+from worker.adapters.clock import SystemClock
+from worker.adapters.egress import EgressGuard, GuardedDialer, SystemResolver
+from worker.adapters.encrypted_only import EncryptedSentFolder, EncryptedTransport
+from worker.adapters.files import HttpFileStore
+from worker.adapters.http_session import guarded_client_session
+from worker.adapters.imap.connecting import ImapTimeouts
+from worker.adapters.imap.sent_folder import ImapSentFolder
+from worker.adapters.ledger import LedgerOptions, SqlLedger, open_ledger
+from worker.adapters.oauth import TokenSource
+from worker.adapters.secrets import SealingKeys, SecretStore, load_sealing_keys
+from worker.adapters.sign_in import SecretCredentials
+from worker.adapters.smtp import PoolNumbers, SmtpTransport
+from worker.adapters.snapshot.http import HttpSource
+from worker.adapters.snapshot.sources import FileSource, Source
+from worker.adapters.tls import client_context
+from worker.delivery.building import Rules
+from worker.delivery.copies import CopyLimits
+from worker.delivery.letter_delivery import Limits
+from worker.delivery.ports import FileStore, MailTransport, SentFolder
+from worker.domain.egress import IMAP_PORTS, SMTP_PORTS, EgressPolicy, parse_allowlist
+from worker.errors import ConfigurationError, Unavailable
+from worker.settings import Settings
+from worker.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+_LEDGER_RETRY_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Mail servers, Sent folders and files, as the settings let the worker reach them."""
+
+    transport: MailTransport
+    sent_folder: SentFolder
+    files: FileStore
+    connections: Callable[[], PoolNumbers]
+
+
+@asynccontextmanager
+async def open_outside(settings: Settings) -> AsyncIterator[Outside]:
+    """Everything that connects to hosts which customers chose, behind one egress guard.
+
+    Raises:
+        ConfigurationError: a setting is wrong.
+    """
+    guard = EgressGuard(_egress_policy(settings), SystemResolver())
+    tls = client_context(settings.tls_ca_file)
+    session = guarded_client_session(guard, tls, allow_http=settings.files_allow_http)
+    secrets = SecretStore(_sealing_keys(settings), os.environ, settings.secrets_dir, settings.secret_env_prefix)
+    tokens = TokenSource(session, secrets, SystemClock(), _token_rotated, random=random.random)
+    credentials = SecretCredentials(secrets, tokens)
+    smtp = SmtpTransport(GuardedDialer(guard, SMTP_PORTS), credentials, local_hostname=settings.local_hostname, tls=tls)
+    imap = ImapSentFolder(GuardedDialer(guard, IMAP_PORTS), credentials, tls, ImapTimeouts(), SystemClock())
+    outside = Outside(
+        smtp if settings.allow_plaintext else EncryptedTransport(smtp),
+        imap if settings.allow_plaintext else EncryptedSentFolder(imap),
+        HttpFileStore(session),
+        lambda: smtp.numbers,
+    )
+    try:
+        yield outside
+    finally:
+        await smtp.close()
+        await imap.close()
+        await tokens.close()
+        await session.close()
+
+
+def _egress_policy(settings: Settings) -> EgressPolicy:
+    try:
+        return EgressPolicy(parse_allowlist(settings.egress_allow))
+    except ValueError as error:
+        raise ConfigurationError(f"SENDAS_EGRESS_ALLOW: {error}") from None
+
+
+def _sealing_keys(settings: Settings) -> SealingKeys:
+    return load_sealing_keys(settings.sealing_keys_file) if settings.sealing_keys_file else SealingKeys({})
+
+
+def _token_rotated(account_id: str, username: str, token: SecretStr) -> None:
+    del username, token  # kept in memory by the token source
+    log.info("oauth.refresh_token_rotated", account_id=account_id)
+
+
+def snapshot_source(settings: Settings) -> Source:
+    """Where configuration snapshots come from."""
+    if settings.snapshot_url.startswith("file:"):
+        return FileSource(Path(settings.snapshot_url.removeprefix("file://").removeprefix("file:")))
+    return HttpSource(settings.snapshot_url, token=settings.snapshot_token)
+
+
+def delivery_rules(settings: Settings) -> Rules:
+    """The settings that rule the delivery."""
+    return Rules(
+        topology=settings.topology,
+        source=settings.source,
+        limits=Limits(
+            max_age_s=settings.max_age_s,
+            relay_connections=settings.relay_connections,
+            mailbox_connections=settings.mailbox_connections,
+        ),
+        copy_limits=CopyLimits(max_age_s=settings.copy_max_age_s, max_bytes=settings.max_message_bytes),
+        uncertain_policy=settings.uncertain_policy,
+        unknown_sender_wait_s=settings.unknown_sender_wait_s,
+    )
+
+
+class _LedgerMetrics:
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def committed(self, operations: int, seconds: float) -> None:
+        self._metrics.ledger_batch.observe(operations)
+        self._metrics.ledger_commit.observe(seconds)
+
+
+async def open_ledger_patiently(settings: Settings, metrics: Metrics) -> SqlLedger:
+    """The ledger, waiting for a database that is not there yet, and saying so.
+
+    Raises:
+        ConfigurationError: URL, credentials or schema are wrong.
+    """
+    make_state_dir(settings)
+    options = LedgerOptions(lease_s=settings.ledger_lease_s, retention_s=settings.ledger_retention_days * 86_400)
+    owner = f"{socket.gethostname()}/{os.getpid()}"
+    while True:
+        try:
+            return await open_ledger(settings.ledger, owner, SystemClock(), options, _LedgerMetrics(metrics))
+        except Unavailable as error:
+            log.warning("ledger.waiting", error=str(error), wait_s=_LEDGER_RETRY_S)
+            await asyncio.sleep(_LEDGER_RETRY_S)
+
+
+def make_state_dir(settings: Settings) -> None:
+    """Make the state directory. Raises `ConfigurationError`."""
+    try:
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"SENDAS_STATE_DIR: {settings.state_dir}: {error.strerror}") from None

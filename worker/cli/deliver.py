@@ -1,0 +1,115 @@
+"""`sendas deliver`: one event through the same journey as in the worker, without any broker."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+from cyclopts import App
+from prometheus_client import CollectorRegistry
+
+from worker.adapters.clock import SystemClock
+from worker.adapters.ledger import MemoryLedger
+from worker.adapters.snapshot.directory import CompiledDirectory
+from worker.app import delivery_rules, open_outside
+from worker.cli.inputs import read_event, read_snapshot
+from worker.cli.output import print_line, say
+from worker.delivery.building import Delivery, World, build_delivery
+from worker.delivery.messages import Arrival, Publication
+from worker.domain.cloudevents import STRUCTURED
+from worker.domain.topology import Topology
+from worker.domain.vocabulary import ResultType
+from worker.settings import Settings, load_settings
+from worker.telemetry.logging import configure_logging
+from worker.telemetry.metrics import Metrics
+from worker.telemetry.observer import MetricsObserver
+
+_GOOD = frozenset({ResultType.MAIL_SENT, ResultType.SENT_COPY_SAVED, ResultType.SENT_COPY_SKIPPED})
+
+
+def register(app: App) -> None:
+    """Add the command."""
+    app.command(deliver)
+
+
+def deliver(*, snapshot: Path, event: Path) -> int:
+    """Send one event's letters, once, and print the results that the worker would publish, one a line.
+
+    Nothing is tried again later, and nothing is remembered: done twice, it sends twice.
+
+    Parameters
+    ----------
+    snapshot
+        A configuration snapshot (JSON).
+    event
+        An event in structured CloudEvents JSON.
+    """
+    settings = load_settings()
+    configure_logging("WARNING" if settings.log_level == "INFO" else settings.log_level)
+    directory = read_snapshot(snapshot)
+    body = read_event(event)[1]
+    is_good = asyncio.run(_deliver(settings, directory, Arrival(settings.topology.outbound, body, {}, STRUCTURED)))
+    return 0 if is_good else 1
+
+
+class _FixedSnapshot:
+    """A snapshot service that has one snapshot for ever."""
+
+    def __init__(self, directory: CompiledDirectory) -> None:
+        self.directory = directory
+
+    async def refresh(self) -> None:
+        """There is no newer one."""
+
+
+async def _deliver(settings: Settings, directory: CompiledDirectory, arrival: Arrival) -> bool:
+    async with open_outside(settings) as outside:
+        world = World(
+            snapshot=_FixedSnapshot(directory),
+            ledger=MemoryLedger("sendas deliver", SystemClock()),
+            transport=outside.transport,
+            sent_folder=outside.sent_folder,
+            files=outside.files,
+            clock=SystemClock(),
+            observer=MetricsObserver(Metrics(CollectorRegistry())),
+        )
+        return await _Errand(build_delivery(world, delivery_rules(settings)), settings.topology).run(arrival)
+
+
+class _Errand:
+    """Carries messages between the stages as the broker would, except that nothing waits for a later time."""
+
+    def __init__(self, delivery: Delivery, topology: Topology) -> None:
+        self._handlers = {topology.outbound: delivery.pipeline.handle, topology.sent_copy: delivery.copies.handle}
+        # A copy that would wait a moment for the provider's own one waits here too.
+        self._moment = topology.delay(topology.sent_copy, 5)
+        self._topology = topology
+        self._is_good = True
+
+    async def run(self, arrival: Arrival) -> bool:
+        """True when every letter was sent and every copy that was wanted was saved."""
+        waiting = deque([arrival])
+        while waiting:
+            current = waiting.popleft()
+            waiting.extend(await self._carried(await self._handlers[current.queue](current)))
+        return self._is_good
+
+    async def _carried(self, publications: Sequence[Publication]) -> list[Arrival]:
+        arrivals = []
+        for publication in publications:
+            if publication.exchange == self._topology.results_exchange:
+                self._is_good &= publication.type in _GOOD
+                print_line(publication.body.decode())
+            elif publication.routing_key in self._handlers:
+                arrivals.append(_arrival(publication, publication.routing_key))
+            elif publication.routing_key == self._moment and "sendas-last-reason" not in publication.headers:
+                await asyncio.sleep(5)
+                arrivals.append(_arrival(publication, self._topology.sent_copy))
+            else:
+                self._is_good = False
+                say(f"a worker would go on: the message would be put into {publication.routing_key}")
+        return arrivals
+
+
+def _arrival(publication: Publication, queue: str) -> Arrival:
+    return Arrival(queue, publication.body, dict(publication.headers), publication.content_type)

@@ -1,0 +1,86 @@
+"""`sendas explain`: who would send a letter, and why; sends nothing and opens no secret."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from worker.cli.inputs import read_event, read_snapshot
+from worker.cli.output import print_json, print_line
+from worker.domain.events import CommentCreated, LetterData, TaskCreated
+from worker.domain.hints import HINTS
+from worker.domain.resolution import Resolution, resolve
+from worker.errors import ConfigurationError
+
+
+def register(app: App) -> None:
+    """Add the command."""
+    app.command(explain)
+
+
+def explain(
+    *,
+    snapshot: Path,
+    event: Path,
+    at: datetime | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Say which mailbox an event's letters would leave from, and why.
+
+    Parameters
+    ----------
+    snapshot
+        A configuration snapshot (JSON).
+    event
+        An event in structured CloudEvents JSON.
+    at
+        The moment to decide for, as a trial may end; now when it is left out.
+    as_json
+        Print JSON alone.
+    """
+    data = read_event(event)[0].data
+    if not isinstance(data, CommentCreated | TaskCreated):
+        raise ConfigurationError(f"{event}: the event asks for no letter")
+    moment = at or datetime.now(UTC)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    resolution = resolve(read_snapshot(snapshot).account(data.account_id), data, moment)
+    if as_json:
+        print_json(_as_json(resolution))
+    else:
+        _print_readable(resolution, data)
+    return 0
+
+
+def _as_json(resolution: Resolution) -> dict[str, object]:
+    sender = resolution.sender
+    return {
+        "mailbox_id": sender.mailbox.id if sender and sender.mailbox else None,
+        "address": sender.address if sender else None,
+        "tier": resolution.tier.value,
+        "reason": resolution.reason.value if resolution.reason else None,
+        "explanation": [
+            {
+                "tier": seen.tier.value,
+                "mailbox_id": seen.mailbox_id,
+                "verdict": seen.verdict.value,
+                "why": seen.why.value,
+            }
+            for seen in resolution.explanation
+        ],
+    }
+
+
+def _print_readable(resolution: Resolution, data: LetterData) -> None:
+    if resolution.sender is not None:
+        print_line(f"from {resolution.sender.address}  ({resolution.tier.value})")
+    elif resolution.reason is not None:
+        print_line(f"no sender: {resolution.reason.value}")
+        print_line(f"  {HINTS[resolution.reason].en}")
+    if not resolution.explanation:
+        print_line(f"  the snapshot has no account {data.account_id} with the employee {data.author.employee_id}")
+    for seen in resolution.explanation:
+        print_line(
+            f"  {seen.tier.value:<17} {seen.mailbox_id or '(internal)':<24} {seen.verdict.value}: {seen.why.value}"
+        )

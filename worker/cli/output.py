@@ -1,0 +1,22 @@
+"""What commands print: results on standard output, everything else on standard error."""
+
+import json
+import sys
+from collections.abc import Mapping
+
+Json = Mapping[str, object]
+
+
+def print_json(value: object) -> None:
+    """One JSON value on standard output, readable, in UTF-8."""
+    print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def print_line(text: str) -> None:
+    """A line of the answer, on standard output."""
+    print(text)
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal, on standard error."""
+    print(text, file=sys.stderr)

@@ -1,0 +1,68 @@
+"""`sendas publish`: events from files, as the product would publish them."""
+
+import asyncio
+from pathlib import Path
+
+from cyclopts import App
+from prometheus_client import CollectorRegistry
+
+from worker.adapters.broker.publisher import Publisher
+from worker.cli.inputs import read_events
+from worker.cli.output import say
+from worker.delivery.messages import Publication
+from worker.domain.cloudevents import STRUCTURED, parse
+from worker.errors import ConfigurationError, InvalidEvent
+from worker.running import background
+from worker.settings import Settings, load_settings
+from worker.telemetry.logging import configure_logging
+from worker.telemetry.metrics import Metrics
+
+
+def register(app: App) -> None:
+    """Add the command."""
+    app.command(publish)
+
+
+def publish(*files: Path, unchecked: bool = False) -> int:
+    """Publish events to the product's exchange, confirmed by the broker.
+
+    Parameters
+    ----------
+    files
+        JSON files, each with one event in structured CloudEvents form, an array of them, or one a line.
+    unchecked
+        Publish also what is no valid event, to see what becomes of it.
+    """
+    if not files:
+        raise ConfigurationError("publish: name at least one file with events")
+    settings = load_settings()
+    configure_logging(settings.log_level)
+    publications = [
+        _publication(settings, path, number, body, unchecked=unchecked)
+        for path in files
+        for number, body in enumerate(read_events(path), 1)
+    ]
+    asyncio.run(_publish(settings, publications))
+    say(f"published {len(publications)} events to {settings.events_exchange}")
+    return 0
+
+
+def _publication(settings: Settings, path: Path, number: int, body: bytes, *, unchecked: bool) -> Publication:
+    routing_key = "comment.created"
+    try:
+        routing_key = parse({}, STRUCTURED, body).type.value
+    except InvalidEvent as error:
+        if not unchecked:
+            raise ConfigurationError(f"{path}, event {number}: {error}") from None
+    return Publication(settings.events_exchange, routing_key, body, content_type=STRUCTURED)
+
+
+async def _publish(settings: Settings, publications: list[Publication]) -> None:
+    publisher = Publisher(
+        settings.broker_url.get_secret_value(),
+        Metrics(CollectorRegistry()),
+        max_bytes=settings.max_message_bytes,
+        name="sendas-publish",
+    )
+    async with background(publisher.run()):
+        await asyncio.gather(*map(publisher.publish, publications))

@@ -1,0 +1,32 @@
+"""`sendas schemas`: the contract's JSON Schemas and AsyncAPI document, as files."""
+
+from pathlib import Path
+
+from cyclopts import App
+
+from worker.cli.output import print_line
+from worker.operations.schemas import differences, write
+
+
+def register(app: App) -> None:
+    """Add the command."""
+    app.command(schemas)
+
+
+def schemas(directory: Path = Path("schemas"), *, check: bool = False) -> int:
+    """Write the contract's schemas, or say which files differ from what the models generate.
+
+    Parameters
+    ----------
+    directory
+        Where the files are.
+    check
+        Change nothing; the exit status is 1 when something differs.
+    """
+    if not check:
+        write(directory)
+        return 0
+    found = differences(directory)
+    for difference in found:
+        print_line(difference)
+    return 1 if found else 0

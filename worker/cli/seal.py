@@ -1,0 +1,43 @@
+"""`sendas seal`: secrets for the snapshot, encrypted for the worker's key."""
+
+import sys
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from pydantic import SecretStr
+
+from worker.adapters.secrets import generate_key
+from worker.adapters.secrets import seal as seal_text
+from worker.cli.output import print_line, say
+from worker.errors import ConfigurationError
+
+
+def register(app: App) -> None:
+    """Add the command."""
+    app.command(seal)
+
+
+def seal(
+    *,
+    public_key: str | None = None,
+    generate: Annotated[str | None, Parameter(name="--generate-key")] = None,
+) -> int:
+    """Seal a secret read from standard input, for a snapshot's `{"sealed": …}`.
+
+    Parameters
+    ----------
+    public_key
+        NAME:KEY as --generate-key printed it.
+    generate
+        Make a new key of this name instead: its private line goes to standard output, for the file in
+        SENDAS_SEALING_KEYS_FILE; its public key to standard error.
+    """
+    if generate is not None:
+        private, public = generate_key(generate)
+        print_line(private.get_secret_value())
+        say(f"public key, for sealing: {public}")
+        return 0
+    if public_key is None:
+        raise ConfigurationError("seal: give --public-key, or --generate-key to make one")
+    print_line(seal_text(SecretStr(sys.stdin.read().rstrip("\r\n")), public_key))
+    return 0

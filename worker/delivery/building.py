@@ -1,0 +1,110 @@
+"""Puts the parts of the delivery together, over whatever implements its ports."""
+
+from dataclasses import dataclass
+
+from worker.delivery.copies import Copies, CopyLimits
+from worker.delivery.doubts import Doubts
+from worker.delivery.lanes import Lanes
+from worker.delivery.ledger import Ledger
+from worker.delivery.letter_delivery import LetterDelivery, Limits
+from worker.delivery.observing import Observer
+from worker.delivery.outcomes import Outcomes
+from worker.delivery.pipeline import Pipeline
+from worker.delivery.ports import Clock, FileStore, MailTransport, SentFolder, SnapshotService
+from worker.delivery.recording import Recorder
+from worker.delivery.reporting import Reporter
+from worker.domain.topology import Topology
+from worker.domain.vocabulary import UncertainPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything outside that the delivery works with."""
+
+    snapshot: SnapshotService
+    ledger: Ledger
+    transport: MailTransport
+    sent_folder: SentFolder
+    files: FileStore
+    clock: Clock
+    observer: Observer
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How the delivery is to behave."""
+
+    topology: Topology
+    source: str
+    limits: Limits
+    copy_limits: CopyLimits
+    uncertain_policy: UncertainPolicy
+    unknown_sender_wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """The handlers of the two queues, and the lanes for those who want to know how full they are."""
+
+    pipeline: Pipeline
+    copies: Copies
+    lanes: Lanes
+
+
+def build_delivery(world: World, rules: Rules) -> Delivery:
+    """The delivery over these ports."""
+    reporter = Reporter(rules.source, rules.topology.results_exchange)
+    recorder = Recorder(world.ledger, reporter)
+    lanes = Lanes(world.clock)
+    copies = Copies(
+        snapshot=world.snapshot,
+        sent_folder=world.sent_folder,
+        reporter=reporter,
+        topology=rules.topology,
+        clock=world.clock,
+        observer=world.observer,
+        limits=rules.copy_limits,
+    )
+    doubts = Doubts(
+        policy=rules.uncertain_policy,
+        ledger=world.ledger,
+        recorder=recorder,
+        sent_folder=world.sent_folder,
+        reporter=reporter,
+        topology=rules.topology,
+        clock=world.clock,
+        observer=world.observer,
+    )
+    outcomes = Outcomes(
+        recorder=recorder,
+        doubts=doubts,
+        copies=copies,
+        reporter=reporter,
+        topology=rules.topology,
+        clock=world.clock,
+        observer=world.observer,
+    )
+    letters = LetterDelivery(
+        ledger=world.ledger,
+        transport=world.transport,
+        files=world.files,
+        lanes=lanes,
+        doubts=doubts,
+        copies=copies,
+        outcomes=outcomes,
+        reporter=reporter,
+        topology=rules.topology,
+        clock=world.clock,
+        limits=rules.limits,
+    )
+    pipeline = Pipeline(
+        snapshot=world.snapshot,
+        letters=letters,
+        outcomes=outcomes,
+        reporter=reporter,
+        topology=rules.topology,
+        clock=world.clock,
+        observer=world.observer,
+        unknown_sender_wait_s=rules.unknown_sender_wait_s,
+    )
+    return Delivery(pipeline, copies, lanes)

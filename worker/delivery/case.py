@@ -1,0 +1,99 @@
+"""An event in work, with everything that was decided about it so far."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from worker.delivery.messages import Arrival
+from worker.delivery.ports import Directory
+from worker.domain.addresses import masked
+from worker.domain.event import LetterEvent
+from worker.domain.events import Recipient
+from worker.domain.letters import PlannedLetter
+from worker.domain.resolution import Resolution, Sender
+from worker.domain.results import SenderResult, sender_result
+from worker.domain.work import Work
+
+log = structlog.get_logger(__name__)
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One event, the work that is left of it, and who the sender is or why there is none.
+
+    The directory is the same from the case's beginning to its end, whatever snapshot comes in meanwhile.
+    """
+
+    arrival: Arrival
+    event: LetterEvent
+    work: Work
+    directory: Directory
+    resolution: Resolution
+    began_at: datetime
+
+    @property
+    def sender(self) -> Sender:
+        """The sender. Only for cases that have one."""
+        if self.resolution.sender is None:
+            raise LookupError("this case has no sender")
+        return self.resolution.sender
+
+    @property
+    def sender_result(self) -> SenderResult:
+        return sender_result(self.resolution, self.directory.version)
+
+    @property
+    def attempt(self) -> int:
+        """The number of the attempt that is being made, counted from 1."""
+        return self.work.attempts + 1
+
+    @property
+    def age_s(self) -> float:
+        """How long ago the event was first seen, in seconds."""
+        return (self.began_at - self.work.first_seen).total_seconds()
+
+    def wanted(self) -> tuple[int, ...]:
+        """Positions of the recipients that still wait for their letter."""
+        return (
+            self.work.recipients if self.work.recipients is not None else tuple(range(len(self.event.data.recipients)))
+        )
+
+    def recipients(self, positions: Sequence[int]) -> list[Recipient]:
+        """The recipients at these positions."""
+        return [self.event.data.recipients[position] for position in positions]
+
+
+@dataclass(frozen=True, slots=True)
+class LetterCase:
+    """One letter of a case."""
+
+    case: Case
+    letter: PlannedLetter
+
+    def log(self, event: str, positions: Sequence[int], **fields: object) -> None:
+        """The one line that tells of an outcome; addresses are masked in it."""
+        sender = self.case.resolution.sender
+        log.info(
+            event,
+            mailbox_id=sender.mailbox.id if sender and sender.mailbox else None,
+            tier=self.case.resolution.tier.value,
+            to=[masked(recipient.address) for recipient in self.case.recipients(positions[:_SHOWN])],
+            recipients=len(positions),
+            attempt=self.case.attempt,
+            **fields,
+        )
+
+    def work(self, positions: Sequence[int], *, attempts: int, reason: str | None, reply: str | None) -> Work:
+        """The work that is left of this letter, for a later time."""
+        return Work(
+            first_seen=self.case.work.first_seen,
+            attempts=attempts,
+            mode=self.letter.mode,
+            recipients=tuple(positions),
+            last_reason=reason or self.case.work.last_reason,
+            last_reply=reply or self.case.work.last_reply,
+        )

@@ -1,0 +1,106 @@
+"""From a sent letter to its copy: whether one is wanted, and the job that asks for it."""
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from worker.delivery.case import Case
+from worker.delivery.messages import Arrival, Publication
+from worker.delivery.ports import CopyTarget
+from worker.domain.backoff import PAUSE_LEVELS_S
+from worker.domain.events import CommentCreated
+from worker.domain.letters import ComposedLetter
+from worker.domain.providers import provider_of
+from worker.domain.snapshot import Mailbox
+from worker.domain.topology import Topology
+from worker.domain.vocabulary import CopyMode, CopyOutcome
+from worker.domain.work import ATTEMPT, FIRST_SEEN
+from worker.errors import InvalidEvent
+
+JOB = "sendas-copy"
+LETTER_TYPE = "message/rfc822"
+
+
+class CopyJob(BaseModel):
+    """What the copying stage must know of a letter; the letter itself is the message's body."""
+
+    model_config = ConfigDict(frozen=True)
+
+    account_id: str
+    mailbox_id: str
+    event_key: str
+    event_id: str
+    event_source: str
+    event_type: str
+    task_id: str
+    comment_id: str | None
+    message_id: str
+    recipients: tuple[int, ...]
+    date: AwareDatetime
+    sent_at: AwareDatetime
+    traceparent: str | None = None
+    tracestate: str | None = None
+
+
+def copy_verdict(mailbox: Mailbox) -> CopyOutcome | None:
+    """Why no copy is to be saved from this mailbox, or None when one is."""
+    provider = provider_of(mailbox.smtp.host)
+    if mailbox.sent_copy.mode is CopyMode.NEVER:
+        return CopyOutcome.TURNED_OFF
+    if mailbox.sent_copy.imap is None or not provider.has_mailbox:
+        return CopyOutcome.NO_IMAP
+    if mailbox.sent_copy.mode is CopyMode.AUTO and provider.saves_to_sent:
+        return CopyOutcome.PROVIDER_SAVES
+    return None
+
+
+def copy_target(account_id: str, mailbox: Mailbox) -> CopyTarget | None:
+    """Where the mailbox's Sent folder is, None without an IMAP server; signs in as for SMTP unless it says how."""
+    imap = mailbox.sent_copy.imap
+    if imap is None:
+        return None
+    return CopyTarget(account_id, mailbox.id, imap, imap.auth or mailbox.smtp.auth, mailbox.sent_copy.folder)
+
+
+def copy_job(case: Case, mailbox: Mailbox, letter: ComposedLetter, positions: tuple[int, ...]) -> CopyJob:
+    """The job for a letter that was just sent."""
+    event = case.event
+    return CopyJob(
+        account_id=event.data.account_id,
+        mailbox_id=mailbox.id,
+        event_key=event.key,
+        event_id=event.id,
+        event_source=event.source,
+        event_type=event.type.value,
+        task_id=event.data.task.id,
+        comment_id=event.data.comment.id if isinstance(event.data, CommentCreated) else None,
+        message_id=letter.message_id,
+        recipients=positions,
+        date=letter.date,
+        sent_at=case.began_at,
+        traceparent=event.traceparent,
+        tracestate=event.tracestate,
+    )
+
+
+def copy_publication(job: CopyJob, mailbox: Mailbox, letter: bytes, topology: Topology) -> Publication:
+    """The job as a message: the exact bytes of the letter travel with it, so that the copy is the letter that was sent.
+
+    Where it is not known whether the provider saves to Sent by itself, the job waits a moment, so that the provider's
+    own copy can be seen before another one is saved.
+    """
+    knows = provider_of(mailbox.smtp.host).saves_to_sent is not None or mailbox.sent_copy.mode is CopyMode.ALWAYS
+    queue = topology.sent_copy if knows else topology.delay(topology.sent_copy, PAUSE_LEVELS_S[0])
+    return Publication(
+        exchange="",
+        routing_key=queue,
+        body=letter,
+        headers={JOB: job.model_dump_json(), ATTEMPT: 0, FIRST_SEEN: job.sent_at.isoformat()},
+        content_type=LETTER_TYPE,
+    )
+
+
+def read_copy_job(arrival: Arrival) -> CopyJob:
+    """The job that a message of the copying queue carries. Raises `InvalidEvent` when it carries none."""
+    try:
+        return CopyJob.model_validate_json(str(arrival.headers.get(JOB, "")))
+    except ValidationError as error:
+        raise InvalidEvent(f"{JOB}: {error.error_count()} fields are wrong") from None

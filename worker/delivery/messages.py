@@ -1,0 +1,45 @@
+"""Messages as the delivery sees them: what arrived, and what is to be published before it is acknowledged."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+HeaderValue = str | int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A message that came out of a queue."""
+
+    queue: str
+    body: bytes
+    headers: Mapping[str, object] = field(default_factory=dict)
+    content_type: str | None = None
+    is_redelivered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A message to publish: persistent and confirmed. `exchange` empty is the default one, which routes by queue name.
+
+    With `must_route`, a message that no queue takes is an error; without, it is only counted: a topic that nobody
+    listens to is the listeners' affair.
+    """
+
+    exchange: str
+    routing_key: str
+    body: bytes
+    headers: Mapping[str, HeaderValue] = field(default_factory=dict)
+    content_type: str | None = None
+    message_id: str | None = None
+    correlation_id: str | None = None
+    type: str | None = None
+    timestamp: datetime | None = None
+    must_route: bool = True
+
+
+Handler = Callable[[Arrival], Awaitable[Sequence[Publication]]]
+"""Deals with one message: what it returns is published with confirms, and then the message is acknowledged.
+
+Raises `Unavailable` when it cannot be dealt with now: the message is kept and tried again. Cancelled, it is given back.
+"""

@@ -1,0 +1,247 @@
+"""From what happened to a letter to what is recorded and published of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from worker.delivery import requeueing
+from worker.delivery.case import Case, LetterCase
+from worker.delivery.copies import Copies
+from worker.delivery.doubts import Doubts
+from worker.delivery.lanes import Lane
+from worker.delivery.messages import Publication
+from worker.delivery.observing import Observer
+from worker.delivery.ports import Clock
+from worker.delivery.recording import Final, Recorder
+from worker.delivery.reporting import Facts, Reporter
+from worker.domain.backoff import pause_level_s, retry_level_s, waiting_level_s
+from worker.domain.classification import Classification, classify
+from worker.domain.letters import ComposedLetter
+from worker.domain.providers import provider_of
+from worker.domain.topology import Topology
+from worker.domain.transmission import Fault, Reply, Transmission, Trouble
+from worker.domain.vocabulary import Action, Outcome, Phase, Reason, Scope
+from worker.errors import FileUnavailable
+
+log = structlog.get_logger(__name__)
+
+_RELAY_PAUSE_S = 300
+
+
+@dataclass(slots=True)
+class Refusal:
+    """Recipients that were refused for one and the same reason, and one of the troubles that say so."""
+
+    why: Classification
+    trouble: Trouble
+    replies: dict[int, Reply | None] = field(default_factory=dict)
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        return tuple(sorted(self.replies))
+
+    def facts(self, message_id: str | None, timings_s: Mapping[str, float]) -> Facts:
+        """The refusal as a result tells it."""
+        return Facts(self.positions, self.replies, message_id, detail=self.trouble.detail or None, timings_s=timings_s)
+
+
+class Outcomes:
+    """Says what is to be recorded and published because of what happened to a letter."""
+
+    def __init__(
+        self,
+        *,
+        recorder: Recorder,
+        doubts: Doubts,
+        copies: Copies,
+        reporter: Reporter,
+        topology: Topology,
+        clock: Clock,
+        observer: Observer,
+    ) -> None:
+        self._recorder = recorder
+        self._doubts = doubts
+        self._copies = copies
+        self._reporter = reporter
+        self._topology = topology
+        self._clock = clock
+        self._observer = observer
+
+    async def of_transmission(
+        self, item: LetterCase, composed: ComposedLetter, transmission: Transmission, lane: Lane
+    ) -> list[Publication]:
+        """What follows from an SMTP transaction: some recipients may have it, some not yet, some never."""
+        provider = _provider(item)
+        self._observer.attempted(provider, transmission)
+        positions = dict(zip(composed.envelope_to, item.letter.envelope, strict=True))
+        refusals = _refusals(positions, transmission.refused, provider)
+        final = [r for r in refusals if r.why.action is Action.FAIL]
+        not_yet = [r for r in refusals if r.why.action is not Action.FAIL]
+        # The doubt is noted first: it must be known whatever happens to the rest.
+        in_doubt = tuple(positions[address] for address in transmission.uncertain)
+        publications = await self._doubts.arise(item, in_doubt, composed.message_id) if in_doubt else []
+        publications += await self._recorder.record(
+            item.case,
+            [
+                *self._sent(item, composed, positions, transmission),
+                *(self._failed(item, r.facts(composed.message_id, transmission.timings_s), r.why) for r in final),
+            ],
+        )
+        publications += await self._not_yet(item, not_yet, composed.message_id, transmission, lane)
+        return publications + self._copy(item, composed, positions, transmission)
+
+    def _sent(
+        self, item: LetterCase, composed: ComposedLetter, positions: Mapping[str, int], transmission: Transmission
+    ) -> list[Final]:
+        if not transmission.accepted:
+            return []
+        now = self._clock.now()
+        replies: dict[int, Reply | None] = {positions[a]: reply for a, reply in transmission.accepted.items()}
+        facts = Facts(tuple(sorted(replies)), replies, composed.message_id, timings_s=transmission.timings_s)
+        self._observer.delivered(item.case, len(replies), now)
+        code = next(iter(transmission.accepted.values())).code
+        item.log("mail.sent", facts.positions, code=code, is_connection_reused=transmission.is_connection_reused)
+        return [Final(facts.positions, Outcome.SENT, self._reporter.sent(item.case, facts, now))]
+
+    def _failed(self, item: LetterCase, facts: Facts, why: Classification) -> Final:
+        self._observer.ended(Outcome.FAILED, why.reason, len(facts.positions))
+        item.log("mail.failed", facts.positions, reason=why.reason.value, **_said(facts))
+        return Final(facts.positions, Outcome.FAILED, self._reporter.failed(item.case, facts, why, self._clock.now()))
+
+    def _copy(
+        self, item: LetterCase, composed: ComposedLetter, positions: Mapping[str, int], transmission: Transmission
+    ) -> list[Publication]:
+        mailbox = item.case.sender.mailbox
+        if mailbox is None or not transmission.accepted:
+            return []
+        accepted = tuple(sorted(positions[address] for address in transmission.accepted))
+        return self._copies.after_sending(item.case, mailbox, composed, accepted)
+
+    async def _not_yet(
+        self, item: LetterCase, refusals: Sequence[Refusal], message_id: str, transmission: Transmission, lane: Lane
+    ) -> list[Publication]:
+        """Let those wait who were not accepted yet: one message for all of them, a result for each reason."""
+        if not refusals:
+            return []
+        publications: list[Publication] = []
+        for refusal in refusals:
+            publications += self._close_lane(item, refusal, lane)
+        is_attempt = any(refusal.why.action is Action.RETRY for refusal in refusals)
+        attempts = item.case.attempt if is_attempt else item.case.work.attempts
+        level_s = retry_level_s(attempts) if is_attempt else self._rest_s(item, refusals[0].why)
+        for refusal in refusals:
+            facts = refusal.facts(message_id, transmission.timings_s)
+            publications.append(self._deferred(item, facts, refusal.why, level_s))
+        everybody = tuple(sorted(p for refusal in refusals for p in refusal.positions))
+        await self._recorder.release(item.case, everybody)
+        return [*publications, self._later(item, everybody, refusals[0], attempts, level_s)]
+
+    def _rest_s(self, item: LetterCase, why: Classification) -> int:
+        if why.action is Action.SUSPEND:
+            return waiting_level_s(item.case.age_s)
+        return pause_level_s(why.pause_s or 0)
+
+    def _close_lane(self, item: LetterCase, refusal: Refusal, lane: Lane) -> list[Publication]:
+        """What concerns the mailbox stops the mailbox: its other letters must not run into the same wall."""
+        mailbox = item.case.sender.mailbox
+        why = refusal.why
+        if why.action is Action.PAUSE:
+            lane.pause(why.pause_s or 0, why.reason)
+        elif why.action is Action.SUSPEND and mailbox is None:
+            log.error("relay.refused", reason=why.reason.value, detail=refusal.trouble.detail)
+            lane.pause(_RELAY_PAUSE_S, why.reason)  # nobody could resume the platform's own relay
+        elif why.action is Action.SUSPEND and mailbox is not None and lane.suspend(why.reason):
+            log.warning("mailbox.suspended", mailbox_id=mailbox.id, reason=why.reason.value)
+            event = self._reporter.suspended(item.case, mailbox, why, refusal.trouble, self._clock.now())
+            return [self._reporter.publication(event)]
+        return []
+
+    def _deferred(self, item: LetterCase, facts: Facts, why: Classification, level_s: int) -> Publication:
+        self._observer.ended(Outcome.DEFERRED, why.reason, len(facts.positions))
+        item.log("mail.deferred", facts.positions, reason=why.reason.value, wait_s=level_s, **_said(facts))
+        event = self._reporter.deferred(
+            item.case, facts, why, self._clock.now(), attempt=item.case.attempt, wait_s=level_s
+        )
+        return self._reporter.publication(event)
+
+    def _later(
+        self, item: LetterCase, positions: tuple[int, ...], refusal: Refusal, attempts: int, level_s: int
+    ) -> Publication:
+        reply = refusal.trouble.reply
+        words = f"{reply.code} {reply.enhanced or ''} {reply.text}" if reply else refusal.trouble.detail
+        work = item.work(positions, attempts=attempts, reason=refusal.why.reason.value, reply=" ".join(words.split()))
+        return requeueing.later(item.case.arrival, work.headers(), self._topology, level_s)
+
+    def waiting(
+        self, item: LetterCase, positions: tuple[int, ...], why: Classification, level_s: int
+    ) -> list[Publication]:
+        """The letter waits for its mailbox, without an attempt; that is told once, not at every look."""
+        work = item.work(positions, attempts=item.case.work.attempts, reason=why.reason.value, reply=None)
+        later = requeueing.later(item.case.arrival, work.headers(), self._topology, level_s)
+        if item.case.work.last_reason == why.reason.value:
+            return [later]
+        item.log("mail.deferred", positions, reason=why.reason.value, wait_s=level_s)
+        event = self._reporter.deferred(
+            item.case, Facts(positions), why, self._clock.now(), attempt=item.case.work.attempts, wait_s=level_s
+        )
+        return [self._reporter.publication(event), later]
+
+    async def without_file(self, item: LetterCase, error: FileUnavailable) -> list[Publication]:
+        """A file could not be downloaded: later perhaps, or never."""
+        positions = item.letter.envelope
+        action = Action.FAIL if error.is_permanent else Action.RETRY
+        why = Classification(Reason.FILE_UNAVAILABLE, Scope.MESSAGE, action)
+        facts = Facts(positions, detail=str(error))
+        if error.is_permanent:
+            return await self._recorder.record(item.case, [self._failed(item, facts, why)])
+        level_s = retry_level_s(item.case.attempt)
+        deferred = self._deferred(item, facts, why, level_s)
+        refusal = Refusal(why, Trouble(Phase.CONNECT, Fault.CONNECT, detail=str(error)))
+        await self._recorder.release(item.case, positions)
+        return [deferred, self._later(item, positions, refusal, item.case.attempt, level_s)]
+
+    async def failed(
+        self, item: LetterCase, why: Classification, positions: tuple[int, ...], detail: str | None = None
+    ) -> list[Publication]:
+        """No further attempt, for a reason of our own. The positions must be claimed."""
+        return await self._recorder.record(item.case, [self._failed(item, Facts(positions, detail=detail), why)])
+
+    async def expired(self, item: LetterCase, positions: tuple[int, ...]) -> list[Publication]:
+        """The letter is too old to be tried again; the last real reason is told with it."""
+        work = item.case.work
+        last = ": ".join(part for part in (work.last_reason, work.last_reply) if part)
+        why = Classification(Reason.EXPIRED, Scope.MESSAGE, Action.FAIL)
+        return await self.failed(item, why, positions, f"last: {last}" if last else None)
+
+    def waiting_for_sender(self, case: Case, why: Classification, level_s: int) -> list[Publication]:
+        """The snapshot does not know who is to send; nothing is planned yet, so the work stays as it was."""
+        work = replace(case.work, last_reason=why.reason.value)
+        later = requeueing.later(case.arrival, work.headers(), self._topology, level_s)
+        if case.work.last_reason == why.reason.value:
+            return [later]
+        log.info("mail.deferred", reason=why.reason.value, wait_s=level_s)
+        event = self._reporter.deferred(
+            case, Facts(case.wanted()), why, self._clock.now(), attempt=case.work.attempts, wait_s=level_s
+        )
+        return [self._reporter.publication(event), later]
+
+
+def _provider(item: LetterCase) -> str:
+    mailbox = item.case.sender.mailbox
+    return provider_of(mailbox.smtp.host).name if mailbox else "platform"
+
+
+def _refusals(positions: Mapping[str, int], refused: Mapping[str, Trouble], provider: str) -> list[Refusal]:
+    """The refused recipients, together where the reason is the same."""
+    refusals: dict[Classification, Refusal] = {}
+    for address, trouble in refused.items():
+        why = classify(trouble, provider)
+        refusals.setdefault(why, Refusal(why, trouble)).replies[positions[address]] = trouble.reply
+    return list(refusals.values())
+
+
+def _said(facts: Facts) -> dict[str, object]:
+    """What the server said, for the log: its codes, never its text, which may repeat addresses."""
+    reply = next((reply for reply in facts.replies.values() if reply), None)
+    return {"code": reply.code, "enhanced": reply.enhanced} if reply else {}

@@ -1,0 +1,161 @@
+"""One event's journey: read it, find the sender, plan the letters, and take each to its outcome."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import cast
+
+import structlog
+
+from worker.delivery import requeueing
+from worker.delivery.case import Case, LetterCase
+from worker.delivery.invalid_events import invalid_result
+from worker.delivery.letter_delivery import LetterDelivery
+from worker.delivery.messages import Arrival, Publication
+from worker.delivery.observing import Observer
+from worker.delivery.outcomes import Outcomes
+from worker.delivery.ports import Clock, SnapshotService
+from worker.delivery.reporting import Reporter
+from worker.domain.backoff import retry_level_s, waiting_level_s
+from worker.domain.classification import Classification
+from worker.domain.cloudevents import parse
+from worker.domain.event import Data, Event, LetterEvent
+from worker.domain.events import CommentCreated, TaskCreated
+from worker.domain.letters import LetterMode, PlannedLetter
+from worker.domain.planning import plan
+from worker.domain.resolution import resolve
+from worker.domain.topology import Topology
+from worker.domain.vocabulary import Action, Reason, Scope
+from worker.domain.work import Work, read_work
+from worker.errors import InvalidEvent, SendasError
+
+log = structlog.get_logger(__name__)
+
+LETTERS_PER_MESSAGE = 8
+"""An event with more letters is split: a message must not be held for as long as a thousand letters take."""
+
+
+class Pipeline:
+    """Handles the messages of the work queue."""
+
+    def __init__(
+        self,
+        *,
+        snapshot: SnapshotService,
+        letters: LetterDelivery,
+        outcomes: Outcomes,
+        reporter: Reporter,
+        topology: Topology,
+        clock: Clock,
+        observer: Observer,
+        unknown_sender_wait_s: float,
+    ) -> None:
+        self._snapshot = snapshot
+        self._letters = letters
+        self._outcomes = outcomes
+        self._reporter = reporter
+        self._topology = topology
+        self._clock = clock
+        self._observer = observer
+        self._unknown_sender_wait_s = unknown_sender_wait_s
+
+    async def handle(self, arrival: Arrival) -> Sequence[Publication]:
+        """Deal with one message of the work queue, as `messages.Handler` says."""
+        now = self._clock.now()
+        try:
+            event = _letter_event(parse(arrival.headers, arrival.content_type, arrival.body))
+            work = read_work(arrival.headers, now)
+        except (InvalidEvent, ValueError) as error:
+            return self._invalid(arrival, str(error))
+        with structlog.contextvars.bound_contextvars(
+            event_id=event.id,
+            event_type=event.type.value,
+            account_id=event.data.account_id,
+            traceparent=event.traceparent,
+        ):
+            return await self._guarded(arrival, event, work)
+
+    async def _guarded(self, arrival: Arrival, event: LetterEvent, work: Work) -> Sequence[Publication]:
+        try:
+            publications = await self._deal_with(arrival, event, work)
+        except SendasError:
+            raise
+        except Exception as error:
+            log.exception("event.unhandled")
+            self._observer.settled(arrival.queue, event.type, "failed")
+            self._observer.buried(Reason.INTERNAL_ERROR)
+            death = requeueing.Death(Reason.INTERNAL_ERROR, type(error).__name__, self._clock.now())
+            return [requeueing.dead(arrival, self._topology, death)]
+        self._observer.settled(arrival.queue, event.type, "done")
+        return publications
+
+    async def _deal_with(self, arrival: Arrival, event: LetterEvent, work: Work) -> list[Publication]:
+        case = await self._resolved(arrival, event, work)
+        reason = case.resolution.reason
+        if reason is Reason.SENDER_UNAVAILABLE:
+            return await self._without_sender(case)
+        if reason is not None:
+            return await self._letters.fail(case, Classification(reason, Scope.MESSAGE, Action.FAIL))
+        letters = plan(event.data, case.sender.account.settings, work.mode, work.recipients)
+        if len(letters) > LETTERS_PER_MESSAGE:
+            return self._split(case, letters)
+        # One letter's trouble must not interrupt the others: all come to their end before an error passes on.
+        outcomes = await asyncio.gather(
+            *(self._letters.deliver(LetterCase(case, letter)) for letter in letters), return_exceptions=True
+        )
+        publications: list[Publication] = []
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            publications += outcome
+        return publications
+
+    async def _resolved(self, arrival: Arrival, event: LetterEvent, work: Work) -> Case:
+        """Find the sender; when the snapshot does not know who it should, a newer one may."""
+        case = self._resolve(arrival, event, work)
+        if case.resolution.reason is Reason.SENDER_UNAVAILABLE:
+            await self._snapshot.refresh()
+            case = self._resolve(arrival, event, work)
+        return case
+
+    def _resolve(self, arrival: Arrival, event: LetterEvent, work: Work) -> Case:
+        directory = self._snapshot.directory
+        now = self._clock.now()
+        resolution = resolve(directory.account(event.data.account_id), event.data, now)
+        return Case(arrival, event, work, directory, resolution, now)
+
+    async def _without_sender(self, case: Case) -> list[Publication]:
+        """Wait some minutes for a newer snapshot, or as long as letters wait where the account is there but broken."""
+        is_left_out = case.directory.is_left_out(case.event.data.account_id)
+        if self._letters.is_expired(case):
+            return await self._letters.fail(case, Classification(Reason.EXPIRED, Scope.MESSAGE, Action.FAIL))
+        if not is_left_out and case.age_s >= self._unknown_sender_wait_s:
+            return await self._letters.fail(case, Classification(Reason.SENDER_UNAVAILABLE, Scope.MESSAGE, Action.FAIL))
+        level_s = waiting_level_s(case.age_s) if is_left_out else retry_level_s(1)
+        why = Classification(Reason.SENDER_UNAVAILABLE, Scope.MESSAGE, Action.RETRY)
+        return self._outcomes.waiting_for_sender(case, why, level_s)
+
+    def _split(self, case: Case, letters: Sequence[PlannedLetter]) -> list[Publication]:
+        """Each part names its recipients and the mode of the plan, which stays even if the account changes it."""
+        parts = []
+        for first in range(0, len(letters), LETTERS_PER_MESSAGE):
+            positions = tuple(p for x in letters[first : first + LETTERS_PER_MESSAGE] for p in x.envelope)
+            work = Work(case.work.first_seen, case.work.attempts, LetterMode.EACH, positions)
+            parts.append(requeueing.part(case.arrival, work))
+        log.info("event.split", letters=len(letters), parts=len(parts))
+        return parts
+
+    def _invalid(self, arrival: Arrival, problem: str) -> list[Publication]:
+        """Keep it for an operator, and tell whoever waits for it, as far as it can be read."""
+        now = self._clock.now()
+        log.warning("event.invalid", problem=problem, queue=arrival.queue)
+        self._observer.settled(arrival.queue, None, "invalid")
+        self._observer.buried(Reason.INVALID_EVENT)
+        buried = requeueing.dead(arrival, self._topology, requeueing.Death(Reason.INVALID_EVENT, problem, now))
+        result = invalid_result(arrival, self._reporter.source, problem, now)
+        return [buried] if result is None else [self._reporter.publication(result), buried]
+
+
+def _letter_event(event: Event[Data]) -> LetterEvent:
+    if not isinstance(event.data, CommentCreated | TaskCreated):
+        raise InvalidEvent(f"type: {event.type.value} asks for no letter")
+    return cast("LetterEvent", event)

@@ -1,0 +1,158 @@
+"""Results: built out of what is known of a letter, and made messages of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from worker.delivery.case import Case
+from worker.delivery.messages import Publication
+from worker.domain.classification import UNCERTAIN, Classification
+from worker.domain.envelope import (
+    AnyResultEvent,
+    MailboxSuspendedEvent,
+    MailDeferredEvent,
+    MailFailedEvent,
+    MailSentEvent,
+    MailUncertainEvent,
+)
+from worker.domain.events import CommentCreated
+from worker.domain.hints import HINTS
+from worker.domain.identity import result_id
+from worker.domain.message import to_message
+from worker.domain.results import (
+    MailboxSuspended,
+    MailDeferred,
+    MailFailed,
+    MailSent,
+    MailUncertain,
+    RecipientResult,
+    server_reply,
+)
+from worker.domain.snapshot import Mailbox
+from worker.domain.transmission import Reply, Trouble
+from worker.domain.vocabulary import Outcome, UncertainPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known about some recipients of a letter: which ones (positions), and what the server said to each."""
+
+    positions: tuple[int, ...]
+    replies: Mapping[int, Reply | None] = field(default_factory=dict)
+    message_id: str | None = None
+    provider_message_id: str | None = None
+    detail: str | None = None
+    timings_s: Mapping[str, float] = field(default_factory=dict)
+
+
+class Reporter:
+    """Builds the results of one installation, which is their `source`."""
+
+    def __init__(self, source: str, results_exchange: str) -> None:
+        self.source = source
+        self._exchange = results_exchange
+
+    def publication(self, event: AnyResultEvent) -> Publication:
+        """A result as a message. Nobody has to listen to a type of results, so it need not be routed."""
+        message = to_message(event)
+        return Publication(
+            exchange=self._exchange,
+            routing_key=message.routing_key,
+            body=message.body,
+            headers=message.headers,
+            content_type=message.properties.content_type,
+            correlation_id=message.properties.correlation_id,
+            type=message.properties.type,
+            timestamp=message.properties.timestamp,
+            must_route=False,
+        )
+
+    def sent(self, case: Case, facts: Facts, at: datetime) -> MailSentEvent:
+        data = MailSent(**self._common(case, facts, Outcome.SENT), sender=case.sender_result)
+        return MailSentEvent(**self._envelope(case, facts.positions, "sent", at), data=data)
+
+    def deferred(
+        self, case: Case, facts: Facts, why: Classification, at: datetime, *, attempt: int, wait_s: float
+    ) -> MailDeferredEvent:
+        """`attempt`: the number of the attempt made last; equal ones for equal reasons are one and the same result."""
+        data = MailDeferred(
+            **{**self._common(case, facts, Outcome.DEFERRED), "attempt": attempt},
+            **_judged(why),
+            sender=case.sender_result,
+            next_attempt_at=at + timedelta(seconds=wait_s),
+        )
+        stage = f"deferred/{attempt}/{why.reason}"
+        return MailDeferredEvent(**self._envelope(case, facts.positions, stage, at), data=data)
+
+    def failed(self, case: Case, facts: Facts, why: Classification, at: datetime) -> MailFailedEvent:
+        data = MailFailed(**self._common(case, facts, Outcome.FAILED), **_judged(why), sender=case.sender_result)
+        return MailFailedEvent(**self._envelope(case, facts.positions, "failed", at), data=data)
+
+    def uncertain(
+        self, case: Case, facts: Facts, policy: UncertainPolicy, at: datetime, *, attempt: int
+    ) -> MailUncertainEvent:
+        data = MailUncertain(
+            **{**self._common(case, facts, Outcome.UNCERTAIN), "attempt": attempt},
+            **_judged(UNCERTAIN),
+            sender=case.sender_result,
+            resolution_policy=policy,
+        )
+        return MailUncertainEvent(**self._envelope(case, facts.positions, f"uncertain/{attempt}", at), data=data)
+
+    def suspended(
+        self, case: Case, mailbox: Mailbox, why: Classification, trouble: Trouble, at: datetime
+    ) -> MailboxSuspendedEvent:
+        """The id is the event's and the mailbox's, so a repeated letter does not suspend a mailbox twice."""
+        data = MailboxSuspended(
+            account_id=case.event.data.account_id,
+            mailbox_id=mailbox.id,
+            address=mailbox.address,
+            reply=server_reply(trouble.reply),
+            detail=trouble.detail or None,
+            suspended_at=at,
+            event_id=case.event.id,
+            **_judged(why),
+        )
+        envelope = self._envelope(case, (), f"suspended/{mailbox.id}", at)
+        return MailboxSuspendedEvent(**{**envelope, "subject": mailbox.id}, data=data)
+
+    def _envelope(self, case: Case, positions: Sequence[int], stage: str, at: datetime) -> dict[str, Any]:
+        event = case.event
+        return {
+            "id": result_id(event.key, positions, stage),
+            "source": self.source,
+            "subject": event.data.task.id,
+            "time": at,
+            "traceparent": event.traceparent,
+            "tracestate": event.tracestate,
+        }
+
+    def _common(self, case: Case, facts: Facts, outcome: Outcome) -> dict[str, Any]:
+        event = case.event
+        return {
+            "account_id": event.data.account_id,
+            "event_id": event.id,
+            "event_source": event.source,
+            "event_type": event.type.value,
+            "task_id": event.data.task.id,
+            "comment_id": event.data.comment.id if isinstance(event.data, CommentCreated) else None,
+            "message_id": facts.message_id,
+            "provider_message_id": facts.provider_message_id,
+            "attempt": case.attempt,
+            "detail": facts.detail,
+            "timings": facts.timings_s,
+            "recipients": tuple(
+                RecipientResult(
+                    address=recipient.address,
+                    contact_id=recipient.contact_id,
+                    outcome=outcome,
+                    reply=server_reply(facts.replies.get(position)),
+                )
+                for position, recipient in zip(facts.positions, case.recipients(facts.positions), strict=True)
+            ),
+        }
+
+
+def _judged(why: Classification) -> dict[str, Any]:
+    return {"reason": why.reason, "scope": why.scope, "action": why.action, "hint": HINTS[why.reason]}

@@ -1,0 +1,79 @@
+"""Messages that go back to the broker: to be tried later, to be worked on in parts, or to the dead queue."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from worker.delivery.messages import Arrival, HeaderValue, Publication
+from worker.domain.text import one_line
+from worker.domain.topology import Topology
+from worker.domain.vocabulary import Reason
+from worker.domain.work import FIRST_SEEN, Work
+
+DEAD_REASON = "sendas-dead-reason"
+DEAD_DETAIL = "sendas-dead-detail"
+DEAD_AT = "sendas-dead-at"
+DEAD_QUEUE = "sendas-dead-queue"
+
+_MAX_DETAIL = 500
+
+
+def later(arrival: Arrival, headers: Mapping[str, HeaderValue], topology: Topology, level_s: int) -> Publication:
+    """The same message for a later time: it waits in the delay queue of the level and comes back to its own queue."""
+    return _again(arrival, headers, topology.delay(arrival.queue, level_s))
+
+
+def part(arrival: Arrival, work: Work) -> Publication:
+    """A part of the work on the same event, for now."""
+    return _again(arrival, work.headers(), arrival.queue)
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """Why and when a message went to the dead queue."""
+
+    reason: Reason
+    detail: str
+    at: datetime
+
+
+def dead(
+    arrival: Arrival, topology: Topology, death: Death, work: Mapping[str, HeaderValue] | None = None
+) -> Publication:
+    """The same message for the dead queue, with the reason, where it came from, and the work that was left of it."""
+    headers = dict(work) if work is not None else _own_headers(arrival)
+    headers.setdefault(FIRST_SEEN, death.at.isoformat())
+    headers |= {
+        DEAD_REASON: death.reason.value,
+        DEAD_DETAIL: one_line(death.detail)[:_MAX_DETAIL],
+        DEAD_AT: death.at.isoformat(),
+        DEAD_QUEUE: arrival.queue,
+    }
+    return _again(arrival, headers, topology.dead)
+
+
+def _own_headers(arrival: Arrival) -> dict[str, HeaderValue]:
+    return {name: v for name, v in arrival.headers.items() if _is_ours(name) and isinstance(v, str | int)}
+
+
+def _again(arrival: Arrival, headers: Mapping[str, HeaderValue], queue: str) -> Publication:
+    return Publication(
+        exchange="",
+        routing_key=queue,
+        body=arrival.body,
+        headers={**_carried(arrival), **headers},
+        content_type=arrival.content_type,
+    )
+
+
+def _carried(arrival: Arrival) -> dict[str, HeaderValue]:
+    """The event's own headers. The broker's `x-` headers must not go round: with them it sees a cycle and drops."""
+    return {
+        name: value if isinstance(value, str | int) else str(value)
+        for name, value in arrival.headers.items()
+        if not name.startswith("x-") and not _is_ours(name)
+    }
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith("sendas-")

@@ -1,0 +1,42 @@
+"""When a letter is tried again: the levels of waiting, and which one follows."""
+
+from datetime import datetime, timedelta
+
+RETRY_LEVELS_S = (30, 120, 600, 1_800, 3_600, 7_200)
+"""Waiting times between attempts, in seconds; the last one repeats until the letter is too old."""
+
+PAUSE_LEVELS_S = (5, *RETRY_LEVELS_S)
+"""Waiting times when no attempt was made: the first is for a lane that is only busy for a moment."""
+
+MAX_AGE_S = 24 * 3_600
+"""How old a letter becomes before it is given up, by default."""
+
+
+def retry_level_s(attempts: int) -> int:
+    """The wait after this many attempts (at least one)."""
+    return RETRY_LEVELS_S[min(attempts, len(RETRY_LEVELS_S)) - 1]
+
+
+def pause_level_s(wait_s: float) -> int:
+    """The level for a wait of about this length: the longest that does not exceed it, at least the shortest."""
+    return max((level for level in PAUSE_LEVELS_S if level <= wait_s), default=PAUSE_LEVELS_S[0])
+
+
+def waiting_level_s(age_s: float) -> int:
+    """How long to wait for something that comes back at an unknown time, such as a suspended mailbox.
+
+    The older the letter, the longer: a tenth of its age, so that nothing is late by more than that.
+    """
+    return pause_level_s(max(age_s / 10, RETRY_LEVELS_S[0]))
+
+
+def is_expired(first_seen: datetime, now: datetime, max_age_s: float) -> bool:
+    """True when the letter is too old to be tried once more."""
+    return now - first_seen >= timedelta(seconds=max_age_s)
+
+
+def level_name(level_s: int) -> str:
+    """A level as people and queue names say it: `30s`, `2m`, `1h`."""
+    if level_s % 3_600 == 0:
+        return f"{level_s // 3_600}h"
+    return f"{level_s // 60}m" if level_s % 60 == 0 else f"{level_s}s"

@@ -1,0 +1,175 @@
+"""Results in their envelope: CloudEvents 1.0, one class per type, so that a type and its data cannot disagree."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
+
+from worker.domain.results import (
+    DeadLetterAct,
+    MailboxChecked,
+    MailboxResumed,
+    MailboxSuspended,
+    MailDeferred,
+    MailFailed,
+    MailSent,
+    MailUncertain,
+    Result,
+    SentCopyResult,
+)
+from worker.domain.vocabulary import ResultType
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+class ResultEvent(BaseModel):
+    """An event that the worker publishes; each type has its own class below."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    specversion: Literal["1.0"] = "1.0"
+    id: str = Field(min_length=1, description="the same for the same result, so that a repeat can be dropped")
+    source: str = Field(min_length=1, description="the installation that publishes, such as /sendas")
+    type: ResultType
+    subject: str | None = Field(default=None, exclude_if=_is_none, description="what it is about: task or mailbox")
+    time: AwareDatetime
+    datacontenttype: Literal["application/json"] = "application/json"
+    traceparent: str | None = Field(default=None, exclude_if=_is_none, description="W3C Trace Context, as it came in")
+    tracestate: str | None = Field(default=None, exclude_if=_is_none, description="W3C Trace Context, as it came in")
+    data: Result
+
+    def to_json(self) -> bytes:
+        """The body of the message: structured mode, UTF-8."""
+        return self.model_dump_json().encode()
+
+
+class MailSentEvent(ResultEvent):
+    """The mailbox's server accepted the letter for the recipients listed."""
+
+    type: Literal[ResultType.MAIL_SENT] = ResultType.MAIL_SENT
+    data: MailSent
+
+
+class MailDeferredEvent(ResultEvent):
+    """An attempt did not succeed; another follows at `next_attempt_at`."""
+
+    type: Literal[ResultType.MAIL_DEFERRED] = ResultType.MAIL_DEFERRED
+    data: MailDeferred
+
+
+class MailFailedEvent(ResultEvent):
+    """No further attempt for the recipients listed."""
+
+    type: Literal[ResultType.MAIL_FAILED] = ResultType.MAIL_FAILED
+    data: MailFailed
+
+
+class MailUncertainEvent(ResultEvent):
+    """Handed over, no answer: accepted or not is unknown; what follows is in `resolution_policy`."""
+
+    type: Literal[ResultType.MAIL_UNCERTAIN] = ResultType.MAIL_UNCERTAIN
+    data: MailUncertain
+
+
+class SentCopySavedEvent(ResultEvent):
+    """The copy is in Sent: it was saved, or was there already."""
+
+    type: Literal[ResultType.SENT_COPY_SAVED] = ResultType.SENT_COPY_SAVED
+    data: SentCopyResult
+
+
+class SentCopySkippedEvent(ResultEvent):
+    """No copy was to be saved by the worker; `outcome` says why."""
+
+    type: Literal[ResultType.SENT_COPY_SKIPPED] = ResultType.SENT_COPY_SKIPPED
+    data: SentCopyResult
+
+
+class SentCopyFailedEvent(ResultEvent):
+    """The copy could not be saved and no further attempt follows; the letter itself was sent."""
+
+    type: Literal[ResultType.SENT_COPY_FAILED] = ResultType.SENT_COPY_FAILED
+    data: SentCopyResult
+
+
+class MailboxSuspendedEvent(ResultEvent):
+    """No letters leave this mailbox until somebody acts."""
+
+    type: Literal[ResultType.MAILBOX_SUSPENDED] = ResultType.MAILBOX_SUSPENDED
+    data: MailboxSuspended
+
+
+class MailboxResumedEvent(ResultEvent):
+    """Letters leave this mailbox again."""
+
+    type: Literal[ResultType.MAILBOX_RESUMED] = ResultType.MAILBOX_RESUMED
+    data: MailboxResumed
+
+
+class MailboxCheckedEvent(ResultEvent):
+    """The answer to a check, step by step."""
+
+    type: Literal[ResultType.MAILBOX_CHECKED] = ResultType.MAILBOX_CHECKED
+    data: MailboxChecked
+
+
+class DeadLetterReplayedEvent(ResultEvent):
+    """An operator sent dead letters back to be tried again."""
+
+    type: Literal[ResultType.DEAD_LETTER_REPLAYED] = ResultType.DEAD_LETTER_REPLAYED
+    data: DeadLetterAct
+
+
+class DeadLetterDiscardedEvent(ResultEvent):
+    """An operator discarded dead letters."""
+
+    type: Literal[ResultType.DEAD_LETTER_DISCARDED] = ResultType.DEAD_LETTER_DISCARDED
+    data: DeadLetterAct
+
+
+AnyResultEvent = (
+    MailSentEvent
+    | MailDeferredEvent
+    | MailFailedEvent
+    | MailUncertainEvent
+    | SentCopySavedEvent
+    | SentCopySkippedEvent
+    | SentCopyFailedEvent
+    | MailboxSuspendedEvent
+    | MailboxResumedEvent
+    | MailboxCheckedEvent
+    | DeadLetterReplayedEvent
+    | DeadLetterDiscardedEvent
+)
+
+EVENT_CLASSES: Mapping[ResultType, type[AnyResultEvent]] = MappingProxyType(
+    {
+        ResultType.MAIL_SENT: MailSentEvent,
+        ResultType.MAIL_DEFERRED: MailDeferredEvent,
+        ResultType.MAIL_FAILED: MailFailedEvent,
+        ResultType.MAIL_UNCERTAIN: MailUncertainEvent,
+        ResultType.SENT_COPY_SAVED: SentCopySavedEvent,
+        ResultType.SENT_COPY_SKIPPED: SentCopySkippedEvent,
+        ResultType.SENT_COPY_FAILED: SentCopyFailedEvent,
+        ResultType.MAILBOX_SUSPENDED: MailboxSuspendedEvent,
+        ResultType.MAILBOX_RESUMED: MailboxResumedEvent,
+        ResultType.MAILBOX_CHECKED: MailboxCheckedEvent,
+        ResultType.DEAD_LETTER_REPLAYED: DeadLetterReplayedEvent,
+        ResultType.DEAD_LETTER_DISCARDED: DeadLetterDiscardedEvent,
+    }
+)
+"""The class of each type of result, for those that learn the type at run time."""
+
+_PARSER: TypeAdapter[AnyResultEvent] = TypeAdapter(Annotated[AnyResultEvent, Field(discriminator="type")])
+
+
+def parse_result(body: bytes) -> AnyResultEvent:
+    """A result from the bytes that `to_json` made of it; its own `to_json` gives equal bytes again.
+
+    Raises:
+        ValueError: when the bytes are no result.
+    """
+    return _PARSER.validate_json(body)

@@ -1,0 +1,176 @@
+"""Header fields as they stand on the wire: encoded words (RFC 2047), addresses (RFC 5322 section 3.4), folding.
+
+Written by hand because the standard library's generator takes milliseconds a letter, and because its output differs
+between versions of Python while the bytes of a letter must not. No text that passes through here can start a new
+field: line breaks and other controls become spaces first.
+"""
+
+import re
+from binascii import b2a_base64
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+from worker.domain.addresses import Address
+
+# RFC 2047 section 2: a line with an encoded word has at most 76 characters, an encoded word itself at most 75.
+# Other lines may have 78 (RFC 5322 section 2.1.1); one limit for all is simpler.
+_LINE_CHARS = 76
+_OPENING = "=?utf-8?b?"
+_CLOSING = "?="
+_FRAME_CHARS = len(_OPENING + _CLOSING)
+_LEAST_ENCODED_BYTES = 6  # below this an encoded word starts on a new line; one character has at most 4
+
+_MAX_PLAIN_CHARS = 60  # a longer word cannot be folded, an encoded one can
+_PLAIN_WORD = re.compile(rf"[!-~]{{1,{_MAX_PLAIN_CHARS}}}")
+_ATOM = re.compile(rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~-]{{1,{_MAX_PLAIN_CHARS}}}")
+_DOT_ATOM = re.compile(r"[^.]+(?:\.[^.]+)*")
+# Ranges instead of Unicode categories: those differ between versions of Python.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class NamedAddress:
+    """An address and the name it is shown with, which may be empty."""
+
+    name: str
+    address: Address
+
+
+class _Field:
+    """A field that grows token by token; it folds before a token that would make the line too long."""
+
+    def __init__(self, name: str) -> None:
+        self._parts = [name, ":"]
+        self._column = len(name) + 1
+        self._is_empty = True
+
+    def add(self, token: str) -> Self:
+        """A token that cannot be broken; the first one always stands beside the field's name."""
+        if not self._is_empty and self._column + 1 + len(token) > _LINE_CHARS:
+            self._fold()
+        self._parts += (" ", token)
+        self._column += 1 + len(token)
+        self._is_empty = False
+        return self
+
+    def add_encoded(self, text: str) -> Self:
+        """The text as encoded words; the spaces between them are not part of it (RFC 2047 section 6.2)."""
+        data = text.encode()
+        start = 0
+        while start < len(data):
+            end = _character_end(data, start + self._encoded_room())
+            encoded = b2a_base64(data[start:end], newline=False).decode("ascii")
+            self.add(f"{_OPENING}{encoded}{_CLOSING}")
+            start = end
+        return self
+
+    def _encoded_room(self) -> int:
+        """Bytes of text for which there is room on this line, or on the next one when there are too few."""
+        room = (_LINE_CHARS - self._column - 1 - _FRAME_CHARS) // 4 * 3
+        if room < _LEAST_ENCODED_BYTES:
+            self._fold()
+            room = (_LINE_CHARS - 1 - _FRAME_CHARS) // 4 * 3
+        return room
+
+    def _fold(self) -> None:
+        self._parts.append("\r\n")
+        self._column = 0
+
+    def __str__(self) -> str:
+        return "".join(self._parts) + "\r\n"
+
+
+def text_field(name: str, text: str) -> str:
+    """A field for people (unstructured, RFC 5322 section 3.6.5): words that need it are encoded, others stay plain."""
+    words = _one_line(text).split(" ")
+    field = _Field(name)
+    if words == [""]:
+        return str(field)
+    if "" in words:  # spaces that only encoding keeps
+        return str(field.add_encoded(" ".join(words)))
+    run: list[str] = []
+    for word in words:
+        if not _is_plain(word):
+            run.append(word)
+            continue
+        if run:
+            field.add_encoded(" ".join(run))
+            run = []
+        field.add(word)
+    if run:
+        field.add_encoded(" ".join(run))
+    return str(field)
+
+
+def token_field(name: str, tokens: Iterable[str]) -> str:
+    """A field of tokens that are safe as they are: a date, Message-IDs."""
+    field = _Field(name)
+    for token in tokens:
+        field.add(token)
+    return str(field)
+
+
+def identifier_field(name: str, identifier: str) -> str:
+    """A field for programs: the identifier as it is when it is one plain word, else exactly, in encoded words."""
+    if _is_plain(identifier):
+        return str(_Field(name).add(identifier))
+    return str(_Field(name).add_encoded(_one_line(identifier)))
+
+
+def address_field(name: str, addresses: Iterable[NamedAddress]) -> str:
+    """A list of addresses with their names (RFC 5322 section 3.4).
+
+    A local part outside ASCII stands in UTF-8 (RFC 6532); names never do, so that they never need SMTPUTF8.
+    """
+    field = _Field(name)
+    addresses = list(addresses)
+    for number, named in enumerate(addresses, 1):
+        comma = "," if number < len(addresses) else ""
+        phrase = _one_line(named.name).strip(" ")
+        if phrase:
+            _add_phrase(field, phrase)
+            field.add(f"<{_addr_spec(named.address)}>{comma}")
+        else:
+            field.add(_addr_spec(named.address) + comma)
+    return str(field)
+
+
+def _add_phrase(field: _Field, phrase: str) -> None:
+    words = phrase.split(" ")
+    if "=?" not in phrase and all(map(_ATOM.fullmatch, words)):
+        for word in words:
+            field.add(word)
+        return
+    quoted = phrase.replace("\\", "\\\\").replace('"', '\\"')
+    if phrase.isascii() and "=?" not in phrase and len(quoted) <= _MAX_PLAIN_CHARS:
+        field.add(f'"{quoted}"')
+    else:
+        field.add_encoded(phrase)
+
+
+def _addr_spec(address: Address) -> str:
+    # Repeated or trailing dots exist, but a header may have them only in quotes.
+    local = address.local if _DOT_ATOM.fullmatch(address.local) else f'"{address.local}"'
+    return f"{local}@{address.domain}"
+
+
+def _is_plain(word: str) -> bool:
+    # "=?" could be taken for the start of an encoded word.
+    return _PLAIN_WORD.fullmatch(word) is not None and "=?" not in word
+
+
+def _one_line(text: str) -> str:
+    if text.isascii() and text.isprintable():
+        return text
+    return _LONE_SURROGATE.sub("\ufffd", _CONTROL.sub(" ", text))
+
+
+def _character_end(data: bytes, end: int) -> int:
+    """The last border between characters that is not after `end` (a continuation byte of UTF-8 is 10xxxxxx)."""
+    if end >= len(data):
+        return len(data)
+    while data[end] & 0xC0 == 0x80:
+        end -= 1
+    return end

@@ -1,0 +1,70 @@
+"""Host names as customers write them, brought to the one spelling that is looked up.
+
+Every resolver has its own idea of what else may be an address: `2130706433`, `0177.0.0.1`, `0x7f.1` and `127.1` all
+are 127.0.0.1 to some. Here a host is a canonical address or a name, and nothing in between.
+"""
+
+import re
+from ipaddress import IPv4Address, IPv6Address
+
+import idna
+
+IpAddress = IPv4Address | IPv6Address
+
+# Underscores are no part of a host name (RFC 952), but container networks have them.
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_MAX_NAME_CHARS = 253  # RFC 1035 section 2.3.4, as text
+
+
+class NumericSpelling(ValueError):
+    """An address written as no mail user writes it: decimal, octal, hexadecimal or shortened."""
+
+
+def parse_host(text: str) -> IpAddress | str:
+    """The address, or the name in lower-case ASCII (A-labels, RFC 5890) without the trailing dot.
+
+    Square brackets around an IPv6 address are taken off. Full-width digits and dots are folded (UTS 46) *before*
+    anything is judged, as resolvers fold them too.
+
+    Raises:
+        NumericSpelling: an address in an odd spelling.
+        ValueError: neither name nor address; the text does not repeat the input, which may be a pasted URL with
+            a password in it.
+    """
+    folded = _fold(text)
+    if ":" in folded or folded.startswith("["):
+        return _ipv6(folded)
+    name = folded.removesuffix(".")
+    labels = name.split(".")
+    if len(name) > _MAX_NAME_CHARS or not all(_LABEL.fullmatch(label) for label in labels):
+        raise ValueError("the host is neither a name nor an address")
+    return _ipv4(name) if _NUMBER.fullmatch(labels[-1]) else name
+
+
+def _fold(text: str) -> str:
+    if text.isascii():
+        return text.lower()
+    try:
+        folded = idna.uts46_remap(text, std3_rules=False, transitional=False)
+        return folded if folded.isascii() else idna.encode(folded, uts46=True, transitional=False).decode().lower()
+    except idna.IDNAError:
+        raise ValueError("the host is not a valid internationalised name") from None
+
+
+def _ipv4(name: str) -> IPv4Address:
+    try:
+        return IPv4Address(name)
+    except ValueError:
+        raise NumericSpelling("the host is a number; an address is written as four decimal numbers") from None
+
+
+def _ipv6(text: str) -> IPv6Address:
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    try:
+        address = IPv6Address(bare)
+    except ValueError:
+        raise ValueError("the host is neither a name nor an address") from None
+    if address.scope_id is not None:
+        raise ValueError("an address with a zone is only good on one network link")
+    return address

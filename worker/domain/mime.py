@@ -1,0 +1,133 @@
+"""MIME parts as bytes (RFC 2045, 2046, 2231): texts, attached files, multiparts. Lines end in CRLF, every part too."""
+
+import re
+from binascii import b2a_base64
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from worker.domain.letters import Attachment
+
+_MAX_LINE_BYTES = 998  # RFC 5322 section 2.1.1
+_BASE64_COLUMNS = 76  # RFC 2045 section 6.8
+_CONTROLS_TO_SPACES = bytes(
+    ord(" ") if (byte < ord(" ") and byte not in b"\t\r\n") or byte == 0x7F else byte for byte in range(256)
+)
+
+_DEFAULT_TYPE = "application/octet-stream"
+_TYPE_NAME = r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,127}"
+_CONTENT_TYPE = re.compile(rf"({_TYPE_NAME})/({_TYPE_NAME})")
+_CHARSET = re.compile(rf"(?:^|;)\s*charset\s*=\s*\"?({_TYPE_NAME})", re.IGNORECASE)
+
+_NAME_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_PATH_SEPARATOR = re.compile(r"[/\\]")
+_SIMPLE_NAME = re.compile(r"[A-Za-z0-9 !#$&()+,.=@^_`{}~-]{1,60}")
+_MAX_NAME_BYTES = 240  # file systems take 255
+_MAX_EXTENSION_CHARS = 16
+_MAX_SEGMENT_CHARS = 50
+
+
+class Boundaries:
+    """Boundaries of one letter, derived from its own token and therefore the same whenever it is composed.
+
+    All begin with `=_` and the token. Base64 never has `=_` in it, and a text that has `stem` in it goes as base64,
+    so no part can contain a boundary, even when somebody knew the token and tried.
+    """
+
+    def __init__(self, token: str) -> None:
+        self.stem = f"=_{token}"
+        self.alternative = f"{self.stem}.alternative"
+        self.mixed = f"{self.stem}.mixed"
+
+
+def text_part(subtype: str, text: str, boundaries: Boundaries) -> bytes:
+    """A text in UTF-8: as it is when it is ASCII with lines short enough, else in base64."""
+    # Controls are found in the bytes, which is several times faster; in UTF-8 they are never part of a character.
+    data = text.encode("utf-8", "replace").translate(_CONTROLS_TO_SPACES)
+    data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").rstrip(b"\n")
+    body = data.replace(b"\n", b"\r\n") + b"\r\n"
+    header = f"Content-Type: text/{subtype}; charset=utf-8\r\nContent-Transfer-Encoding: ".encode("ascii")
+    if data.isascii() and boundaries.stem.encode("ascii") not in data and _has_short_lines(data):
+        return header + b"7bit\r\n\r\n" + body
+    return header + b"base64\r\n\r\n" + _base64(body)
+
+
+def attached_part(attachment: Attachment, content: bytes) -> bytes:
+    """A file. `name` is the plain name that old clients read, `filename` the real one (RFC 2183, RFC 2231)."""
+    name = file_name(attachment.name)
+    header = [
+        f"Content-Type: {_media_type(attachment.content_type)};",
+        f' name="{_plain_name(name)}"',
+        "Content-Transfer-Encoding: base64",
+        "Content-Disposition: attachment;",
+        *_filename_parameters(name),
+        "\r\n",
+    ]
+    return "\r\n".join(header).encode("ascii") + _base64(content)
+
+
+def multipart(subtype: str, boundary: str, parts: Sequence[bytes]) -> bytes:
+    """Parts between boundaries; the line break before a boundary belongs to the boundary (RFC 2046 section 5.1.1)."""
+    opening = f'Content-Type: multipart/{subtype};\r\n boundary="{boundary}"\r\n\r\n'.encode("ascii")
+    delimiter = f"--{boundary}\r\n".encode("ascii")
+    delimited = [piece for part in parts for piece in (delimiter, part)]
+    return b"".join([opening, *delimited, f"--{boundary}--\r\n".encode("ascii")])
+
+
+def file_name(name: str) -> str:
+    """A name that is safe to save under: no path, no control or direction characters, no more than 240 bytes."""
+    cleaned = _PATH_SEPARATOR.sub("_", _NAME_CONTROL.sub("", name)).strip()
+    if not cleaned.strip("."):
+        return "file"
+    if len(cleaned.encode()) <= _MAX_NAME_BYTES:
+        return cleaned
+    stem, dot, extension = cleaned.rpartition(".")
+    if not dot or len(extension) > _MAX_EXTENSION_CHARS:
+        stem, dot, extension = cleaned, "", ""
+    room = _MAX_NAME_BYTES - len((dot + extension).encode())
+    return stem.encode()[:room].decode(errors="ignore") + dot + extension
+
+
+def _has_short_lines(data: bytes) -> bool:
+    return len(data) <= _MAX_LINE_BYTES or max(map(len, data.split(b"\n"))) <= _MAX_LINE_BYTES
+
+
+def _base64(data: bytes) -> bytes:
+    encoded = b2a_base64(data, newline=False)
+    lines = [encoded[start : start + _BASE64_COLUMNS] for start in range(0, len(encoded), _BASE64_COLUMNS)]
+    return b"\r\n".join([*lines, b""])
+
+
+def _media_type(text: str) -> str:
+    """The type without its parameters, but for a text's charset; what is no type at all is just bytes.
+
+    Messages are just bytes too: RFC 2046 section 5.2.1 does not let them be encoded, and unencoded a message from
+    outside could have lines of any length; nor can a file be a multipart of its own.
+    """
+    type_text, _, parameters = text.partition(";")
+    match = _CONTENT_TYPE.fullmatch(type_text.strip(" "))
+    if match is None or match[1].lower() in ("message", "multipart"):
+        return _DEFAULT_TYPE
+    charset = _CHARSET.search(parameters) if match[1].lower() == "text" else None
+    return match[0].lower() + (f"; charset={charset[1]}" if charset else "")
+
+
+def _plain_name(name: str) -> str:
+    """The name in ASCII, other characters as underscores; its end is kept, as it says what kind of file it is."""
+    return "".join(c if _SIMPLE_NAME.fullmatch(c) else "_" for c in name)[-_MAX_SEGMENT_CHARS:]
+
+
+def _filename_parameters(name: str) -> list[str]:
+    """Lines of `filename` parameters; the encoded form is continued over lines without breaking a character."""
+    if _SIMPLE_NAME.fullmatch(name):
+        return [f' filename="{name}"']
+    segments = [""]
+    for character in name:
+        encoded = quote(character, safe="")
+        if len(segments[-1]) + len(encoded) > _MAX_SEGMENT_CHARS:
+            segments.append("")
+        segments[-1] += encoded
+    segments[0] = f"utf-8''{segments[0]}"
+    if len(segments) == 1:
+        return [f" filename*={segments[0]}"]
+    last = len(segments) - 1
+    return [f" filename*{n}*={segment}{';' if n < last else ''}" for n, segment in enumerate(segments)]

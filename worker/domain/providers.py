@@ -1,0 +1,40 @@
+"""What is known of mail providers, out of `providers.toml`; a provider is recognised by its SMTP host."""
+
+import tomllib
+from functools import cache, lru_cache
+from importlib import resources
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Provider(BaseModel):
+    """One provider. `saves_to_sent` None: not known; `connections` None: no limit of its own is known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    hosts: tuple[str, ...] = ()
+    saves_to_sent: bool | None = None
+    has_mailbox: bool = True
+    connections: int | None = None
+
+
+GENERIC = Provider(name="generic")
+
+
+@cache
+def providers() -> tuple[Provider, ...]:
+    """All known providers, without the generic one."""
+    text = (resources.files("worker.domain") / "providers.toml").read_text("utf-8")
+    return tuple(Provider.model_validate({"name": name, **entry}) for name, entry in tomllib.loads(text).items())
+
+
+@lru_cache(maxsize=4_096)
+def provider_of(smtp_host: str) -> Provider:
+    """The provider whose SMTP host this is, or the generic one."""
+    host = smtp_host.lower().rstrip(".")
+    return next((provider for provider in providers() if _is_host_of(host, provider)), GENERIC)
+
+
+def _is_host_of(host: str, provider: Provider) -> bool:
+    return any(host.endswith(known) if known.startswith(".") else host == known for known in provider.hosts)

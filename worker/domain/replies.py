@@ -1,0 +1,41 @@
+"""Reading SMTP replies (RFC 5321 section 4.2, RFC 2034)."""
+
+import re
+
+from worker.domain.text import one_line
+from worker.domain.transmission import Reply
+
+_CODE = re.compile(r"([2-5][0-9]{2})(?:[ -]|$)")
+_ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?:\s|$)")
+_MAX_TEXT = 1_000
+
+
+def parse_reply(text: str) -> Reply:
+    """A whole reply as a server sends it, on one line or several.
+
+    Raises:
+        ValueError: when it does not begin with a three-digit code.
+    """
+    lines = [line.strip() for line in text.strip().splitlines()] or [""]
+    code = _CODE.match(lines[0])
+    if code is None:
+        raise ValueError("a reply begins with a three-digit code from 200 to 599")
+    texts = [line[4:] if _CODE.match(line) and line[:3] == code[1] else line for line in lines]
+    return make_reply(int(code[1]), texts)
+
+
+def make_reply(code: int, texts: list[str]) -> Reply:
+    """A reply out of its code and the texts of its lines; an enhanced code is taken out of each line.
+
+    An enhanced code whose class contradicts the code is no enhanced code (RFC 2034 section 4) and stays in the text.
+    """
+    enhanced = None
+    cleaned = []
+    for text in texts:
+        found = _ENHANCED.match(text)
+        if found and found[1][0] == str(code)[0]:
+            enhanced = enhanced or found[1]
+            cleaned.append(text[found.end() :])
+        else:
+            cleaned.append(text)
+    return Reply(code, enhanced, one_line(" ".join(cleaned))[:_MAX_TEXT])

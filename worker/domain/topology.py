@@ -1,0 +1,83 @@
+"""Exchanges, queues and bindings, as data; names follow from a prefix so that installations can share a broker."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from worker.domain.backoff import PAUSE_LEVELS_S, level_name
+from worker.domain.vocabulary import EventType
+
+# A worker that dies on a message must not die on it for ever; the default of RabbitMQ 4 is 20, 3.x has none.
+_WORK_DELIVERY_LIMIT = 20
+# Looking into the dead queue returns messages, which counts as a delivery; there the limit must never be reached.
+_NO_DELIVERY_LIMIT = 1_000_000_000
+
+Argument = str | int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSpec:
+    """A durable quorum queue and the arguments it is declared with."""
+
+    name: str
+    arguments: Mapping[str, Argument] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BindingSpec:
+    """Which messages of an exchange come into a queue."""
+
+    exchange: str
+    queue: str
+    routing_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """Everything the worker needs on the broker."""
+
+    prefix: str = "sendas"
+    events_exchange: str = "product.events"
+    results_exchange: str = "sendas.results"
+
+    @property
+    def outbound(self) -> str:
+        """The work queue: events to be made letters of."""
+        return f"{self.prefix}.outbound"
+
+    @property
+    def sent_copy(self) -> str:
+        """The queue of letters to be copied to Sent."""
+        return f"{self.prefix}.sent-copy"
+
+    @property
+    def dead(self) -> str:
+        """Where what nobody can read or handle waits for an operator."""
+        return f"{self.prefix}.dead"
+
+    def delay(self, queue: str, level_s: int) -> str:
+        """The queue in which messages wait before they come back to `queue`."""
+        return f"{queue}.delay.{level_name(level_s)}"
+
+    def queues(self) -> Iterator[QueueSpec]:
+        """All queues, with targets of dead-lettering before those that refer to them."""
+        yield QueueSpec(self.dead, {"x-queue-type": "quorum", "x-delivery-limit": _NO_DELIVERY_LIMIT})
+        for work in (self.outbound, self.sent_copy):
+            yield QueueSpec(work, {**_dead_lettering(self.dead), "x-delivery-limit": _WORK_DELIVERY_LIMIT})
+            for level_s in PAUSE_LEVELS_S:
+                yield QueueSpec(self.delay(work, level_s), {**_dead_lettering(work), "x-message-ttl": level_s * 1_000})
+
+    def bindings(self) -> Iterator[BindingSpec]:
+        """Which of the product's events are worked on."""
+        for event_type in (EventType.COMMENT_CREATED, EventType.TASK_CREATED):
+            yield BindingSpec(self.events_exchange, self.outbound, event_type.value)
+
+
+def _dead_lettering(target: str) -> dict[str, Argument]:
+    """Dead-lettering that loses nothing: at-least-once works only together with reject-publish."""
+    return {
+        "x-queue-type": "quorum",
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": target,
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }

@@ -1,0 +1,96 @@
+"""One piece of work on an event, as it stands in the headers of a message of the work queue.
+
+Headers of our own carry what the broker cannot be trusted with: attempts, age, and who of the recipients still waits.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from worker.domain.letters import LetterMode
+
+ATTEMPT = "sendas-attempt"
+FIRST_SEEN = "sendas-first-seen"
+MODE = "sendas-mode"
+RECIPIENTS = "sendas-recipients"
+LAST_REASON = "sendas-last-reason"
+LAST_REPLY = "sendas-last-reply"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is still to be done of an event.
+
+    `attempts` were made already; `mode` and `recipients` (positions in the event's list) are None until a plan was
+    made; `last_reason` and `last_reply` are those of the last attempt or pause.
+    """
+
+    first_seen: datetime
+    attempts: int = 0
+    mode: LetterMode | None = None
+    recipients: tuple[int, ...] | None = None
+    last_reason: str | None = None
+    last_reply: str | None = None
+
+    def headers(self) -> dict[str, str | int]:
+        """The work as headers of a message."""
+        headers: dict[str, str | int] = {ATTEMPT: self.attempts, FIRST_SEEN: self.first_seen.isoformat()}
+        if self.mode is not None:
+            headers[MODE] = self.mode.value
+        if self.recipients is not None:
+            headers[RECIPIENTS] = format_positions(self.recipients)
+        if self.last_reason is not None:
+            headers[LAST_REASON] = self.last_reason
+        if self.last_reply is not None:
+            headers[LAST_REPLY] = self.last_reply
+        return headers
+
+
+def read_work(headers: Mapping[str, object], now: datetime) -> Work:
+    """The work that a message's headers describe; a message fresh from the product has none: it is first seen now.
+
+    Raises:
+        ValueError: when a header of ours is malformed, which only a hand-made message can be.
+    """
+    if FIRST_SEEN not in headers:
+        return Work(first_seen=now)
+    mode, recipients = headers.get(MODE), headers.get(RECIPIENTS)
+    first_seen = datetime.fromisoformat(str(headers[FIRST_SEEN]))
+    return Work(
+        first_seen=first_seen if first_seen.tzinfo else first_seen.replace(tzinfo=UTC),
+        attempts=int(str(headers.get(ATTEMPT, 0))),
+        mode=None if mode is None else LetterMode(str(mode)),
+        recipients=None if recipients is None else parse_positions(str(recipients)),
+        last_reason=_text(headers.get(LAST_REASON)),
+        last_reply=_text(headers.get(LAST_REPLY)),
+    )
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def format_positions(positions: Iterable[int]) -> str:
+    """Positions as ranges (`0-3,7`): headers must fit into one frame, whatever the number of recipients."""
+    ranges: list[tuple[int, int]] = []
+    for position in sorted(set(positions)):
+        if ranges and ranges[-1][1] == position - 1:
+            ranges[-1] = (ranges[-1][0], position)
+        else:
+            ranges.append((position, position))
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
+
+
+_MAX_POSITIONS = 10_000
+
+
+def parse_positions(text: str) -> tuple[int, ...]:
+    """The positions that `format_positions` wrote. Raises `ValueError` when the text is anything else."""
+    positions: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        begin, end = int(first), int(last if dash else first)
+        if not 0 <= begin <= end < _MAX_POSITIONS:
+            raise ValueError("positions are ascending ranges of small numbers")
+        positions.extend(range(begin, end + 1))
+    return tuple(positions)

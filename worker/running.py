@@ -1,0 +1,253 @@
+"""A worker's life: it starts step by step, works until it is told to stop, and leaves nothing half done."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import TypeVar
+
+import structlog
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+from worker import __version__
+from worker.adapters.broker.announcements import Announcements
+from worker.adapters.broker.consumer import Consumer
+from worker.adapters.broker.declaring import check_topology
+from worker.adapters.broker.publisher import Publisher
+from worker.adapters.clock import SystemClock
+from worker.adapters.http_server import serve_http
+from worker.adapters.ledger import SqlLedger
+from worker.adapters.snapshot.keeper import Look, LookOutcome, Schedule, SnapshotKeeper
+from worker.app import Outside, delivery_rules, open_ledger_patiently, open_outside, snapshot_source
+from worker.delivery.building import Delivery, World, build_delivery
+from worker.errors import Unavailable
+from worker.settings import Settings
+from worker.telemetry.health import Health
+from worker.telemetry.metrics import Metrics, Readings
+from worker.telemetry.observer import MetricsObserver
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+_PREFETCH_FACTOR = 2  # so that the next letters are here already when a place becomes free
+_EXPIRE_EVERY_S = 3_600.0
+_STARTING = "starting"
+
+
+class Stopped(Exception):
+    """The worker was told to stop before it had started."""
+
+
+class Worker:
+    """One worker process, from its settings to its end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stop = asyncio.Event()
+        self._registry = CollectorRegistry()
+        self._metrics = Metrics(self._registry)
+        self._readings = Readings(self._registry)
+        self._health = Health()
+        self._phase: str | None = _STARTING
+        self._ledger_problem: str | None = None
+
+    async def run(self) -> None:
+        """Work until SIGTERM or SIGINT; returns when everything in flight is finished or given back.
+
+        Raises:
+            ConfigurationError: a setting is wrong, as far as only the start can find out.
+        """
+        self._prepare()
+        with suppress(Stopped):
+            async with AsyncExitStack() as stack:
+                await self._work(stack)
+        log.info("worker.stopped")
+
+    def _prepare(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self._registry)
+        self._metrics.build.info({"version": __version__})
+        self._health.require("worker", lambda: self._phase)
+        self._health.require("ledger", lambda: self._ledger_problem)
+
+    async def _work(self, stack: AsyncExitStack) -> None:
+        settings, url = self._settings, self._settings.broker_url.get_secret_value()
+        port = await stack.enter_async_context(
+            serve_http(settings.http_host, settings.http_port, self._health, self._registry)
+        )
+        log.info("worker.starting", version=__version__, http_port=port)
+        outside = await stack.enter_async_context(open_outside(settings))
+        ledger = await self._unless_stopped(self._opened_ledger(stack))
+        snapshot = await stack.enter_async_context(self._snapshot())
+        self._phase = "waiting for the broker"
+        await self._unless_stopped(check_topology(url, settings.topology))
+        self._phase = "waiting for the first configuration snapshot"
+        await self._unless_stopped(snapshot.wait_until_ready())
+        delivery = self._delivery(outside, ledger, snapshot)
+        publisher = Publisher(url, self._metrics, max_bytes=settings.max_message_bytes)
+        consumers = self._consumers(url, delivery, publisher)
+        self._watch(outside, delivery, snapshot, publisher, consumers)
+        async with background(
+            publisher.run(),
+            Announcements(url, settings.topology, snapshot).run(),
+            self._keep_ledger(ledger),
+            self._expire_ledger(ledger),
+            *(consumer.run() for consumer in consumers),
+        ) as failed:
+            self._phase = None
+            log.info("worker.started")
+            await first_of(self._stop.wait(), failed)
+            await self._drain(consumers)
+
+    async def _drain(self, consumers: list[Consumer]) -> None:
+        self._health.drain()
+        log.info("worker.draining", in_flight=sum(consumer.in_flight for consumer in consumers))
+        await asyncio.gather(*(consumer.stop(self._settings.drain_s) for consumer in consumers))
+
+    async def _unless_stopped(self, step: Awaitable[T]) -> T:
+        """The step's result; gives up waiting when the worker is told to stop."""
+        task = asyncio.ensure_future(step)
+        stop = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.cancel()
+        if task.done():
+            return task.result()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise Stopped
+
+    async def _opened_ledger(self, stack: AsyncExitStack) -> SqlLedger:
+        ledger = await open_ledger_patiently(self._settings, self._metrics)
+        stack.push_async_callback(ledger.close)
+        return ledger
+
+    @asynccontextmanager
+    async def _snapshot(self) -> AsyncIterator[SnapshotKeeper]:
+        schedule = Schedule(interval_s=self._settings.snapshot_interval_s)
+        keeper = SnapshotKeeper(
+            snapshot_source(self._settings),
+            self._settings.state_dir / "snapshots",
+            SystemClock(),
+            self._looked,
+            schedule,
+        )
+        await keeper.start()
+        try:
+            yield keeper
+        finally:
+            await keeper.close()
+
+    def _looked(self, look: Look) -> None:
+        """Tell of a look for a newer snapshot."""
+        if look.version is not None:
+            self._metrics.snapshot_version.set(look.version)
+            self._metrics.snapshot_left_out.set(look.left_out)
+        fields = {"version": look.version, "accounts": look.accounts, "left_out": look.left_out}
+        if look.outcome is LookOutcome.RENEWED:
+            log.info("snapshot.renewed", **fields, seconds=round(look.duration_s, 3))
+            for problem in look.problems:
+                log.warning("snapshot.account_left_out", problem=str(problem))
+        elif look.outcome is not LookOutcome.UNCHANGED:
+            log.warning("snapshot.not_renewed", outcome=look.outcome.value, why=look.message, **fields)
+
+    def _delivery(self, outside: Outside, ledger: SqlLedger, snapshot: SnapshotKeeper) -> Delivery:
+        world = World(
+            snapshot=snapshot,
+            ledger=ledger,
+            transport=outside.transport,
+            sent_folder=outside.sent_folder,
+            files=outside.files,
+            clock=SystemClock(),
+            observer=MetricsObserver(self._metrics),
+        )
+        return build_delivery(world, delivery_rules(self._settings))
+
+    def _consumers(self, url: str, delivery: Delivery, publisher: Publisher) -> list[Consumer]:
+        topology = self._settings.topology
+        stages = (
+            (topology.outbound, delivery.pipeline.handle, self._settings.concurrency),
+            (topology.sent_copy, delivery.copies.handle, self._settings.copy_concurrency),
+        )
+        return [
+            Consumer(url, queue, handler, publisher, self._metrics, prefetch=_PREFETCH_FACTOR * concurrency)
+            for queue, handler, concurrency in stages
+        ]
+
+    def _watch(
+        self,
+        outside: Outside,
+        delivery: Delivery,
+        snapshot: SnapshotKeeper,
+        publisher: Publisher,
+        consumers: list[Consumer],
+    ) -> None:
+        """Say what readiness depends on, and what is read at each scrape."""
+        for consumer in consumers:
+            self._health.require(consumer.queue, consumer.problem)
+        self._health.require("publisher", publisher.problem)
+        numbers, lanes = outside.connections, delivery.lanes
+        add = self._readings.add
+        add("sendas_in_flight", "Messages in work.", lambda: sum(c.in_flight for c in consumers))
+        add("sendas_lanes_waiting", "Letters waiting for their mailbox.", lambda: lanes.waiting)
+        add("sendas_snapshot_age_seconds", "Since the source last confirmed it.", lambda: snapshot.age_s or 0.0)
+        add("sendas_smtp_connections", "SMTP connections.", lambda: numbers().open)
+        add("sendas_smtp_connections_idle", "SMTP connections without a letter.", lambda: numbers().idle)
+        add("sendas_smtp_connections_opened", "SMTP connections opened so far.", lambda: numbers().opened_total)
+        add("sendas_smtp_connections_reused", "Letters sent over a kept connection.", lambda: numbers().reused_total)
+        self._readings.add_by_label(
+            "sendas_mailboxes_suspended", "Mailboxes nothing is sent from.", "reason", lanes.suspended
+        )
+
+    async def _keep_ledger(self, ledger: SqlLedger) -> None:
+        """Say again and again that this worker lives; whoever stops saying so loses its letters to others."""
+        while True:
+            try:
+                await ledger.keep_alive()
+                self._ledger_problem = None
+            except Unavailable as error:
+                self._ledger_problem = str(error)
+                log.warning("ledger.unavailable", error=str(error))
+            await asyncio.sleep(self._settings.ledger_lease_s / 3)
+
+    async def _expire_ledger(self, ledger: SqlLedger) -> None:
+        while True:
+            with suppress(Unavailable):  # it is only tidying; the next hour is as good
+                forgotten = await ledger.expire()
+                log.info("ledger.expired", entries=forgotten)
+            await asyncio.sleep(_EXPIRE_EVERY_S)
+
+
+@asynccontextmanager
+async def background(*jobs: Awaitable[None]) -> AsyncIterator[Awaitable[None]]:
+    """Run jobs that should never end while the context lasts; gives what raises as soon as one of them fails."""
+    tasks = [asyncio.ensure_future(job) for job in jobs]
+
+    async def failed() -> None:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+    watching = asyncio.ensure_future(failed())
+    try:
+        yield watching
+    finally:
+        for task in (*tasks, watching):
+            task.cancel()
+        await asyncio.gather(*tasks, watching, return_exceptions=True)
+
+
+async def first_of(*awaitables: Awaitable[object]) -> None:
+    """Return when the first of them is done; raises what it raised."""
+    tasks = [asyncio.ensure_future(each) for each in awaitables]
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        if task not in done:
+            task.cancel()
+    for task in done:
+        task.result()

@@ -1,0 +1,162 @@
+"""The worker's settings: the only reader of the environment.
+
+Every setting is a variable with the prefix `SENDAS_`. A wrong one stops the start with one line that names it.
+"""
+
+import socket
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, StringConstraints, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from worker.domain.backoff import MAX_AGE_S
+from worker.domain.topology import Topology
+from worker.domain.vocabulary import UncertainPolicy
+from worker.errors import ConfigurationError
+
+PREFIX = "SENDAS_"
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$")]
+
+
+class Settings(BaseSettings):
+    """All settings. Times are in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    # Broker
+    broker_url: SecretStr = Field(
+        default=SecretStr("amqp://guest:guest@localhost:5672/"),
+        description="RabbitMQ, as `amqp://` or `amqps://`, with user, password and virtual host.",
+    )
+    prefix: Name = Field(default="sendas", description="Beginning of the names of all queues.")
+    events_exchange: Name = Field(default="product.events", description="Topic exchange the product publishes to.")
+    results_exchange: Name = Field(default="sendas.results", description="Topic exchange of the results.")
+    source: Name = Field(default="/sendas", description="`source` of the results: this installation.")
+    max_message_bytes: PositiveInt = Field(
+        default=16_000_000,
+        description="Largest message the broker takes; RabbitMQ 4 takes 16 MiB unless told otherwise.",
+    )
+
+    # Snapshot
+    snapshot_url: str = Field(
+        default="file:snapshot.json", description="Configuration snapshot: `file:` and a path, or `http(s):`."
+    )
+    snapshot_token: SecretStr | None = Field(default=None, description="Bearer token for a snapshot over HTTP.")
+    snapshot_interval_s: PositiveFloat = Field(default=60.0, description="How often the source is looked at.")
+    state_dir: Path = Field(
+        default=Path("/var/lib/sendas"), description="Where the last good snapshot and the default ledger are kept."
+    )
+
+    # Ledger
+    ledger_url: SecretStr | None = Field(
+        default=None,
+        description="`sqlite:///PATH` (one host) or `postgresql://…` (several); by default `ledger.db` in the state "
+        "directory.",
+    )
+    ledger_lease_s: PositiveFloat = Field(
+        default=60.0, description="After this long without a sign of life a worker's letters are taken over."
+    )
+    ledger_retention_days: PositiveInt = Field(default=14, description="How long it is remembered what was sent.")
+
+    # Delivery
+    concurrency: PositiveInt = Field(default=64, description="Letters in transmission at a time.")
+    copy_concurrency: PositiveInt = Field(default=16, description="Copies for Sent in work at a time.")
+    mailbox_connections: PositiveInt = Field(
+        default=2, description="Connections per mailbox where neither it nor its provider says a number."
+    )
+    relay_connections: PositiveInt = Field(default=10, description="Connections to the platform's own relay.")
+    max_age_s: PositiveFloat = Field(default=float(MAX_AGE_S), description="Age at which a letter is given up.")
+    copy_max_age_s: PositiveFloat = Field(default=float(MAX_AGE_S), description="Age at which a copy is given up.")
+    unknown_sender_wait_s: PositiveFloat = Field(
+        default=600.0, description="How long to wait for a snapshot that knows the sender."
+    )
+    uncertain_policy: UncertainPolicy = Field(
+        default=UncertainPolicy.CHECK,
+        description="When no answer came to a letter that was handed over: `check`, `resend` or `hold`.",
+    )
+    local_hostname: Name = Field(default_factory=socket.getfqdn, description="Name given in EHLO.")
+    drain_s: PositiveFloat = Field(default=60.0, description="On SIGTERM, time for letters in flight to be finished.")
+
+    # Security
+    egress_allow: str = Field(
+        default="",
+        description="Networks that may be connected to although they are not public: CIDRs, each with optional ports, "
+        "such as `127.0.0.0/8,10.1.2.0/24:25+587`.",
+    )
+    allow_plaintext: bool = Field(
+        default=False,
+        description="Whether servers with security `none` may be used. Only for a relay on a safe network.",
+    )
+    files_allow_http: bool = Field(default=False, description="Whether files may be downloaded without TLS.")
+    tls_ca_file: Path | None = Field(default=None, description="Certificates (PEM) to trust beside the system's.")
+    sealing_keys_file: Path | None = Field(default=None, description="Keys that open the secrets in the snapshot.")
+    secrets_dir: Path | None = Field(
+        default=None, description="Directory of the secrets that the snapshot names by file."
+    )
+    secret_env_prefix: Name = Field(
+        default="SENDAS_SECRET_", description="Variables that the snapshot may name as secrets begin with this."
+    )
+
+    # Telemetry
+    http_host: str = Field(default="0.0.0.0", description="Address of the health and metrics port.")  # noqa: S104 - probes come from outside the container
+    http_port: int = Field(default=8080, ge=0, le=65_535, description="Health and metrics; 0: any free port.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Lowest level logged.")
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="`auto`: readable on a terminal, else JSON."
+    )
+
+    @field_validator("broker_url")
+    @classmethod
+    def _is_amqp(cls, url: SecretStr) -> SecretStr:
+        if not url.get_secret_value().startswith(("amqp://", "amqps://")):
+            raise ValueError("expected amqp://… or amqps://…")
+        return url
+
+    @field_validator("snapshot_url")
+    @classmethod
+    def _is_snapshot_source(cls, url: str) -> str:
+        if not url.startswith(("file:", "http://", "https://")):
+            raise ValueError("expected file:PATH or http(s)://…")
+        return url
+
+    @field_validator("ledger_url")
+    @classmethod
+    def _is_database(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(("sqlite:///", "postgresql://")):
+            raise ValueError("expected sqlite:///PATH or postgresql://…")
+        return url
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, level: object) -> object:
+        return level.upper() if isinstance(level, str) else level
+
+    @property
+    def topology(self) -> Topology:
+        """Exchanges and queues of this installation."""
+        return Topology(self.prefix, self.events_exchange, self.results_exchange)
+
+    @property
+    def ledger(self) -> str:
+        """URL of the ledger's database; it may hold a password."""
+        if self.ledger_url is not None:
+            return self.ledger_url.get_secret_value()
+        return f"sqlite:///{self.state_dir / 'ledger.db'}"
+
+
+def load_settings(**overrides: object) -> Settings:
+    """The settings from the environment; `overrides` go before it.
+
+    Raises:
+        ConfigurationError: one line that names the wrong variable, without its value.
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]  # checked by the model itself
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        name = PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
+        raise ConfigurationError(f"{name}: {problem['msg'].removeprefix('Value error, ')}") from None

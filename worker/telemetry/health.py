@@ -1,0 +1,36 @@
+"""Whether the worker lives and is ready, with the reason in words."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One thing that must hold for the worker to be ready; `problem` says in words what is wrong, or nothing."""
+
+    name: str
+    problem: Callable[[], str | None]
+
+
+class Health:
+    """Collects the conditions of readiness; liveness needs none: that the answer comes shows that the loop turns."""
+
+    def __init__(self) -> None:
+        self._conditions: list[Condition] = []
+        self._draining = False
+
+    def require(self, name: str, problem: Callable[[], str | None]) -> None:
+        """Add a condition."""
+        self._conditions.append(Condition(name, problem))
+
+    def drain(self) -> None:
+        """The worker is stopping: it is not ready any more, whatever else holds."""
+        self._draining = True
+
+    def problems(self) -> dict[str, str]:
+        """What keeps the worker from being ready, by the name of the condition; empty: it is ready."""
+        problems = {"worker": "draining: the worker is stopping"} if self._draining else {}
+        for condition in self._conditions:
+            if problem := condition.problem():
+                problems[condition.name] = problem
+        return problems

@@ -1,0 +1,57 @@
+"""Logs: structlog, as JSON for machines and in a readable form on a terminal, always on standard error."""
+
+import logging
+import sys
+
+import structlog
+from structlog.tracebacks import ExceptionDictTransformer
+from structlog.typing import Processor
+
+# These print commands or frames, and with them credentials and bodies, at debug level.
+_SILENCED = (
+    "aioimaplib",
+    "aiosmtplib",
+    "aiormq",
+    "aio_pika",
+    "aiohttp",
+    "asyncio",
+    "sqlalchemy",
+    "aiosqlite",
+    "watchfiles",
+)
+
+# Without local variables: they hold letters, addresses and secrets.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+
+
+def configure_logging(level: str, *, as_json: bool | None = None) -> None:
+    """Set up logging for the process.
+
+    Args:
+        level: name of the lowest level shown.
+        as_json: JSON lines; None: unless standard error is a terminal.
+    """
+    if as_json is None:
+        as_json = not sys.stderr.isatty()
+    structlog.configure(
+        processors=[*_processors(), *_rendering(as_json=as_json)],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    for name in _SILENCED:
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _processors() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+
+
+def _rendering(*, as_json: bool) -> list[Processor]:
+    if as_json:
+        return [_TRACEBACKS, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]

@@ -1,0 +1,108 @@
+"""Every metric the worker has, declared in one place.
+
+Labels come from closed lists only, never from an address, an account, a mailbox or an id, so the number of series is
+bounded whatever the tenants do.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+_FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_END_TO_END = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800, 7_200, 28_800, 86_400)
+_BATCHES = (1, 2, 5, 10, 20, 50, 100, 200)
+
+
+class Metrics:
+    """The worker's metrics over one registry; tests have a registry each."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self._flow(registry)
+        self._time(registry)
+        self._state(registry)
+
+    def _flow(self, registry: CollectorRegistry) -> None:
+        self.events = Counter(
+            "sendas_events", "Messages taken from a queue and settled.", ["queue", "type", "outcome"], registry=registry
+        )
+        self.letters = Counter(
+            "sendas_letters", "Recipients whose letter came to an outcome.", ["outcome", "reason"], registry=registry
+        )
+        self.attempts = Counter(
+            "sendas_smtp_attempts",
+            "SMTP transactions by provider and result.",
+            ["provider", "result"],
+            registry=registry,
+        )
+        self.copies = Counter(
+            "sendas_sent_copies", "Copies for Sent by provider and outcome.", ["provider", "outcome"], registry=registry
+        )
+        self.results = Counter(
+            "sendas_results", "Result events handed to the broker, by type.", ["type"], registry=registry
+        )
+        self.results_unrouted = Counter(
+            "sendas_results_unrouted", "Result events that no queue was bound for.", registry=registry
+        )
+        self.publish_retries = Counter(
+            "sendas_publish_retries", "Publications that had to be repeated.", registry=registry
+        )
+        self.intake_pauses = Counter(
+            "sendas_intake_pauses", "Waits because something the worker needs was away.", ["queue"], registry=registry
+        )
+        self.dead_letters = Counter(
+            "sendas_dead_letters", "Messages put into the dead queue, by reason.", ["reason"], registry=registry
+        )
+
+    def _time(self, registry: CollectorRegistry) -> None:
+        self.stage = Histogram(
+            "sendas_stage_seconds", "Time per stage of a letter.", ["stage"], buckets=_FAST, registry=registry
+        )
+        self.delivery = Histogram(
+            "sendas_delivery_seconds",
+            "From the event's time to the mailbox's server accepting the letter.",
+            buckets=_END_TO_END,
+            registry=registry,
+        )
+        self.ledger_commit = Histogram(
+            "sendas_ledger_commit_seconds", "Time of one ledger transaction.", buckets=_FAST, registry=registry
+        )
+        self.ledger_batch = Histogram(
+            "sendas_ledger_batch_size", "Operations in one ledger transaction.", buckets=_BATCHES, registry=registry
+        )
+
+    def _state(self, registry: CollectorRegistry) -> None:
+        self.snapshot_version = Gauge("sendas_snapshot_version", "Version of the snapshot in use.", registry=registry)
+        self.snapshot_left_out = Gauge(
+            "sendas_snapshot_accounts_left_out", "Accounts left out because they are not valid.", registry=registry
+        )
+        self.build = Info("sendas_build", "What is running.", registry=registry)
+
+
+class Readings(Collector):
+    """Gauges whose values others keep: read at each scrape instead of being written at each change."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._gauges: list[Callable[[], GaugeMetricFamily]] = []
+        registry.register(self)
+
+    def add(self, name: str, help_text: str, reading: Callable[[], float]) -> None:
+        """Have `reading` called for the gauge `name` at every scrape."""
+        self._gauges.append(lambda: GaugeMetricFamily(name, help_text, value=reading()))
+
+    def add_by_label(self, name: str, help_text: str, label: str, reading: Callable[[], Mapping[str, float]]) -> None:
+        """Have `reading` called for the gauge `name`; its keys, out of a closed list, are the values of the label."""
+
+        def family() -> GaugeMetricFamily:
+            gauge = GaugeMetricFamily(name, help_text, labels=[label])
+            for value, number in reading().items():
+                gauge.add_metric([value], number)
+            return gauge
+
+        self._gauges.append(family)
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """The gauges, now."""
+        return [gauge() for gauge in self._gauges]
