@@ -171,7 +171,7 @@ class _Connection:
             name = b" ".join(rest.upper().split(b" ")[: 2 if rest.upper().startswith(b"UID ") else 1]).decode()
             if not await self.acted(name, rest):
                 arguments = await self.arguments(rest[len(name) :])
-                await getattr(self, "do_" + name.lower().replace(" ", "_"))(arguments)
+                await getattr(self, "do_" + name.lower().replace(" ", "_"), self.unknown)(arguments)
 
     async def acted(self, moment: str, rest: bytes = b"") -> bool:
         """Do the script's step for this moment, if it has one."""
@@ -220,6 +220,9 @@ class _Connection:
             await self.send("+ go on")
             found.append(await self.reader.readexactly(int(literal.group(1))))
             rest = await self.line()
+
+    async def unknown(self, _: list[bytes]) -> None:
+        await self.send(f"{self.tag.decode(errors='replace')} BAD unknown command")
 
     async def do_capability(self, _: list[bytes]) -> None:
         await self.send(f"* CAPABILITY {self.server.capabilities}")

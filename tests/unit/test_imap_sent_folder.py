@@ -23,6 +23,7 @@ from tests.imap_setting import (
     target,
 )
 from worker.adapters.credentials import AccessToken
+from worker.adapters.imap.connecting import ImapTimeouts
 from worker.adapters.imap.looking import FOLDER_MEMORY_S
 from worker.adapters.imap.sent_folder import ImapSentFolder
 from worker.delivery.ports import CopyTarget, SavedCopy
@@ -336,6 +337,27 @@ async def test_a_refusal_in_the_middle_of_a_letter_ends_the_session(server: Scri
     assert server.connections == 2
 
 
+async def test_a_folder_is_not_created_in_the_middle_of_a_letter(server: ScriptedImap, adapter: Adapter) -> None:
+    """CREATE would be taken for a part of the letter."""
+    server.script("APPEND", Say("+ go on\n{tag} NO [TRYCREATE] no such folder"))
+    large = letter(ID, b"x" * 30_000_000)
+
+    trouble = trouble_of(await adapter().save(target(server.port, folder="Kept"), ID, DATE, large))
+
+    assert trouble == Trouble(Phase.MAIL, Fault.DISCONNECTED, detail="CREATE: the server refused a literal half-way")
+
+
+@pytest.mark.parametrize("answer", ["{tag} OK saved", "+ go on\n{tag} OK saved"])
+async def test_a_success_before_the_letter_was_sent_is_not_believed(
+    server: ScriptedImap, adapter: Adapter, answer: str
+) -> None:
+    server.script("APPEND", Say(answer))
+
+    trouble = trouble_of(await adapter().save(target(server.port), ID, DATE, letter(ID, b"x" * 30_000_000)))
+
+    assert (trouble.phase, trouble.fault) == (Phase.DATA, Fault.PROTOCOL)
+
+
 async def test_long_and_hostile_words_are_cut_to_one_clean_line(server: ScriptedImap, adapter: Adapter) -> None:
     server.script("APPEND", Say("{tag} NO a\x1b[31m\u202eb" + "x" * 1_000))
 
@@ -566,6 +588,18 @@ async def test_letters_of_one_mailbox_at_the_same_time_do_not_mix(server: Script
     assert sorted(server.folders[b"Sent"].letters) == sorted(letters.values())
 
 
+async def test_an_answer_that_comes_too_late_is_never_read(server: ScriptedImap, adapter: Adapter) -> None:
+    """On the same connection it would be taken for the answer to the next command."""
+    sent = adapter(timeouts=HASTY)
+    server.script("UID SEARCH", Stall())
+    found = await sent.find(target(server.port), ID)
+
+    assert isinstance(found, Trouble)
+    assert found.fault is Fault.TIMEOUT
+    assert await sent.find(target(server.port), ID) is False
+    assert server.connections == 2
+
+
 @pytest.mark.parametrize("moment", ["GREETING", "LOGIN", "UID SEARCH", "APPENDED"])
 async def test_a_cancelled_save_closes_its_connection(server: ScriptedImap, adapter: Adapter, moment: str) -> None:
     """The answer that is still to come would be taken for the next command's."""
@@ -581,6 +615,19 @@ async def test_a_cancelled_save_closes_its_connection(server: ScriptedImap, adap
 
     assert (await save(sent, target(server.port))).outcome is CopyOutcome.SAVED
     assert server.connections == 2
+
+
+async def test_another_secret_or_server_is_another_connection(server: ScriptedImap, adapter: Adapter) -> None:
+    """A mailbox whose settings changed must not go on with what was signed in before."""
+    sent = adapter()
+    await sent.find(target(server.port), ID)
+    await sent.find(target(server.port, username="other@acme.example"), ID)
+
+    assert server.connections == 2
+
+
+def test_an_upload_has_time_by_its_size() -> None:
+    assert ImapTimeouts(append_s=60, append_bytes_per_s=1_000).append_within_s(25_000) == 85
 
 
 # TLS

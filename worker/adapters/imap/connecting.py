@@ -11,8 +11,6 @@ from worker.domain.snapshot import ImapServer
 from worker.domain.transmission import Fault
 from worker.domain.vocabulary import Phase, Security
 
-_SHUTDOWN_S = 1.0
-
 
 @dataclass(frozen=True, slots=True)
 class ImapTimeouts:
@@ -66,7 +64,6 @@ async def _open(dialer: Dialer, server: ImapServer, context: ssl.SSLContext, tim
                 sock=sock,
                 ssl=context if is_tls else None,
                 server_hostname=server.host if is_tls else None,
-                ssl_shutdown_timeout=_SHUTDOWN_S if is_tls else None,
             )
     except TimeoutError:
         raise ImapTrouble(Phase.TLS, Fault.TIMEOUT, f"no TLS handshake within {timeouts.tls_s:g} s") from None

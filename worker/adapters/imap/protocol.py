@@ -18,7 +18,6 @@ import asyncio
 import logging
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
 
 from aioimaplib import aioimaplib
 
@@ -90,13 +89,13 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
         self._framer = ResponseFramer(max_response_bytes)
         self._greeting: bytes | None = None
         self._answers: deque[Buffers] = deque()
+        self._must_be_asked = False
         self._outgoing: deque[memoryview] = deque()
         self._challenges: list[bytes] = []
         self._is_write_paused = False
         self._bye: bytes | None = None
         self._broken: LostConnection | None = None
         self._happened = asyncio.Event()
-        self.closed = asyncio.Event()
 
     @property
     def is_usable(self) -> bool:
@@ -123,6 +122,7 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
             raise LostConnection("the server refused a literal half-way")
         self._framer.allow()
         self._answers = deque(sent.answers)
+        self._must_be_asked = sent.must_be_asked
         self._challenges = []
         arguments = (sent.opening,) if sent.opening else ()
         command = _Command(name, self.new_tag(), *arguments, prefix="UID" if by_uid else None, loop=self.loop)
@@ -140,12 +140,6 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
         """Write one line."""
         self.transport.write(line.encode("ascii") + b"\r\n")
 
-    def connection_made(self, transport: Any) -> None:
-        """Called by the event loop: after the TLS handshake, where there is one."""
-        super().connection_made(transport)
-        if self._broken is not None:  # given up while the connection was being made
-            transport.abort()
-
     def data_received(self, data: bytes) -> None:
         """Called by the event loop with whatever arrived."""
         try:
@@ -160,7 +154,6 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
         """Called by the event loop when the connection is closed, by either side."""
         super().connection_lost(exc)
         self._break(LostConnection(f"the connection was lost: {exc}" if exc else "the server closed the connection"))
-        self.closed.set()
 
     def pause_writing(self) -> None:
         """Called by the event loop when its buffer is full."""
@@ -196,6 +189,10 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
         pending = self._pending()
         if pending is None or tag != pending.tag.encode("ascii") or result.upper() not in _RESULTS:
             self._violated("the server's answer belongs to no command")
+            return
+        is_unsent = bool(self._outgoing) or (self._must_be_asked and bool(self._answers))
+        if result.upper() == b"OK" and is_unsent:
+            self._violated("the server says that it is done before it had everything")
             return
         self._response_done(b" ".join((tag, result.upper(), text)))
 

@@ -139,7 +139,7 @@ class ImapSentFolder:
         finally:
             if is_done:
                 self._idle.park(_key(target), session)
-            else:  # failed or cancelled
+            else:  # failed or cancelled: an answer may still be to come
                 session.discard()
         return result
 

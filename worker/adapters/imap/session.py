@@ -30,7 +30,11 @@ _TOO_LARGE_CODES = frozenset({"TOOBIG"})  # RFC 7889 section 5.1
 
 
 class ImapSession:
-    """Commands on a connection. One at a time; after any `ImapTrouble` but `Refused` the session is over."""
+    """Commands on a connection, one at a time.
+
+    After any `ImapTrouble` but `Refused`, and after cancellation, the owner discards it: the answer that is still to
+    come would be taken for the next command's.
+    """
 
     def __init__(self, protocol: ImapProtocol, timeouts: ImapTimeouts) -> None:
         self._protocol = protocol
@@ -82,9 +86,10 @@ class ImapSession:
         # A refusal comes as a challenge; until it is answered with an empty line the server does not say NO.
         refusal_answer = (b"\r\n",)
         if self.has("SASL-IR"):
-            sent = Dialogue(f"XOAUTH2 {response}", (refusal_answer,))
+            sent = Dialogue(f"XOAUTH2 {response}", (refusal_answer,), must_be_asked=False)
         else:
-            sent = Dialogue("XOAUTH2", ((response.encode("ascii"), b"\r\n"), refusal_answer))
+            answers = ((response.encode("ascii"), b"\r\n"), refusal_answer)
+            sent = Dialogue("XOAUTH2", answers, must_be_asked=False)
         return await self._run(Phase.AUTH, "AUTHENTICATE", sent, self._timeouts.sign_in_s)
 
     async def _ask_capabilities(self, phase: Phase) -> None:
@@ -135,7 +140,6 @@ class ImapSession:
         found: set[int] = set()
         for numbers in map(search_result, answer.untagged):
             if isinstance(numbers, Malformed):
-                self.discard()
                 raise ImapTrouble(Phase.MAIL, Fault.PROTOCOL, numbers.why)
             found.update(numbers or ())
         return tuple(sorted(found))
@@ -172,18 +176,13 @@ class ImapSession:
             raise ImapTrouble(phase, Fault.PROTOCOL, str(error)) from None
 
     async def _run(self, phase: Phase, name: str, sent: Dialogue, within_s: float, *, by_uid: bool = False) -> Answer:
-        is_answered = False
         try:
             async with asyncio.timeout(within_s):
                 answer = await self._protocol.converse(name, sent, by_uid=by_uid)
-            is_answered = True
         except TimeoutError:
             raise ImapTrouble(phase, Fault.TIMEOUT, f"no answer to {name} within {within_s:g} s") from None
         except LostConnection as lost:
             raise self._lost(phase, name, lost) from None
-        finally:
-            if not is_answered:  # cancelled too: the answer that is still to come would be taken for the next one's
-                self.discard()
         if not answer.is_ok:
             raise self._refused(phase, answer)
         return answer

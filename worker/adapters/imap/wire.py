@@ -7,7 +7,7 @@ before it ends in its length, and the rest waits until the server asks for it (R
 import binascii
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -27,7 +27,7 @@ class Malformed:
 class Literal:
     """Bytes that are announced by their length, and so may be anything but NUL."""
 
-    content: bytes
+    content: bytes = field(repr=False)  # may be a password
 
 
 Argument = str | Literal
@@ -36,10 +36,14 @@ Buffers = tuple[bytes, ...]
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """A command as it is sent: its arguments up to the first literal, then one answer for each of the server's `+`."""
+    """A command as it is sent: its arguments up to the first literal, then one answer for each of the server's `+`.
 
-    opening: str
-    answers: tuple[Buffers, ...] = ()
+    `must_be_asked`: the command cannot have succeeded before all of them were asked for.
+    """
+
+    opening: str = field(repr=False)  # may hold a password
+    answers: tuple[Buffers, ...] = field(default=(), repr=False)
+    must_be_asked: bool = True
 
 
 def quotable(value: str | bytes) -> Argument:
