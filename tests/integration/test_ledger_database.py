@@ -359,6 +359,27 @@ async def test_concurrent_operations_share_transactions(url: str) -> None:
     assert len(totals.sizes) <= 5
 
 
+async def test_who_stood_still_after_the_hand_over_sends_nothing(url: str) -> None:
+    """If the process is suspended between the commit and the final dot, then others may already settle its doubt."""
+
+    class Suspension:
+        is_due = False
+
+        def committed(self, operations: int, seconds: float) -> None:
+            if self.is_due:
+                self.is_due = False
+                world.clock.advance(LEASE_S)
+
+    suspension = Suspension()
+    async with world_of(url, timeout_s=10, observer=suspension) as world:
+        one, two = await world.owner("one"), await world.owner("two")
+        await one.claim(EVENT, "acme", [0])
+        suspension.is_due = True
+        with pytest.raises(LostClaim):
+            await one.hand_over(EVENT, [0], HandOver("acme", None, "<x@acme.example>", 1, world.clock.now()))
+        assert await two.claim(EVENT, "acme", [0]) == {0: Granted()}
+
+
 async def test_operations_on_the_same_entry_keep_their_order(url: str) -> None:
     """If a claim, a release and a claim of one entry are asked for at once, then the last one holds."""
     async with world_of(url, timeout_s=10) as world:
