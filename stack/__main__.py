@@ -39,8 +39,7 @@ def describe(stack: Stack) -> str:
         "  relay": f"localhost:{postfix.relay_port} plain text, no sign-in",
         "IMAP": f"localhost:{dovecot.imaps_port} TLS, localhost:{dovecot.imap_port} plain text",
         "CA to trust": str(stack.authority.ca_file),
-        "Mailboxes": ", ".join(mailbox.address for mailbox in stack.mail.mailboxes)
-        + f" (password {PASSWORD})",
+        "Mailboxes": ", ".join(mailbox.address for mailbox in stack.mail.mailboxes) + f" (password {PASSWORD})",
     }
     return "\n".join(f"{name:14}{value}" for name, value in rows.items())
 

@@ -69,9 +69,7 @@ class MailServer:
         """Add mailboxes, or change the ones with the same address. Raises ValueError for a foreign domain."""
         for mailbox in mailboxes:
             if mailbox.domain not in self._domains:
-                raise ValueError(
-                    f"{mailbox.domain} is not one of the domains received for: {sorted(self._domains)}"
-                )
+                raise ValueError(f"{mailbox.domain} is not one of the domains received for: {sorted(self._domains)}")
         for mailbox in mailboxes:
             self._mailboxes[mailbox.address] = mailbox
             self.dovecot.add(mailbox)

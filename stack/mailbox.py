@@ -18,9 +18,7 @@ class Mailbox:
 
     def __post_init__(self) -> None:
         if any(character in self.address + self.password for character in ":\n\r\0") or " " in self.address:
-            raise ValueError(
-                f"{self.address!r} or its password holds a character that a passwd file cannot hold"
-            )
+            raise ValueError(f"{self.address!r} or its password holds a character that a passwd file cannot hold")
 
     @property
     def domain(self) -> str:

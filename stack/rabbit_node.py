@@ -96,9 +96,7 @@ class RabbitNode:
         cookie = self._directory / ".erlang.cookie"
         cookie.write_text(self._fellowship.cookie)
         cookie.chmod(0o400)
-        (self._directory / "enabled_plugins").write_text(
-            "[rabbitmq_management].\n" if management else "[].\n"
-        )
+        (self._directory / "enabled_plugins").write_text("[rabbitmq_management].\n" if management else "[].\n")
         (self._directory / "rabbitmq.config").write_text(
             _CONFIGURATION.format(
                 amqp_port=self.amqp_port,
@@ -135,9 +133,7 @@ class RabbitNode:
 
     async def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl against this node (about a second) and return what it printed."""
-        return await run(
-            [str(self._directory / "home/sbin/rabbitmqctl"), "--quiet", *arguments], env=self._environment
-        )
+        return await run([str(self._directory / "home/sbin/rabbitmqctl"), "--quiet", *arguments], env=self._environment)
 
     async def add_vhost(self, name: str) -> str:
         """Create a virtual host that only the stack's user may use; return its URL. Takes milliseconds."""

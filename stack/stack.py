@@ -46,9 +46,7 @@ class Stack:
         self.authority = Authority(directory / "tls")
         self._servers: dict[str, Server] = {}
         if "rabbitmq" in services:
-            self._servers["rabbitmq"] = RabbitMQ(
-                directory / "rabbitmq", management=options.get("management", False)
-            )
+            self._servers["rabbitmq"] = RabbitMQ(directory / "rabbitmq", management=options.get("management", False))
         if "mail" in services:
             self._servers["mail"] = MailServer(
                 directory / "mail",
@@ -59,9 +57,7 @@ class Stack:
                 max_bytes=options.get("max_bytes", DEFAULT_MAX_BYTES),
             )
         if "postgresql" in services:
-            self._servers["postgresql"] = PostgreSQL(
-                directory / "postgresql", fsync=options.get("fsync", True)
-            )
+            self._servers["postgresql"] = PostgreSQL(directory / "postgresql", fsync=options.get("fsync", True))
 
     @classmethod
     @asynccontextmanager
@@ -102,9 +98,7 @@ class Stack:
 async def running(*servers: Server) -> AsyncIterator[None]:
     """Start servers at the same time; stop them all at the end, also when only some of them could start."""
     if os.geteuid() != 0:
-        raise ServerError(
-            "the private servers need root, each to run as its own user (compose.yaml needs none)"
-        )
+        raise ServerError("the private servers need root, each to run as its own user (compose.yaml needs none)")
     starts = [asyncio.create_task(server.start()) for server in servers]
     try:
         await asyncio.gather(*starts)
