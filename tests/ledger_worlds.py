@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from worker.adapters.ledger import LedgerOptions, MemoryLedger, MemoryStore, Observer, SqlLedger, migrate, open_ledger
+from worker.delivery.ledger import Ledger
 
 LEASE_S = 60.0
 RETENTION_S = 24 * 3600.0
@@ -38,7 +39,7 @@ class World:
     def __init__(self, open_owner: OpenOwner, clock: HandClock) -> None:
         self.clock = clock
         self._open_owner = open_owner
-        self._opened: list[AnyLedger] = []
+        self._opened: list[Ledger] = []
 
     async def owner(self, name: str = "one") -> AnyLedger:
         """A new owner. One that a test uses no longer counts as crashed: it never says that it is gone."""

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.ledger_worlds import (
     LEASE_S,
@@ -16,7 +18,9 @@ from tests.ledger_worlds import (
     postgresql_world,
     sqlite_url,
 )
-from worker.adapters.ledger import State
+from tests.property.test_ledger_machine import run_machine
+from worker.adapters.ledger import State, migrate
+from worker.adapters.ledger.database import parse_url
 from worker.delivery.ledger import Done, Granted, HandOver, Held, InDoubt, Record
 from worker.domain.identity import event_key, result_id
 from worker.domain.vocabulary import Outcome
@@ -417,3 +421,19 @@ class TestPostgresql(LedgerContract):
         world = await postgresql_world(database_url)
         yield world
         await world.end()
+
+    async def test_owners_keep_their_promises_whatever_they_do(self, database_url: str) -> None:
+        """A few histories of the state machine, which runs thousands in memory."""
+        await migrate(database_url)
+
+        async def empty() -> None:
+            engine = create_async_engine(parse_url(database_url))
+            async with engine.begin() as connection:
+                await connection.execute(text("TRUNCATE ledger_owners, ledger_entries, ledger_results"))
+            await engine.dispose()
+
+        def new_world() -> World:
+            asyncio.run(empty())  # in the machine's own thread, before its loop runs
+            return database_world(database_url)
+
+        await asyncio.to_thread(run_machine, new_world, 4, 20)

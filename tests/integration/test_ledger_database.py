@@ -8,6 +8,7 @@ import stat
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.ledger_worlds import LEASE_S, AnyLedger, HandClock, World, database_w
 from worker.adapters.ledger import LedgerOptions, migrate, open_ledger
 from worker.adapters.ledger.database import parse_url
 from worker.adapters.ledger.migration import VERSION_TABLE
+from worker.adapters.ledger.ownership import lock_dead, renew
 from worker.adapters.ledger.schema import metadata
 from worker.delivery.ledger import Granted, HandOver, Held, InDoubt, Record
 from worker.domain.identity import event_key, result_id
@@ -62,7 +64,7 @@ async def world_of(url: str, timeout_s: float = TIMEOUT_S, **kwargs: Any) -> Asy
 
 
 @asynccontextmanager
-async def hanging(url: str, table_of_owner: str = "ledger_owners") -> AsyncIterator[None]:
+async def hanging(url: str) -> AsyncIterator[None]:
     """Somebody holds the locks that every transaction of the ledger needs."""
     if url.startswith("sqlite"):
         connection = sqlite3.connect(make_url(url).database or "", isolation_level=None)
@@ -74,7 +76,7 @@ async def hanging(url: str, table_of_owner: str = "ledger_owners") -> AsyncItera
             connection.close()
     else:
         async with connected(url) as engine, engine.begin() as other:
-            await other.execute(text(f"LOCK TABLE {table_of_owner} IN ACCESS EXCLUSIVE MODE"))
+            await other.execute(text("LOCK TABLE ledger_owners IN ACCESS EXCLUSIVE MODE"))
             yield
 
 
@@ -231,7 +233,7 @@ async def test_a_hanging_database_is_unavailable_within_the_time_and_then_works(
                 answers = await asyncio.gather(
                     one.claim(EVENT, "acme", [1]),
                     one.hand_over(EVENT, [0], letter),
-                    one.record(EVENT, [Record((0,), Outcome.SENT, result_id(EVENT, [0], "sent"), b"")]),
+                    one.record(EVENT, [Record((4,), Outcome.SENT, result_id(EVENT, [4], "sent"), b"")]),
                     one.release(EVENT, [2]),
                     one.let_go(EVENT, [3]),
                     one.keep_alive(),
@@ -240,6 +242,7 @@ async def test_a_hanging_database_is_unavailable_within_the_time_and_then_works(
                     return_exceptions=True,
                 )
             assert {type(answer) for answer in answers} == {Unavailable}
+        await one.release(EVENT, [0])  # whether it was noted as handed over is unknown; nothing was sent
         assert await one.claim(EVENT, "acme", [0, 1]) == {0: Granted(), 1: Granted()}
 
 
@@ -262,7 +265,7 @@ async def test_a_claim_whose_commit_was_not_answered_does_not_block_others(datab
     async with linked(database_url) as (link, far_url, _), world_of(far_url) as far, world_of(database_url) as near:
         one, two = await far.owner("one"), await near.owner("two")
         await one.keep_alive()
-        link.swallow_when = lambda data: b"COMMIT" in data
+        link.swallow_when = lambda data: b"COMMIT;" in data
         with pytest.raises(Unavailable):
             await one.claim(EVENT, "acme", [0])
         assert link.swallowed.is_set()
@@ -279,7 +282,7 @@ async def test_a_hand_over_whose_commit_was_not_answered_can_be_released(databas
     async with linked(database_url) as (link, far_url, _), world_of(far_url) as far, world_of(database_url) as near:
         one, two = await far.owner("one"), await near.owner("two")
         await one.claim(EVENT, "acme", [0])
-        link.swallow_when = lambda data: b"COMMIT" in data
+        link.swallow_when = lambda data: b"COMMIT;" in data
         with pytest.raises(Unavailable):
             await one.hand_over(EVENT, [0], HandOver("acme", None, "<x@acme.example>", 1, far.clock.now()))
         link.swallow_when = lambda _: False
@@ -358,6 +361,27 @@ async def test_concurrent_operations_share_transactions(url: str) -> None:
     assert len(totals.sizes) <= 5
 
 
+async def test_who_stood_still_after_the_hand_over_sends_nothing(url: str) -> None:
+    """If the process is suspended between the commit and the final dot, then others may already settle its doubt."""
+
+    class Suspension:
+        is_due = False
+
+        def committed(self, operations: int, seconds: float) -> None:
+            if self.is_due:
+                self.is_due = False
+                world.clock.advance(LEASE_S)
+
+    suspension = Suspension()
+    async with world_of(url, timeout_s=10, observer=suspension) as world:
+        one, two = await world.owner("one"), await world.owner("two")
+        await one.claim(EVENT, "acme", [0])
+        suspension.is_due = True
+        with pytest.raises(LostClaim):
+            await one.hand_over(EVENT, [0], HandOver("acme", None, "<x@acme.example>", 1, world.clock.now()))
+        assert await two.claim(EVENT, "acme", [0]) == {0: Granted()}
+
+
 async def test_operations_on_the_same_entry_keep_their_order(url: str) -> None:
     """If a claim, a release and a claim of one entry are asked for at once, then the last one holds."""
     async with world_of(url, timeout_s=10) as world:
@@ -395,10 +419,14 @@ async def test_recipients_of_one_letter_share_one_result(url: str) -> None:
         assert size < 200
 
 
+def modes_in(directory: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()}
+
+
 async def test_a_sqlite_file_is_for_its_user_only(tmp_path: Path) -> None:
     async with world_of(sqlite_url(tmp_path)) as world:
         await (await world.owner()).claim(EVENT, "acme", [0])
-        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+        modes = modes_in(tmp_path)
     assert modes.keys() >= {"ledger.db", "ledger.db-wal"}
     assert set(modes.values()) == {0o600}
 
@@ -451,3 +479,19 @@ async def test_who_cannot_be_told_apart_by_name_is_by_id(url: str) -> None:
         assert await namesake.claim(EVENT, "acme", [0]) == {0: Held("same")}
         with pytest.raises(LostClaim):
             await namesake.record(EVENT, [Record((0,), Outcome.SENT, result_id(EVENT, [0], "sent"), b"")])
+
+
+async def test_only_who_is_dead_and_not_just_writing_can_be_locked(database_url: str) -> None:
+    """If an owner comes back while a taker looks at it, then the taker neither takes from it nor waits for it."""
+    await migrate(database_url)
+    now = HandClock().now()
+    until = now + timedelta(seconds=LEASE_S)
+    async with connected(database_url) as engine:
+        async with engine.begin() as connection:
+            alive = await renew(connection, None, "alive", now, until)
+            dead = await renew(connection, None, "dead", now, now)
+            returning = await renew(connection, None, "returning", now, now)
+        async with engine.begin() as of_returning, engine.begin() as of_taker:
+            await renew(of_returning, returning, "returning", now, until)
+            async with asyncio.timeout(5):
+                assert await lock_dead(of_taker, {alive, dead, returning}, now) == {dead}

@@ -102,7 +102,8 @@ class Ledger(Protocol):
         """Note durably that the final dot follows.
 
         Raises:
-            LostClaim: when one of the entries is not ours any more: nothing may be sent, nothing was noted.
+            LostClaim: when one of the entries is not ours any more, or this process stood still for longer than its
+                lease before it could return: nothing may be sent, and nothing is noted of what is still ours.
         """
 
     async def record(self, event_key: str, records: Sequence[Record]) -> None:

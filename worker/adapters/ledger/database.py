@@ -18,11 +18,7 @@ T = TypeVar("T")
 
 _SHAPE = "the ledger's URL has to look like sqlite:///path/ledger.db or postgresql://user:password@host:5432/database"
 _ROLLED_BACK_FOR_ANOTHER = {"40001", "40P01"}  # serialization failure, deadlock: the whole transaction may be repeated
-_WRONG_SETTINGS = (
-    asyncpg.InvalidAuthorizationSpecificationError,  # user or password
-    asyncpg.InvalidCatalogNameError,  # no such database
-    asyncpg.InsufficientPrivilegeError,
-)
+_WRONG_SETTINGS = {"28000", "28P01", "3D000", "42501"}  # user, password, no such database, no right to use it
 _UNAVAILABLE = (SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, sqlite3.Error)
 
 
@@ -125,9 +121,9 @@ class Database:
         try:
             async with asyncio.timeout(self._timeout_s):
                 self._idle = await self._open()
-        except _WRONG_SETTINGS as error:
-            raise ConfigurationError(f"the ledger's database refuses us: {self._why(error)}") from None
         except (TimeoutError, *_UNAVAILABLE) as error:
+            if _sqlstate(error) in _WRONG_SETTINGS:
+                raise ConfigurationError(f"the ledger's database refuses us: {self._why(error)}") from None
             raise self._unavailable(error) from None
 
     async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
@@ -194,12 +190,18 @@ async def _discard(connection: AsyncConnection) -> None:
         await connection.close()
 
 
+def _sqlstate(error: BaseException) -> str | None:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    state: str | None = getattr(cause, "sqlstate", None)
+    return state
+
+
 def _may_be_repeated(error: BaseException) -> bool:
-    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _ROLLED_BACK_FOR_ANOTHER
+    return _sqlstate(error) in _ROLLED_BACK_FOR_ANOTHER
 
 
 def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, (TimeoutError, *_UNAVAILABLE)) and not isinstance(error, _WRONG_SETTINGS)
+    return isinstance(error, (TimeoutError, *_UNAVAILABLE)) and _sqlstate(error) not in _WRONG_SETTINGS
 
 
 def _jitter() -> wait_random_exponential:

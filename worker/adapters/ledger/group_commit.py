@@ -127,11 +127,11 @@ class GroupCommit:
         operations = [*corrections, *(waiting.operation for waiting in batch)]
         started = self._clock.monotonic()
         answers = await self._commit(operations)
-        self._is_answering = not isinstance(answers, Unavailable)
+        self._is_answering = not isinstance(answers, BaseException)
         if isinstance(answers, BaseException):
             await self._fail(batch, answers)
             return
-        if self._observer is not None:
+        if self._observer is not None and batch:
             self._observer.committed(len(batch), self._clock.monotonic() - started)
         for correction in corrections:
             self._forget_given_up(correction.keys)

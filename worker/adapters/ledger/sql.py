@@ -27,7 +27,7 @@ from worker.adapters.ledger.operations import (
 )
 from worker.delivery.ledger import Claim, HandOver, Record
 from worker.delivery.ports import Clock
-from worker.errors import ConfigurationError, Unavailable
+from worker.errors import ConfigurationError, LostClaim, Unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,12 @@ class SqlLedger:
         return await self._writer.submit(to_claim(event_key, account_id, recipients))
 
     async def hand_over(self, event_key: str, recipients: Sequence[int], hand_over: HandOver) -> None:
+        started = self._owner.clock.now()
         await self._writer.submit(to_hand_over(event_key, recipients, hand_over))
+        if self._owner.clock.now() >= started + self._owner.lease:
+            # The process stood still after the commit, so that others may take us for dead: better not to send now.
+            await self.release(event_key, recipients)
+            raise LostClaim("this worker stood still for longer than its lease")
 
     async def record(self, event_key: str, records: Sequence[Record]) -> None:
         await self._writer.submit(to_record(event_key, records))
