@@ -113,6 +113,7 @@ async def _measure_load(document: Path, state: Path, accounts: int) -> None:
     random = Random(1)
     for _ in range(20_000):
         keeper.directory.account(f"a{random.randrange(accounts)}")
+    print(f"memory of the child    {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3:8.1f} MB")
     print(f"memory before          {before_mb:8.1f} MB")
     print(f"memory with a warm cache {_resident_mb():6.1f} MB")
     print(f"document, compiled     {_size_mb(document):8.1f} MB, {_size_mb(keeper.directory.path):.1f} MB")
