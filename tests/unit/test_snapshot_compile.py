@@ -168,7 +168,11 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
 
 def test_a_state_directory_that_cannot_be_written_is_a_failure_and_no_fault_of_the_document(tmp_path: Path) -> None:
     document = write(tmp_path / "snapshot.json", a_document())
-    report = run(Task(document=document, state_directory=document / "state", source="x", in_use=None))
+    report = run(
+        Task(
+            document=document, state_directory=document / "s", source="x", unfinished=document / "s" / "u", in_use=None
+        )
+    )
     assert report == Report(failure="Not a directory")
 
 

@@ -30,8 +30,20 @@ async def compile_in_child(
     Raises:
         RefusedDocument: the document is refused as a whole.
         CompilationFailed: nothing can be said about the document.
+        OSError: the state directory cannot be made or written to.
     """
-    task = Task(document=document, state_directory=state.path, source=state.source, in_use=in_use)
+    unfinished = await asyncio.to_thread(state.unfinished)
+    task = Task(
+        document=document, state_directory=state.path, source=state.source, unfinished=unfinished, in_use=in_use
+    )
+    try:
+        output, errors, status = await _run(task, timeout_s)
+    finally:
+        await asyncio.to_thread(unfinished.unlink, missing_ok=True)  # a killed child cannot
+    return _result(status, output, errors)
+
+
+async def _run(task: Task, timeout_s: float) -> tuple[bytes, bytes, int | None]:
     try:
         process = await asyncio.create_subprocess_exec(
             *_COMMAND,
@@ -50,7 +62,7 @@ async def compile_in_child(
         raise CompilationFailed(f"the compiler took longer than {timeout_s:g} s") from None
     finally:
         await _end(process)
-    return _result(process.returncode, output, errors)
+    return output, errors, process.returncode
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from worker.adapters.snapshot.compiled import CompiledReader, CompiledWriter
-from worker.adapters.snapshot.document import MAX_VALUE_CHARS, Element, Member, read_document
+from worker.adapters.snapshot.document import Element, Member, read_document
 from worker.adapters.snapshot.problems import Problem, Refusal, RefusedDocument, complaints
 from worker.adapters.snapshot.state import StateDirectory
 from worker.domain.snapshot import SCHEMA, Account, SnapshotHeader
@@ -40,8 +40,8 @@ class Task(BaseModel):
     document: Path
     state_directory: Path
     source: str
+    unfinished: Path
     in_use: InUse | None
-    max_value_chars: int = MAX_VALUE_CHARS
 
 
 class Report(BaseModel):
@@ -54,9 +54,11 @@ class Report(BaseModel):
 
 
 def compile_document(
-    document: Path, state: StateDirectory, in_use: InUse | None = None, max_value_chars: int = MAX_VALUE_CHARS
+    document: Path, state: StateDirectory, in_use: InUse | None = None, unfinished: Path | None = None
 ) -> Path | None:
     """Validate a document and leave it compiled in the state directory; None when it is the one in use.
+
+    It is written to the path `unfinished` first; who gives that path can remove it when this process is killed.
 
     Raises:
         RefusedDocument: the document is refused as a whole.
@@ -74,9 +76,9 @@ def compile_document(
             _require_newer(_header_of(there), in_use)
             return there
         file.seek(0)
-        unfinished = state.unfinished()
+        unfinished = unfinished or state.unfinished()
         try:
-            header = _write(file, digest, unfinished, in_use, max_value_chars)
+            header = _write(file, digest, unfinished, in_use)
             after = os.fstat(file.fileno())
             if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
                 raise RefusedDocument(Refusal.UNREADABLE, "the document changed while it was read")
@@ -93,12 +95,12 @@ def _header_of(compiled: Path) -> SnapshotHeader:
         reader.close()
 
 
-def _write(file: BinaryIO, digest: str, path: Path, in_use: InUse | None, max_value_chars: int) -> SnapshotHeader:
+def _write(file: BinaryIO, digest: str, path: Path, in_use: InUse | None) -> SnapshotHeader:
     members: dict[str, str] = {}
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     try:
         with CompiledWriter(path) as writer:
-            for part in read_document(text, max_value_chars):
+            for part in read_document(text):
                 match part:
                     case Element():
                         _add(writer, part)
@@ -188,7 +190,7 @@ def run(task: Task) -> Report:
     """Do a task; everything that can go wrong outside of this program is in the report."""
     try:
         state = StateDirectory(task.state_directory, task.source)
-        path = compile_document(task.document, state, task.in_use, task.max_value_chars)
+        path = compile_document(task.document, state, task.in_use, task.unfinished)
     except RefusedDocument as refused:
         return Report(refusal=refused.refusal, message=str(refused))
     except OSError as error:
@@ -200,6 +202,7 @@ def run(task: Task) -> Report:
 
 def main() -> None:
     os.nice(5)  # the letters come first
+    os.umask(0o077)  # sealed or not, secrets are nobody else's to read
     print(run(Task.model_validate_json(sys.argv[1])).model_dump_json())  # noqa: T201 - the report's way to the worker
 
 

@@ -13,7 +13,7 @@ from yarl import URL
 from worker.adapters.snapshot.problems import Refusal, RefusedDocument
 from worker.adapters.snapshot.sources import MAX_DOCUMENT_BYTES, Document, Unchanged
 from worker.domain.text import has_control_character
-from worker.errors import ConfigurationError, Unavailable
+from worker.errors import ConfigurationError, EgressDenied, Unavailable
 
 _BATCH_BYTES = 1024 * 1024
 _OK, _NOT_MODIFIED, _TOO_MANY = 200, 304, 429
@@ -94,7 +94,9 @@ class HttpSource:
     async def _attempt(self, tag: str | None, unfinished: Path) -> Document | Unchanged:
         headers = await self._headers(tag)
         if self._session is None:  # made here, where an event loop runs for certain
-            self._session = aiohttp.ClientSession(connector=self._connector, timeout=self._timeout, trust_env=False)
+            self._session = aiohttp.ClientSession(
+                connector=self._connector, timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar()
+            )
         try:
             async with self._session.get(self._url, headers=headers, allow_redirects=False) as response:
                 if response.status == _NOT_MODIFIED and tag is not None:
@@ -104,6 +106,8 @@ class HttpSource:
                 return Document(unfinished, _usable_tag(response.headers.get("ETag")), is_temporary=True)
         except TimeoutError:
             raise _Passing("no answer in time") from None
+        except EgressDenied as error:
+            raise Unavailable(f"{self.name}: {error}") from None
         except aiohttp.ClientError as error:
             raise _Passing(_said(error)) from None
 

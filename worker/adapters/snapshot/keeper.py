@@ -13,7 +13,7 @@ from random import Random
 from worker.adapters.snapshot.compilation import CompilationFailed, compile_in_child
 from worker.adapters.snapshot.compile import InUse
 from worker.adapters.snapshot.directory import CompiledDirectory
-from worker.adapters.snapshot.problems import Problem, RefusedDocument
+from worker.adapters.snapshot.problems import Problem, Refusal, RefusedDocument
 from worker.adapters.snapshot.sources import Source, Unchanged
 from worker.adapters.snapshot.state import StateDirectory, is_undamaged
 from worker.delivery.ports import Clock
@@ -95,7 +95,7 @@ class SnapshotKeeper:
         self._confirmed_at = datetime.min.replace(tzinfo=UTC)
         self._ready = asyncio.Event()
         self._tag: str | None = None
-        self._refused: RefusedDocument | None = None
+        self._refused: tuple[Refusal, str] | None = None
         self._wake = asyncio.Event()
         self._asked: asyncio.Future[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -218,10 +218,9 @@ class SnapshotKeeper:
         problems: Sequence[Problem] = ()
         message = ""
         try:
-            is_new = await self._renew()
-            outcome = LookOutcome.RENEWED if is_new else LookOutcome.UNCHANGED
-            if is_new:
-                problems = await asyncio.to_thread(self.directory.problems, _PROBLEMS_SHOWN)
+            renewed = await self._renew()
+            outcome = LookOutcome.UNCHANGED if renewed is None else LookOutcome.RENEWED
+            problems = renewed or ()
         except RefusedDocument as error:
             outcome, message = LookOutcome(error.refusal.value), str(error)
         except Unavailable as error:
@@ -236,8 +235,8 @@ class SnapshotKeeper:
         accounts = 0 if self._directory is None else self._directory.accounts
         return Look(outcome, message, duration_s, self.version, accounts, self.left_out, problems)
 
-    async def _renew(self) -> bool:
-        """Ask the source, and serve what it has; False when that is what is served already."""
+    async def _renew(self) -> Sequence[Problem] | None:
+        """Ask the source, and serve what it has: its first problems; None when that is what is served already."""
         served = self._directory
         if served is not None and served.is_damaged:
             self._tag = None
@@ -246,20 +245,21 @@ class SnapshotKeeper:
             document = await self._source.fetch(self._tag, unfinished)
             if isinstance(document, Unchanged):
                 if self._refused is not None:
-                    raise self._refused
+                    raise RefusedDocument(*self._refused)
                 path = None
             else:
                 self._tag, self._refused = None, None
                 path = await self._compile(document.path, document.tag)
         finally:
             await asyncio.to_thread(unfinished.unlink, missing_ok=True)
+        problems = None
         if path is not None:
-            self._directory = await asyncio.to_thread(CompiledDirectory, path)
+            self._directory, problems = await asyncio.to_thread(_opened, path)
             self._ready.set()
         if not isinstance(document, Unchanged):  # only now: what could not be opened is to be read again
             self._tag = document.tag
         await self._confirm(self.directory.path, is_new=path is not None)
-        return path is not None
+        return problems
 
     async def _compile(self, document: Path, tag: str | None) -> Path | None:
         served = self._directory
@@ -270,7 +270,10 @@ class SnapshotKeeper:
         try:
             return await compile_in_child(document, self._state, in_use, self._schedule.compile_timeout_s)
         except RefusedDocument as refused:
-            self._tag, self._refused = tag, refused  # while the source has no other, nothing needs to be read again
+            self._tag, self._refused = (
+                tag,
+                (refused.refusal, str(refused)),
+            )  # while the source has no other, nothing needs to be read again
             raise
 
     async def _confirm(self, path: Path, *, is_new: bool) -> None:
@@ -281,3 +284,9 @@ class SnapshotKeeper:
             await asyncio.to_thread(os.utime, path, (confirmed_at_s, confirmed_at_s))
             if is_new:
                 await asyncio.to_thread(self._state.clean, path)
+
+
+def _opened(path: Path) -> tuple[CompiledDirectory, Sequence[Problem]]:
+    """A directory and its first problems, read before the event loop has it: one thread at a time may use it."""
+    directory = CompiledDirectory(path)
+    return directory, directory.problems(_PROBLEMS_SHOWN)

@@ -53,7 +53,7 @@ class StateDirectory:
 
     def unfinished(self) -> Path:
         """A new name for a file that is still being written."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self.path / f"{uuid.uuid4().hex}{UNFINISHED_SUFFIX}"
 
     def install(self, unfinished: Path, version: int, digest: str) -> Path:
