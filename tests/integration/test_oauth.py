@@ -84,6 +84,11 @@ class World:
             **changes,
         )
 
+    async def renewals(self) -> None:
+        """Return when no renewal is under way."""
+        if renewals := {task for task in asyncio.all_tasks() if task.get_name() == "token-renewal"}:
+            await asyncio.wait(renewals)
+
     async def token(self, auth: OAuthAuth | None = None, account_id: str = "acme") -> str:
         return (await self.source.token(account_id, auth or self.auth())).get_secret_value()
 
@@ -147,12 +152,25 @@ class TestGrants:
 
 
 class TestMemory:
-    async def test_a_token_is_kept_until_five_minutes_before_its_end(self) -> None:
+    async def test_five_minutes_before_its_end_a_token_is_renewed_and_nobody_waits(self) -> None:
         async with world() as w:
             await w.token()
             w.clock.step(3_299)
             assert await w.token() == "at-1"
+            await w.renewals()
+            assert len(w.server.forms) == 1
             w.clock.step(2)
+            w.server.gate.clear()
+            assert [await w.token(), await w.token()] == ["at-1", "at-1"]
+            w.server.gate.set()
+            await w.renewals()
+            assert await w.token() == "at-2"
+            assert len(w.server.forms) == 2
+
+    async def test_a_token_that_would_not_last_for_a_sign_in_is_waited_for(self) -> None:
+        async with world() as w:
+            await w.token()
+            w.clock.step(3_541)
             assert await w.token() == "at-2"
 
     async def test_jitter_brings_renewal_forward(self) -> None:
@@ -160,6 +178,8 @@ class TestMemory:
         async with world(random=lambda: 1.0) as w:
             await w.token()
             w.clock.step(3_001)
+            await w.token()
+            await w.renewals()
             assert await w.token() == "at-2"
 
     async def test_a_short_lived_token_is_used_for_most_of_its_life(self) -> None:
@@ -168,7 +188,8 @@ class TestMemory:
             await w.token()
             w.clock.step(44)
             assert await w.token() == "at-1"
-            w.clock.step(2)
+            assert len(w.server.forms) == 1
+            w.clock.step(14)
             assert await w.token() == "at-2"
 
     async def test_a_token_without_a_life_is_used_once(self) -> None:
@@ -335,21 +356,26 @@ class TestFailures:
                 await w.token()
             w.server.gate.set()
 
-    async def test_an_endpoint_that_is_down_costs_nothing_while_the_token_lasts(self) -> None:
-        """Renewal is early just for this."""
+    async def test_an_endpoint_that_is_down_is_not_noticed_while_the_token_lasts(self) -> None:
+        """Nor is it asked at every sign-in, but once in half a minute."""
         async with world() as w:
             await w.token()
             w.clock.step(3_400)
-            w.server.answers = [web.Response(status=503) for _ in range(6)]
-            assert await w.token() == "at-1"
-            w.clock.step(201)
+            w.server.answers = [web.Response(status=503) for _ in range(9)]
+            for _ in range(3):
+                assert await w.token() == "at-1"
+                await w.renewals()
+            assert len(w.server.forms) == 1 + 3
+            w.clock.step(150)
+            assert await w.token() == "at-1", "waited for in vain, but still good"
+            w.clock.step(50)
             with pytest.raises(Unavailable):
                 await w.token()
 
-    async def test_a_revoked_grant_is_told_even_while_the_token_lasts(self) -> None:
+    async def test_a_revoked_grant_is_told_when_the_token_ends(self) -> None:
         async with world() as w:
             await w.token()
-            w.clock.step(3_400)
+            w.clock.step(3_550)
             w.server.good_refresh_tokens.clear()
             with pytest.raises(TokenRefused):
                 await w.token()
