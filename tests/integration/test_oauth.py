@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from tests.doubles.clock import SteppedClock
 from tests.integration.web_server import session, web_server
+from worker.adapters import oauth
 from worker.adapters.credentials import AccessToken, Password
 from worker.adapters.oauth import TokenSource
 from worker.adapters.secrets import SealingKeys, SecretStore
@@ -232,6 +233,13 @@ class TestMemory:
             await w.token()
             other = w.auth(token_endpoint=w.url + "?tenant=2")
             assert await w.token(other) == "at-2"
+
+    async def test_the_memory_is_bounded_and_the_least_used_goes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(oauth, "_MAX_KEYS", 2)
+        async with world() as w:
+            for account_id in ("a", "b", "a", "c", "a", "b"):
+                await w.token(account_id=account_id)
+            assert len(w.server.forms) == 4, "a, b and c once each, and b again"
 
 
 class TestRotation:
