@@ -5,6 +5,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -66,6 +67,15 @@ async def test_urls_of_another_kind_are_refused_and_not_repeated(url: str) -> No
         with pytest.raises(EgressDenied) as caught:
             await read(tested, url)
     assert "hunter2" not in str(caught.value)
+
+
+async def test_if_all_else_failed_the_sockets_themselves_are_refused() -> None:
+    """aiohttp's own client, past the session's checks: addresses in URLs never reach its resolver."""
+    seen: list[web.Request] = []
+    async with web_server({"/": answering(seen=seen)}) as port, session(allow="") as tested:
+        with pytest.raises(aiohttp.ClientConnectorError, match="egress policy"):
+            await tested._client.get(f"https://127.0.0.1:{port}/")
+    assert seen == []
 
 
 async def test_unusual_ports_are_refused() -> None:

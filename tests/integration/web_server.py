@@ -23,6 +23,7 @@ def _authority() -> trustme.CA:
     return trustme.CA(organization_name="Test")
 
 
+@cache
 def trusting_context() -> ssl.SSLContext:
     """A client context that trusts the test authority."""
     context = ssl.create_default_context()
@@ -30,6 +31,7 @@ def trusting_context() -> ssl.SSLContext:
     return context
 
 
+@cache
 def server_context(*names: str) -> ssl.SSLContext:
     """A server context with a certificate for the names."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -7,18 +7,15 @@ queries of file links are often secrets themselves, and aiohttp's own errors car
 
 import asyncio
 import os
-import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from ipaddress import IPv4Address, ip_address
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from worker.adapters.dialing import DialError
 from worker.adapters.egress import EgressGuard
+from worker.adapters.vetting import RefusedLookup, VettingResolver, vetting_socket_factory
 from worker.domain.egress import HTTP_PORTS, HTTPS_PORTS
 from worker.domain.hosts import parse_host
 from worker.domain.transmission import Fault
@@ -140,8 +137,8 @@ def guarded_client_session(
     """
     ports = _usual_ports(allow_http)
     connector = aiohttp.TCPConnector(
-        resolver=_VettingResolver(guard, ports),
-        socket_factory=lambda info: _vetted_socket(guard, ports, info),
+        resolver=VettingResolver(guard, ports),
+        socket_factory=vetting_socket_factory(guard, ports),
         use_dns_cache=False,
         ssl=tls,
         limit=max_connections,
@@ -187,56 +184,6 @@ def _parse_url(text: str) -> URL:
     return url
 
 
-class _RefusedLookup(OSError):
-    """Carries a `DialError` through aiohttp, which lets only `OSError` pass a resolver."""
-
-    def __init__(self, denial: DialError) -> None:
-        super().__init__(str(denial))
-        self.denial = denial
-
-
-class _VettingResolver(AbstractResolver):
-    """Gives aiohttp the vetted addresses of a name."""
-
-    def __init__(self, guard: EgressGuard, usual_ports: frozenset[int]) -> None:
-        self._guard = guard
-        self._usual_ports = usual_ports
-
-    async def resolve(
-        self,
-        host: str,
-        port: int = 0,
-        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002 - both families are always asked for
-    ) -> list[ResolveResult]:
-        """See `AbstractResolver`; the exchange around it bounds the time."""
-        try:
-            addresses = await self._guard.vetted(host, port, self._usual_ports, timeout_s=60)
-        except DialError as denial:
-            raise _RefusedLookup(denial) from None
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(address),
-                port=port,
-                family=socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6,
-                proto=0,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for address in addresses
-        ]
-
-    async def close(self) -> None:
-        """Nothing of its own to close."""
-
-
-def _vetted_socket(guard: EgressGuard, usual_ports: frozenset[int], info: aiohttp.AddrInfoType) -> socket.socket:
-    """The last gate: aiohttp asks no resolver about hosts that look like addresses, but every socket is made here."""
-    family, kind, protocol, _, (host, port, *_) = info
-    if guard.policy.refusal(ip_address(str(host)), int(port), usual_ports) is not None:
-        raise PermissionError("not allowed by the egress policy")
-    return socket.socket(family, kind, protocol)
-
-
 @contextmanager
 def _told_plainly(url: URL) -> Iterator[None]:
     """Turns aiohttp's errors into ours, without their texts and without a chain that leads to request headers."""
@@ -252,7 +199,7 @@ def _told_plainly(url: URL) -> Iterator[None]:
 
 def _lookup_error(url: URL, error: aiohttp.ClientConnectorDNSError) -> EgressDenied | Unavailable:
     refused = error.os_error
-    if isinstance(refused, _RefusedLookup):
+    if isinstance(refused, RefusedLookup):
         kind = EgressDenied if refused.denial.fault is Fault.EGRESS else Unavailable
         return kind(str(refused.denial))
     return Unavailable(f"{url.host} cannot be looked up")

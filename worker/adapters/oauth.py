@@ -22,7 +22,7 @@ from worker.adapters.secrets import SecretStore
 from worker.adapters.token_response import MAX_RESPONSE_BYTES, TokenResponse, parse_token_response
 from worker.delivery.ports import Clock
 from worker.domain.snapshot import OAuthAuth
-from worker.errors import EgressDenied, TokenRefused, Unavailable
+from worker.errors import EgressDenied, SendasError, TokenRefused, Unavailable
 
 Rotated = Callable[[str, str, SecretStr], None]
 """Told account id, user name and the new refresh token; must not raise."""
@@ -30,6 +30,7 @@ Rotated = Callable[[str, str, SecretStr], None]
 _ATTEMPTS = 3
 _MAX_WAIT_S = 2.0
 _RENEW_BEFORE_S = 300.0
+_PAUSE_S = 30.0
 _MAX_KEYS = 200_000
 
 
@@ -46,11 +47,15 @@ class _GrantKey(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class _Grant:
-    """The memory of one grant; times are monotonic seconds."""
+    """The memory of one grant; times are monotonic seconds.
+
+    From `renew_at` a renewal is begun while the token is still handed out; from `wait_at` callers wait for it.
+    """
 
     refresh_token: SecretStr | None
     access_token: SecretStr | None = None
     renew_at: float = 0.0
+    wait_at: float = 0.0
     expires_at: float = 0.0
     renewal: asyncio.Task[None] | None = field(default=None, repr=False)
 
@@ -84,7 +89,10 @@ class TokenSource:
         self._grants: OrderedDict[_GrantKey, _Grant] = OrderedDict()  # least recently used first
 
     async def token(self, account_id: str, auth: OAuthAuth) -> SecretStr:
-        """A token that is good now, renewed when need be.
+        """A token that is good now and for the length of a sign-in.
+
+        It is renewed some minutes before its end, without making anybody wait, so that an endpoint that is down for
+        a while is not noticed.
 
         Raises:
             SecretUnavailable: a secret of the sign-in cannot be opened.
@@ -92,20 +100,11 @@ class TokenSource:
             Unavailable: the endpoint does not answer, and the token in memory has expired.
         """
         key, grant = await self._grant(account_id, auth)
-        if grant.access_token is not None and self._clock.monotonic() < grant.renew_at:
-            return grant.access_token
-        if grant.renewal is None:
-            grant.renewal = asyncio.create_task(self._renew(key, grant, auth), name="token-renewal")
-            grant.renewal.add_done_callback(lambda done: _finish(grant, done))
-        renewal = grant.renewal
-        await asyncio.wait({renewal})  # unlike awaiting it: a caller who is cancelled does not cancel the others' token
-        if renewal.cancelled():
-            raise Unavailable("the worker is closing")
-        try:
-            renewal.result()
-        except Unavailable:
-            if grant.access_token is None or self._clock.monotonic() >= grant.expires_at:
-                raise
+        now = self._clock.monotonic()
+        if grant.access_token is None or now >= grant.wait_at:
+            await self._renewed(key, grant, auth)
+        elif now >= grant.renew_at:
+            self._renewal(key, grant, auth)
         if grant.access_token is None:  # forgotten again, between the renewal and now
             raise Unavailable("the new access token was refused at once")
         return grant.access_token
@@ -144,14 +143,36 @@ class TokenSource:
         if len(self._grants) > _MAX_KEYS:
             self._grants.popitem(last=False)
 
+    async def _renewed(self, key: _GrantKey, grant: _Grant, auth: OAuthAuth) -> None:
+        renewal = self._renewal(key, grant, auth)
+        await asyncio.wait({renewal})  # unlike awaiting it: a caller who is cancelled does not cancel the others' token
+        if renewal.cancelled():
+            raise Unavailable("the worker is closing")
+        try:
+            renewal.result()
+        except Unavailable:
+            if grant.access_token is None or self._clock.monotonic() >= grant.expires_at:
+                raise
+
+    def _renewal(self, key: _GrantKey, grant: _Grant, auth: OAuthAuth) -> asyncio.Task[None]:
+        """The renewal that is under way, begun if there is none."""
+        if grant.renewal is None:
+            grant.renewal = asyncio.create_task(self._renew(key, grant, auth), name="token-renewal")
+            grant.renewal.add_done_callback(lambda done: _finish(grant, done))
+        return grant.renewal
+
     async def _renew(self, key: _GrantKey, grant: _Grant, auth: OAuthAuth) -> None:
-        form = await self._form(grant, auth)
         asked_at = self._clock.monotonic()  # before the request: the token's life may begin when it arrives there
-        response = await self._ask_patiently(auth.token_endpoint, form)
+        try:
+            response = await self._ask_patiently(auth.token_endpoint, await self._form(grant, auth))
+        except SendasError:
+            grant.renew_at = self._clock.monotonic() + _PAUSE_S  # while the old token lasts, not at every sign-in
+            raise
         margin_s = min(_RENEW_BEFORE_S, response.lifetime_s / 4)
         grant.access_token = response.access_token
         grant.expires_at = asked_at + response.lifetime_s
         grant.renew_at = grant.expires_at - margin_s * (1 + self._random())
+        grant.wait_at = grant.expires_at - margin_s / 5
         if response.refresh_token is not None and response.refresh_token != grant.refresh_token:
             grant.refresh_token = response.refresh_token
             self._touch(key._replace(secret_digest=_digest(response.refresh_token)), grant)

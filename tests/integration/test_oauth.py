@@ -1,0 +1,428 @@
+"""Access tokens from a token server that rotates, refuses, stalls and talks nonsense."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import web
+from pydantic import SecretStr
+
+from tests.doubles.clock import SteppedClock
+from tests.integration.web_server import session, web_server
+from worker.adapters import oauth
+from worker.adapters.credentials import AccessToken, Password
+from worker.adapters.oauth import TokenSource
+from worker.adapters.secrets import SealingKeys, SecretStore
+from worker.adapters.sign_in import SecretCredentials
+from worker.domain.snapshot import EnvSecret, NoAuth, OAuthAuth, PasswordAuth
+from worker.domain.vocabulary import AuthMethod
+from worker.errors import SecretUnavailable, TokenRefused, Unavailable
+
+P = "SENDAS_SECRET_"
+USER = "support@acme.example"
+
+
+@dataclass
+class TokenServer:
+    """Hands out numbered tokens; with `rotates`, each refresh token is good once, as strict servers have it."""
+
+    rotates: bool = False
+    lifetime_s: int = 3_600
+    good_refresh_tokens: set[str] = field(default_factory=lambda: {"rt-0"})
+    forms: list[dict[str, str]] = field(default_factory=list)
+    answers: list[web.Response] = field(default_factory=list)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    async def answer(self, request: web.Request) -> web.Response:
+        form = {name: str(value) for name, value in (await request.post()).items()}
+        self.forms.append(form)
+        self.arrived.set()
+        await self.gate.wait()
+        if self.answers:
+            return self.answers.pop(0)
+        if form["grant_type"] == "refresh_token" and form["refresh_token"] not in self.good_refresh_tokens:
+            return web.json_response({"error": "invalid_grant", "error_description": form["refresh_token"]}, status=400)
+        number = len(self.forms)
+        granted: dict[str, Any] = {
+            "access_token": f"at-{number}",
+            "token_type": "Bearer",
+            "expires_in": self.lifetime_s,
+        }
+        if self.rotates:
+            self.good_refresh_tokens = {f"rt-{number}"}
+            granted["refresh_token"] = f"rt-{number}"
+        return web.json_response(granted)
+
+
+@dataclass
+class World:
+    """A token source before a token server."""
+
+    server: TokenServer
+    source: TokenSource
+    secrets: SecretStore
+    environment: dict[str, str]
+    clock: SteppedClock
+    url: str
+    rotated: list[tuple[str, str, str]]
+    slept: list[float]
+
+    def auth(self, refresh_token: str = "RT", **changes: Any) -> OAuthAuth:
+        return OAuthAuth(
+            method=AuthMethod.XOAUTH2,
+            username=changes.pop("username", USER),
+            token_endpoint=changes.pop("token_endpoint", self.url),
+            client_id=changes.pop("client_id", "client"),
+            refresh_token=EnvSecret(env=P + refresh_token),
+            **changes,
+        )
+
+    async def renewals(self) -> None:
+        """Return when no renewal is under way."""
+        if renewals := {task for task in asyncio.all_tasks() if task.get_name() == "token-renewal"}:
+            await asyncio.wait(renewals)
+
+    async def token(self, auth: OAuthAuth | None = None, account_id: str = "acme") -> str:
+        return (await self.source.token(account_id, auth or self.auth())).get_secret_value()
+
+
+@asynccontextmanager
+async def world(timeout_s: float = 10, random: Callable[[], float] = lambda: 0.0) -> AsyncIterator[World]:
+    server, clock = TokenServer(), SteppedClock()
+    environment = {P + "RT": "rt-0", P + "CS": "client-secret"}
+    secrets = SecretStore(SealingKeys({}), environment)
+    rotated: list[tuple[str, str, str]] = []
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async with web_server({"/token": server.answer}) as port, session() as guarded:
+        source = TokenSource(
+            guarded,
+            secrets,
+            clock,
+            lambda account_id, username, token: rotated.append((account_id, username, token.get_secret_value())),
+            random=random,
+            timeout_s=timeout_s,
+            sleep=sleep,
+        )
+        url = f"https://web.example:{port}/token"
+        try:
+            yield World(server, source, secrets, environment, clock, url, rotated, slept)
+        finally:
+            await source.close()
+
+
+class TestGrants:
+    async def test_a_refresh_token_is_sent_as_the_rfc_says(self) -> None:
+        async with world() as w:
+            auth = w.auth(client_secret=EnvSecret(env=P + "CS"), scope="https://mail.google.com/")
+            assert await w.token(auth) == "at-1"
+            assert w.server.forms == [
+                {
+                    "grant_type": "refresh_token",
+                    "refresh_token": "rt-0",
+                    "client_id": "client",
+                    "client_secret": "client-secret",
+                    "scope": "https://mail.google.com/",
+                }
+            ]
+
+    async def test_without_one_the_client_signs_in_itself(self) -> None:
+        async with world() as w:
+            auth = OAuthAuth(
+                method=AuthMethod.XOAUTH2,
+                username=USER,
+                token_endpoint=w.url,
+                client_id="client",
+                client_secret=EnvSecret(env=P + "CS"),
+            )
+            assert await w.token(auth) == "at-1"
+            assert w.server.forms == [
+                {"grant_type": "client_credentials", "client_id": "client", "client_secret": "client-secret"}
+            ]
+
+
+class TestMemory:
+    async def test_five_minutes_before_its_end_a_token_is_renewed_and_nobody_waits(self) -> None:
+        async with world() as w:
+            await w.token()
+            w.clock.step(3_299)
+            assert await w.token() == "at-1"
+            await w.renewals()
+            assert len(w.server.forms) == 1
+            w.clock.step(2)
+            w.server.gate.clear()
+            assert [await w.token(), await w.token()] == ["at-1", "at-1"]
+            w.server.gate.set()
+            await w.renewals()
+            assert await w.token() == "at-2"
+            assert len(w.server.forms) == 2
+
+    async def test_a_token_that_would_not_last_for_a_sign_in_is_waited_for(self) -> None:
+        async with world() as w:
+            await w.token()
+            w.clock.step(3_541)
+            assert await w.token() == "at-2"
+
+    async def test_jitter_brings_renewal_forward(self) -> None:
+        """Tokens that were issued together are not all renewed together."""
+        async with world(random=lambda: 1.0) as w:
+            await w.token()
+            w.clock.step(3_001)
+            await w.token()
+            await w.renewals()
+            assert await w.token() == "at-2"
+
+    async def test_a_short_lived_token_is_used_for_most_of_its_life(self) -> None:
+        async with world() as w:
+            w.server.lifetime_s = 60
+            await w.token()
+            w.clock.step(44)
+            assert await w.token() == "at-1"
+            assert len(w.server.forms) == 1
+            w.clock.step(14)
+            assert await w.token() == "at-2"
+
+    async def test_a_token_without_a_life_is_used_once(self) -> None:
+        async with world() as w:
+            w.server.lifetime_s = 0
+            assert [await w.token(), await w.token()] == ["at-1", "at-2"]
+
+    async def test_a_refused_token_is_forgotten_but_not_the_one_that_replaced_it(self) -> None:
+        """Several letters may be refused with the same old token, some of them late."""
+        async with world() as w:
+            refused = await w.source.token("acme", w.auth())
+            await w.source.forget("acme", w.auth(), refused)
+            assert await w.token() == "at-2"
+            await w.source.forget("acme", w.auth(), refused)
+            assert await w.token() == "at-2"
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"account_id": "other"},
+            {"username": "ivan@acme.example"},
+            {"client_id": "other"},
+            {"scope": "mail"},
+            {"refresh_token": "RT2"},
+        ],
+        ids=lambda change: next(iter(change)),
+    )
+    async def test_nobody_gets_anothers_token(self, change: dict[str, str]) -> None:
+        """Two accounts may have the same mailbox, client and endpoint; one that lost its right must notice."""
+        async with world() as w:
+            w.environment[P + "RT2"] = "rt-other"
+            w.server.good_refresh_tokens.add("rt-other")
+            assert await w.token() == "at-1"
+            account_id = change.pop("account_id", "acme")
+            assert await w.token(w.auth(**change), account_id) == "at-2"
+            assert await w.token() == "at-1"
+
+    async def test_another_endpoint_is_another_grant(self) -> None:
+        async with world() as w:
+            await w.token()
+            other = w.auth(token_endpoint=w.url + "?tenant=2")
+            assert await w.token(other) == "at-2"
+
+    async def test_the_memory_is_bounded_and_the_least_used_goes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(oauth, "_MAX_KEYS", 2)
+        async with world() as w:
+            for account_id in ("a", "b", "a", "c", "a", "b"):
+                await w.token(account_id=account_id)
+            assert len(w.server.forms) == 4, "a, b and c once each, and b again"
+
+
+class TestRotation:
+    async def test_the_new_refresh_token_is_used_and_told(self) -> None:
+        async with world() as w:
+            w.server.rotates = True
+            for _ in range(3):
+                await w.token()
+                w.clock.step(3_600)
+            assert [form["refresh_token"] for form in w.server.forms] == ["rt-0", "rt-1", "rt-2"]
+            assert w.rotated == [("acme", USER, "rt-1"), ("acme", USER, "rt-2"), ("acme", USER, "rt-3")]
+
+    async def test_a_snapshot_that_catches_up_by_half_does_not_bring_back_a_spent_token(self) -> None:
+        """It names rt-1 while rt-2 is the good one: strict servers would void the whole family for using rt-1."""
+        async with world() as w:
+            w.server.rotates = True
+            for _ in range(2):
+                await w.token()
+                w.clock.step(3_600)
+            w.environment[P + "RT"] = "rt-1"
+            assert await w.token() == "at-3"
+            assert w.server.forms[-1]["refresh_token"] == "rt-2"
+
+    async def test_a_mailbox_connected_anew_starts_with_its_new_token(self) -> None:
+        async with world() as w:
+            w.server.rotates = True
+            await w.token()
+            w.environment[P + "RT"] = "rt-fresh"
+            w.server.good_refresh_tokens.add("rt-fresh")
+            assert await w.token() == "at-2"
+            assert w.server.forms[-1]["refresh_token"] == "rt-fresh"
+
+    async def test_the_same_token_again_is_no_rotation(self) -> None:
+        async with world() as w:
+            w.server.answers.append(web.json_response({"access_token": "at", "refresh_token": "rt-0"}))
+            await w.token()
+            assert w.rotated == []
+
+
+class TestManyCallers:
+    async def test_a_hundred_callers_make_one_renewal(self) -> None:
+        async with world() as w:
+            w.server.rotates = True
+            assert set(await asyncio.gather(*(w.token() for _ in range(100)))) == {"at-1"}
+            assert len(w.server.forms) == 1
+
+    async def test_a_hundred_callers_share_one_failure(self) -> None:
+        """Not a queue in which each tries for itself while the mailbox's lane stands still."""
+        async with world() as w:
+            w.server.good_refresh_tokens.clear()
+            outcomes = await asyncio.gather(*(w.token() for _ in range(100)), return_exceptions=True)
+            assert {type(outcome) for outcome in outcomes} == {TokenRefused}
+            assert len(w.server.forms) == 1
+
+    async def test_if_the_first_caller_leaves_the_others_still_get_the_token(self) -> None:
+        async with world() as w:
+            w.server.gate.clear()
+            first, second = (asyncio.create_task(w.token()) for _ in range(2))
+            await w.server.arrived.wait()
+            first.cancel()
+            await asyncio.wait({first})
+            w.server.gate.set()
+            assert await second == "at-1"
+            assert len(w.server.forms) == 1
+
+    async def test_closing_ends_renewals_and_says_so(self) -> None:
+        async with world() as w:
+            w.server.gate.clear()
+            caller = asyncio.create_task(w.token())
+            await w.server.arrived.wait()
+            await w.source.close()
+            with pytest.raises(Unavailable, match="closing"):
+                await caller
+
+    async def test_two_mailboxes_renew_side_by_side(self) -> None:
+        """One whose endpoint stalls does not hold the other up."""
+        async with world() as w:
+            w.server.gate.clear()
+            stalled = asyncio.create_task(w.token())
+            await w.server.arrived.wait()
+            w.server.arrived.clear()
+            other = asyncio.create_task(w.token(account_id="other"))
+            await asyncio.wait_for(w.server.arrived.wait(), 10)
+            w.server.gate.set()
+            await asyncio.gather(stalled, other)
+
+
+class TestFailures:
+    async def test_a_refused_grant_is_told_at_once(self) -> None:
+        async with world() as w:
+            w.server.good_refresh_tokens.clear()
+            with pytest.raises(TokenRefused, match="invalid_grant"):
+                await w.token()
+            assert len(w.server.forms) == 1
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            lambda: web.Response(status=503, text="<html>busy</html>", content_type="text/html"),
+            lambda: web.Response(status=200, text="<html>sign in</html>", content_type="text/html"),
+            lambda: web.Response(status=200, text='{"access_token": "at', content_type="application/json"),
+            lambda: web.Response(status=200, body=b"{" + b" " * 100_000),
+            lambda: web.Response(status=302, headers={"Location": "https://169.254.169.254/"}),
+        ],
+        ids=["5xx", "a page", "half of the JSON", "too much", "a redirect"],
+    )
+    async def test_what_may_pass_is_tried_three_times(self, answer: Callable[[], web.Response]) -> None:
+        async with world() as w:
+            w.server.answers = [answer() for _ in range(2)]
+            assert await w.token() == "at-3"
+            await w.source.forget("acme", w.auth(), SecretStr("at-3"))
+            w.server.answers = [answer() for _ in range(3)]
+            with pytest.raises(Unavailable):
+                await w.token()
+            assert len(w.slept) == 4
+            assert max(w.slept) <= 2
+
+    async def test_a_silent_endpoint_is_left_in_time(self) -> None:
+        async with world(timeout_s=0.1) as w:
+            w.server.gate.clear()
+            with pytest.raises(Unavailable, match="in time"):
+                await w.token()
+            w.server.gate.set()
+
+    async def test_an_endpoint_that_is_down_is_not_noticed_while_the_token_lasts(self) -> None:
+        """Nor is it asked at every sign-in, but once in half a minute."""
+        async with world() as w:
+            await w.token()
+            w.clock.step(3_400)
+            w.server.answers = [web.Response(status=503) for _ in range(9)]
+            for _ in range(3):
+                assert await w.token() == "at-1"
+                await w.renewals()
+            assert len(w.server.forms) == 1 + 3
+            w.clock.step(150)
+            assert await w.token() == "at-1", "waited for in vain, but still good"
+            w.clock.step(50)
+            with pytest.raises(Unavailable):
+                await w.token()
+
+    async def test_a_revoked_grant_is_told_when_the_token_ends(self) -> None:
+        async with world() as w:
+            await w.token()
+            w.clock.step(3_550)
+            w.server.good_refresh_tokens.clear()
+            with pytest.raises(TokenRefused):
+                await w.token()
+
+    @pytest.mark.parametrize(
+        "endpoint", ["https://169.254.169.254/token", "http://web.example/token", "nonsense", "https://127.1/token"]
+    )
+    async def test_an_endpoint_that_policy_forbids_is_a_refusal(self, endpoint: str) -> None:
+        async with world() as w:
+            with pytest.raises(TokenRefused, match="may not be used"):
+                await w.token(w.auth(token_endpoint=endpoint))
+            assert w.slept == []
+
+    async def test_a_secret_that_cannot_be_opened(self) -> None:
+        async with world() as w:
+            with pytest.raises(SecretUnavailable, match="SENDAS_SECRET_NONE"):
+                await w.token(w.auth("NONE"))
+
+
+class TestCredentials:
+    async def test_each_method_gives_its_kind(self) -> None:
+        async with world() as w:
+            credentials = SecretCredentials(w.secrets, w.source)
+            password = PasswordAuth(method=AuthMethod.PASSWORD, username=USER, secret=EnvSecret(env=P + "CS"))
+            assert await credentials.open("acme", NoAuth(method=AuthMethod.NONE)) is None
+            assert await credentials.open("acme", password) == Password(USER, SecretStr("client-secret"))
+            assert await credentials.open("acme", w.auth()) == AccessToken(USER, SecretStr("at-1"))
+
+    async def test_a_refused_access_token_is_replaced(self) -> None:
+        async with world() as w:
+            credentials = SecretCredentials(w.secrets, w.source)
+            opened = await credentials.open("acme", w.auth())
+            assert isinstance(opened, AccessToken)
+            await credentials.forget("acme", w.auth(), opened.token)
+            assert await credentials.open("acme", w.auth()) == AccessToken(USER, SecretStr("at-2"))
+
+
+async def test_json_of_the_server_is_read_whatever_it_calls_itself() -> None:
+    """Some servers send JSON as text/plain."""
+    async with world() as w:
+        w.server.answers = [web.Response(text=json.dumps({"access_token": "plain"}))]
+        assert await w.token() == "plain"
