@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import logging
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -23,6 +24,7 @@ from tests.imap_setting import (
     target,
 )
 from worker.adapters.credentials import AccessToken
+from worker.adapters.dialing import DialError
 from worker.adapters.imap.connecting import ImapTimeouts
 from worker.adapters.imap.looking import FOLDER_MEMORY_S
 from worker.adapters.imap.sent_folder import ImapSentFolder
@@ -628,6 +630,19 @@ async def test_another_secret_or_server_is_another_connection(server: ScriptedIm
 
 def test_an_upload_has_time_by_its_size() -> None:
     assert ImapTimeouts(append_s=60, append_bytes_per_s=1_000).append_within_s(25_000) == 85
+
+
+@pytest.mark.parametrize("fault", [Fault.DNS, Fault.EGRESS, Fault.CONNECT, Fault.TIMEOUT])
+async def test_a_host_that_cannot_be_dialed_is_a_trouble_of_the_dialers_own_fault(
+    adapter: Adapter, fault: Fault
+) -> None:
+    class NoWay(LoopbackDialer):
+        async def dial(self, host: str, port: int, timeout_s: float) -> socket.socket:
+            raise DialError(f"no way to {host}", fault)
+
+    trouble = trouble_of(await save(adapter(dialer=NoWay()), target(993)))
+
+    assert trouble == Trouble(Phase.CONNECT, fault, detail="no way to localhost")
 
 
 # TLS
