@@ -32,8 +32,7 @@ def read_events(path: Path) -> list[bytes]:
     try:
         value = json.loads(text)
     except ValueError:
-        lines = [line for line in text.splitlines() if line.strip()]
-        return lines
+        return [line for line in text.splitlines() if line.strip()]
     if isinstance(value, list):
         return [json.dumps(each, ensure_ascii=False).encode() for each in value]
     return [text]

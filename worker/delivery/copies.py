@@ -169,16 +169,23 @@ def _unavailable(reason: Reason) -> Classification:
     return Classification(reason, Scope.MAILBOX, Action.RETRY)
 
 
+_PASSING_CODES = ("[UNAVAILABLE]", "[INUSE]", "[LIMIT]", "[SERVERBUG]")
+
+
 def classify_copy(trouble: Trouble) -> Classification:
-    """What a failed copy means. A refused sign-in is not repeated: providers lock mailboxes for that."""
-    if trouble.phase is Phase.AUTH and trouble.fault in (Fault.REPLY, Fault.SECRET, Fault.NO_AUTH_MECHANISM):
+    """What a failed copy means; IMAP has no reply codes, so the server's own words are in the detail (RFC 5530).
+
+    A refused sign-in is not repeated: providers lock mailboxes for that.
+    """
+    words = trouble.detail.upper()
+    if "[OVERQUOTA]" in words:
+        return Classification(Reason.MAILBOX_FULL, Scope.MAILBOX, Action.FAIL)
+    is_refused = trouble.fault in (Fault.REPLY, Fault.SECRET, Fault.NO_AUTH_MECHANISM)
+    if trouble.phase is Phase.AUTH and is_refused and not any(code in words for code in _PASSING_CODES):
         return Classification(Reason.AUTH_FAILED, Scope.MAILBOX, Action.FAIL)
     reason = _REASONS.get(trouble.fault, Reason.TEMPORARILY_UNAVAILABLE)
-    if trouble.fault is Fault.TOO_LARGE:
-        return Classification(reason, Scope.MESSAGE, Action.FAIL)
-    if trouble.fault is Fault.EGRESS:
-        return Classification(reason, Scope.MAILBOX, Action.FAIL)
-    return Classification(reason, Scope.MAILBOX, Action.RETRY)
+    is_permanent = trouble.fault in (Fault.TOO_LARGE, Fault.EGRESS)
+    return Classification(reason, Scope.MAILBOX, Action.FAIL if is_permanent else Action.RETRY)
 
 
 _REASONS = {

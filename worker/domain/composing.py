@@ -1,10 +1,9 @@
 """Composing a letter: the same event and the same configuration give the same bytes, on every version of Python.
 
-No field says that the letter was made by a program. RFC 3834 section 5 keeps `Auto-Submitted` for messages that no
-person originated; these are a person's words, and a help desk that receives them (Zendesk, for one) sets aside what
-carries `Auto-Submitted`, `Precedence` or `X-Auto-Response-Suppress`. The last would also keep from the author that
-the client is on holiday. Loops are stopped where they arise: an automatic answer is marked as such by whoever sends
-it, and the worker itself answers nothing.
+A person wrote it, but a program sends it, at once and however often: `Auto-Submitted` (RFC 3834 section 5) keeps
+vacation responders and ticket systems from answering every comment into the task, which would be answered in turn,
+and `X-Auto-Response-Suppress` says the same to Exchange, which does not read the other. `Precedence` is left out: it
+would mark the letter as bulk.
 """
 
 from collections.abc import Iterable, Sequence
@@ -115,6 +114,8 @@ def _header(data: LetterData, message_id: str, parties: _Parties) -> tuple[str, 
         *_thread_fields(data),
         identifier_field("X-Sendas-Task", data.task.id),
         *([identifier_field("X-Sendas-Comment", data.comment.id)] if isinstance(data, CommentCreated) else ()),
+        token_field("Auto-Submitted", ["auto-generated"]),
+        token_field("X-Auto-Response-Suppress", ["OOF,", "AutoReply"]),
         token_field("MIME-Version", ["1.0"]),
     ]
     return "".join(above), "".join(below)

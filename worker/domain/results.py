@@ -31,8 +31,7 @@ MAX_WORDS_CHARS = 2_000
 
 
 def _words(text: object) -> object:
-    # Twice: where a control character is dropped, two spaces can meet. Cleaning what is clean must change nothing.
-    return one_line(one_line(text[:MAX_WORDS_CHARS])) if isinstance(text, str) else text
+    return one_line(text[:MAX_WORDS_CHARS]) if isinstance(text, str) else text
 
 
 Words = Annotated[str, BeforeValidator(_words)]
