@@ -8,6 +8,7 @@ import stat
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.ledger_worlds import LEASE_S, AnyLedger, HandClock, World, database_w
 from worker.adapters.ledger import LedgerOptions, migrate, open_ledger
 from worker.adapters.ledger.database import parse_url
 from worker.adapters.ledger.migration import VERSION_TABLE
+from worker.adapters.ledger.ownership import lock_dead, renew
 from worker.adapters.ledger.schema import metadata
 from worker.delivery.ledger import Granted, HandOver, Held, InDoubt, Record
 from worker.domain.identity import event_key, result_id
@@ -62,7 +64,7 @@ async def world_of(url: str, timeout_s: float = TIMEOUT_S, **kwargs: Any) -> Asy
 
 
 @asynccontextmanager
-async def hanging(url: str, table_of_owner: str = "ledger_owners") -> AsyncIterator[None]:
+async def hanging(url: str) -> AsyncIterator[None]:
     """Somebody holds the locks that every transaction of the ledger needs."""
     if url.startswith("sqlite"):
         connection = sqlite3.connect(make_url(url).database or "", isolation_level=None)
@@ -74,7 +76,7 @@ async def hanging(url: str, table_of_owner: str = "ledger_owners") -> AsyncItera
             connection.close()
     else:
         async with connected(url) as engine, engine.begin() as other:
-            await other.execute(text(f"LOCK TABLE {table_of_owner} IN ACCESS EXCLUSIVE MODE"))
+            await other.execute(text("LOCK TABLE ledger_owners IN ACCESS EXCLUSIVE MODE"))
             yield
 
 
@@ -477,3 +479,19 @@ async def test_who_cannot_be_told_apart_by_name_is_by_id(url: str) -> None:
         assert await namesake.claim(EVENT, "acme", [0]) == {0: Held("same")}
         with pytest.raises(LostClaim):
             await namesake.record(EVENT, [Record((0,), Outcome.SENT, result_id(EVENT, [0], "sent"), b"")])
+
+
+async def test_only_who_is_dead_and_not_just_writing_can_be_locked(database_url: str) -> None:
+    """If an owner comes back while a taker looks at it, then the taker neither takes from it nor waits for it."""
+    await migrate(database_url)
+    now = HandClock().now()
+    until = now + timedelta(seconds=LEASE_S)
+    async with connected(database_url) as engine:
+        async with engine.begin() as connection:
+            alive = await renew(connection, None, "alive", now, until)
+            dead = await renew(connection, None, "dead", now, now)
+            returning = await renew(connection, None, "returning", now, now)
+        async with engine.begin() as of_returning, engine.begin() as of_taker:
+            await renew(of_returning, returning, "returning", now, until)
+            async with asyncio.timeout(5):
+                assert await lock_dead(of_taker, {alive, dead, returning}, now) == {dead}
