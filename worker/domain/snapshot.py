@@ -21,10 +21,14 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
+SealedText = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,24000}$")]
+"""Long enough for a refresh token of two kilobytes, which Microsoft issues."""
+
+
 class SealedSecret(_Model):
     """A secret encrypted for the worker's key (see `sendas seal`)."""
 
-    sealed: Token
+    sealed: SealedText
 
 
 class EnvSecret(_Model):
