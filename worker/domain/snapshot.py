@@ -31,7 +31,7 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
-SealedText = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,24000}$")]
+SealedText = Annotated[str, StringConstraints(pattern=r"^[!-~]+$", max_length=24_000)]
 """Long enough for a refresh token of two kilobytes, which Microsoft issues."""
 
 
