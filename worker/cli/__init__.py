@@ -6,7 +6,7 @@ import structlog
 from cyclopts import App, CycloptsError
 
 from worker import __version__
-from worker.cli import classify, config, deliver, explain, ledger, publish, run, schemas, seal, topology
+from worker.cli import classify, config, dead_letters, deliver, explain, ledger, publish, run, schemas, seal, topology
 from worker.cli.output import say
 from worker.errors import ConfigurationError, SendasError
 
@@ -16,7 +16,7 @@ app = App(
     help="Send a product's letters as its customers, through each customer's own mailbox.",
     result_action="return_value",
 )
-for group in (classify, config, deliver, explain, ledger, publish, run, schemas, seal, topology):
+for group in (classify, config, dead_letters, deliver, explain, ledger, publish, run, schemas, seal, topology):
     group.register(app)
 
 

@@ -98,7 +98,7 @@ class _Crew:
 
     def _ended(self, task: "asyncio.Future[None]") -> None:
         self._places.release()
-        self._jobs.discard(task)  # type: ignore[arg-type]  # ensure_future made it a task
+        self._jobs.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._error = self._error or error
 

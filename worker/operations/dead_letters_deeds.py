@@ -12,6 +12,7 @@ from worker.domain.envelope import DeadLetterDiscardedEvent, DeadLetterReplayedE
 from worker.domain.message import to_message
 from worker.domain.results import DeadLetterAct
 from worker.domain.topology import Topology
+from worker.errors import Unavailable
 from worker.operations.dead_letters import DeadLetter
 from worker.operations.dead_letters_acting import Campaign, Tally
 from worker.operations.dead_letters_queue import DeadMessage, Publish
@@ -87,7 +88,7 @@ class Auditor:
         """Run a campaign and tell of it, with the number of letters that were dealt with.
 
         Raises:
-            TimeoutError: the broker did not confirm the event.
+            Unavailable: the broker was lost, or did not confirm the event; what was done is done.
         """
         try:
             await campaign.run()
@@ -118,7 +119,10 @@ class Auditor:
             timestamp=properties.timestamp,
             must_route=False,
         )
-        await asyncio.wait_for(self._publish(publication), _AUDIT_TIMEOUT_S)
+        try:
+            await asyncio.wait_for(self._publish(publication), _AUDIT_TIMEOUT_S)
+        except TimeoutError:
+            raise Unavailable("the broker did not confirm the event that tells of it") from None
 
 
 async def _whatever_happens(job: Awaitable[None]) -> None:

@@ -32,8 +32,8 @@ def to_line(message: DeadMessage) -> str:
     """A message as one line of a file, without the line's end."""
     document = {
         "schema": SCHEMA,
-        "properties": _plain(message.properties),
-        "headers": _plain(message.headers),
+        "properties": plain(message.properties),
+        "headers": plain(message.headers),
         "body": base64.b64encode(message.body).decode(),
     }
     return json.dumps(document, ensure_ascii=True)
@@ -84,13 +84,13 @@ def _lasting_headers(message: DeadMessage, letter: DeadLetter) -> dict[str, Head
     return headers
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     """JSON for what AMQP knows more types of."""
     match value:
         case Mapping():
-            return {str(name): _plain(each) for name, each in value.items()}
+            return {str(name): plain(each) for name, each in value.items()}
         case list() | tuple():
-            return [_plain(each) for each in value]
+            return [plain(each) for each in value]
         case bytes() | bytearray():
             return {"$base64": base64.b64encode(bytes(value)).decode()}
         case datetime():

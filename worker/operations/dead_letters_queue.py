@@ -1,4 +1,4 @@
-"""The dead queue's port: looking at its messages without taking them away, and taking those away that are dealt with."""
+"""The dead queue's port: looking at messages without taking them away, and taking away what is dealt with."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager

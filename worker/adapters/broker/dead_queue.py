@@ -18,10 +18,12 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractConnection, UnderlayChannel
+from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity
+from aiormq.abc import AbstractChannel as Underlay
 from aiormq.abc import DeliveredMessage
 
 from worker.adapters.broker.link import BROKER_ERRORS, close_quietly, connect_patiently
@@ -51,6 +53,13 @@ _PROPERTIES = (
     "user_id",
     "app_id",
 )
+
+
+class Placed(Protocol):
+    """What is needed of a message to find it again."""
+
+    @property
+    def place(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +116,7 @@ class _Window:
     """A consumer on a channel of its own. Of its `size` messages `kept` are looked at and go back."""
 
     channel: AbstractChannel  # strong reference: aio-pika keeps weak ones
-    underlay: UnderlayChannel
+    underlay: Underlay
     tag: str
     size: int
     kept: int = 0
@@ -157,12 +166,12 @@ class AmqpTaking:
             raise _lost(error) from None
         raise StopAsyncIteration
 
-    def keep(self, message: HeldMessage) -> None:
+    def keep(self, message: Placed) -> None:
         if hold := self._holds.pop(message.place, None):
             hold.window.kept += 1
             self._signal.set()
 
-    async def settle(self, message: HeldMessage) -> None:
+    async def settle(self, message: Placed) -> None:
         hold = self._holds[message.place]
         try:
             await hold.window.underlay.basic_ack(hold.delivery_tag, wait=False)
@@ -189,7 +198,7 @@ class AmqpTaking:
     async def _open_window(self) -> None:
         size = self._next_size()
         channel = await self.connection.channel(publisher_confirms=False)
-        underlay = await channel.get_underlay_channel()
+        underlay: Underlay = await channel.get_underlay_channel()
         window = _Window(channel, underlay, f"sendas-dead-letters-{len(self._windows)}", size)
         self._windows.append(window)
         channel.close_callbacks.add(lambda _, error: self._lose(error))
@@ -228,12 +237,14 @@ class AmqpTaking:
         """
         quiet = 0
         for _ in range(_STUCK_ROUNDS):
+            if self._arrived:
+                return True
             self._signal.clear()
             if await self._is_signalled() or self._holds:
                 return True  # holds without a message: somebody works on them, and may take as long as it takes
             quiet = quiet + 1 if await _ready(self._windows[0].channel, self.queue) == 0 else 0
             if quiet == _QUIET_ROUNDS:
-                return self._signal.is_set()
+                return bool(self._arrived)
         raise Unavailable(f"the broker does not deliver the messages of {self.queue}")
 
     async def _is_signalled(self) -> bool:
