@@ -9,7 +9,7 @@ from tests.doubles.dead_queue import KeptMessage
 from worker.domain.cloudevents import STRUCTURED
 
 DEATH = datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC)
-BURIED: Mapping[str, object] = {
+BURIED: Mapping[str, str | int] = {
     "sendas-first-seen": "2026-11-23T09:00:00+00:00",
     "sendas-attempt": 2,
     "sendas-dead-reason": "invalid_event",
