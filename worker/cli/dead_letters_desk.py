@@ -1,0 +1,107 @@
+"""The dead-letter commands' way to the broker, and their end: in good order at the first signal."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from prometheus_client import CollectorRegistry
+
+from worker.adapters.broker.dead_queue import AmqpDeadQueue, open_dead_queue
+from worker.adapters.broker.publisher import Publisher
+from worker.adapters.clock import SystemClock
+from worker.cli.dead_letters_filters import Filters
+from worker.cli.dead_letters_output import Outcome, progress_bar
+from worker.errors import SendasError
+from worker.operations.dead_letters import DeadLetter
+from worker.operations.dead_letters_acting import Campaign, Deed, Tally
+from worker.operations.dead_letters_deeds import ActEvent, Auditor, Order
+from worker.operations.dead_letters_importing import Filed, Imported, put_all_back
+from worker.operations.dead_letters_looking import look
+from worker.operations.dead_letters_queue import DeadMessage, Publish
+from worker.running import background
+from worker.settings import Settings, load_settings
+from worker.telemetry.logging import configure_logging
+from worker.telemetry.metrics import Metrics
+
+
+def settings_of_command() -> Settings:
+    """The settings; only warnings are logged, as the command's own words say the rest."""
+    settings = load_settings()
+    configure_logging("WARNING" if settings.log_level == "INFO" else settings.log_level)
+    return settings
+
+
+def look_through(filters: Filters, see: Callable[[DeadMessage, DeadLetter], None]) -> int:
+    """Show `see` the letters that the filters match; returns how many."""
+    selection = filters.selection()
+    settings = settings_of_command()
+
+    async def run() -> int:
+        async with _queue(settings) as queue:
+            return await look(queue, selection, filters.limit, see)
+
+    return asyncio.run(run())
+
+
+@asynccontextmanager
+async def _queue(settings: Settings) -> AsyncIterator[AmqpDeadQueue]:
+    async with open_dead_queue(settings.broker_url.get_secret_value(), settings.topology.dead) as queue:
+        yield queue
+
+
+@asynccontextmanager
+async def _publisher(settings: Settings) -> AsyncIterator[Publish]:
+    url, metrics = settings.broker_url.get_secret_value(), Metrics(CollectorRegistry())
+    publisher = Publisher(url, metrics, max_bytes=settings.max_message_bytes, name="sendas-dead-letters-publisher")
+    async with background(publisher.run()):
+        yield publisher.publish
+
+
+async def act(
+    settings: Settings,
+    deed: Callable[[Publish], Deed],
+    event: ActEvent,
+    order: Order,
+    rate: float,
+    *,
+    is_rehearsal: bool,
+) -> Outcome:
+    """Carry out an order, or only count what could be done. Never raises what the broker does: the outcome says it."""
+    clock = SystemClock()
+    async with _queue(settings) as queue, _publisher(settings) as publish:
+        with progress_bar(await queue.size()) as on_progress:
+            campaign = Campaign(
+                queue,
+                deed(publish),
+                order.selection,
+                clock,
+                limit=order.limit,
+                per_s=rate,
+                on_progress=on_progress,
+            )
+            auditor = Auditor(publish, settings.topology, settings.source, clock)
+            job = campaign.rehearse() if is_rehearsal else auditor.carry_out(campaign, event, order)
+            problem = await _unless_told_to_stop(job)
+    return Outcome(order.id, campaign.tally, problem, is_rehearsal)
+
+
+async def _unless_told_to_stop(job: Awaitable[Tally]) -> str | None:
+    """Run a job; None, or what ended it before its end. The first signal ends it in good order."""
+    task = asyncio.ensure_future(job)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        return "interrupted"
+    except SendasError as error:
+        return str(error)
+    return None
+
+
+async def put_back(settings: Settings, filed: Filed) -> Imported:
+    """Put a file's letters into the dead queue."""
+    async with _queue(settings) as queue, _publisher(settings) as publish:
+        return await put_all_back(queue, publish, settings.topology.dead, filed)
