@@ -1,5 +1,6 @@
 """What every dead queue does: the one in memory and a real RabbitMQ pass the same tests."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -82,6 +83,15 @@ class DeadQueueContract:
                     await taking.settle(message)
         assert await all_of(world.queue) == [each for each in range(1_000) if each % 3]
 
+    @pytest.mark.parametrize("settled", [1, 5, 60, 130])
+    async def test_who_leaves_while_more_is_on_its_way_keeps_the_order(self, world: World, settled: int) -> None:
+        """If a message is settled, then the broker sends the next one; it must not stand before older ones later."""
+        await world.fill(1_000)
+        async with world.queue.take(1_000) as taking:
+            for _ in range(settled):
+                await taking.settle(await anext(taking))
+        assert await all_of(world.queue) == list(range(settled, 1_000))
+
     async def test_all_can_be_settled(self, world: World) -> None:
         await world.fill(1_000)
         async with world.queue.take(1_000) as taking:
@@ -129,8 +139,8 @@ class TestRabbitMQ(DeadQueueContract):
             channel = await connection.channel()
 
             async def fill(count: int) -> None:
-                for each in range(count):
-                    await channel.default_exchange.publish(aio_pika.Message(str(each).encode(), delivery_mode=2), name)
+                messages = [aio_pika.Message(str(each).encode(), delivery_mode=2) for each in range(count)]
+                await asyncio.gather(*(channel.default_exchange.publish(each, name) for each in messages))
 
             queue = await stack.enter_async_context(open_dead_queue(vhost_url, name))
             other = await stack.enter_async_context(open_dead_queue(vhost_url, name))

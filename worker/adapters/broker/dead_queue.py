@@ -5,6 +5,8 @@ What the broker does, and what follows from it (RabbitMQ 3.10, measured; 4.x has
 - A quorum queue takes a closed channel's messages back in the order in which that channel got them, and gives them
   out before all others. `basic.nack` of many does not keep their order, and `basic.get` makes each message a consumer
   of its own, whose order is lost. So: consumers, and channels closed one after the other, the oldest first.
+- Deliveries that are on their way to a consumer when it is cancelled go back at once, and so before all others. So a
+  window is left only when nothing can be on its way: it is full, or the queue is empty.
 - A consumer's prefetch cannot be raised later, and everything within it comes at once: unlimited, the bodies of the
   whole queue would be here. So there are windows: a consumer on a channel of its own, of some hundred to thousand
   messages; when all of them are kept, the next window is opened.
@@ -113,12 +115,13 @@ async def open_dead_queue(url: str, queue: str) -> AsyncIterator[AmqpDeadQueue]:
 
 @dataclass(slots=True)
 class _Window:
-    """A consumer on a channel of its own. Of its `size` messages `kept` are looked at and go back."""
+    """A consumer on a channel of its own. Of its `size` places `held` are taken; `kept` are looked at and go back."""
 
     channel: AbstractChannel  # strong reference: aio-pika keeps weak ones
     underlay: Underlay
     tag: str
     size: int
+    held: int = 0
     kept: int = 0
 
 
@@ -178,6 +181,7 @@ class AmqpTaking:
         except BROKER_ERRORS as error:
             raise _lost(error) from None
         del self._holds[message.place]
+        hold.window.held -= 1
         self._signal.set()
 
     async def give_back(self) -> None:
@@ -186,14 +190,23 @@ class AmqpTaking:
         self._arrived.clear()
         try:
             async with asyncio.timeout(_CLOSE_TIMEOUT_S):
-                # What goes back must not come again through a window that has room left.
-                for window in self._windows:
-                    await window.underlay.basic_cancel(window.tag)
+                if self._windows:
+                    await self._leave(self._windows[-1])
                 for window in self._windows:
                     await window.channel.close()
         except BROKER_ERRORS as error:
             # They go back all the same, with the connection; only the order of whole windows may be another one.
             log.warning("dead_queue.given_back_by_force", error=type(error).__name__)
+
+    async def _leave(self, window: _Window) -> None:
+        """End the only consumer that may have room left: what goes back must not come again through it."""
+        for _ in range(_STUCK_ROUNDS):
+            self._signal.clear()
+            # The broker answers on the channel of the window, so after what it has sent there.
+            if window.held == window.size or await _ready(window.channel, self.queue) == 0:
+                break
+            await self._is_signalled()
+        await window.underlay.basic_cancel(window.tag)
 
     async def _open_window(self) -> None:
         size = self._next_size()
@@ -219,6 +232,8 @@ class AmqpTaking:
 
     async def _take(self, window: _Window, message: DeliveredMessage) -> None:
         """Note a delivery. What is beyond the number asked for stays where it is until the channel closes."""
+        window.held += 1
+        self._signal.set()
         if self._is_closing or self._received == self.at_most or message.delivery_tag is None:
             return
         self._holds[self._received] = _Hold(window, message.delivery_tag)
@@ -227,7 +242,6 @@ class AmqpTaking:
         )
         self._received += 1
         self._received_bytes += len(message.body)
-        self._signal.set()
 
     async def _comes_more(self) -> bool:
         """Wait for a message, or for one in work to be dealt with; False when the queue's end is reached.
