@@ -79,6 +79,24 @@ async def test_a_certificate_for_another_name_is_refused_although_the_address_is
         assert "AUTH" not in w.server.verbs()
 
 
+@pytest.mark.parametrize("security", [Security.TLS, Security.STARTTLS])
+@pytest.mark.parametrize("host", ["x" * 64 + ".example", "a..b", ".x", "."])
+async def test_a_host_that_no_certificate_can_name_is_a_tls_fault(host: str, security: Security) -> None:
+    """If a customer writes a broken name, it is this mailbox's trouble and nobody's crash."""
+    async with world(security=security, opened=password()) as w:
+        way = replace(w.route, smtp=w.route.smtp.model_copy(update={"host": host}))
+        found = trouble(await w.transport.send(way, letter(), w.hook))
+        assert (found.phase, found.fault) == (Phase.TLS, Fault.TLS)
+        await w.server.until(lambda: w.server.open_connections == 0)
+        assert w.transport.numbers.open == 0
+
+
+async def test_a_host_with_the_root_dot_matches_its_certificate() -> None:
+    async with world(security=Security.TLS, opened=password()) as w:
+        way = replace(w.route, smtp=w.route.smtp.model_copy(update={"host": HOST + "."}))
+        assert (await w.transport.send(way, letter(), w.hook)).accepted
+
+
 async def test_a_handshake_that_fails_is_a_tls_fault() -> None:
     async with world(
         "starttls: raw 220 go\\r\\n, read 5, garbage, stall", security=Security.STARTTLS, opened=password()

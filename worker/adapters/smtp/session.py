@@ -137,7 +137,7 @@ class Opener:
     async def open(self, route: Route, progress: Progress) -> Session:
         """A session that is ready for MAIL. Raises `Failed`; then, and on cancellation, no connection is left."""
         client = aiosmtplib.SMTP(
-            hostname=route.smtp.host,
+            hostname=route.smtp.host.removesuffix(".") or route.smtp.host,  # certificates have no root dot
             local_hostname=self._local_hostname,
             timeout=self._timeouts.command_s,
             use_tls=route.smtp.security is Security.TLS,
@@ -178,7 +178,7 @@ class Opener:
                     sock=sock,
                     ssl=self._tls if is_tls else None,
                     # The address was vetted, the name was not asked again: the certificate must be the name's.
-                    server_hostname=server.host if is_tls else None,
+                    server_hostname=client.hostname if is_tls else None,
                     ssl_handshake_timeout=self._timeouts.tls_s if is_tls else None,
                 )
         except BaseException:
