@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from worker.adapters.credentials import Credentials
 from worker.adapters.dialing import Dialer
+from worker.adapters.smtp.content import is_canonical
 from worker.adapters.smtp.envelope import Envelope
 from worker.adapters.smtp.lanes import Lease
 from worker.adapters.smtp.pool import Pool, PoolLimits, PoolNumbers
@@ -56,6 +57,8 @@ class SmtpTransport:
             ValueError: the letter has no recipient, an address that is none, or lines that do not end in CRLF.
         """
         envelope = Envelope.of(letter)
+        if not await is_canonical(letter.wire):
+            raise ValueError("the letter's lines do not all end in CRLF")
         progress = Progress(self._monotonic)
         try:
             async with self._pool.lease(route) as lease, progress.deadline(self._timeouts.letter_s):
