@@ -35,6 +35,8 @@ FIELDS = {
     "references",
     "x-sendas-task",
     "x-sendas-comment",
+    "auto-submitted",
+    "x-auto-response-suppress",
     "mime-version",
     "content-type",
     "content-transfer-encoding",
