@@ -23,7 +23,7 @@ from tests.doubles.smtp import (
     world,
 )
 from worker.adapters.credentials import AccessToken, Password
-from worker.adapters.smtp import SmtpTransport, client_tls_context
+from worker.adapters.smtp import SmtpTransport
 from worker.domain.snapshot import Auth
 from worker.domain.transmission import Fault, Transmission, Trouble
 from worker.domain.vocabulary import Phase, Security
@@ -247,7 +247,7 @@ async def test_without_a_fitting_mechanism_no_secret_is_sent(opened: object, mec
     ("error", "fault"),
     [
         (SecretUnavailable("no such key"), Fault.SECRET),
-        (TokenRefused("invalid_grant"), Fault.SECRET),
+        (TokenRefused("invalid_grant"), Fault.TOKEN_REFUSED),
         (Unavailable("no answer"), Fault.CONNECT),
     ],
 )
@@ -341,11 +341,3 @@ async def test_stages_have_their_times() -> None:
     async with world(security=Security.STARTTLS, opened=password()) as w:
         assert set((await w.send()).timings_s) == {"connect", "tls", "auth", "mail", "data"}
         assert set((await w.send()).timings_s) == {"mail", "data"}
-
-
-def test_the_default_context_verifies_names_and_wants_tls_1_2() -> None:
-    """If nobody passes a context, passwords are protected all the same."""
-    context = client_tls_context()
-    assert context.check_hostname
-    assert context.verify_mode is ssl.CERT_REQUIRED
-    assert context.minimum_version == ssl.TLSVersion.TLSv1_2

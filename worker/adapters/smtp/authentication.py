@@ -42,7 +42,9 @@ async def sign_in(
 async def _open(route: Route, credentials: Credentials) -> Password | AccessToken | None:
     try:
         return await credentials.open(route.account_id, route.smtp.auth)
-    except (SecretUnavailable, TokenRefused) as error:
+    except TokenRefused as error:
+        raise Failed(Trouble(Phase.AUTH, Fault.TOKEN_REFUSED, detail=str(error))) from None
+    except SecretUnavailable as error:
         raise Failed(Trouble(Phase.AUTH, Fault.SECRET, detail=str(error))) from None
     except Unavailable as error:
         raise Failed(Trouble(Phase.AUTH, Fault.CONNECT, detail=str(error))) from None

@@ -18,6 +18,7 @@ from worker.adapters.smtp.progress import Progress
 from worker.adapters.smtp.protocol import PairedProtocol
 from worker.adapters.smtp.timeouts import Timeouts
 from worker.adapters.smtp.troubles import Failed, failing_in, refusal
+from worker.adapters.tls import verifying
 from worker.delivery.ports import Route
 from worker.domain.snapshot import SmtpServer
 from worker.domain.transmission import Fault, Trouble
@@ -27,27 +28,6 @@ from worker.errors import ConfigurationError
 _READY = 220
 _SIZE = re.compile(r"[0-9]{1,20}")  # RFC 1870 section 4
 _HOSTNAME = re.compile(r"[!-~]+")  # a domain, or an address literal (RFC 5321 section 4.1.3)
-
-
-def client_tls_context(ca_file: str | None = None) -> ssl.SSLContext:
-    """A context that verifies certificates and host names, TLS 1.2 at least.
-
-    It reads the system's certificates, which takes milliseconds: make one and share it. `ca_file` is trusted as well.
-    """
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if ca_file is not None:
-        context.load_verify_locations(cafile=ca_file)
-    return context
-
-
-def checked_tls_context(context: ssl.SSLContext) -> ssl.SSLContext:
-    """The context, if it verifies. Raises ConfigurationError: customers' passwords go through it."""
-    if not context.check_hostname or context.verify_mode is not ssl.CERT_REQUIRED:
-        raise ConfigurationError("the TLS context for SMTP must verify certificates and host names")
-    if context.minimum_version < ssl.TLSVersion.TLSv1_2:
-        raise ConfigurationError("the TLS context for SMTP must not allow less than TLS 1.2")
-    return context
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +110,7 @@ class Opener:
             raise ConfigurationError(f"not a host name for EHLO: {local_hostname!r}")
         self._dialer = dialer
         self._credentials = credentials
-        self._tls = checked_tls_context(tls)
+        self._tls = verifying(tls)
         self._local_hostname = local_hostname
         self._timeouts = timeouts
 
