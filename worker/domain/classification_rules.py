@@ -261,5 +261,6 @@ FAULTS: Mapping[Fault, Judgement] = {
     Fault.NO_SMTPUTF8: _fail(Reason.RECIPIENT_REFUSED),
     Fault.NO_AUTH_MECHANISM: _suspend(Reason.AUTH_FAILED),
     Fault.SECRET: _suspend(Reason.AUTH_FAILED),
+    Fault.TOKEN_REFUSED: _suspend(Reason.AUTH_TOKEN_REVOKED),
     Fault.PROTOCOL: _retry(Reason.TEMPORARILY_UNAVAILABLE, Scope.MAILBOX),
 }
