@@ -57,7 +57,6 @@ _MISCHIEF: dict[str, tuple[float, dict[str, tuple[str, ...]]]] = {
         {
             "4xx_mail": ("451 4.3.0 try again",),
             "5xx_mail": (f"550 5.7.1 not accepted {_TOKEN}",),
-            "half_close_mail": ("half-close",),
             "stall_mail": ("delay 3", "proceed"),
         },
     ),
@@ -89,7 +88,6 @@ _MISCHIEF: dict[str, tuple[float, dict[str, tuple[str, ...]]]] = {
             "5xx_dot": (f"554 5.7.1 classified as spam {_TOKEN}",),
             "answer_lost_close": ("accept", "close"),
             "answer_lost_reset": ("accept", "reset"),
-            "answer_lost_half_close": ("accept", "half-close"),
             "answer_lost_after_stall": ("accept", "delay 3", "reset"),
             "dot_not_accepted": ("close",),
             "slow_answer": ("delay 2", "proceed"),
