@@ -11,17 +11,17 @@ from worker.domain.replies import parse_reply
 from worker.domain.transmission import Fault, Reply, Trouble
 from worker.domain.vocabulary import Action, Phase, Reason, Scope
 
+KNOWN_CODES = """
+    5.3.4 5.2.3 5.2.2 4.2.2 5.1.1 5.1.8 5.7.26 5.7.139 5.4.5 5.1.90 5.2.252 4.7.0 5.7.60 5.4.1 5.5.3
+"""
+KNOWN_WORDS = """
+    spam daily limit quota exceeded per hour too many connections not owned by user account blocked
+    greylisted try again in 99999 seconds basic authentication is disabled mailbox full unknown size
+"""
 ENHANCED = (
-    st.none()
-    | st.from_regex(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}", fullmatch=True)
-    | st.sampled_from("5.3.4 5.2.3 5.2.2 4.2.2 5.1.1 5.1.8 5.7.26 5.7.139 5.4.5 5.1.90 5.2.252 4.7.0 5.7.60".split())
+    st.none() | st.from_regex(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}", fullmatch=True) | st.sampled_from(KNOWN_CODES.split())
 )
-WORDS = st.text() | st.lists(
-    st.sampled_from(
-        "spam daily limit quota exceeded per hour too many connections not owned by user account blocked "
-        "greylisted try again in 99999 seconds basic authentication is disabled mailbox full unknown size".split()
-    )
-).map(" ".join)
+WORDS = st.text() | st.lists(st.sampled_from(KNOWN_WORDS.split())).map(" ".join)
 REPLIES = st.builds(Reply, st.integers(200, 599), ENHANCED, WORDS)
 PROVIDERS = st.sampled_from(["generic", PLATFORM, *(provider.name for provider in providers())])
 

@@ -111,7 +111,7 @@ def test_failures_of_the_platforms_own_relay_concern_the_platform() -> None:
 
 
 def test_an_uncertain_outcome_says_nothing_about_the_letter() -> None:
-    assert UNCERTAIN == Classification(Reason.OUTCOME_UNKNOWN, Scope.MESSAGE, Action.UNCERTAIN)
+    assert Classification(Reason.OUTCOME_UNKNOWN, Scope.MESSAGE, Action.UNCERTAIN) == UNCERTAIN
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_an_uncertain_outcome_says_nothing_about_the_letter() -> None:
     ],
 )
 def test_replies_are_read_as_servers_write_them(text: str, reply: Reply) -> None:
-    """If a reply has lines, an enhanced code or neither, then each part is found; a malformed code counts by a digit."""
+    """If a reply has lines, an enhanced code or neither, then each part is found."""
     assert parse_reply(text) == reply
 
 
