@@ -57,14 +57,14 @@ def parse_address(text: str) -> Address:
 
 
 def _check_local(local: str) -> None:
+    ascii_part = "".join(character for character in local if character.isascii())
+    if ascii_part and not _ASCII_LOCAL.fullmatch(ascii_part):
+        raise ValueError("the part before the @ has a character that is not allowed there")
     # Lone surrogates, zero-width and bidirectional characters are not printable either: no two addresses look alike.
     if not all(c.isprintable() and not c.isspace() for c in local):
         raise ValueError("the part before the @ has a control or space character")
     if len(local.encode()) > _MAX_LOCAL_BYTES:
         raise ValueError(f"the part before the @ has at most {_MAX_LOCAL_BYTES} bytes")
-    ascii_part = "".join(character for character in local if character.isascii())
-    if ascii_part and not _ASCII_LOCAL.fullmatch(ascii_part):
-        raise ValueError("the part before the @ has a character that is not allowed there")
 
 
 def _ascii_domain(domain: str) -> str:
