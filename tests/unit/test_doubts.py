@@ -293,5 +293,3 @@ async def test_a_doubt_of_a_sender_that_may_not_send_any_more_is_held() -> None:
     assert world.results(MailFailedEvent) == []
     assert world.results(MailUncertainEvent)[-1].data.resolution_policy is UncertainPolicy.HOLD
     assert len(world.broker.dead) == 1
-
-
