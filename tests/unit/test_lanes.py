@@ -44,7 +44,7 @@ class Letters:
     def cancel(self, index: int) -> None:
         self._tasks[index].cancel()
 
-    async def leave(self) -> list[Closed | None | BaseException]:
+    async def leave(self) -> list[Closed | BaseException | None]:
         self._may_leave.set()
         return await asyncio.gather(*self._tasks, return_exceptions=True)
 
