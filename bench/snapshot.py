@@ -17,7 +17,8 @@ from pathlib import Path
 from random import Random
 
 from worker.adapters.snapshot.directory import CompiledDirectory, load_directory
-from worker.adapters.snapshot.keeper import Look, SnapshotKeeper
+from worker.adapters.snapshot.keeper import SnapshotKeeper
+from worker.adapters.snapshot.looks import Look
 from worker.adapters.snapshot.sources import FileSource
 
 _TICK_S = 0.001

@@ -58,7 +58,8 @@ async def open_outside(settings: Settings) -> AsyncIterator[Outside]:
     Raises:
         ConfigurationError: a setting is wrong.
     """
-    guard = EgressGuard(_egress_policy(settings), SystemResolver())
+    resolver = SystemResolver()
+    guard = EgressGuard(_egress_policy(settings), resolver)
     tls = client_context(settings.tls_ca_file)
     session = guarded_client_session(guard, tls, allow_http=settings.files_allow_http)
     secrets = SecretStore(_sealing_keys(settings), os.environ, settings.secrets_dir, settings.secret_env_prefix)
@@ -79,6 +80,7 @@ async def open_outside(settings: Settings) -> AsyncIterator[Outside]:
         await imap.close()
         await tokens.close()
         await session.close()
+        resolver.close()
 
 
 def _egress_policy(settings: Settings) -> EgressPolicy:

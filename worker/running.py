@@ -17,7 +17,8 @@ from worker.adapters.broker.publisher import Publisher
 from worker.adapters.clock import SystemClock
 from worker.adapters.http_server import serve_http
 from worker.adapters.ledger import SqlLedger
-from worker.adapters.snapshot.keeper import Look, LookOutcome, Schedule, SnapshotKeeper
+from worker.adapters.snapshot.keeper import Schedule, SnapshotKeeper
+from worker.adapters.snapshot.looks import Look, LookOutcome
 from worker.app import Outside, delivery_rules, open_ledger_patiently, open_outside, snapshot_source
 from worker.delivery.building import Delivery, World, build_delivery
 from worker.errors import Unavailable

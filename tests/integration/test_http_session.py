@@ -256,8 +256,9 @@ class TestFailures:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         async with server, session(allow_http=True) as tested:
             port = server.sockets[0].getsockname()[1]
-            with pytest.raises(Unavailable):
+            with pytest.raises(Unavailable) as caught:
                 await read(tested, f"http://web.example:{port}/")
+        assert caught.value.__cause__ is None, "aiohttp's errors show the request's headers"
 
     async def test_a_name_that_does_not_exist_is_unavailable(self) -> None:
         resolver = TableResolver()

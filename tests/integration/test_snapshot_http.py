@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,25 @@ from pydantic import SecretStr
 
 from tests.documents import a_document
 from worker.adapters.snapshot.http import HttpSource
+from worker.adapters.snapshot.keeper import Schedule, SnapshotKeeper
+from worker.adapters.snapshot.looks import Look
 from worker.adapters.snapshot.problems import RefusedDocument
 from worker.adapters.snapshot.sources import Document, Unchanged
-from worker.errors import ConfigurationError, Unavailable
+from worker.errors import ConfigurationError, EgressDenied, Unavailable
 
 BODY = json.dumps(a_document()).encode()
+
+
+class _Clock:
+    time = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time.timestamp()
+
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -233,6 +248,58 @@ async def test_connections_are_opened_by_the_connector_that_was_given(
     with pytest.raises(Unavailable):
         await source.fetch(None, tmp_path / "download")
     assert server.requests == []
+
+
+async def test_a_host_that_the_egress_guard_denies_is_unavailable_and_not_tried_again(
+    server: _Server, make: Make, tmp_path: Path
+) -> None:
+    attempts = 0
+
+    class Guarded(aiohttp.TCPConnector):
+        async def connect(self, *arguments: Any, **settings: Any) -> Any:
+            nonlocal attempts
+            attempts += 1
+            raise EgressDenied("169.254.169.254 is not allowed")
+
+    with pytest.raises(Unavailable, match="is not allowed"):
+        await make(server.url, connector=Guarded()).fetch(None, tmp_path / "download")
+    assert attempts == 1
+
+
+async def test_a_keeper_counts_not_modified_as_fresh_and_a_refused_document_as_refused_until_there_is_another(
+    server: _Server, make: Make, tmp_path: Path
+) -> None:
+    documents = {"etag": '"1"', "body": BODY}
+
+    async def current(request: web.Request) -> web.StreamResponse:
+        if request.headers.get("If-None-Match") == documents["etag"]:
+            return web.Response(status=304)
+        return web.Response(body=documents["body"], headers={"ETag": str(documents["etag"])})
+
+    server.answer = current
+    clock, looks = _Clock(), list[Look]()
+    schedule = Schedule(interval_s=3_600, first_interval_s=3_600, min_pause_s=0)
+    keeper = SnapshotKeeper(make(server.url), tmp_path / "state", clock, looks.append, schedule)
+    await keeper.start()
+    await keeper.wait_until_ready()
+    served = keeper.directory
+    clock.time += timedelta(minutes=5)
+    assert keeper.age_s == 300
+    await keeper.refresh()
+    assert keeper.age_s == 0
+    documents.update(etag='"2"', body=b"{}")
+    clock.time += timedelta(minutes=5)
+    await keeper.refresh()
+    await keeper.refresh()
+    documents.update(etag='"3"', body=BODY)
+    await keeper.refresh()
+    outcomes = [look.outcome for look in looks]
+    assert outcomes == ["renewed", "unchanged", "invalid", "invalid", "unchanged"]
+    assert looks[2].message == looks[3].message
+    assert keeper.age_s == 0
+    assert keeper.directory is served
+    assert [path.suffix for path in (tmp_path / "state").iterdir()] == [".snapshot"]
+    await keeper.close()
 
 
 @pytest.mark.parametrize("url", ["ftp://a.example/s", "http:///s", "snapshot.json", "https://user:pw@a.example/s"])

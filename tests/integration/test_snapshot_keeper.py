@@ -17,7 +17,8 @@ from tests.documents import a_document, account_document, write
 from worker.adapters.snapshot import compilation
 from worker.adapters.snapshot.compilation import CompilationFailed, compile_in_child
 from worker.adapters.snapshot.compile import Task
-from worker.adapters.snapshot.keeper import Look, LookOutcome, Schedule, SnapshotKeeper
+from worker.adapters.snapshot.keeper import Schedule, SnapshotKeeper
+from worker.adapters.snapshot.looks import Look, LookOutcome
 from worker.adapters.snapshot.sources import Document, FileSource, Source, Unchanged
 from worker.adapters.snapshot.state import StateDirectory
 from worker.delivery.ports import SnapshotService

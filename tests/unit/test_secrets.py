@@ -89,7 +89,9 @@ class TestSealed:
         with pytest.raises(ConfigurationError):
             seal(SecretStr(text), generate_key("k1")[1])
 
-    @pytest.mark.parametrize("public", ["", "k1", "k1:", "k1:AAAA", "k 1:" + "A" * 43, "k1:" + "!" * 43])
+    @pytest.mark.parametrize(
+        "public", ["", "k1", "k1:", "k1:AAAA", "k 1:" + "A" * 43, "k1:" + "!" * 43, f"k1:{'A' * 20}!{'A' * 23}"]
+    )
     def test_a_malformed_public_key_is_refused(self, public: str) -> None:
         with pytest.raises(ConfigurationError, match="NAME:KEY"):
             seal(SecretStr("x"), public)

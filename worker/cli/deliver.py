@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
-from cyclopts import App
 from prometheus_client import CollectorRegistry
 
 from worker.adapters.clock import SystemClock
@@ -25,11 +24,6 @@ from worker.telemetry.metrics import Metrics
 from worker.telemetry.observer import MetricsObserver
 
 _GOOD = frozenset({ResultType.MAIL_SENT, ResultType.SENT_COPY_SAVED, ResultType.SENT_COPY_SKIPPED})
-
-
-def register(app: App) -> None:
-    """Add the command."""
-    app.command(deliver)
 
 
 def deliver(*, snapshot: Path, event: Path) -> int:

@@ -15,11 +15,6 @@ from worker.settings import load_settings
 group = App(name="ledger", help="The memory of what was sent.")
 
 
-def register(app: App) -> None:
-    """Add the commands."""
-    app.command(group)
-
-
 @group.command(name="migrate")
 def migrate_() -> int:
     """Create the ledger's tables, or bring them up to date."""

@@ -3,7 +3,6 @@
 import asyncio
 from pathlib import Path
 
-from cyclopts import App
 from prometheus_client import CollectorRegistry
 
 from worker.adapters.broker.publisher import Publisher
@@ -16,11 +15,6 @@ from worker.running import background
 from worker.settings import Settings, load_settings
 from worker.telemetry.logging import configure_logging
 from worker.telemetry.metrics import Metrics
-
-
-def register(app: App) -> None:
-    """Add the command."""
-    app.command(publish)
 
 
 def publish(*files: Path, unchecked: bool = False) -> int:

@@ -12,11 +12,6 @@ from worker.telemetry.logging import configure_logging
 group = App(name="topology", help="Exchanges and queues on the broker.")
 
 
-def register(app: App) -> None:
-    """Add the commands."""
-    app.command(group)
-
-
 @group.command
 def apply() -> int:
     """Declare what is missing; what is there already stays as it is."""

@@ -180,6 +180,8 @@ def classify_copy(trouble: Trouble) -> Classification:
     words = trouble.detail.upper()
     if "[OVERQUOTA]" in words:
         return Classification(Reason.MAILBOX_FULL, Scope.MAILBOX, Action.FAIL)
+    if trouble.fault is Fault.TOKEN_REFUSED:
+        return Classification(Reason.AUTH_TOKEN_REVOKED, Scope.MAILBOX, Action.FAIL)
     is_refused = trouble.fault in (Fault.REPLY, Fault.SECRET, Fault.NO_AUTH_MECHANISM)
     if trouble.phase is Phase.AUTH and is_refused and not any(code in words for code in _PASSING_CODES):
         return Classification(Reason.AUTH_FAILED, Scope.MAILBOX, Action.FAIL)

@@ -57,6 +57,7 @@ FAULTS: Mapping[Fault, Judgement] = MappingProxyType(
         Fault.NO_SMTPUTF8: fail(Reason.RECIPIENT_REFUSED),
         Fault.NO_AUTH_MECHANISM: suspend(Reason.AUTH_FAILED),
         Fault.SECRET: suspend(Reason.AUTH_FAILED),
+        Fault.TOKEN_REFUSED: suspend(Reason.AUTH_TOKEN_REVOKED),
         Fault.PROTOCOL: retry(Reason.TEMPORARILY_UNAVAILABLE, Scope.MAILBOX),
     }
 )

@@ -3,10 +3,19 @@
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Discriminator, Field, PositiveInt, Tag, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PositiveInt,
+    Tag,
+    model_validator,
+)
 
 from worker.domain.addresses import EmailAddress
-from worker.domain.text import Line, Token
+from worker.domain.text import Line, LongToken, Token
 from worker.domain.vocabulary import AuthMethod, CopyMode, Plan, Security
 
 SCHEMA = "sendas.snapshot/v1"
@@ -24,7 +33,7 @@ class _Model(BaseModel):
 class SealedSecret(_Model):
     """A secret encrypted for the worker's key (see `sendas seal`)."""
 
-    sealed: Token
+    sealed: LongToken
 
 
 class EnvSecret(_Model):

@@ -94,3 +94,8 @@ def failing_in(phase: Phase) -> Iterator[None]:
     except (SMTPException, OSError) as error:
         # Not chained: a traceback with the frames of a sign-in has no business in a log.
         raise Failed(trouble_of(error, phase)) from None
+    except ValueError:
+        if phase is not Phase.TLS:
+            raise
+        # Customers choose the host: not every name that they write can be compared with a certificate.
+        raise Failed(Trouble(phase, Fault.TLS, detail="the host name cannot stand in a certificate")) from None

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from random import Random
 
 from worker.adapters.snapshot.compilation import CompilationFailed, compile_in_child
 from worker.adapters.snapshot.compile import InUse
 from worker.adapters.snapshot.directory import CompiledDirectory
+from worker.adapters.snapshot.looks import Look, LookOutcome
 from worker.adapters.snapshot.problems import Problem, Refusal, RefusedDocument
 from worker.adapters.snapshot.sources import Source, Unchanged
 from worker.adapters.snapshot.state import StateDirectory, is_undamaged
@@ -20,37 +20,6 @@ from worker.delivery.ports import Clock
 from worker.errors import InvalidSnapshot, Unavailable
 
 _PROBLEMS_SHOWN = 20
-
-
-class LookOutcome(StrEnum):
-    """What a look for a newer snapshot came to; a closed list, for metrics. The last five are the `Refusal`s."""
-
-    RENEWED = "renewed"
-    UNCHANGED = "unchanged"
-    UNAVAILABLE = "unavailable"
-    FAILED = "failed"
-    UNREADABLE = "unreadable"
-    WRONG_SCHEMA = "wrong_schema"
-    INVALID = "invalid"
-    OLDER = "older"
-    TOO_LARGE = "too_large"
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """One look at the source, for log and metrics.
-
-    `message` says why nothing was gained, without secrets. `version`, `accounts` and `left_out` are those of the
-    snapshot that is served now, None and 0 before the first; `problems` are a new snapshot's first ones.
-    """
-
-    outcome: LookOutcome
-    message: str
-    duration_s: float
-    version: int | None
-    accounts: int
-    left_out: int
-    problems: Sequence[Problem] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +42,7 @@ class SnapshotKeeper:
     Args:
         source: where documents come from; closed with the keeper.
         state_directory: where compiled snapshots are kept; workers of a host may share it.
-        observe: told of every look.
+        observe: told of every look; must not raise.
     """
 
     def __init__(
@@ -98,7 +67,8 @@ class SnapshotKeeper:
         self._refused: tuple[Refusal, str] | None = None
         self._wake = asyncio.Event()
         self._asked: asyncio.Future[None] | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._watching: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
 
     @property
     def directory(self) -> CompiledDirectory:
@@ -134,10 +104,8 @@ class SnapshotKeeper:
         """Serve the last good snapshot of this host if there is one, and begin to look for newer ones."""
         await self._serve_last_good()
         self._wake.set()
-        self._tasks = [
-            asyncio.create_task(self._watch(), name="snapshot-watch"),
-            asyncio.create_task(self._keep(), name="snapshot-refresh"),
-        ]
+        self._watching = asyncio.create_task(self._watch(), name="snapshot-watch")
+        self._keeping = asyncio.create_task(self._keep(), name="snapshot-refresh")
 
     async def wait_until_ready(self) -> None:
         """Return when there is a snapshot to serve."""
@@ -148,7 +116,7 @@ class SnapshotKeeper:
 
         The look begins after the call: one that is under way may have read the source before it changed.
         """
-        if not any(task.get_name() == "snapshot-refresh" and not task.done() for task in self._tasks):
+        if self._keeping is None or self._keeping.done():  # not started yet, or closed: nobody would answer
             return
         if self._asked is None:
             self._asked = asyncio.get_running_loop().create_future()
@@ -157,9 +125,10 @@ class SnapshotKeeper:
 
     async def close(self) -> None:
         """End looking, and the compiler if it runs. Directories given out stay usable."""
-        for task in self._tasks:
+        tasks = [task for task in (self._watching, self._keeping) if task is not None]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._answer(self._asked)
         await self._source.close()
 
@@ -270,10 +239,8 @@ class SnapshotKeeper:
         try:
             return await compile_in_child(document, self._state, in_use, self._schedule.compile_timeout_s)
         except RefusedDocument as refused:
-            self._tag, self._refused = (
-                tag,
-                (refused.refusal, str(refused)),
-            )  # while the source has no other, nothing needs to be read again
+            # While the source has no other, nothing needs to be read again.
+            self._tag, self._refused = tag, (refused.refusal, str(refused))
             raise
 
     async def _confirm(self, path: Path, *, is_new: bool) -> None:
