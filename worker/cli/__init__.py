@@ -16,19 +16,28 @@ app = App(
     result_action="return_value",
 )
 # By name and not by import: a broker's, a database's and a mail client's library would cost every command a second.
-for _target in (
-    "run:run",
-    "topology:group",
-    "publish:publish",
-    "deliver:deliver",
-    "explain:explain",
-    "classify:classify",
-    "config:group",
-    "seal:seal",
-    "ledger:group",
-    "schemas:schemas",
+# Each has the help that is shown, whose first paragraph stands in the list of commands.
+for _target, _help in (
+    (
+        "run:run",
+        "Work until SIGTERM: take events from the broker, send letters, publish results.\n\n"
+        "Needs a broker with the topology applied, a ledger and a configuration snapshot; waits for what is away.",
+    ),
+    ("topology:group", "Declare or check the exchanges and queues on the broker."),
+    ("publish:publish", "Publish events from files as the product would, confirmed by the broker."),
+    (
+        "deliver:deliver",
+        "Send one event's letters at once, without a broker, and print the results, one a line.\n\n"
+        "Nothing is tried again later, and nothing is remembered: done twice, it sends twice.",
+    ),
+    ("explain:explain", "Say which mailbox an event's letters would leave from, and why. Sends nothing."),
+    ("classify:classify", "Say what a mail server's reply means, and what the worker would do."),
+    ("config:group", "Check a configuration snapshot."),
+    ("seal:seal", 'Seal a secret read from standard input for a snapshot\'s `{"sealed": …}`, or make a key.'),
+    ("ledger:group", "The memory of what was sent: bring its tables up to date, or ask it."),
+    ("schemas:schemas", "Write the contract's schemas, or check that they are what the models generate."),
 ):
-    app.command(f"worker.cli.{_target}", name=_target.partition(":")[0])
+    app.command(f"worker.cli.{_target}", name=_target.partition(":")[0], help=_help)
 
 
 def main() -> None:

@@ -4,9 +4,8 @@ import asyncio
 import importlib.util
 from collections.abc import Callable
 
+from worker.cli.configured import configured
 from worker.running import Worker
-from worker.settings import load_settings
-from worker.telemetry.logging import configure_logging
 
 
 def run() -> int:
@@ -14,8 +13,7 @@ def run() -> int:
 
     Needs a broker with the topology applied, a ledger and a configuration snapshot; waits for those that are away.
     """
-    settings = load_settings()
-    configure_logging(settings.log_level, as_json={"json": True, "console": False}.get(settings.log_format))
+    settings = configured()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(Worker(settings).run())
     return 0
