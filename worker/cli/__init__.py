@@ -34,10 +34,11 @@ for _target, _help in (
     ("classify:classify", "Say what a mail server's reply means, and what the worker would do."),
     ("config:group", "Check a configuration snapshot."),
     ("seal:seal", 'Seal a secret read from standard input for a snapshot\'s `{"sealed": …}`, or make a key.'),
+    ("dead_letters:group", "Messages that nobody could handle: list, show, replay, discard, export, import."),
     ("ledger:group", "The memory of what was sent: bring its tables up to date, or ask it."),
     ("schemas:schemas", "Write the contract's schemas, or check that they are what the models generate."),
 ):
-    app.command(f"worker.cli.{_target}", name=_target.partition(":")[0], help=_help)
+    app.command(f"worker.cli.{_target}", name=_target.partition(":")[0].replace("_", "-"), help=_help)
 
 
 def main() -> None:
