@@ -36,7 +36,7 @@ def publish(*files: Path, unchecked: bool = False) -> int:
     if not files:
         raise ConfigurationError("publish: name at least one file with events")
     settings = load_settings()
-    configure_logging(settings.log_level)
+    configure_logging("WARNING" if settings.log_level == "INFO" else settings.log_level)
     publications = [
         _publication(settings, path, number, body, unchecked=unchecked)
         for path in files

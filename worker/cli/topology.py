@@ -21,7 +21,7 @@ def register(app: App) -> None:
 def apply() -> int:
     """Declare what is missing; what is there already stays as it is."""
     settings = load_settings()
-    configure_logging(settings.log_level)
+    configure_logging("WARNING" if settings.log_level == "INFO" else settings.log_level)
     asyncio.run(apply_topology(settings.broker_url.get_secret_value(), settings.topology))
     print_line(f"declared: {sum(1 for _ in settings.topology.queues())} queues, 2 exchanges")
     return 0
@@ -31,7 +31,7 @@ def apply() -> int:
 def check() -> int:
     """See that everything is there, as this version would declare it. Changes nothing."""
     settings = load_settings()
-    configure_logging(settings.log_level)
+    configure_logging("WARNING" if settings.log_level == "INFO" else settings.log_level)
     asyncio.run(check_topology(settings.broker_url.get_secret_value(), settings.topology))
     print_line("the topology is as it should be")
     return 0
