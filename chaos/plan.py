@@ -86,12 +86,12 @@ def _snapshot(plan: Plan) -> Iterator[Act]:
 def _workers(plan: Plan) -> Iterator[Act]:
     draw = plan.random("worker")
     kinds = _in_turn(draw, "kill", "freeze", "kill", "term", "kill")
-    at_s = plan.seconds * 0.2
+    at_s = min(plan.seconds * 0.2, 8.0)
     while at_s < plan.seconds:
         kind = next(kinds)
         lasts_s = plan.lease_s + draw.uniform(1, 4) if kind == "freeze" else draw.uniform(0, 1.5)
         yield Act(at_s, kind, draw.randrange(plan.workers), lasts_s)
-        at_s += draw.uniform(4, 10)
+        at_s += lasts_s + draw.uniform(4, 10)
 
 
 def _network(plan: Plan) -> Iterator[Act]:
