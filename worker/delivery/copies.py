@@ -3,7 +3,9 @@
 It has its own queue, retries, deadline and results. Whatever happens here, no letter is ever sent again because of it.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -13,12 +15,14 @@ from worker.delivery.case import Case
 from worker.delivery.copy_jobs import JOB, CopyJob, copy_job, copy_publication, copy_target, copy_verdict, read_copy_job
 from worker.delivery.copy_results import copy_result
 from worker.delivery.lanes import Lanes
+from worker.delivery.ledger import Granted, Ledger
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.observing import Observer
 from worker.delivery.ports import Clock, CopyTarget, SavedCopy, SentFolder, SnapshotService
 from worker.delivery.reporting import Reporter
 from worker.domain.backoff import is_expired, pause_level_s, retry_level_s
 from worker.domain.classification import Classification
+from worker.domain.identity import copy_key
 from worker.domain.letters import ComposedLetter
 from worker.domain.providers import provider_of
 from worker.domain.snapshot import Mailbox
@@ -31,6 +35,7 @@ from worker.errors import InvalidEvent
 log = structlog.get_logger(__name__)
 
 _CONNECTIONS = 1
+_ONE = (0,)  # a copy has no recipients that could be told apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class Copies:
         self,
         *,
         snapshot: SnapshotService,
+        ledger: Ledger,
         sent_folder: SentFolder,
         reporter: Reporter,
         topology: Topology,
@@ -56,6 +62,7 @@ class Copies:
         limits: CopyLimits,
     ) -> None:
         self._snapshot = snapshot
+        self._ledger = ledger
         self._sent_folder = sent_folder
         self._reporter = reporter
         self._topology = topology
@@ -102,11 +109,27 @@ class Copies:
         if closed := lane.closed():
             level_s = pause_level_s(closed.wait_s or 0)
             return [self._later(arrival, work, level_s)]
-        async with lane.place():
+        async with lane.place(), self._alone(job) as is_alone:
+            if not is_alone:
+                return [self._later(arrival, work, retry_level_s(1))]
             saved = await self._save(target, job, arrival.body)
         if saved.outcome is not CopyOutcome.FAILED or saved.trouble is None:
             return [self._ended(job, saved, mailbox, attempt=work.attempts + 1)]
         return self._again_or_never(arrival, job, work, classify_copy(saved.trouble), saved, mailbox)
+
+    @asynccontextmanager
+    async def _alone(self, job: CopyJob) -> AsyncIterator[bool]:
+        """Whether no other worker saves this copy, while the context lasts.
+
+        Over IMAP, to look and to APPEND are two steps. A repeated event or a redelivery makes a second job for the
+        same copy, and two workers that both look before either has appended would both append.
+        """
+        key = copy_key(job.message_id)
+        claims = await self._ledger.claim(key, job.account_id, _ONE)
+        try:
+            yield isinstance(claims[0], Granted)
+        finally:
+            await asyncio.shield(self._ledger.release(key, _ONE))
 
     async def _save(self, target: CopyTarget, job: CopyJob, letter: bytes) -> SavedCopy:
         began = self._clock.monotonic()
