@@ -138,10 +138,11 @@ class Run:
         certificate = self._servers.authority.issue("chaos-smtp")
         users = {customer.address: PASSWORD for customer in self._customers} | {RELAY_USER: PASSWORD}
         servers, mischief, ports = [], [], {}
+        saving = SentBySelf(dovecot.imap_port)
+        stack.push_async_callback(saving.close)
         for name in (*SMTP_SERVERS, "relay"):
             tls = _server_context(certificate.chain, certificate.key)
-            sent = SentBySelf(dovecot.imap_port) if name == "faulty_saving" else None
-            server = RecordingSmtpServer(name, tls=tls, users=users, sent=sent)
+            server = RecordingSmtpServer(name, tls=tls, users=users, sent=saving if name == "faulty_saving" else None)
             rule = Mischief(self._plan, name, self._faults, is_calm=not name.startswith("faulty"))
             server.rules = [rule]
             await stack.enter_async_context(server)
