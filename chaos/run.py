@@ -210,6 +210,7 @@ class Run:
             is_complete = await _until(partial(self._is_complete, consumer.results), deadline - time.monotonic())
             self._say(f"{self._elapsed()} the results are {'complete' if is_complete else 'NOT complete'}")
             await asyncio.gather(*(worker.stop() for worker in workers))
+            await asyncio.sleep(_LOOK_S)  # the broker puts back what they held
             left_over = await waiting_messages(url, queues)
             if not left_over or time.monotonic() >= deadline:
                 await self._until_all_is_heard(url)
