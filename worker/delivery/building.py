@@ -65,6 +65,7 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
     lanes = Lanes(world.clock)
     copies = Copies(
         snapshot=world.snapshot,
+        ledger=world.ledger,
         sent_folder=world.sent_folder,
         reporter=reporter,
         topology=rules.topology,

@@ -3,7 +3,9 @@
 It has its own queue, retries, deadline and results. Whatever happens here, no letter is ever sent again because of it.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 import structlog
@@ -14,12 +16,14 @@ from worker.delivery.copy_jobs import JOB, CopyJob, copy_job, copy_publication, 
 from worker.delivery.copy_results import copy_result
 from worker.delivery.copy_troubles import classify_copy
 from worker.delivery.lanes import Closed, Lane, Lanes
+from worker.delivery.ledger import Granted, Ledger
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.observing import Observer
 from worker.delivery.ports import Clock, CopyTarget, SavedCopy, SentFolder, SnapshotService
 from worker.delivery.reporting import Reporter
 from worker.domain.backoff import is_expired, pause_level_s, retry_level_s
 from worker.domain.classification import Classification
+from worker.domain.identity import copy_key
 from worker.domain.letters import ComposedLetter
 from worker.domain.providers import provider_of
 from worker.domain.snapshot import Mailbox
@@ -36,6 +40,7 @@ _REFUSED_PAUSE_S = 600
 _UNREACHABLE_PAUSE_S = 20
 _SIGN_IN_REASONS = frozenset({Reason.AUTH_FAILED, Reason.AUTH_TOKEN_REVOKED})
 _WAYS_IN = frozenset({Phase.CONNECT, Phase.GREETING, Phase.TLS})
+_ONE = (0,)  # a copy has no recipients that could be told apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,7 @@ class Copies:
         self,
         *,
         snapshot: SnapshotService,
+        ledger: Ledger,
         sent_folder: SentFolder,
         reporter: Reporter,
         topology: Topology,
@@ -75,6 +81,7 @@ class Copies:
         limits: CopyLimits,
     ) -> None:
         self._snapshot = snapshot
+        self._ledger = ledger
         self._sent_folder = sent_folder
         self._reporter = reporter
         self._topology = topology
@@ -128,7 +135,10 @@ class Copies:
         async with lane.place(work.turn) as closed:
             if closed is not None:
                 return self._wait(order, closed, mailbox)
-            saved = await self._save(target, job, order.arrival.body)
+            async with self._alone(job) as is_alone:
+                if not is_alone:
+                    return [order.later(work, self._topology, retry_level_s(1))]
+                saved = await self._save(target, job, order.arrival.body)
             if saved.outcome is not CopyOutcome.FAILED or saved.trouble is None:
                 return [self._ended(job, saved, mailbox, attempt=work.attempts + 1)]
             why = classify_copy(saved.trouble)
@@ -142,6 +152,20 @@ class Copies:
             return [self._ended(order.job, saved, mailbox, attempt=order.work.attempts, why=why)]
         work = replace(order.work, turn=closed.turn)
         return [order.later(work, self._topology, pause_level_s(closed.wait_s or 0))]
+
+    @asynccontextmanager
+    async def _alone(self, job: CopyJob) -> AsyncIterator[bool]:
+        """Whether no other worker saves this copy, while the context lasts.
+
+        Over IMAP, to look and to APPEND are two steps. A repeated event or a redelivery makes a second job for the
+        same copy, and two workers that both look before either has appended would both append.
+        """
+        key = copy_key(job.message_id)
+        claims = await self._ledger.claim(key, job.account_id, _ONE)
+        try:
+            yield isinstance(claims[0], Granted)
+        finally:
+            await asyncio.shield(self._ledger.release(key, _ONE))
 
     async def _save(self, target: CopyTarget, job: CopyJob, letter: bytes) -> SavedCopy:
         began = self._clock.monotonic()
