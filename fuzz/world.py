@@ -1,4 +1,4 @@
-"""The fixed world around the targets: one account with its mailboxes, one moment, and secrets that must not come out."""
+"""The fixed world around the targets: one account with its mailboxes, one moment, one secret that must not come out."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime

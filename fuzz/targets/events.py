@@ -3,6 +3,7 @@
 from fuzz.letter_promises import check_letter
 from fuzz.message import Message, read_message
 from fuzz.target import CANARY, Target
+from fuzz.words import check_refusal
 from fuzz.world import NOW, FixedDirectory
 from worker.domain.cloudevents import MAX_ERROR_CHARS, parse
 from worker.domain.composing import compose
@@ -45,9 +46,7 @@ def _event(message: Message) -> Event[Data] | None:
     except InvalidEvent as refusal:
         text = str(refusal)
     assert len(text) <= MAX_ERROR_CHARS
-    assert text.isprintable()
-    # Two things are named on purpose: the type that is not known, and the key that stands twice.
-    assert CANARY not in text or text.startswith("type: ") or " stands twice" in text, text
+    check_refusal(text)
     return None
 
 
@@ -68,7 +67,15 @@ TARGET = Target(
         *(b"ce-id:", b"ce-type:", b"ce-source:", b"ce-time:", b"ce-specversion:", b"cloudEvents:", b"cloudEvents_"),
         *(b"application/cloudevents+json", b"application/json", b"; charset=", b"comment.created", b"task.created"),
         *(b'"data_base64":', b'"recipients":[', b'"role":"bcc"', b'"role":"cc"', b'"mailbox_id":', b'"references":['),
-        *(b"\\r\\nBcc: eve@example.net", b"\\u0000", b"\\ud800", b"\\u202e", b"\\u2028", b"=?utf-8?q?=0d=0a?=", b"xn--"),
+        *(
+            b"\\r\\nBcc: eve@example.net",
+            b"\\u0000",
+            b"\\ud800",
+            b"\\u202e",
+            b"\\u2028",
+            b"=?utf-8?q?=0d=0a?=",
+            b"xn--",
+        ),
         *(b"sendas-attempt:", b"sendas-mode: common", b"sendas-recipients: 0-3,7", b"sendas-first-seen:"),
         *(b"<a href='javascript:1'>", b"<style>", b"<!--", b"]]>", b"<table><tr><td>", b"&#0;", b"<p>", b"</p>"),
         CANARY.encode(),

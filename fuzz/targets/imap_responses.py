@@ -59,7 +59,23 @@ def _check_response(response: bytes) -> None:
 TARGET = Target(
     check,
     tokens=(
-        *(b"* LIST (\\Sent) \"/\" \"Sent\"\r\n", b"* SEARCH 1 2\r\n", b"[APPENDUID 1 2]", b"* OK [UIDVALIDITY 1]", b"{4}\r\n"),
-        *(b"* CAPABILITY ", b"&BB4-", b"\\NonExistent", b"NIL", b"4294967296", b"\r\n", b"* NO ", b"+ ", b"\\HasNoChildren"),
+        *(
+            b'* LIST (\\Sent) "/" "Sent"\r\n',
+            b"* SEARCH 1 2\r\n",
+            b"[APPENDUID 1 2]",
+            b"* OK [UIDVALIDITY 1]",
+            b"{4}\r\n",
+        ),
+        *(
+            b"* CAPABILITY ",
+            b"&BB4-",
+            b"\\NonExistent",
+            b"NIL",
+            b"4294967296",
+            b"\r\n",
+            b"* NO ",
+            b"+ ",
+            b"\\HasNoChildren",
+        ),
     ),
 )

@@ -22,6 +22,14 @@ TARGET = Target(
     check,
     tokens=(
         *(b'"type":"mail.sent"', b'"type":"mail.failed"', b'"type":"mailbox.checked"', b'"type":"sent_copy.saved"'),
-        *(b'"recipients":[', b'"outcome":', b'"reply":{"code":', b'"hint":{"en":', b'"timings":{', b"\\ud800", b"1e400"),
+        *(
+            b'"recipients":[',
+            b'"outcome":',
+            b'"reply":{"code":',
+            b'"hint":{"en":',
+            b'"timings":{',
+            b"\\ud800",
+            b"1e400",
+        ),
     ),
 )

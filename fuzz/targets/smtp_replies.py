@@ -1,6 +1,7 @@
 """Replies of mail servers, and what is made of them: first line phase and host, the rest the reply."""
 
 from fuzz.target import Target
+from fuzz.words import check_shown
 from worker.domain.classification import classify
 from worker.domain.hints import HINTS
 from worker.domain.providers import provider_of
@@ -23,7 +24,7 @@ def check(data: bytes) -> None:
     except ValueError:
         return
     assert 200 <= reply.code <= 599
-    assert reply.text.isprintable()
+    check_shown(reply.text)
     assert len(reply.text) <= _MAX_TEXT_CHARS
     assert reply.enhanced is None or reply.enhanced[0] == str(reply.code)[0]
     judged = classify(Trouble(phase, Fault.REPLY, reply), provider.name)
@@ -38,6 +39,13 @@ TARGET = Target(
     tokens=(
         *(b"550 5.1.1 ", b"451 4.7.1 ", b"421-4.7.28 ", b"535 5.7.8 ", b"554 5.7.1 ", b"452 4.2.2 ", b"550-5.4.5 "),
         *(b"smtp.gmail.com", b"smtp.office365.com", b"smtp.yandex.ru", b"smtp.mail.ru", b"try again in 60 seconds"),
-        *(b"Daily user sending quota exceeded", b"greylisted", b"spam", b"SPF", b"not owned by", b"application password"),
+        *(
+            b"Daily user sending quota exceeded",
+            b"greylisted",
+            b"spam",
+            b"SPF",
+            b"not owned by",
+            b"application password",
+        ),
     ),
 )

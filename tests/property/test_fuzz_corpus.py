@@ -25,7 +25,9 @@ def test_every_directory_of_the_corpus_has_a_target_and_each_target_a_corpus() -
     assert sorted(path.name for path in CORPUS.iterdir() if path.is_dir()) == sorted(NAMES)
 
 
-@pytest.mark.parametrize(("name", "path"), [(name, path) for name in NAMES for path in inputs(name)], ids=lambda value: value.name if isinstance(value, Path) else value)
+@pytest.mark.parametrize(
+    ("name", "path"), [pytest.param(name, path, id=f"{name}/{path.name}") for name in NAMES for path in inputs(name)]
+)
 def test_an_input_of_the_corpus_breaks_no_promise_and_costs_little(name: str, path: Path) -> None:
     """If an input broke something once, then it does so no more; and none takes long or fills the memory."""
     target = load(name)
