@@ -1,6 +1,5 @@
 """Messages of the work queue through the whole delivery, with a mail server that takes everything."""
 
-from collections.abc import Sequence
 from datetime import datetime
 
 import structlog
@@ -119,9 +118,8 @@ async def _check_handling(arrival: Arrival) -> None:
             assert await delivery.copies.handle(job)
 
 
-async def _publish(publications: Sequence[Publication]) -> None:
-    for publication in publications:
-        _check(publication)
+async def _publish(publication: Publication) -> None:
+    _check(publication)
 
 
 def _check(publication: Publication) -> None:
