@@ -18,7 +18,7 @@ from worker.delivery.building import Delivery, Rules, World, build_delivery
 from worker.delivery.copies import CopyLimits
 from worker.delivery.ledger import Claim, HandOver, Record
 from worker.delivery.letter_delivery import Limits
-from worker.delivery.messages import Arrival
+from worker.delivery.messages import Arrival, Publication
 from worker.domain.cloudevents import STRUCTURED
 from worker.domain.envelope import AnyResultEvent
 from worker.domain.event import LetterEvent
@@ -133,6 +133,9 @@ class DeliveryWorld:
         """The ledger as another process sees it."""
         return FlakyLedger(owner, self.clock, store=self._store)
 
+    async def _publish(self, publication: Publication) -> None:
+        self.broker.publish([publication])
+
     def another_worker(self, ledger: MemoryLedger) -> Delivery:
         """The delivery of a process with this ledger; everything else is shared."""
         world = World(
@@ -143,6 +146,7 @@ class DeliveryWorld:
             files=self.file_store,
             clock=self.clock,
             observer=self.observer,
+            publish=self._publish,
         )
         rules = Rules(
             topology=TOPOLOGY,

@@ -33,7 +33,6 @@ class Probes:
                 answer = await self.ask("/readyz")
                 if answer[0] == status and words in answer[1]:
                     return answer[1]
-                # The port can only be asked, it tells nothing by itself; an orchestrator asks the same way.
                 await asyncio.sleep(_POLL_S)
 
 
@@ -90,7 +89,7 @@ async def test_draining_worker_is_alive_and_not_ready(office: Office) -> None:
 
 async def _is_in_flight(probes: Probes) -> None:
     async with asyncio.timeout(30):
-        while "sendas_in_flight 1.0" not in (await probes.ask("/metrics"))[1]:
+        while "sendas_in_flight 1.0" not in (await probes.ask("/metrics"))[1]:  # noqa: ASYNC110 - it can only be asked
             await asyncio.sleep(_POLL_S)
 
 

@@ -1,4 +1,4 @@
-"""A password that is used, and one that is refused, stand nowhere: not in logs at DEBUG, results, dead letters, metrics."""
+"""A password, used or refused, stands nowhere: not in logs at DEBUG, results, dead letters or metrics."""
 
 import base64
 import json

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from worker.domain.transmission import Fault, Reply, Transmission, Trouble
 from worker.domain.vocabulary import CopyOutcome, EventType, Outcome, Phase, Reason
-from worker.operations import metrics_page
+from worker.pages import metrics as metrics_page
 from worker.telemetry.metrics import Metrics, Readings
 from worker.telemetry.observer import MetricsObserver
 
@@ -27,7 +27,7 @@ def test_a_metric_keeps_the_conventions(metric: metrics_page.Described) -> None:
 
 
 def test_the_page_is_what_the_code_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a metric is added or changed, then `python -m worker.operations.metrics_page` is run."""
+    """If a metric is added or changed, then `python -m worker.pages.metrics` is run."""
     monkeypatch.chdir(ROOT)
     assert metrics_page.main(["--check"]) == 0
 

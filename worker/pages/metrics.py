@@ -1,6 +1,6 @@
 """The page of all metrics, generated from their declarations.
 
-`python -m worker.operations.metrics_page [--check]` writes `docs/metrics.md`, or says that it is out of date.
+`python -m worker.pages.metrics [--check]` writes `docs/metrics.md`, or says that it is out of date.
 """
 
 import ast
@@ -14,11 +14,11 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
 from worker import running
-from worker.operations.pages import write_or_check
+from worker.pages.page import write_or_check
 from worker.telemetry.metrics import Metrics
 
 PAGE = Path("docs/metrics.md")
-COMMAND = "python -m worker.operations.metrics_page"
+COMMAND = "python -m worker.pages.metrics"
 
 _INTRODUCTION = f"""# Metrics
 
