@@ -26,6 +26,7 @@ from tests.doubles.broker import redelivered
 from tests.doubles.mail_transport import OK, Delivered
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.ports import BeforeFinalDot, Route
+from worker.domain.envelope import MailUncertainEvent
 from worker.domain.letters import ComposedLetter
 from worker.domain.results import MailFailed, MailSent, MailUncertain
 from worker.domain.transmission import Fault, Transmission, Trouble
@@ -188,7 +189,7 @@ class Life:
         results = self.world.broker.results
         self._check_ends()
         accepted = Counter(recipient for one in self.transport.delivered for recipient in one.recipients)
-        uncertain = self._told(MailUncertain)
+        uncertain = self._uncertain()
         for address, times in accepted.items():
             assert times <= 1 + uncertain[address], f"{address} got it {times} times"
         by_id: dict[str, set[bytes]] = {}
@@ -216,10 +217,10 @@ class Life:
         accepted = {recipient for one in self.transport.delivered for recipient in one.recipients}
         assert all(Outcome.SENT not in known or address in accepted for address, known in ends.items())
 
-    def _told(self, of: type) -> Counter[str]:
-        """How often it was told of each recipient; a repeat with the same id counts once."""
-        told = {result.id: result.data for result in self.world.broker.results if isinstance(result.data, of)}
-        return Counter(recipient.address for data in told.values() for recipient in data.recipients)
+    def _uncertain(self) -> Counter[str]:
+        """How often each recipient was told to be in doubt; a repeat with the same id counts once."""
+        told = {result.id: result for result in self.world.results(MailUncertainEvent)}
+        return Counter(recipient.address for result in told.values() for recipient in result.data.recipients)
 
 
 chances = st.sampled_from((0.0, 0.1, 0.4))

@@ -190,7 +190,7 @@ async def test_a_worker_that_is_stopped_while_the_hand_over_is_noted_leaves_no_d
         noted.set()
         await asyncio.Event().wait()
 
-    world.ledger.hand_over = notes_and_hangs  # type: ignore[method-assign]
+    world.ledger.hand_over = notes_and_hangs  # type: ignore[method-assign,assignment]
     task = asyncio.ensure_future(world.delivery.pipeline.handle(an_arrival(EVENT)))
     await noted.wait()
     task.cancel()
@@ -257,7 +257,7 @@ async def test_a_claim_that_was_lost_sends_nothing_and_lets_the_letter_wait() ->
     async def lost(*_: object) -> None:
         raise LostClaim("another worker has it")
 
-    world.ledger.hand_over = lost  # type: ignore[method-assign]
+    world.ledger.hand_over = lost  # type: ignore[method-assign,assignment]
     world.publish(EVENT)
     await world.broker.step()
 
