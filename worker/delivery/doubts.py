@@ -99,8 +99,7 @@ class Doubts:
 
     def _tell(self, item: LetterCase, positions: tuple[int, ...], hand_over: HandOver) -> list[Publication]:
         self._count(item, positions, self._policy)
-        facts = Facts(positions, message_id=hand_over.message_id)
-        event = self._reporter.uncertain(item.case, facts, self._policy, self._clock.now(), attempt=hand_over.attempt)
+        event = self._reporter.uncertain(item.case, positions, hand_over, self._policy, self._clock.now())
         return [self._reporter.publication(event)]
 
     def _count(self, item: LetterCase, positions: tuple[int, ...], policy: UncertainPolicy) -> None:
@@ -110,9 +109,8 @@ class Doubts:
     async def _hold(self, item: LetterCase, positions: tuple[int, ...], hand_over: HandOver) -> list[Publication]:
         """Nothing more is done by itself: an operator decides, with the message in the dead queue."""
         self._count(item, positions, UncertainPolicy.HOLD)
-        facts = Facts(positions, message_id=hand_over.message_id, detail="held: an operator decides")
         event = self._reporter.uncertain(
-            item.case, facts, UncertainPolicy.HOLD, self._clock.now(), attempt=hand_over.attempt
+            item.case, positions, hand_over, UncertainPolicy.HOLD, self._clock.now(), "held: an operator decides"
         )
         published = await self._recorder.record(item.case, [Final(positions, Outcome.UNCERTAIN, event)])
         return [*published, self._buried(item, positions)]

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from worker.delivery.case import Case
+from worker.delivery.ledger import HandOver
 from worker.delivery.messages import Publication
 from worker.domain.classification import UNCERTAIN, Classification
 from worker.domain.envelope import (
@@ -92,17 +93,28 @@ class Reporter:
         return MailFailedEvent(**self._envelope(case, facts.positions, "failed", at), data=data)
 
     def uncertain(
-        self, case: Case, facts: Facts, policy: UncertainPolicy, at: datetime, *, attempt: int
+        self,
+        case: Case,
+        positions: tuple[int, ...],
+        hand_over: HandOver,
+        policy: UncertainPolicy,
+        at: datetime,
+        detail: str | None = None,
     ) -> MailUncertainEvent:
+        """The same hand-over is told of with the same id, and each other one with another.
+
+        An attempt's number would not tell them apart: after a crash it is made once more. The policy is in the id
+        too: that a letter is held from now on is another result than that it is in doubt.
+        """
+        facts = Facts(positions, message_id=hand_over.message_id, detail=detail)
         data = MailUncertain(
-            **{**self._common(case, facts, Outcome.UNCERTAIN), "attempt": attempt},
+            **{**self._common(case, facts, Outcome.UNCERTAIN), "attempt": hand_over.attempt},
             **_judged(UNCERTAIN),
             sender=case.sender_result,
             resolution_policy=policy,
         )
-        # With the policy: that the letter is held from now on is another result than that it was in doubt.
-        stage = f"uncertain/{attempt}/{policy}"
-        return MailUncertainEvent(**self._envelope(case, facts.positions, stage, at), data=data)
+        stage = f"uncertain/{hand_over.attempt}/{hand_over.at.astimezone(UTC).isoformat()}/{policy}"
+        return MailUncertainEvent(**self._envelope(case, positions, stage, at), data=data)
 
     def suspended(
         self, case: Case, mailbox: Mailbox, why: Classification, trouble: Trouble, at: datetime
