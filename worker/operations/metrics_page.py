@@ -66,7 +66,7 @@ def _declared() -> Iterator[Described]:
 
 
 def _readings() -> Iterator[Described]:
-    """Gauges that are read at each scrape: they are declared where their sources are put together, which is read and not run."""
+    """Gauges that are read at each scrape: declared where their sources are put together, which is read and not run."""
     for call in _calls(ast.walk(ast.parse((resources.files("worker") / "running.py").read_text("utf-8")))):
         words = [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
         if len(words) >= 2 and str(words[0]).startswith("sendas_"):
