@@ -4,16 +4,15 @@
 """
 
 import ast
-import inspect
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
-from worker import running
 from worker.pages.page import write_or_check
 from worker.telemetry.metrics import Metrics
 
@@ -67,8 +66,8 @@ def _declared() -> Iterator[Described]:
 
 
 def _readings() -> Iterator[Described]:
-    """Gauges that are read at each scrape: they are declared where their sources are put together."""
-    for call in _calls(ast.walk(ast.parse(inspect.getsource(running)))):
+    """Gauges that are read at each scrape: declared where their sources are put together, which is read and not run."""
+    for call in _calls(ast.walk(ast.parse((resources.files("worker") / "running.py").read_text("utf-8")))):
         words = [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
         if len(words) >= 2 and str(words[0]).startswith("sendas_"):
             name, meaning, *label = map(str, words)
