@@ -10,6 +10,7 @@ from worker.delivery.messages import Publication
 from worker.domain.classification import UNCERTAIN, Classification
 from worker.domain.envelope import (
     AnyResultEvent,
+    MailboxResumedEvent,
     MailboxSuspendedEvent,
     MailDeferredEvent,
     MailFailedEvent,
@@ -21,6 +22,7 @@ from worker.domain.hints import HINTS
 from worker.domain.identity import result_id
 from worker.domain.message import to_message
 from worker.domain.results import (
+    MailboxResumed,
     MailboxSuspended,
     MailDeferred,
     MailFailed,
@@ -31,7 +33,7 @@ from worker.domain.results import (
 )
 from worker.domain.snapshot import Mailbox
 from worker.domain.transmission import Reply, Trouble
-from worker.domain.vocabulary import Outcome, UncertainPolicy
+from worker.domain.vocabulary import Outcome, Reason, ResumedBy, UncertainPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +100,14 @@ class Reporter:
             sender=case.sender_result,
             resolution_policy=policy,
         )
-        return MailUncertainEvent(**self._envelope(case, facts.positions, f"uncertain/{attempt}", at), data=data)
+        # With the policy: that the letter is held from now on is another result than that it was in doubt.
+        stage = f"uncertain/{attempt}/{policy}"
+        return MailUncertainEvent(**self._envelope(case, facts.positions, stage, at), data=data)
 
     def suspended(
         self, case: Case, mailbox: Mailbox, why: Classification, trouble: Trouble, at: datetime
     ) -> MailboxSuspendedEvent:
-        """The id is the event's and the mailbox's, so a repeated letter does not suspend a mailbox twice."""
+        """A repeated letter does not suspend a mailbox twice, unless its settings were changed in between."""
         data = MailboxSuspended(
             account_id=case.event.data.account_id,
             mailbox_id=mailbox.id,
@@ -114,8 +118,23 @@ class Reporter:
             event_id=case.event.id,
             **_judged(why),
         )
-        envelope = self._envelope(case, (), f"suspended/{mailbox.id}", at)
-        return MailboxSuspendedEvent(**{**envelope, "subject": mailbox.id}, data=data)
+        stage = f"suspended/{mailbox.id}/{case.directory.version}/{why.reason}"
+        return MailboxSuspendedEvent(**{**self._envelope(case, (), stage, at), "subject": mailbox.id}, data=data)
+
+    def resumed(self, case: Case, mailbox: Mailbox, reason: Reason, at: datetime) -> MailboxResumedEvent:
+        """Every worker finds out for itself: the id is of the settings that did it, not of one worker's letter."""
+        account_id = case.event.data.account_id
+        data = MailboxResumed(
+            account_id=account_id,
+            mailbox_id=mailbox.id,
+            address=mailbox.address,
+            resumed_at=at,
+            resumed_by=ResumedBy.SETTINGS_CHANGED,
+            reason=reason,
+        )
+        stage = f"resumed/{mailbox.id}/{case.directory.version}"
+        envelope = {**self._envelope(case, (), stage, at), "id": result_id(account_id, (), stage)}
+        return MailboxResumedEvent(**{**envelope, "subject": mailbox.id}, data=data)
 
     def _envelope(self, case: Case, positions: Sequence[int], stage: str, at: datetime) -> dict[str, Any]:
         event = case.event
