@@ -88,8 +88,8 @@ class Worker:
         await self._unless_stopped(check_topology(url, settings.topology))
         self._phase = "waiting for the first configuration snapshot"
         await self._unless_stopped(snapshot.wait_until_ready())
-        delivery = self._delivery(outside, ledger, snapshot)
         publisher = Publisher(url, self._metrics, max_bytes=settings.max_message_bytes)
+        delivery = self._delivery(outside, ledger, snapshot, publisher)
         consumers = self._consumers(url, delivery, publisher)
         self._watch(outside, delivery, snapshot, publisher, consumers)
         async with background(
@@ -157,7 +157,9 @@ class Worker:
         elif look.outcome is not LookOutcome.UNCHANGED:
             log.warning("snapshot.not_renewed", outcome=look.outcome.value, why=look.message, **fields)
 
-    def _delivery(self, outside: Outside, ledger: SqlLedger, snapshot: SnapshotKeeper) -> Delivery:
+    def _delivery(
+        self, outside: Outside, ledger: SqlLedger, snapshot: SnapshotKeeper, publisher: Publisher
+    ) -> Delivery:
         world = World(
             snapshot=snapshot,
             ledger=ledger,
@@ -166,6 +168,7 @@ class Worker:
             files=outside.files,
             clock=SystemClock(),
             observer=MetricsObserver(self._metrics),
+            publish=publisher.publish,
         )
         return build_delivery(world, delivery_rules(self._settings))
 

@@ -72,8 +72,13 @@ async def _deliver(settings: Settings, directory: CompiledDirectory, arrival: Ar
             files=outside.files,
             clock=SystemClock(),
             observer=MetricsObserver(Metrics(CollectorRegistry())),
+            publish=_print,
         )
         return await _Errand(build_delivery(world, delivery_rules(settings)), settings.topology).run(arrival)
+
+
+async def _print(publication: Publication) -> None:
+    print_line(publication.body.decode())
 
 
 class _Errand:

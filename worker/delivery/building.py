@@ -7,6 +7,7 @@ from worker.delivery.doubts import Doubts
 from worker.delivery.lanes import Lanes
 from worker.delivery.ledger import Ledger
 from worker.delivery.letter_delivery import LetterDelivery, Limits
+from worker.delivery.messages import Publish
 from worker.delivery.observing import Observer
 from worker.delivery.outcomes import Outcomes
 from worker.delivery.pipeline import Pipeline
@@ -28,6 +29,7 @@ class World:
     files: FileStore
     clock: Clock
     observer: Observer
+    publish: Publish
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
         topology=rules.topology,
         clock=world.clock,
         observer=world.observer,
+        publish=world.publish,
     )
     outcomes = Outcomes(
         recorder=recorder,

@@ -10,7 +10,7 @@ import structlog
 
 from worker.delivery import requeueing
 from worker.delivery.case import Case
-from worker.delivery.copy_jobs import CopyJob, copy_job, copy_publication, copy_target, copy_verdict, read_copy_job
+from worker.delivery.copy_jobs import JOB, CopyJob, copy_job, copy_publication, copy_target, copy_verdict, read_copy_job
 from worker.delivery.copy_results import copy_result
 from worker.delivery.lanes import Lanes
 from worker.delivery.messages import Arrival, Publication
@@ -101,7 +101,7 @@ class Copies:
         lane = self._lanes.of(target, _CONNECTIONS)
         if closed := lane.closed():
             level_s = pause_level_s(closed.wait_s or 0)
-            return [requeueing.later(arrival, work.headers(), self._topology, level_s)]
+            return [self._later(arrival, work, level_s)]
         async with lane.place():
             saved = await self._save(target, job, arrival.body)
         if saved.outcome is not CopyOutcome.FAILED or saved.trouble is None:
@@ -138,7 +138,12 @@ class Copies:
         attempts = work.attempts + 1
         log.info("sent_copy.deferred", message_id=job.message_id, reason=why.reason.value, attempt=attempts)
         again = Work(work.first_seen, attempts, last_reason=why.reason.value)
-        return [requeueing.later(arrival, again.headers(), self._topology, retry_level_s(attempts))]
+        return [self._later(arrival, again, retry_level_s(attempts))]
+
+    def _later(self, arrival: Arrival, work: Work, level_s: int) -> Publication:
+        """The same job for a later time: without its own header nobody could read it any more."""
+        headers = {JOB: str(arrival.headers[JOB]), **work.headers()}
+        return requeueing.later(arrival, headers, self._topology, level_s)
 
     def _ended(
         self,

@@ -13,7 +13,7 @@ from worker.delivery import requeueing
 from worker.delivery.case import LetterCase
 from worker.delivery.copy_jobs import copy_target
 from worker.delivery.ledger import InDoubt, Ledger
-from worker.delivery.messages import Publication
+from worker.delivery.messages import Publication, Publish
 from worker.delivery.observing import Observer
 from worker.delivery.ports import Clock, SentFolder
 from worker.delivery.recording import Final, Recorder
@@ -51,6 +51,7 @@ class Doubts:
         topology: Topology,
         clock: Clock,
         observer: Observer,
+        publish: Publish,
     ) -> None:
         self._policy = policy
         self._ledger = ledger
@@ -60,6 +61,7 @@ class Doubts:
         self._topology = topology
         self._clock = clock
         self._observer = observer
+        self._publish = publish
 
     async def arise(self, item: LetterCase, positions: tuple[int, ...], message_id: str) -> list[Publication]:
         """A letter was handed over just now and no answer came."""
@@ -76,7 +78,9 @@ class Doubts:
             if self._policy is UncertainPolicy.HOLD or is_last:
                 settled.publications += await self._hold(item, positions, message_id)
                 continue
-            settled.publications += self._tell(item, positions, message_id, attempt)
+            # Told before the ledger's word of the doubt can change: a crash after that would hide it for ever.
+            for told in self._tell(item, positions, message_id, attempt):
+                await self._publish(told)
             found = await self._look(item, message_id, claim.hand_over.mailbox_id)
             if found is True:
                 settled.publications += await self._found(item, positions, message_id)
