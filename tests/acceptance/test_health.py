@@ -104,6 +104,6 @@ async def test_metrics_tell_of_work_and_name_no_person(office: Office) -> None:
         status, text = await Probes(session, worker.port).ask("/metrics")
         await worker.stop()
     assert status == 200
-    assert "sendas_smtp_connections_opened 1.0" in text
+    assert "sendas_smtp_connections_opened_total 1.0" in text
     for private in ("acme", "@", "ivan", "mailbox-1"):
         assert private not in text
