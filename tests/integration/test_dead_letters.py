@@ -12,6 +12,7 @@ from pathlib import Path
 import aio_pika
 import pytest
 
+from bench.measured_process import Measured, MeasuredProcess
 from tests.dead_letter_samples import BURIED, a_body, a_dead_letter
 from worker.adapters.broker.dead_queue import open_dead_queue
 from worker.adapters.broker.declaring import apply_topology
@@ -41,7 +42,6 @@ class Ended:
     status: int
     out: str
     err: str
-    max_rss_mb: float = 0
 
     def json(self) -> dict[str, object]:
         document = json.loads(self.out)
@@ -98,18 +98,11 @@ class Broker:
         assert process.returncode is not None
         return Ended(process.returncode, out.decode(), err.decode())
 
-    async def measured(self, directory: Path, *arguments: str) -> Ended:
+    async def measured(self, directory: Path, *arguments: str) -> Measured:
         """Run the command to its end, and see how much memory it took."""
-        output = directory / "output"
-        with output.open("wb") as file:
-            pid = os.posix_spawn(  # noqa: ASYNC221 - it only starts; wait4, which tells the memory, needs the bare pid
-                sys.executable,
-                [sys.executable, "-m", "worker", "dead-letters", *arguments],
-                {**os.environ, "SENDAS_BROKER_URL": self.url, "PYTHONPATH": str(ROOT)},
-                file_actions=[(os.POSIX_SPAWN_DUP2, file.fileno(), 1)],
-            )
-        _, status, usage = await asyncio.to_thread(os.wait4, pid, 0)
-        return Ended(os.waitstatus_to_exitcode(status), output.read_text(), "", usage.ru_maxrss / 1024)
+        line = [sys.executable, "-m", "worker", "dead-letters", *arguments]
+        environment = {"SENDAS_BROKER_URL": self.url, "PYTHONPATH": str(ROOT)}
+        return await MeasuredProcess(line, environment, directory).end(250)
 
 
 @pytest.fixture
@@ -152,6 +145,7 @@ async def test_an_operators_day(broker: Broker, tmp_path: Path) -> None:
     assert await broker.ids_in(TOPOLOGY.dead) == []
     for new in (1, 0):
         imported = await broker.run("import", "-", "--json", stdin=file.read_text())
+        assert imported.status == 0, imported.err
         assert imported.json() == {"read": 1, "imported": new, "already_there": 1 - new}
     assert await broker.ids_in(TOPOLOGY.dead) == ["sent-perhaps"]
 
@@ -262,7 +256,7 @@ async def test_ten_thousand_letters_in_bounded_memory(broker: Broker, tmp_path: 
     await broker.bury(numbered(MANY), padding="x" * LETTER_BYTES)
     listed = await broker.measured(tmp_path, "list", "--json")
     replayed = await broker.measured(tmp_path, "replay", "--yes", "--why", "test", "--rate", "0", "--text", "evt-")
-    assert [json.loads(line)["event_id"] for line in listed.out.splitlines()] == numbered(MANY)
+    assert [json.loads(line)["event_id"] for line in listed.output.splitlines()] == numbered(MANY)
     assert (listed.status, replayed.status) == (0, 0)
     assert max(listed.max_rss_mb, replayed.max_rss_mb) < MAX_RSS_MB
     assert sorted(await broker.ids_in(TOPOLOGY.outbound)) == numbered(MANY)

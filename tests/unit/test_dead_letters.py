@@ -415,6 +415,13 @@ class TestFiles:
 
 
 class TestUsage:
+    def test_a_hyphen_is_standard_input(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("sys.stdin", StringIO("oops"))
+        assert status(["dead-letters", "import", "-"]) == 2
+        assert "-: line 1" in capsys.readouterr().err
+
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
