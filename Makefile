@@ -39,8 +39,7 @@ run: setup ## Run a worker with the settings in the environment (SENDAS_…, see
 test: servers setup ## Run all tests, against real servers that they start themselves (ARGS="-k word" for some)
 	@$(BIN)/python -m pytest $(ARGS)
 
-CHECKS := check-format check-lint check-types check-imports check-schemas check-asyncapi \
-	$(if $(wildcard worker/operations/settings_page.py),check-settings)
+CHECKS := check-format check-lint check-types check-imports check-schemas check-asyncapi check-pages
 
 .PHONY: check $(CHECKS)
 check: setup ## Check format, lint, types, import rules, and that generated files are up to date
@@ -64,8 +63,9 @@ check-schemas:
 check-asyncapi:
 	@$(BIN)/python tools/asyncapi/check.py
 
-check-settings:
-	@$(BIN)/python -m worker.operations.settings_page --check
+check-pages:
+	@$(BIN)/python -m worker.pages.settings --check
+	@$(BIN)/python -m worker.pages.metrics --check
 
 .PHONY: format
 format: setup ## Format the code, and mend what the linter can mend
@@ -75,7 +75,8 @@ format: setup ## Format the code, and mend what the linter can mend
 .PHONY: schemas
 schemas: setup ## Write schemas/ and the other generated files anew
 	@$(BIN)/python -m worker.operations.schemas
-	@$(if $(wildcard worker/operations/settings_page.py),$(BIN)/python -m worker.operations.settings_page)
+	@$(BIN)/python -m worker.pages.settings
+	@$(BIN)/python -m worker.pages.metrics
 
 .PHONY: lock
 lock: setup ## Pin what pyproject.toml asks for into requirements/ (UPGRADE=1 for the latest versions)

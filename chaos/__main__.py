@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import random
 import sys
 from collections.abc import AsyncIterator
@@ -53,6 +54,8 @@ async def _main(plan: Plan, directory: Path) -> int:
 def main() -> int:
     """Run, print, and return the exit code."""
     arguments = _arguments()
+    for library in ("aiormq", "aio_pika"):  # they tell of every lost connection, and here all are lost on purpose
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     with nullcontext(arguments.directory) if arguments.directory else private_directory() as directory:
         check_directory(directory)
         return asyncio.run(_main(_plan(arguments), directory))

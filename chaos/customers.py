@@ -1,6 +1,6 @@
 """The customers of a run: accounts and mailboxes, as the configuration snapshot has them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -8,8 +8,8 @@ from typing import Any
 from stack import Mailbox
 
 PASSWORD = "chaos-password"
-SECRETS = ("SENDAS_SECRET_CHAOS_A", "SENDAS_SECRET_CHAOS_B")
-"""Two names of the same password: a mailbox that changes from one to the other has changed settings."""
+SECRETS = tuple(f"SENDAS_SECRET_CHAOS_{number}" for number in range(50))
+"""Many names of the same password: a mailbox that goes on to the next has changed settings, never seen before."""
 
 AUTHOR = "e-author"
 FREE_ACCOUNT = "free"
@@ -83,19 +83,19 @@ class Ports:
 
 @dataclass(frozen=True)
 class Configuration:
-    """The product's configuration: `changed` are the mailboxes whose settings were changed an odd number of times."""
+    """The product's configuration."""
 
     customers: tuple[Customer, ...]
     ports: Ports
 
     def snapshot(
-        self, version: int, *, changed: Collection[str] = (), broken_account: str | None = None
+        self, version: int, changes: Mapping[str, int], *, broken_account: str | None = None
     ) -> dict[str, Any]:
-        """The snapshot of a version; one account may be broken in it."""
+        """The snapshot of a version; `changes`: how often each mailbox was changed. One account may be broken in it."""
         accounts = [
-            self._account(name, changed, is_broken=name == broken_account) for name in ("each", "common", FREE_ACCOUNT)
+            self._account(name, changes, is_broken=name == broken_account) for name in ("each", "common", FREE_ACCOUNT)
         ]
-        relay = {"host": "127.0.0.1", "port": self.ports.relay, "security": "tls", "auth": _auth(RELAY_USER, False)}
+        relay = {"host": "127.0.0.1", "port": self.ports.relay, "security": "tls", "auth": _auth(RELAY_USER, 0)}
         return {
             "schema": "sendas.snapshot/v1",
             "version": version,
@@ -104,9 +104,9 @@ class Configuration:
             "accounts": accounts,
         }
 
-    def _account(self, account_id: str, changed: Collection[str], *, is_broken: bool) -> dict[str, Any]:
+    def _account(self, account_id: str, changes: Mapping[str, int], *, is_broken: bool) -> dict[str, Any]:
         mailboxes = [
-            self._mailbox(customer, customer.id in changed)
+            self._mailbox(customer, changes.get(customer.id, 0))
             for customer in self.customers
             if customer.account_id == account_id
         ]
@@ -118,7 +118,7 @@ class Configuration:
             "mailboxes": mailboxes,
         }
 
-    def _mailbox(self, customer: Customer, is_changed: bool) -> dict[str, Any]:
+    def _mailbox(self, customer: Customer, changes: int) -> dict[str, Any]:
         profile = customer.profile
         security = "starttls" if profile.smtp in ("faulty_starttls", "faulty_saving") else "tls"
         imap_port = self.ports.imap_faulty if profile.is_imap_faulty else self.ports.imap
@@ -131,7 +131,7 @@ class Configuration:
                 "host": "127.0.0.1",
                 "port": self.ports.smtp[profile.smtp],
                 "security": security,
-                "auth": _auth(customer.address, is_changed),
+                "auth": _auth(customer.address, changes),
             },
             "sent_copy": {
                 "mode": profile.copies,
@@ -141,5 +141,5 @@ class Configuration:
         }
 
 
-def _auth(username: str, is_changed: bool) -> dict[str, Any]:
-    return {"method": "password", "username": username, "secret": {"env": SECRETS[is_changed]}}
+def _auth(username: str, changes: int) -> dict[str, Any]:
+    return {"method": "password", "username": username, "secret": {"env": SECRETS[changes % len(SECRETS)]}}

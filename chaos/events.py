@@ -18,7 +18,7 @@ _RELAYED = 0.05
 _NOBODY = 0.02
 _LAST_PUBLISHED = 0.9  # of the time in which faults happen
 _REPEAT_WITHIN_S = 30.0
-_SIZES = (1,) * 14 + (2,) * 4 + (3, 12)
+_SIZES = (1,) * 25 + (2,) * 4 + (3, 12)
 
 
 @dataclass(frozen=True)

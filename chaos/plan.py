@@ -15,7 +15,7 @@ class Plan:
     nodes: int = 3
     workers: int = 2
     mailboxes: int = 12
-    settle_s: float = 120.0
+    settle_s: float = 240.0
     lease_s: float = 5.0
 
     def random(self, *names: object) -> Random:
@@ -23,14 +23,14 @@ class Plan:
         return Random("/".join(map(str, (self.seed, *names))))
 
 
-def full(seed: int, events: int = 3_000, seconds: float = 170.0) -> Plan:
+def full(seed: int, events: int = 2_500, seconds: float = 160.0) -> Plan:
     """The run of `make chaos`."""
     return Plan(seed, events, seconds)
 
 
 def short(seed: int, events: int = 150, seconds: float = 16.0) -> Plan:
     """The run of the tests: one broker node."""
-    return Plan(seed, events, seconds, nodes=1, mailboxes=6, settle_s=60.0, lease_s=4.0)
+    return Plan(seed, events, seconds, nodes=1, mailboxes=6, settle_s=120.0, lease_s=4.0)
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,12 @@ def _snapshot(plan: Plan) -> Iterator[Act]:
 def _workers(plan: Plan) -> Iterator[Act]:
     draw = plan.random("worker")
     kinds = _in_turn(draw, "kill", "freeze", "kill", "term", "kill")
-    at_s = plan.seconds * 0.2
+    at_s = min(plan.seconds * 0.2, 8.0)
     while at_s < plan.seconds:
         kind = next(kinds)
         lasts_s = plan.lease_s + draw.uniform(1, 4) if kind == "freeze" else draw.uniform(0, 1.5)
         yield Act(at_s, kind, draw.randrange(plan.workers), lasts_s)
-        at_s += draw.uniform(4, 10)
+        at_s += lasts_s + draw.uniform(4, 10)
 
 
 def _network(plan: Plan) -> Iterator[Act]:

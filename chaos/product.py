@@ -3,15 +3,17 @@
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError
 
 from chaos.events import PlannedEvent
+from stack import ServerError
 
 EVENTS_EXCHANGE = "product.events"
 RESULTS_EXCHANGE = "sendas.results"
@@ -20,6 +22,7 @@ DEAD_QUEUE = "sendas.dead"
 _CONTENT_TYPE = "application/cloudevents+json"
 _TIMEOUT_S = 10.0
 _RECONNECT_S = 0.3
+_TRIES = 30
 _LINES = 4
 _INVALID_KEY = "comment.created"
 _PREFETCH = 500
@@ -194,29 +197,41 @@ class DeadLetter:
     body: bytes
 
 
+T = TypeVar("T")
+
+
+async def _patiently(url: str, work: Callable[[AbstractChannel], Awaitable[T]]) -> T:
+    """Do something on a channel, on a new one as long as the broker is still coming back."""
+    for _ in range(_TRIES):
+        with suppress(*_ERRORS):
+            async with channel(url) as line, asyncio.timeout(_TIMEOUT_S):
+                return await work(line)
+        await asyncio.sleep(_RECONNECT_S)
+    raise ServerError(f"the broker does not answer after {_TRIES} tries")
+
+
 async def dead_letters(url: str) -> list[DeadLetter]:
     """Everything in the dead queue; it stays there."""
-    found = []
-    async with channel(url) as line:
+
+    async def look(line: AbstractChannel) -> list[DeadLetter]:
+        found = []
         queue = await line.declare_queue(DEAD_QUEUE, passive=True)
         while (message := await queue.get(fail=False)) is not None:
-            headers = message.headers
-            found.append(
-                DeadLetter(
-                    str(headers.get("sendas-dead-reason", "")), str(headers.get("sendas-dead-detail", "")), message.body
-                )
-            )
-    return found
+            reason, detail = (str(message.headers.get(f"sendas-dead-{name}", "")) for name in ("reason", "detail"))
+            found.append(DeadLetter(reason, detail, message.body))
+        return found
+
+    return await _patiently(url, look)
 
 
 async def waiting_messages(url: str, queues: Iterable[str]) -> dict[str, int]:
     """How many messages wait in these queues; those without any are left out."""
-    counts = {}
-    async with channel(url) as line:
-        for name in queues:
-            queue = await line.declare_queue(name, passive=True)
-            counts[name] = queue.declaration_result.message_count or 0
-    return {name: count for name, count in counts.items() if count}
+
+    async def look(line: AbstractChannel) -> dict[str, int]:
+        found = {name: await line.declare_queue(name, passive=True) for name in queues}
+        return {name: count for name, queue in found.items() if (count := queue.declaration_result.message_count)}
+
+    return await _patiently(url, look)
 
 
 async def announce(url: str, version: int) -> None:
@@ -229,6 +244,9 @@ async def announce(url: str, version: int) -> None:
         "time": "2026-01-01T00:00:00Z",
         "data": {"version": version},
     }
-    async with channel(url) as line:
+
+    async def publish(line: AbstractChannel) -> None:
         exchange = await line.get_exchange(EVENTS_EXCHANGE, ensure=False)
         await exchange.publish(_message(json.dumps(event).encode()), "configuration.changed", mandatory=False)
+
+    await _patiently(url, publish)

@@ -1,7 +1,6 @@
 """One run: the parts are put together, faults happen, everything heals, and the account is made."""
 
 import asyncio
-import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,18 +12,15 @@ from chaos.account import Account, Evidence, account
 from chaos.acting import Actors
 from chaos.customers import (
     PASSWORD,
-    RELAY_USER,
     SECRETS,
-    SMTP_SERVERS,
     Configuration,
     Customer,
-    Ports,
     customers,
 )
 from chaos.events import PlannedEvent, invalid_events, planned_events
 from chaos.faults import Faults
 from chaos.folders import read_sent
-from chaos.network import faulty_network
+from chaos.mail import Mail, start_mail
 from chaos.plan import Plan, schedule
 from chaos.product import (
     RESULTS_QUEUE,
@@ -35,7 +31,6 @@ from chaos.product import (
     dead_letters,
     waiting_messages,
 )
-from chaos.smtp import Mischief, RecordingSmtpServer, SentBySelf
 from chaos.snapshots import SnapshotSource
 from chaos.workers import Worker, sendas
 from stack import Authority, PostgreSQL, ServerError
@@ -78,15 +73,6 @@ class Outcome:
     extra: dict[str, object] = field(default_factory=dict)
 
 
-@dataclass
-class _Mail:
-    """The mail servers of a run and the network before them."""
-
-    servers: list[RecordingSmtpServer]
-    mischief: list[Mischief]
-    ports: Ports
-
-
 class Run:
     """One run of a plan."""
 
@@ -107,7 +93,9 @@ class Run:
             balancer = await stack.enter_async_context(FaultProxy(*(node.amqp_port for node in self._servers.nodes)))
             vhost = self._servers.vhost.removeprefix("/")
             url = f"amqp://{BROKER_USER}:{BROKER_PASSWORD}@127.0.0.1:{balancer.port}/{vhost}"
-            mail = await self._mail(stack)
+            mail = await start_mail(
+                self._plan, self._customers, self._servers.dovecot, self._servers.authority, self._faults, stack
+            )
             source = SnapshotSource(Configuration(self._customers, mail.ports))
             await stack.enter_async_context(source.serving())
             settings = self._settings(url, source)
@@ -130,30 +118,6 @@ class Run:
                 await self._heal(url, source)
                 left_over = await self._settle(url, consumer, workers)
             return await self._outcome(url, mail, consumer, publisher, workers, left_over)
-
-    async def _mail(self, stack: AsyncExitStack) -> _Mail:
-        dovecot = self._servers.dovecot
-        for customer in self._customers:
-            dovecot.add(customer.imap_account)
-        certificate = self._servers.authority.issue("chaos-smtp")
-        users = {customer.address: PASSWORD for customer in self._customers} | {RELAY_USER: PASSWORD}
-        servers, mischief, ports = [], [], {}
-        for name in (*SMTP_SERVERS, "relay"):
-            tls = _server_context(certificate.chain, certificate.key)
-            sent = SentBySelf(dovecot.imap_port) if name == "faulty_saving" else None
-            server = RecordingSmtpServer(name, tls=tls, users=users, sent=sent)
-            rule = Mischief(self._plan, name, self._faults, is_calm=not name.startswith("faulty"))
-            server.rules = [rule]
-            await stack.enter_async_context(server)
-            servers.append(server)
-            mischief.append(rule)
-            ports[name] = server.port
-            if not rule.is_calm:
-                network = faulty_network(self._plan, name, "smtp", server.port, self._faults)
-                ports[name] = (await stack.enter_async_context(network)).port
-        imap = faulty_network(self._plan, "imap", "imap", dovecot.imaps_port, self._faults)
-        imap_faulty = (await stack.enter_async_context(imap)).port
-        return _Mail(servers, mischief, Ports(ports, ports["relay"], dovecot.imaps_port, imap_faulty))
 
     def _settings(self, url: str, source: SnapshotSource) -> dict[str, str]:
         return {
@@ -209,6 +173,7 @@ class Run:
             is_complete = await _until(partial(self._is_complete, consumer.results), deadline - time.monotonic())
             self._say(f"{self._elapsed()} the results are {'complete' if is_complete else 'NOT complete'}")
             await asyncio.gather(*(worker.stop() for worker in workers))
+            await asyncio.sleep(_LOOK_S)  # the broker puts back what they held
             left_over = await waiting_messages(url, queues)
             if not left_over or time.monotonic() >= deadline:
                 await self._until_all_is_heard(url)
@@ -239,7 +204,7 @@ class Run:
     async def _outcome(
         self,
         url: str,
-        mail: _Mail,
+        mail: Mail,
         consumer: ResultsConsumer,
         publisher: EventPublisher,
         workers: Sequence[Worker],
@@ -288,12 +253,6 @@ async def _repair(source: SnapshotSource, consumer: ResultsConsumer) -> None:
         await asyncio.sleep(_LOOK_S)
         while consumer.results.suspended:
             source.change(consumer.results.suspended.pop())
-
-
-def _server_context(chain: Path, key: Path) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(chain, key)
-    return context
 
 
 @asynccontextmanager

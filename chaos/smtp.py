@@ -3,6 +3,7 @@
 import asyncio
 import imaplib
 import ssl
+from collections import defaultdict
 from dataclasses import dataclass
 from email.parser import BytesHeaderParser
 
@@ -12,6 +13,7 @@ from chaos.faults import Faults
 from chaos.plan import Plan
 from stack.scripted_smtp import AcceptedLetter, Command, Rule, ScriptedSmtpServer
 
+_TIMEOUT_S = 60
 _TOKEN = "{token}"
 """Stands in a reply that ends a letter; the account looks for what was put in its place."""
 
@@ -169,20 +171,27 @@ class SentBySelf:
     def __init__(self, imap_port: int) -> None:
         self._imap_port = imap_port
         self._saved: set[tuple[str, str]] = set()
-        self._lock = asyncio.Lock()
+        self._clients: dict[str, imaplib.IMAP4] = {}
+        self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def save(self, accepted: Accepted) -> None:
         """Save the letter, unless it is there."""
         username = accepted.letter.username or ""
-        async with self._lock:
+        async with self._locks[username]:
             if (username, accepted.message_id) not in self._saved:
                 self._saved.add((username, accepted.message_id))
                 await asyncio.to_thread(self._append, username, accepted.letter.wire)
 
+    async def close(self) -> None:
+        """Close the connections."""
+        await asyncio.to_thread(lambda: [client.logout() for client in self._clients.values()])
+
     def _append(self, username: str, wire: bytes) -> None:
-        with imaplib.IMAP4("127.0.0.1", self._imap_port, timeout=20) as client:
+        client = self._clients.get(username)
+        if client is None:
+            client = self._clients[username] = imaplib.IMAP4("127.0.0.1", self._imap_port, timeout=_TIMEOUT_S)
             client.login(username, PASSWORD)
-            client.append("Sent", r"(\Seen)", "", wire)
+        client.append("Sent", r"(\Seen)", "", wire)
 
 
 def _message_id(wire: bytes) -> str:

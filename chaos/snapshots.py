@@ -1,6 +1,7 @@
 """The product's snapshot source: an HTTP server that goes away, and lies."""
 
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -17,14 +18,14 @@ class SnapshotSource:
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
-        self._changed: set[str] = set()
+        self._changes: Counter[str] = Counter()
         self.version = _FIRST_VERSION
         self.mode = ""
         self.port = 0
 
     def change(self, mailbox_id: str) -> None:
         """Somebody changes a mailbox's settings."""
-        self._changed ^= {mailbox_id}
+        self._changes[mailbox_id] += 1
         self.version += 1
 
     def misbehave(self, mode: str) -> None:
@@ -74,5 +75,5 @@ class SnapshotSource:
         return web.Response(text=self._document(broken=broken), headers={"ETag": etag})
 
     def _document(self, *, version: int | None = None, broken: str | None = None) -> str:
-        document = self._configuration.snapshot(version or self.version, changed=self._changed, broken_account=broken)
+        document = self._configuration.snapshot(version or self.version, self._changes, broken_account=broken)
         return json.dumps(document)

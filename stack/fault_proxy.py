@@ -160,6 +160,6 @@ class _Way:
 def _reset(writers: Sequence[asyncio.StreamWriter]) -> None:
     for writer in writers:
         sock = writer.get_extra_info("socket")
-        with suppress(OSError):
+        with suppress(OSError, AttributeError):  # closed already: then there is no socket, or a dead one
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()

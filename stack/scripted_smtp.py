@@ -490,4 +490,5 @@ def _unstuffed(content: bytes) -> bytes:
 
 def _send_reset_on_close(writer: asyncio.StreamWriter) -> None:
     sock = writer.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    if sock is not None:  # the client may be gone by now, and the socket with it
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -14,6 +14,8 @@ from typing import Any
 SENDAS = Path(sys.executable).with_name("sendas")
 PATIENCE_S = 60.0
 
+_A_FEW = asyncio.Semaphore(3)
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -31,14 +33,19 @@ def _environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 async def sendas(*arguments: str | Path, settings: Mapping[str, str] | None = None) -> Ended:
-    """Run a command to its end."""
+    """Run a command to its end; a few at a time, however many are asked for at once."""
+    async with _A_FEW:
+        return await _sendas(*arguments, settings=settings or {})
+
+
+async def _sendas(*arguments: str | Path, settings: Mapping[str, str]) -> Ended:
     process = await asyncio.create_subprocess_exec(
         SENDAS,
         *map(str, arguments),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env=_environment(settings or {}),
+        env=_environment(settings),
     )
     try:
         async with asyncio.timeout(PATIENCE_S):

@@ -1,6 +1,5 @@
 """A company of its own for each acceptance test, on the session's broker and mail server."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -42,7 +41,7 @@ async def bare_office(vhost_url: str, mail: MailServer, new_mailbox: NewMailbox,
 
 
 @pytest.fixture
-async def office(bare_office: Office) -> AsyncIterator[Office]:
+async def office(bare_office: Office) -> Office:
     """An office whose broker has its exchanges and queues."""
     await apply_topology(bare_office.broker_url, Topology())
-    yield bare_office
+    return bare_office

@@ -170,19 +170,23 @@ class Office:
             client.login(self.customer.address, self.customer.password)
             client.send_message(letter(self.customer.address, self.customer.address, "the last one"))
         with imap(self.mail, self.customer) as client:
+            seen = 0
             while True:
-                client.select("INBOX", readonly=True)
+                _wait_for_more(client, seen)
                 _, parts = client.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
-                subjects = Counter(
-                    part[1].decode().strip().removeprefix("Subject: ") for part in parts if isinstance(part, tuple)
-                )
+                headers = [part[1].decode() for part in parts if isinstance(part, tuple)]
+                subjects = Counter(header.strip().removeprefix("Subject: ") for header in headers)
                 if subjects.pop("the last one", 0):
                     return subjects
-                _wait_for_news(client)
+                seen = len(headers)
 
 
-def _wait_for_news(client: Any) -> None:
-    """Wait by IDLE (RFC 2177) until the server tells of another letter."""
+def _wait_for_more(client: Any, seen: int) -> None:
+    """Return when the inbox has more than `seen` letters; the server tells by IDLE (RFC 2177)."""
+    # Nothing may stand between this count and IDLE: its answer could swallow the news.
+    _, [existing] = client.select("INBOX", readonly=True)
+    if int(existing or 0) > seen:
+        return
     client.send(b"w1 IDLE\r\n")
     while b"EXISTS" not in client.readline():
         pass

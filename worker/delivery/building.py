@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from worker.delivery.claiming import Claims
+from worker.delivery.composition import Composer
 from worker.delivery.copies import Copies, CopyLimits
 from worker.delivery.doubts import Doubts
 from worker.delivery.lanes import Lanes
@@ -13,6 +15,7 @@ from worker.delivery.outcomes import Outcomes
 from worker.delivery.pipeline import Pipeline
 from worker.delivery.ports import Clock, FileStore, MailTransport, SentFolder, SnapshotService
 from worker.delivery.recording import Recorder
+from worker.delivery.repeating import Repeats
 from worker.delivery.reporting import Reporter
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import UncertainPolicy
@@ -42,6 +45,7 @@ class Rules:
     copy_limits: CopyLimits
     uncertain_policy: UncertainPolicy
     unknown_sender_wait_s: float
+    ledger_retry_s: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +60,12 @@ class Delivery:
 def build_delivery(world: World, rules: Rules) -> Delivery:
     """The delivery over these ports."""
     reporter = Reporter(rules.source, rules.topology.results_exchange)
-    recorder = Recorder(world.ledger, reporter)
+    recorder = Recorder(world.ledger, reporter, rules.ledger_retry_s)
+    composer = Composer(world.files)
     lanes = Lanes(world.clock)
     copies = Copies(
         snapshot=world.snapshot,
+        ledger=world.ledger,
         sent_folder=world.sent_folder,
         reporter=reporter,
         topology=rules.topology,
@@ -69,7 +75,6 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
     )
     doubts = Doubts(
         policy=rules.uncertain_policy,
-        ledger=world.ledger,
         recorder=recorder,
         sent_folder=world.sent_folder,
         reporter=reporter,
@@ -90,10 +95,10 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
     letters = LetterDelivery(
         ledger=world.ledger,
         transport=world.transport,
-        files=world.files,
         lanes=lanes,
-        doubts=doubts,
-        copies=copies,
+        claims=Claims(world.ledger, doubts, Repeats(reporter, composer, copies, doubts), rules.topology),
+        composer=composer,
+        recorder=recorder,
         outcomes=outcomes,
         reporter=reporter,
         topology=rules.topology,

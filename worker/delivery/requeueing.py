@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from worker.delivery.messages import Arrival, HeaderValue, Publication
+from worker.domain.cloudevents import attribute_text
 from worker.domain.text import one_line
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import Reason
@@ -41,7 +42,7 @@ def dead(
     arrival: Arrival, topology: Topology, death: Death, work: Mapping[str, HeaderValue] | None = None
 ) -> Publication:
     """The same message for the dead queue, with the reason, where it came from, and the work that was left of it."""
-    headers = dict(work) if work is not None else _own_headers(arrival)
+    headers = dict(work) if work is not None else own_headers(arrival)
     headers.setdefault(FIRST_SEEN, death.at.isoformat())
     headers |= {
         DEAD_REASON: death.reason.value,
@@ -52,7 +53,8 @@ def dead(
     return _again(arrival, headers, topology.dead)
 
 
-def _own_headers(arrival: Arrival) -> dict[str, HeaderValue]:
+def own_headers(arrival: Arrival) -> dict[str, HeaderValue]:
+    """The headers of ours that a message came with: the work as it was, and what else its stage needs."""
     return {name: v for name, v in arrival.headers.items() if _is_ours(name) and isinstance(v, str | int)}
 
 
@@ -69,10 +71,16 @@ def _again(arrival: Arrival, headers: Mapping[str, HeaderValue], queue: str) -> 
 def _carried(arrival: Arrival) -> dict[str, HeaderValue]:
     """The event's own headers. The broker's `x-` headers must not go round: with them it sees a cycle and drops."""
     return {
-        name: value if isinstance(value, str | int) else str(value)
+        name: _plain(value)
         for name, value in arrival.headers.items()
         if not name.startswith("x-") and not _is_ours(name)
     }
+
+
+def _plain(value: object) -> HeaderValue:
+    """The value as text that is read as the same attribute again; AMQP has types of its own for times and bytes."""
+    plain = attribute_text(value)
+    return plain if isinstance(plain, str | int) else str(plain)
 
 
 def _is_ours(name: str) -> bool:

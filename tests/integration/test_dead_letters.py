@@ -1,0 +1,286 @@
+"""`sendas dead-letters` against a real broker: as a process, and interrupted at every moment."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import aio_pika
+import pytest
+
+from tests.dead_letter_samples import BURIED, a_body, a_dead_letter
+from worker.adapters.broker.dead_queue import open_dead_queue
+from worker.adapters.broker.declaring import apply_topology
+from worker.adapters.clock import SystemClock
+from worker.delivery.messages import Publication
+from worker.domain.cloudevents import STRUCTURED
+from worker.domain.topology import Topology
+from worker.operations.dead_letters_acting import Campaign
+from worker.operations.dead_letters_deeds import Replay
+from worker.operations.dead_letters_replay import ReplayRules
+from worker.operations.dead_letters_selection import Selection
+
+TOPOLOGY = Topology()
+ROOT = Path(__file__).parents[2]
+MANY = 10_000
+LETTER_BYTES = 10_000
+MAX_RSS_MB = 170  # the command's own code takes 100, a window of letters 20; all of them would be 100
+
+
+@dataclass
+class Ended:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+    max_rss_mb: float = 0
+
+    def json(self) -> dict[str, object]:
+        document = json.loads(self.out)
+        assert isinstance(document, dict)
+        return document
+
+
+class Broker:
+    """A virtual host with the worker's topology, a mouth and an eye."""
+
+    def __init__(self, url: str, channel: aio_pika.abc.AbstractChannel) -> None:
+        self.url = url
+        self.channel = channel
+
+    async def bury(self, ids: Iterable[str], padding: str = "", **headers: str | int) -> None:
+        """Put letters into the dead queue."""
+        waiting = [
+            aio_pika.Message(
+                a_body(each, padding=padding), headers={**BURIED, **headers}, content_type=STRUCTURED, delivery_mode=2
+            )
+            for each in ids
+        ]
+        for first in range(0, len(waiting), 500):
+            publish = self.channel.default_exchange.publish
+            await asyncio.gather(*(publish(each, TOPOLOGY.dead) for each in waiting[first : first + 500]))
+
+    async def ids_in(self, queue: str) -> list[str]:
+        """Ids of the events in a queue, in its order."""
+        found = []
+        async with open_dead_queue(self.url, queue) as look, look.take(1_000_000) as taking:
+            async for message in taking:
+                taking.keep(message)
+                found.append(json.loads(message.body)["id"])
+        return found
+
+    async def results(self) -> aio_pika.abc.AbstractQueue:
+        """A queue that hears what operators did."""
+        queue = await self.channel.declare_queue(exclusive=True)
+        await queue.bind(TOPOLOGY.results_exchange, "dead_letter.*")
+        return queue
+
+    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
+        """Start the command."""
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "worker", "dead-letters", *arguments,
+            env={**os.environ, "SENDAS_BROKER_URL": self.url, "PYTHONPATH": str(ROOT)},
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+
+    async def run(self, *arguments: str, stdin: str = "") -> Ended:
+        """Run the command to its end."""
+        process = await self.start(*arguments)
+        out, err = await process.communicate(stdin.encode())
+        assert process.returncode is not None
+        return Ended(process.returncode, out.decode(), err.decode())
+
+    async def measured(self, directory: Path, *arguments: str) -> Ended:
+        """Run the command to its end, and see how much memory it took."""
+        output = directory / "output"
+        with output.open("wb") as file:
+            pid = os.posix_spawn(  # noqa: ASYNC221 - it only starts; wait4, which tells the memory, needs the bare pid
+                sys.executable,
+                [sys.executable, "-m", "worker", "dead-letters", *arguments],
+                {**os.environ, "SENDAS_BROKER_URL": self.url, "PYTHONPATH": str(ROOT)},
+                file_actions=[(os.POSIX_SPAWN_DUP2, file.fileno(), 1)],
+            )
+        _, status, usage = await asyncio.to_thread(os.wait4, pid, 0)
+        return Ended(os.waitstatus_to_exitcode(status), output.read_text(), "", usage.ru_maxrss / 1024)
+
+
+@pytest.fixture
+async def broker(vhost_url: str) -> AsyncIterator[Broker]:
+    await apply_topology(vhost_url, TOPOLOGY)
+    connection = await aio_pika.connect(vhost_url)
+    async with connection:
+        yield Broker(vhost_url, await connection.channel())
+
+
+def numbered(count: int) -> list[str]:
+    return [f"evt-{number:05}" for number in range(count)]
+
+
+async def test_an_operators_day(broker: Broker, tmp_path: Path) -> None:
+    """Look, rehearse, replay, put the rest into a file, discard it, and put it back twice."""
+    await broker.bury(numbered(5))
+    await broker.bury(["sent-perhaps"], **{"sendas-dead-reason": "outcome_unknown"})
+    heard = await broker.results()
+
+    listed = await broker.run("list", "--json", "--reason", "invalid_event")
+    assert [json.loads(line)["event_id"] for line in listed.out.splitlines()] == numbered(5)
+    shown = await broker.run("show", "evt-00003")
+    assert (shown.status, "client@example.net" in shown.out) == (0, True)
+
+    rehearsed = await broker.run("replay", "--json")
+    assert (rehearsed.status, rehearsed.json()["possible"], rehearsed.json()["refused"]) == (1, 5, {"uncertain": 1})
+    assert await broker.ids_in(TOPOLOGY.outbound) == []
+
+    replayed = await broker.run(
+        "replay", "--json", "--yes", "--why", "mended", "--operator", "anna", "--reason", "invalid_event", "--rate", "0"
+    )
+    assert (replayed.status, replayed.json()["replayed"]) == (0, 5)
+    assert sorted(await broker.ids_in(TOPOLOGY.outbound)) == numbered(5)
+    act = json.loads((await heard.get(timeout=5)).body)
+    assert (act["type"], act["id"]) == ("dead_letter.replayed", replayed.json()["id"])
+    assert (act["data"]["operator"], act["data"]["count"]) == ("anna", 5)
+
+    file = tmp_path / "dead.jsonl"
+    assert (await broker.run("export", str(file))).status == 0
+    assert file.stat().st_mode & 0o077 == 0
+    assert (await broker.run("discard", "--yes", "--why", "asked the customer")).status == 0
+    assert (await broker.run("list")).status == 1
+    for new in (1, 0):
+        imported = await broker.run("import", "-", "--json", stdin=file.read_text())
+        assert imported.json() == {"read": 1, "imported": new, "already_there": 1 - new}
+    assert (await broker.run("stats", "--json")).json()["by_reason"] == {"outcome_unknown": 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("replay", "--yes"), "--why"),
+        (("discard", "--yes", "--why", " "), "--why"),
+        (("list", "--since", "yesterday"), "--since"),
+        (("list", "--limit", "0"), "--limit"),
+        (("replay", "--rate", "-1"), "--rate"),
+        (("import", "/nowhere"), "/nowhere"),
+    ],
+)
+async def test_wrong_usage_is_one_line_and_status_2(broker: Broker, arguments: tuple[str, ...], words: str) -> None:
+    ended = await broker.run(*arguments)
+    assert (ended.status, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert words in ended.err
+
+
+async def test_a_missing_queue_is_a_configuration_error(vhost_url: str) -> None:
+    connection = await aio_pika.connect(vhost_url)
+    async with connection:
+        ended = await Broker(vhost_url, await connection.channel()).run("list")
+    assert ended.status == 2
+    assert "topology apply" in ended.err
+
+
+async def test_a_letter_that_killed_its_workers_goes_back_to_its_queue(broker: Broker) -> None:
+    """If the broker gave a letter up by the work queue's delivery limit, then `x-death` says where it goes."""
+    body = a_dead_letter("killer").body
+    await broker.channel.default_exchange.publish(
+        aio_pika.Message(body, content_type=STRUCTURED, delivery_mode=2), TOPOLOGY.outbound
+    )
+    work = await broker.channel.get_queue(TOPOLOGY.outbound)
+    while message := await work.get(fail=False, timeout=10):
+        await message.nack(requeue=True)
+    dead = await broker.channel.get_queue(TOPOLOGY.dead)
+    buried = asyncio.Event()
+
+    async def seen(_: object) -> None:
+        buried.set()
+
+    tag = await dead.consume(seen)
+    await asyncio.wait_for(buried.wait(), 30)
+    await dead.cancel(tag)
+    await broker.channel.close()  # which gives it back
+
+    [row] = (await broker.run("list", "--json")).out.splitlines()
+    assert (json.loads(row)["reason"], json.loads(row)["event_id"]) == ("delivery_limit", "killer")
+    assert (await broker.run("replay", "--yes", "--why", "mended the worker")).status == 0
+    assert await broker.ids_in(TOPOLOGY.outbound) == ["killer"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+async def test_a_replay_that_is_told_to_stop_or_killed_loses_nothing(broker: Broker, number: signal.Signals) -> None:
+    await broker.bury(numbered(2_000))
+    heard = await broker.results()
+    process = await broker.start("replay", "--yes", "--why", "test", "--rate", "500", "--json")
+    await first_in(broker, TOPOLOGY.outbound)
+    process.send_signal(number)
+    out, _ = await process.communicate()
+
+    replayed, dead = await broker.ids_in(TOPOLOGY.outbound), await broker.ids_in(TOPOLOGY.dead)
+    assert sorted({*replayed, *dead}) == numbered(2_000)
+    assert 0 < len(replayed) < 2_000
+    assert len(dead) > 0
+    if number is signal.SIGKILL:
+        return
+    assert process.returncode == 1
+    assert (json.loads(out)["problem"], json.loads(out)["replayed"]) == ("interrupted", len(replayed))
+    assert not set(replayed) & set(dead)
+    assert dead == sorted(dead)
+    assert json.loads((await heard.get(timeout=5)).body)["data"]["count"] == len(replayed)
+
+
+async def first_in(broker: Broker, queue: str) -> None:
+    """Wait until something is in a queue; what is looked at stays there."""
+    connection = await aio_pika.connect(broker.url)
+    async with connection:
+        channel = await connection.channel()
+        await channel.set_qos(prefetch_count=1)
+        there = asyncio.Event()
+
+        async def seen(_: object) -> None:
+            there.set()
+
+        await (await channel.get_queue(queue)).consume(seen)
+        await asyncio.wait_for(there.wait(), 60)
+
+
+@pytest.mark.parametrize("step", range(12))
+async def test_a_replay_cancelled_at_any_step_loses_nothing(broker: Broker, step: int) -> None:
+    """Cancelled before or after a publication, before or after its acknowledgement, in the middle or at the ends."""
+    await broker.bury(numbered(6))
+    task: asyncio.Task[object]
+    steps = 0
+
+    def note() -> None:
+        nonlocal steps
+        if steps == step:
+            task.cancel()
+        steps += 1
+
+    async def publish(publication: Publication) -> None:
+        note()
+        await broker.channel.default_exchange.publish(
+            aio_pika.Message(publication.body, delivery_mode=2), publication.routing_key
+        )
+        note()
+
+    async with open_dead_queue(broker.url, TOPOLOGY.dead) as queue:
+        deed = Replay(publish, TOPOLOGY, ReplayRules(), "replay", SystemClock())
+        campaign = Campaign(queue, deed, Selection(), SystemClock())
+        task = asyncio.ensure_future(campaign.run())
+        await asyncio.gather(task, return_exceptions=True)
+    replayed, dead = await broker.ids_in(TOPOLOGY.outbound), await broker.ids_in(TOPOLOGY.dead)
+    assert sorted({*replayed, *dead}) == numbered(6)
+    assert campaign.tally.done == len(replayed)
+
+
+@pytest.mark.timeout(300)
+async def test_ten_thousand_letters_in_bounded_memory(broker: Broker, tmp_path: Path) -> None:
+    """If all bodies were in memory at once, then the peak would be far beyond that of the command's own code."""
+    await broker.bury(numbered(MANY), padding="x" * LETTER_BYTES)
+    listed = await broker.measured(tmp_path, "list", "--json")
+    replayed = await broker.measured(tmp_path, "replay", "--yes", "--why", "test", "--rate", "0", "--text", "evt-")
+    assert [json.loads(line)["event_id"] for line in listed.out.splitlines()] == numbered(MANY)
+    assert (listed.status, replayed.status) == (0, 0)
+    assert max(listed.max_rss_mb, replayed.max_rss_mb) < MAX_RSS_MB
+    assert sorted(await broker.ids_in(TOPOLOGY.outbound)) == numbered(MANY)

@@ -1,0 +1,39 @@
+"""Whatever ends in the dead queue can be read, shown and put into a file."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.doubles.dead_queue import KeptMessage
+from worker.operations.dead_letters import read_dead_letter
+from worker.operations.dead_letters_file import fingerprint, from_line, to_line
+from worker.operations.dead_letters_shown import row, row_document, whole_text
+
+NAMES = (
+    "x-death",
+    "sendas-copy",
+    "sendas-dead-at",
+    "sendas-dead-reason",
+    "sendas-attempt",
+    "sendas-recipients",
+    "ce-id",
+)
+TEXTS = st.text("a{}[]0-:T\u202e\x1b\ud800", max_size=9)
+VALUES = st.none() | st.booleans() | st.integers() | st.binary(max_size=9) | TEXTS | st.datetimes()
+HEADERS = st.dictionaries(
+    st.sampled_from(NAMES),
+    VALUES | st.lists(VALUES, max_size=2) | st.lists(st.dictionaries(st.sampled_from(["reason", "time"]), VALUES)),
+)
+
+
+@given(st.binary(max_size=50) | TEXTS.map(lambda text: text.encode("utf-8", "surrogatepass")), HEADERS)
+def test_a_message_of_any_kind_is_no_obstacle(body: bytes, headers: dict[str, object]) -> None:
+    message = KeptMessage(0, body, headers)
+    letter = read_dead_letter(message)
+    json.dumps(row_document(letter))
+    assert "\n" not in row(letter)
+    assert "\x1b" not in whole_text(message, letter)
+    filed = from_line(to_line(message), 0)
+    assert (filed.body, filed.headers) == (body, headers)
+    assert fingerprint(filed) == fingerprint(message)

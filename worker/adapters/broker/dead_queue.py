@@ -1,0 +1,276 @@
+"""The dead queue over AMQP: messages are held unacknowledged while they are looked at, and go back in their order.
+
+What the broker does, and what follows from it (RabbitMQ 3.10, measured; 4.x has the same code for it):
+
+- A quorum queue takes a closed channel's messages back in the order in which that channel got them, and gives them
+  out before all others. `basic.nack` of many does not keep their order, and `basic.get` makes each message a consumer
+  of its own, whose order is lost. So: consumers, and channels closed one after the other, the oldest first.
+- A consumer's prefetch cannot be raised later, and everything within it comes at once: unlimited, the bodies of the
+  whole queue would be here. So there are windows: a consumer on a channel of its own, of some hundred to thousand
+  messages; when all of them are kept, the next window is opened.
+- The broker searches all that a channel holds for each acknowledgement, which would take hours with 100,000 held on
+  one channel. With a channel for each window it does not matter.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+import structlog
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import ChannelNotFoundEntity
+from aiormq.abc import AbstractChannel as Underlay
+from aiormq.abc import DeliveredMessage
+
+from worker.adapters.broker.link import BROKER_ERRORS, close_quietly, connect_patiently
+from worker.errors import ConfigurationError, Unavailable
+
+log = structlog.get_logger(__name__)
+
+_FIRST_WINDOW = 100
+_LARGEST_WINDOW = 4_000
+_SMALLEST_WINDOW = 16
+_WINDOW_BYTES = 16 * 1024 * 1024
+_RPC_TIMEOUT_S = 60.0
+_CLOSE_TIMEOUT_S = 60.0
+_QUIET_S = 0.25
+_QUIET_ROUNDS = 3
+_STUCK_ROUNDS = 120
+_PROPERTIES = (
+    "content_type",
+    "content_encoding",
+    "delivery_mode",
+    "priority",
+    "correlation_id",
+    "reply_to",
+    "expiration",
+    "message_id",
+    "timestamp",
+    "user_id",
+    "app_id",
+)
+
+
+class Placed(Protocol):
+    """What is needed of a message to find it again."""
+
+    @property
+    def place(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class HeldMessage:
+    """A message that the broker holds for us."""
+
+    place: int
+    body: bytes
+    headers: Mapping[str, object]
+    properties: Mapping[str, object]
+
+
+class AmqpDeadQueue:
+    """`operations.dead_letters_queue.DeadQueue` on one connection."""
+
+    def __init__(self, connection: AbstractConnection, queue: str) -> None:
+        self._connection = connection
+        self._queue = queue
+
+    async def size(self) -> int:
+        try:
+            async with self._connection.channel(publisher_confirms=False) as channel:
+                return await _ready(channel, self._queue)
+        except ChannelNotFoundEntity:
+            raise ConfigurationError(f"queue {self._queue} does not exist: run `sendas topology apply`") from None
+        except BROKER_ERRORS as error:
+            raise _lost(error) from None
+
+    @asynccontextmanager
+    async def take(self, at_most: int) -> AsyncIterator["AmqpTaking"]:
+        taking = AmqpTaking(self._connection, self._queue, at_most)
+        try:
+            yield taking
+        finally:
+            await taking.give_back()
+
+
+@asynccontextmanager
+async def open_dead_queue(url: str, queue: str) -> AsyncIterator[AmqpDeadQueue]:
+    """Connect, waiting for a broker that is not there yet.
+
+    Raises:
+        ConfigurationError: the broker refuses the user name, password or virtual host.
+    """
+    connection = await connect_patiently(url, "sendas-dead-letters")
+    try:
+        yield AmqpDeadQueue(connection, queue)
+    finally:
+        await close_quietly(connection)
+
+
+@dataclass(slots=True)
+class _Window:
+    """A consumer on a channel of its own. Of its `size` messages `kept` are looked at and go back."""
+
+    channel: AbstractChannel  # strong reference: aio-pika keeps weak ones
+    underlay: Underlay
+    tag: str
+    size: int
+    kept: int = 0
+
+
+@dataclass(slots=True)
+class _Hold:
+    """Where a message has to be acknowledged that is neither kept nor settled yet."""
+
+    window: _Window
+    delivery_tag: int
+
+
+@dataclass(slots=True)
+class AmqpTaking:
+    """`operations.dead_letters_queue.Taking`."""
+
+    connection: AbstractConnection
+    queue: str
+    at_most: int
+    _windows: list[_Window] = field(default_factory=list)
+    _arrived: deque[HeldMessage] = field(default_factory=deque)
+    _holds: dict[int, _Hold] = field(default_factory=dict)
+    _signal: asyncio.Event = field(default_factory=asyncio.Event)
+    _received: int = 0
+    _received_bytes: int = 0
+    _given: int = 0
+    _problem: BaseException | None = None
+    _is_closing: bool = False
+
+    def __aiter__(self) -> "AmqpTaking":
+        return self
+
+    async def __anext__(self) -> HeldMessage:
+        try:
+            while self._given < self.at_most:
+                if self._problem is not None:
+                    raise _lost(self._problem)
+                if self._arrived:
+                    self._given += 1
+                    return self._arrived.popleft()
+                if not self._windows or self._windows[-1].kept >= self._windows[-1].size:
+                    await self._open_window()
+                elif not await self._comes_more():
+                    break
+        except BROKER_ERRORS as error:
+            raise _lost(error) from None
+        raise StopAsyncIteration
+
+    def keep(self, message: Placed) -> None:
+        if hold := self._holds.pop(message.place, None):
+            hold.window.kept += 1
+            self._signal.set()
+
+    async def settle(self, message: Placed) -> None:
+        hold = self._holds[message.place]
+        try:
+            await hold.window.underlay.basic_ack(hold.delivery_tag, wait=False)
+        except BROKER_ERRORS as error:
+            raise _lost(error) from None
+        del self._holds[message.place]
+        self._signal.set()
+
+    async def give_back(self) -> None:
+        """Close the windows, the oldest first: that is the order in which the messages stand in the queue then."""
+        self._is_closing = True
+        self._arrived.clear()
+        try:
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                # What goes back must not come again through a window that has room left.
+                for window in self._windows:
+                    await window.underlay.basic_cancel(window.tag)
+                for window in self._windows:
+                    await window.channel.close()
+        except BROKER_ERRORS as error:
+            # They go back all the same, with the connection; only the order of whole windows may be another one.
+            log.warning("dead_queue.given_back_by_force", error=type(error).__name__)
+
+    async def _open_window(self) -> None:
+        size = self._next_size()
+        channel = await self.connection.channel(publisher_confirms=False)
+        underlay: Underlay = await channel.get_underlay_channel()
+        window = _Window(channel, underlay, f"sendas-dead-letters-{len(self._windows)}", size)
+        self._windows.append(window)
+        channel.close_callbacks.add(lambda _, error: self._lose(error))
+        underlay.on_consumer_cancel_callbacks.add(lambda *_: self._lose(None))
+        await underlay.basic_qos(prefetch_count=size, timeout=_RPC_TIMEOUT_S)
+        await underlay.basic_consume(
+            self.queue, partial(self._take, window), consumer_tag=window.tag, timeout=_RPC_TIMEOUT_S
+        )
+
+    def _next_size(self) -> int:
+        """As many messages as may be here at a time, judged by those that came so far."""
+        if not self._windows:
+            return _FIRST_WINDOW
+        fitting = _WINDOW_BYTES * self._received // max(self._received_bytes, 1)
+        # The number of channels is limited too, so later windows are never quite small.
+        smallest = _SMALLEST_WINDOW + len(self._windows)
+        return min(max(fitting, smallest), 4 * self._windows[-1].size, _LARGEST_WINDOW)
+
+    async def _take(self, window: _Window, message: DeliveredMessage) -> None:
+        """Note a delivery. What is beyond the number asked for stays where it is until the channel closes."""
+        if self._is_closing or self._received == self.at_most or message.delivery_tag is None:
+            return
+        self._holds[self._received] = _Hold(window, message.delivery_tag)
+        self._arrived.append(
+            HeldMessage(self._received, message.body, message.header.properties.headers or {}, _properties(message))
+        )
+        self._received += 1
+        self._received_bytes += len(message.body)
+        self._signal.set()
+
+    async def _comes_more(self) -> bool:
+        """Wait for a message, or for one in work to be dealt with; False when the queue's end is reached.
+
+        Others may have taken messages since they were counted, so their number alone says nothing. At the end the
+        broker says that none is ready, several times: messages that go back elsewhere are for a moment nowhere.
+        """
+        quiet = 0
+        for _ in range(_STUCK_ROUNDS):
+            if self._arrived:
+                return True
+            self._signal.clear()
+            if await self._is_signalled() or self._holds:
+                return True  # holds without a message: somebody works on them, and may take as long as it takes
+            quiet = quiet + 1 if await _ready(self._windows[0].channel, self.queue) == 0 else 0
+            if quiet == _QUIET_ROUNDS:
+                return bool(self._arrived)
+        raise Unavailable(f"the broker does not deliver the messages of {self.queue}")
+
+    async def _is_signalled(self) -> bool:
+        try:
+            async with asyncio.timeout(_QUIET_S):
+                await self._signal.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _lose(self, error: BaseException | None) -> None:
+        if not self._is_closing:
+            self._problem = error or ConnectionError("the broker ended the consumer")
+            self._signal.set()
+
+
+async def _ready(channel: AbstractChannel, queue: str) -> int:
+    declared = await channel.declare_queue(queue, passive=True, timeout=_RPC_TIMEOUT_S)
+    return declared.declaration_result.message_count or 0
+
+
+def _properties(message: DeliveredMessage) -> dict[str, object]:
+    properties = message.header.properties
+    values = {name: getattr(properties, name) for name in _PROPERTIES} | {"type": properties.message_type}
+    return {name: value for name, value in values.items() if value not in (None, "")}
+
+
+def _lost(error: BaseException) -> Unavailable:
+    return Unavailable(f"the broker was lost while the dead letters were looked at: {type(error).__name__}")

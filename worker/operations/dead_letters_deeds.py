@@ -1,0 +1,135 @@
+"""What an operator does with dead letters, and the event that tells everybody of it: who, why, how many."""
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from worker.delivery.messages import Publication
+from worker.delivery.ports import Clock
+from worker.domain.envelope import DeadLetterDiscardedEvent, DeadLetterReplayedEvent
+from worker.domain.message import to_message
+from worker.domain.results import DeadLetterAct
+from worker.domain.topology import Topology
+from worker.errors import Unavailable
+from worker.operations.dead_letters import DeadLetter
+from worker.operations.dead_letters_acting import Campaign, Tally
+from worker.operations.dead_letters_queue import DeadMessage, Publish
+from worker.operations.dead_letters_replay import Refusal, ReplayRules, destination, refusal, replayed
+from worker.operations.dead_letters_selection import Selection
+
+_AUDIT_TIMEOUT_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What an operator asked for. `id` is the id of the audit event, and of the replay in the replayed messages."""
+
+    id: str
+    operator: str
+    why: str
+    selection: Selection
+    limit: int | None = None
+
+
+class ActEvent(Protocol):
+    """Makes the audit event of one kind of deed."""
+
+    def __call__(
+        self, *, id: str, source: str, time: datetime, data: DeadLetterAct
+    ) -> DeadLetterReplayedEvent | DeadLetterDiscardedEvent: ...
+
+
+class Replay:
+    """Sends letters back to the work queue that they died in."""
+
+    event: ActEvent = DeadLetterReplayedEvent
+
+    def __init__(self, publish: Publish, topology: Topology, rules: ReplayRules, replay_id: str, clock: Clock) -> None:
+        self._publish = publish
+        self._topology = topology
+        self._rules = rules
+        self._replay_id = replay_id
+        self._clock = clock
+
+    def refusal(self, letter: DeadLetter) -> Refusal | None:
+        return refusal(letter, self._topology, self._rules, self._replay_id)
+
+    async def do(self, message: DeadMessage, letter: DeadLetter) -> None:
+        queue = destination(letter, self._topology)
+        if queue is None:
+            raise LookupError("this letter has no destination")
+        await self._publish(replayed(message, letter, queue, self._replay_id, self._clock.now()))
+
+
+class Discard:
+    """Drops letters."""
+
+    event: ActEvent = DeadLetterDiscardedEvent
+
+    def refusal(self, letter: DeadLetter) -> Refusal | None:  # noqa: ARG002 - every letter can be dropped
+        return None
+
+    async def do(self, message: DeadMessage, letter: DeadLetter) -> None:
+        """Leaving the queue is all there is to it."""
+
+
+class Auditor:
+    """Tells of what was done, also when it was interrupted half-way."""
+
+    def __init__(self, publish: Publish, topology: Topology, source: str, clock: Clock) -> None:
+        self._publish = publish
+        self._exchange = topology.results_exchange
+        self._source = source
+        self._clock = clock
+
+    async def carry_out(self, campaign: Campaign, event: ActEvent, order: Order) -> Tally:
+        """Run a campaign and tell of it, with the number of letters that were dealt with.
+
+        Raises:
+            Unavailable: the broker was lost, or did not confirm the event; what was done is done.
+        """
+        try:
+            await campaign.run()
+        finally:
+            if campaign.tally.done:
+                await _whatever_happens(self._tell(campaign.tally, event, order))
+        return campaign.tally
+
+    async def _tell(self, tally: Tally, event: ActEvent, order: Order) -> None:
+        selection = order.selection.words() | ({} if order.limit is None else {"limit": str(order.limit)})
+        act = DeadLetterAct(
+            operator=order.operator,
+            why=order.why,
+            count=tally.done,
+            selection=selection,
+            by_reason=dict(tally.by_reason),
+        )
+        message = to_message(event(id=order.id, source=self._source, time=self._clock.now(), data=act))
+        properties = message.properties
+        publication = Publication(
+            exchange=self._exchange,
+            routing_key=message.routing_key,
+            body=message.body,
+            headers=message.headers,
+            content_type=properties.content_type,
+            correlation_id=properties.correlation_id,
+            type=properties.type,
+            timestamp=properties.timestamp,
+            must_route=False,
+        )
+        try:
+            await asyncio.wait_for(self._publish(publication), _AUDIT_TIMEOUT_S)
+        except TimeoutError:
+            raise Unavailable("the broker did not confirm the event that tells of it") from None
+
+
+async def _whatever_happens(job: Awaitable[None]) -> None:
+    """Finish the job even if its caller is cancelled meanwhile."""
+    task = asyncio.ensure_future(job)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
