@@ -95,6 +95,7 @@ lock: setup ## Pin what pyproject.toml asks for into requirements/ (UPGRADE=1 fo
 	@[ -x $(BIN)/uv ] || $(INSTALL) uv
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --extra fast -o requirements/run.txt
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --extra fast --group dev -o requirements/dev.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --extra fast --group dev --group fuzz -o requirements/fuzz.txt
 
 .PHONY: clean
 clean: ## Remove .venv and every cache
