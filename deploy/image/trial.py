@@ -75,13 +75,18 @@ async def _end_while_letters_are_in_flight(container: Container, worker: Running
             while not in_flight:
                 in_flight = await asyncio.to_thread(_in_flight, port)
         worker.terminate()
-        async with asyncio.timeout(30):
-            while not await greets(port, b"HTTP/1.0 503", hello=b"GET /readyz HTTP/1.0\r\n\r\n"):
-                await asyncio.sleep(0.05)
+        await _draining(port)
     finally:
         stack.mail.postfix.resume()
     await _check_end(worker)
     return in_flight
+
+
+async def _draining(port: int) -> None:
+    ready = b"GET /readyz HTTP/1.0\r\n\r\n"
+    async with asyncio.timeout(30):
+        while not await greets(port, b"HTTP/1.0 503", hello=ready):  # noqa: ASYNC110 - another process sets no event
+            await asyncio.sleep(0.05)
 
 
 def _in_flight(port: int) -> int:
