@@ -39,6 +39,18 @@ run: setup ## Run a worker with the settings in the environment (SENDAS_…, see
 test: servers setup ## Run all tests, against real servers that they start themselves (ARGS="-k word" for some)
 	@$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: chaos
+chaos: servers setup ## Prove the guarantees under faults, in about five minutes (ARGS="--seed 7", ARGS=--short)
+	@$(BIN)/python -m chaos $(ARGS)
+
+FUZZ := $(VENV)-fuzz
+
+.PHONY: fuzz
+fuzz: setup ## Search for input that breaks a promise, for about two minutes (ARGS="--seconds 600 --target imap")
+	@[ -x $(FUZZ)/bin/python ] || $(PYTHON) -m venv $(FUZZ)
+	@$(FUZZ)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/fuzz.txt
+	@$(FUZZ)/bin/python -m fuzz $(ARGS)
+
 CHECKS := check-format check-lint check-types check-imports check-schemas check-asyncapi check-pages
 
 .PHONY: check $(CHECKS)
@@ -83,6 +95,7 @@ lock: setup ## Pin what pyproject.toml asks for into requirements/ (UPGRADE=1 fo
 	@[ -x $(BIN)/uv ] || $(INSTALL) uv
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --extra fast -o requirements/run.txt
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --extra fast --group dev -o requirements/dev.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --extra fast --group dev --group fuzz -o requirements/fuzz.txt
 
 .PHONY: clean
 clean: ## Remove .venv and every cache

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import aio_pika
 
+from bench.measured_process import MeasuredProcess
 from stack import RabbitMQ, private_directory, running
 from worker.adapters.broker.dead_queue import open_dead_queue
 from worker.adapters.broker.declaring import apply_topology
@@ -74,23 +75,17 @@ async def bury(url: str, count: int) -> None:
 class Command:
     """One run of the command as a process."""
 
-    def __init__(self, url: str, arguments: Sequence[str], output: Path) -> None:
+    def __init__(self, url: str, arguments: Sequence[str], directory: Path) -> None:
         self._name = " ".join(arguments)
-        self._output = output
-        self._began_s = time.monotonic()
-        environment = {**os.environ, "SENDAS_BROKER_URL": url}
-        with output.open("wb") as file:
-            line = [sys.executable, "-m", "worker", "dead-letters", *arguments]
-            files = [(os.POSIX_SPAWN_DUP2, file.fileno(), 1)]
-            self.pid = os.posix_spawn(sys.executable, line, environment, file_actions=files)
+        line = [sys.executable, "-m", "worker", "dead-letters", *arguments]
+        self.process = MeasuredProcess(line, {"SENDAS_BROKER_URL": url}, directory)
 
     async def end(self) -> bytes:
         """Wait for its end, print what it took, and give what it printed."""
-        _, status, usage = await asyncio.wait_for(asyncio.to_thread(os.wait4, self.pid, 0), TIMEOUT_S)
-        seconds = time.monotonic() - self._began_s
-        code = os.waitstatus_to_exitcode(status)
-        print(f"{seconds:>7.1f} s {usage.ru_maxrss / 1024:>7.0f} MB  exit {code:>3}  {self._name}", flush=True)
-        return self._output.read_bytes()
+        ended = await self.process.end(TIMEOUT_S)
+        took = f"{ended.seconds:>7.1f} s {ended.max_rss_mb:>7.0f} MB  exit {ended.status:>3}"
+        print(f"{took}  {self._name}", flush=True)
+        return ended.output
 
 
 async def waiting(url: str) -> int:
@@ -102,7 +97,7 @@ async def interrupt(url: str, command: Command, number: int, at: int) -> bytes:
     """Send a signal as soon as so many letters have been replayed."""
     while await waiting(url) < at:  # noqa: ASYNC110 - the other side is a process, which sets no event of ours
         await asyncio.sleep(0.1)
-    os.kill(command.pid, number)
+    command.process.send_signal(number)
     return await command.end()
 
 
@@ -150,7 +145,7 @@ async def main() -> None:
     with private_directory() as directory, tempfile.TemporaryDirectory() as output:
         broker = RabbitMQ(directory / "rabbitmq")
         async with running(broker):
-            await measure(broker.amqp_url, count, Path(output) / "output")
+            await measure(broker.amqp_url, count, Path(output))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from chaos.customers import Customer
 from chaos.events import PlannedEvent
-from chaos.product import DeadLetter, Final, Results, Who
+from chaos.product import DeadLetter
+from chaos.results import Final, Results, Who
 from chaos.smtp import Accepted
 
 _SHOWN = 5

@@ -6,9 +6,10 @@ from chaos.faults import Faults
 from chaos.plan import Plan
 from stack.fault_proxy import Fault, FaultKind, FaultProxy
 
-_PROBABILITY = {"smtp": 0.12, "imap": 0.3}
+_PROBABILITY = {"smtp": 0.12, "imap": 0.6}
 # An IMAP session is kept for many copies. What goes up is mostly letters, so most cuts meet an APPEND in its middle.
-_MOST_BYTES = {"smtp": 12_000, "imap": 25_000}
+_MOST_BYTES = {"smtp": 12_000, "imap": 10_000}
+_KINDS = (*FaultKind, FaultKind.CUT)
 _LEAST_BYTES = 300
 
 
@@ -31,7 +32,7 @@ def _draws(plan: Plan, name: str, protocol: str, faults: Faults) -> Callable[[],
         if not faults.is_on or dice.random() >= _PROBABILITY[protocol]:
             return None
         return Fault(
-            kind=dice.choice(list(FaultKind)),
+            kind=dice.choice(_KINDS),
             is_upstream=dice.random() < 0.7,
             after_bytes=dice.randint(_LEAST_BYTES, _MOST_BYTES[protocol]),
             seconds=dice.uniform(1, 5),

@@ -7,7 +7,10 @@ from random import Random
 
 @dataclass(frozen=True)
 class Plan:
-    """The size of a run. `seconds` is how long faults happen; starting and healing come on top of it."""
+    """The size of a run. `seconds` is how long faults happen; starting and healing come on top of it.
+
+    `mischief` multiplies how probable the faults of mail servers are: a short run needs more of them.
+    """
 
     seed: int
     events: int
@@ -17,6 +20,7 @@ class Plan:
     mailboxes: int = 12
     settle_s: float = 240.0
     lease_s: float = 5.0
+    mischief: float = 1.0
 
     def random(self, *names: object) -> Random:
         """Randomness of one part of the run, independent of all others."""
@@ -30,7 +34,7 @@ def full(seed: int, events: int = 2_500, seconds: float = 160.0) -> Plan:
 
 def short(seed: int, events: int = 150, seconds: float = 16.0) -> Plan:
     """The run of the tests: one broker node."""
-    return Plan(seed, events, seconds, nodes=1, mailboxes=6, settle_s=120.0, lease_s=4.0)
+    return Plan(seed, events, seconds, nodes=1, mailboxes=6, settle_s=120.0, lease_s=4.0, mischief=2.5)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,13 +25,14 @@ from chaos.plan import Plan, schedule
 from chaos.product import (
     RESULTS_QUEUE,
     EventPublisher,
-    Results,
     ResultsConsumer,
     announce,
     dead_letters,
     waiting_messages,
 )
+from chaos.results import Results
 from chaos.snapshots import SnapshotSource
+from chaos.waiting import LOOK_S, background, until
 from chaos.workers import Worker, sendas
 from stack import Authority, PostgreSQL, ServerError
 from stack.dovecot import Dovecot
@@ -42,7 +43,6 @@ from stack.rabbit_node import USER as BROKER_USER
 from stack.rabbit_node import RabbitNode
 from worker.domain.topology import Topology
 
-_LOOK_S = 0.5
 _READY_WITHIN_S = 60.0
 _HEARD_WITHIN_S = 30.0
 # What waits 30 s or hours in earnest waits this long here. A policy can only shorten a queue's own time to live.
@@ -111,8 +111,8 @@ class Run:
             publisher = EventPublisher(url, self._events, self._invalid)
             actors = Actors(self._faults, self._servers.nodes, self._servers.postgresql, source, workers, balancer)
             await asyncio.gather(*(worker.start() for worker in workers))
-            background = (consumer.run(), _repair(source, consumer), *(worker.keep() for worker in workers))
-            async with _background(*background):
+            jobs = (consumer.run(), _repair(source, consumer), *(worker.keep() for worker in workers))
+            async with background(*jobs):
                 await self._until_ready(workers)
                 await self._faulty_time(actors, publisher)
                 await self._heal(url, source)
@@ -147,7 +147,7 @@ class Run:
         async def are_ready() -> bool:
             return all([await worker.is_ready() for worker in workers])
 
-        if not await _until(are_ready, _READY_WITHIN_S):
+        if not await until(are_ready, _READY_WITHIN_S):
             raise ServerError(f"the workers are not ready\n{tail(workers[0].log)}")
 
     async def _faulty_time(self, actors: Actors, publisher: EventPublisher) -> None:
@@ -170,10 +170,10 @@ class Run:
         deadline = time.monotonic() + self._plan.settle_s
         queues = [queue.name for queue in self._topology.queues() if queue.name != self._topology.dead]
         while True:
-            is_complete = await _until(partial(self._is_complete, consumer.results), deadline - time.monotonic())
+            is_complete = await until(partial(self._is_complete, consumer.results), deadline - time.monotonic())
             self._say(f"{self._elapsed()} the results are {'complete' if is_complete else 'NOT complete'}")
             await asyncio.gather(*(worker.stop() for worker in workers))
-            await asyncio.sleep(_LOOK_S)  # the broker puts back what they held
+            await asyncio.sleep(LOOK_S)  # the broker puts back what they held
             left_over = await waiting_messages(url, queues)
             if not left_over or time.monotonic() >= deadline:
                 await self._until_all_is_heard(url)
@@ -187,7 +187,7 @@ class Run:
         async def is_heard() -> bool:
             return not await waiting_messages(url, [RESULTS_QUEUE])
 
-        await _until(is_heard, _HEARD_WITHIN_S)
+        await until(is_heard, _HEARD_WITHIN_S)
 
     async def _is_complete(self, results: Results) -> bool:
         for event in self._events:
@@ -239,29 +239,9 @@ class Run:
         return f"{time.monotonic() - self._began_at:6.1f} s"
 
 
-async def _until(condition: Callable[[], Awaitable[bool]], within_s: float) -> bool:
-    """Wait for a condition of other processes, which give no signal; False when it did not come true in time."""
-    deadline = time.monotonic() + within_s
-    while not (is_true := await condition()) and time.monotonic() < deadline:  # noqa: ASYNC110 - see above
-        await asyncio.sleep(_LOOK_S)
-    return is_true
-
-
 async def _repair(source: SnapshotSource, consumer: ResultsConsumer) -> None:
     """Do what a customer does who hears that a mailbox is suspended: change its settings."""
     while True:
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(LOOK_S)
         while consumer.results.suspended:
             source.change(consumer.results.suspended.pop())
-
-
-@asynccontextmanager
-async def _background(*jobs: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Run jobs while the context lasts."""
-    tasks = [asyncio.create_task(job) for job in jobs]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

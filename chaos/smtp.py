@@ -122,7 +122,7 @@ class Mischief(Rule):
             return False
         draw = self._plan.random(self._server, step, number)
         probability, kinds = _MISCHIEF[step]
-        if draw.random() >= probability:
+        if draw.random() >= probability * self._plan.mischief:
             return False
         kind = draw.choice(sorted(kinds))
         self._faults.happened(f"smtp.{kind}")

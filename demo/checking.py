@@ -7,7 +7,9 @@ from email.utils import parseaddr
 
 from demo.inboxes import MailProgram, attachment_names, html_of, opened
 from demo.results import Outcome
-from demo.scenes import SAVED, Scene
+from demo.scenes import SAVED, SENT, Scene
+
+Played = Sequence[tuple[Scene, Outcome]]
 
 
 @dataclass(frozen=True)
@@ -38,15 +40,19 @@ def differences(scene: Scene, outcome: Outcome) -> Iterator[str]:
             yield f"{what}: expected {expected}, found {found}"
 
 
-def read_inboxes(program: MailProgram, scenes: Sequence[Scene]) -> list[Found]:
-    """All letters in the inboxes of those who were written to, as soon as each has those it must have."""
+def read_inboxes(program: MailProgram, played: Played) -> list[Found]:
+    """The inboxes of all who were written to, as soon as each has as many letters as the results tell of.
+
+    Raises TimeoutError when they do not come.
+    """
     expected: dict[str, int] = {}
-    for scene in scenes:
-        for address in scene.sent_to:
-            expected[address] = expected.get(address, 0) + 1
+    for scene, outcome in played:
+        for address in {*scene.sent_to, *outcome.recipients} - {""}:
+            expected[address] = expected.get(address, 0) + (outcome.recipients.get(address) == SENT)
     return [
         Found(address, raw, opened(raw))
         for address, count in expected.items()
+        if count
         for raw in program.read(address, "INBOX", at_least=count)
     ]
 
@@ -80,14 +86,20 @@ def _letter_differences(scene: Scene, found: Found, message_ids: set[str]) -> It
         yield f"{found.inbox}: no result tells of the Message-ID {letter['Message-ID']}"
 
 
-def copy_differences(program: MailProgram, scenes: Sequence[Scene], inboxes: Sequence[Found]) -> Iterator[str]:
-    """Whether each copy in Sent is the very letter that arrived, to the byte, and nothing else is there."""
-    for address in sorted({scene.sender for scene in scenes if scene.sender and SAVED in scene.copies}):
-        expected = {scene.subject for scene in scenes if scene.sender == address and SAVED in scene.copies}
-        copies = program.read(address, "Sent", at_least=len(expected))
+def copy_differences(program: MailProgram, played: Played, inboxes: Sequence[Found]) -> Iterator[str]:
+    """Whether each copy in Sent is the very letter that arrived, to the byte, and nothing else is there.
+
+    Raises TimeoutError when copies are missing that the results tell of.
+    """
+    expected: dict[str, list[str]] = {}
+    for scene, outcome in played:
+        if outcome.sender and SAVED in outcome.copies:
+            expected.setdefault(outcome.sender["address"], []).append(scene.subject)
+    for address, wanted in expected.items():
+        copies = program.read(address, "Sent", at_least=len(wanted))
         subjects = [str(opened(copy)["Subject"]) for copy in copies]
-        if sorted(subjects) != sorted(expected):
-            yield f"Sent of {address}: expected {sorted(expected)}, found {sorted(subjects)}"
+        if sorted(subjects) != sorted(wanted):
+            yield f"Sent of {address}: expected {sorted(wanted)}, found {sorted(subjects)}"
         for copy, subject in zip(copies, subjects, strict=True):
             # The way put some lines above what was sent.
             if not any(found.raw.endswith(copy) for found in inboxes if found.subject == subject):

@@ -83,24 +83,24 @@ async def _once_more(
     return wrong
 
 
-async def _compared(console: Console, installed: Installation, results: Results, played: Sequence[Scene]) -> list[str]:
-    found = {scene.id: list(differences(scene, results.of(scene))) for scene in played}
-    show_scenes(console, [(scene, results.of(scene), found[scene.id]) for scene in played])
-    program = installed.mail_program
-    letters: list[str] = []
+async def _compared(
+    console: Console, installed: Installation, results: Results, scenes_played: Sequence[Scene]
+) -> list[str]:
+    played = [(scene, results.of(scene)) for scene in scenes_played]
+    wrong = {scene.id: list(differences(scene, outcome)) for scene, outcome in played}
+    show_scenes(console, [(scene, outcome, wrong[scene.id]) for scene, outcome in played])
+    others = []
     try:
-        inboxes = await asyncio.to_thread(read_inboxes, program, played)
-    except TimeoutError:
-        letters.append("not all letters came to the inboxes")
-    else:
+        inboxes = await asyncio.to_thread(read_inboxes, installed.mail_program, played)
         show_inboxes(console, inboxes)
-        for scene in played:
-            found[scene.id] += letter_differences(scene, results.of(scene), inboxes)
-        letters += await asyncio.to_thread(lambda: list(copy_differences(program, played, inboxes)))
+        for scene, outcome in played:
+            wrong[scene.id] += letter_differences(scene, outcome, inboxes)
+        others += await asyncio.to_thread(lambda: list(copy_differences(installed.mail_program, played, inboxes)))
+    except TimeoutError:
+        others.append("letters or copies that the results tell of did not come")
     if (dead := await dead_letters(installed.stack.rabbitmq.amqp_url)) != 1:
-        letters.append(f"the dead queue has {dead} messages instead of the one that nobody can read")
-    scenes_wrong = [f"{scene.title}: {line}" for scene in played for line in found[scene.id]]
-    return scenes_wrong + letters
+        others.append(f"the dead queue has {dead} messages instead of the one that nobody can read")
+    return [f"{scene.title}: {line}" for scene, _ in played for line in wrong[scene.id]] + others
 
 
 def _written(directory: Path, played: Sequence[Scene]) -> dict[str, Path]:

@@ -124,6 +124,7 @@ def delivery_rules(settings: Settings) -> Rules:
             max_age_s=settings.max_age_s,
             relay_connections=settings.relay_connections,
             mailbox_connections=settings.mailbox_connections,
+            concurrency=settings.concurrency,
         ),
         copy_limits=CopyLimits(max_age_s=settings.copy_max_age_s, max_bytes=settings.max_message_bytes),
         uncertain_policy=settings.uncertain_policy,

@@ -197,16 +197,14 @@ class Worker:
         self._health.require("publisher", publisher.problem)
         numbers, lanes = outside.connections, delivery.lanes
         add = self._readings.add
-        add("sendas_in_flight", "Messages in work.", lambda: sum(c.in_flight for c in consumers))
-        add("sendas_lanes_waiting", "Letters waiting for their mailbox.", lambda: lanes.waiting)
-        add("sendas_snapshot_age_seconds", "Since the source last confirmed it.", lambda: snapshot.age_s or 0.0)
-        add("sendas_smtp_connections", "SMTP connections.", lambda: numbers().open)
-        add("sendas_smtp_connections_idle", "SMTP connections without a letter.", lambda: numbers().idle)
-        add("sendas_smtp_connections_opened", "SMTP connections opened so far.", lambda: numbers().opened_total)
-        add("sendas_smtp_connections_reused", "Letters sent over a kept connection.", lambda: numbers().reused_total)
-        self._readings.add_by_label(
-            "sendas_mailboxes_suspended", "Mailboxes nothing is sent from.", "reason", lanes.suspended
-        )
+        add("sendas_in_flight", lambda: sum(c.in_flight for c in consumers))
+        add("sendas_lanes_waiting", lambda: lanes.waiting)
+        add("sendas_snapshot_age_seconds", lambda: snapshot.age_s or 0.0)
+        add("sendas_smtp_connections", lambda: numbers().open)
+        add("sendas_smtp_connections_idle", lambda: numbers().idle)
+        add("sendas_smtp_connections_opened", lambda: numbers().opened_total)
+        add("sendas_smtp_connections_reused", lambda: numbers().reused_total)
+        self._readings.add_by_label("sendas_mailboxes_suspended", lanes.suspended)
 
     async def _keep_ledger(self, ledger: SqlLedger) -> None:
         """Say again and again that this worker lives; whoever stops saying so loses its letters to others."""

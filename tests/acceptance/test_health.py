@@ -7,7 +7,7 @@ import aiohttp
 from yarl import URL
 
 from stack.ports import free_ports
-from tests.acceptance.command import running_worker
+from tests.acceptance.command import PATIENCE_S, running_worker
 from tests.acceptance.gate import Gate
 from tests.acceptance.office import Office
 
@@ -26,14 +26,19 @@ class Probes:
         async with self._session.get(self._url + path) as response:
             return response.status, await response.text()
 
-    async def readiness(self, status: int, words: str) -> str:
-        """Ask until readiness has this status and words; gives the text."""
-        async with asyncio.timeout(30):
+    async def until(self, path: str, status: int, words: str) -> str:
+        """Ask until the answer has this status and words; gives the text."""
+        async with asyncio.timeout(PATIENCE_S):
             while True:
-                answer = await self.ask("/readyz")
+                answer = await self.ask(path)
                 if answer[0] == status and words in answer[1]:
                     return answer[1]
+                # The port can only be asked, it tells nothing by itself; an orchestrator asks the same way.
                 await asyncio.sleep(_POLL_S)
+
+    async def readiness(self, status: int, words: str) -> str:
+        """Ask until readiness has this status and words; gives the text."""
+        return await self.until("/readyz", status, words)
 
 
 async def test_health_endpoints_tell_each_phase_of_a_life(office: Office) -> None:
@@ -76,7 +81,7 @@ async def test_draining_worker_is_alive_and_not_ready(office: Office) -> None:
         office.mail.postfix.suspend()  # the letter in flight cannot be finished yet
         try:
             await office.publish([office.event()])
-            await _is_in_flight(probes)
+            await probes.until("/metrics", 200, "sendas_in_flight 1.0")
             worker.send(signal.SIGTERM)
             assert "draining" in await probes.readiness(503, "worker")
             assert await probes.ask("/livez") == (200, "ok\n")
@@ -85,12 +90,6 @@ async def test_draining_worker_is_alive_and_not_ready(office: Office) -> None:
         assert await worker.ended() == 0
         await results.of_type("mail.sent")
     assert await office.subjects_received() == {"Re: Task 1": 1}
-
-
-async def _is_in_flight(probes: Probes) -> None:
-    async with asyncio.timeout(30):
-        while "sendas_in_flight 1.0" not in (await probes.ask("/metrics"))[1]:  # noqa: ASYNC110 - it can only be asked
-            await asyncio.sleep(_POLL_S)
 
 
 async def test_metrics_tell_of_work_and_name_no_person(office: Office) -> None:
@@ -105,6 +104,6 @@ async def test_metrics_tell_of_work_and_name_no_person(office: Office) -> None:
         status, text = await Probes(session, worker.port).ask("/metrics")
         await worker.stop()
     assert status == 200
-    assert "sendas_smtp_connections_opened 1.0" in text
+    assert "sendas_smtp_connections_opened_total 1.0" in text
     for private in ("acme", "@", "ivan", "mailbox-1"):
         assert private not in text

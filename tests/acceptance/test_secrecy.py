@@ -1,4 +1,4 @@
-"""A password, used or refused, stands nowhere: not in logs at DEBUG, results, dead letters or metrics."""
+"""A password stands nowhere, used or refused: not in logs at DEBUG, results, dead letters, metrics, files."""
 
 import base64
 import json
@@ -36,7 +36,7 @@ async def test_password_stands_nowhere(office: Office) -> None:
     office.write_snapshot(copies="always", secret={"sealed": seal(SecretStr(CANARY), public)})
     settings = {**office.settings, "SENDAS_SEALING_KEYS_FILE": str(keys), "SENDAS_LOG_LEVEL": "DEBUG"}
     unreadable = office.event(3)
-    unreadable["data"]["recipients"] = f"none, but {CANARY[:3]}"
+    unreadable["data"]["recipients"] = "none"
     async with (
         aiohttp.ClientSession() as session,
         office.results() as results,
@@ -58,7 +58,7 @@ async def test_password_stands_nowhere(office: Office) -> None:
     ]
     assert len(waiting) == 2
     said = "\n".join(worker.lines)
-    assert '"level": "debug"' in said or "worker.draining" in said
+    assert "worker.draining" in said
     kept = [path for path in office.directory.rglob("*") if path.is_file() and path != keys]
     places: Json = {
         "the log": said,

@@ -12,6 +12,7 @@ from pathlib import Path
 import aio_pika
 import pytest
 
+from bench.measured_process import Measured, MeasuredProcess
 from tests.dead_letter_samples import BURIED, a_body, a_dead_letter
 from worker.adapters.broker.dead_queue import open_dead_queue
 from worker.adapters.broker.declaring import apply_topology
@@ -23,6 +24,9 @@ from worker.operations.dead_letters_acting import Campaign
 from worker.operations.dead_letters_deeds import Replay
 from worker.operations.dead_letters_replay import ReplayRules
 from worker.operations.dead_letters_selection import Selection
+
+# Each command is a process of its own, which takes seconds to start on a busy machine.
+pytestmark = pytest.mark.timeout(300)
 
 TOPOLOGY = Topology()
 ROOT = Path(__file__).parents[2]
@@ -38,7 +42,6 @@ class Ended:
     status: int
     out: str
     err: str
-    max_rss_mb: float = 0
 
     def json(self) -> dict[str, object]:
         document = json.loads(self.out)
@@ -95,18 +98,11 @@ class Broker:
         assert process.returncode is not None
         return Ended(process.returncode, out.decode(), err.decode())
 
-    async def measured(self, directory: Path, *arguments: str) -> Ended:
+    async def measured(self, directory: Path, *arguments: str) -> Measured:
         """Run the command to its end, and see how much memory it took."""
-        output = directory / "output"
-        with output.open("wb") as file:
-            pid = os.posix_spawn(  # noqa: ASYNC221 - it only starts; wait4, which tells the memory, needs the bare pid
-                sys.executable,
-                [sys.executable, "-m", "worker", "dead-letters", *arguments],
-                {**os.environ, "SENDAS_BROKER_URL": self.url, "PYTHONPATH": str(ROOT)},
-                file_actions=[(os.POSIX_SPAWN_DUP2, file.fileno(), 1)],
-            )
-        _, status, usage = await asyncio.to_thread(os.wait4, pid, 0)
-        return Ended(os.waitstatus_to_exitcode(status), output.read_text(), "", usage.ru_maxrss / 1024)
+        line = [sys.executable, "-m", "worker", "dead-letters", *arguments]
+        environment = {"SENDAS_BROKER_URL": self.url, "PYTHONPATH": str(ROOT)}
+        return await MeasuredProcess(line, environment, directory).end(250)
 
 
 @pytest.fixture
@@ -129,9 +125,6 @@ async def test_an_operators_day(broker: Broker, tmp_path: Path) -> None:
 
     listed = await broker.run("list", "--json", "--reason", "invalid_event")
     assert [json.loads(line)["event_id"] for line in listed.out.splitlines()] == numbered(5)
-    shown = await broker.run("show", "evt-00003")
-    assert (shown.status, "client@example.net" in shown.out) == (0, True)
-
     rehearsed = await broker.run("replay", "--json")
     assert (rehearsed.status, rehearsed.json()["possible"], rehearsed.json()["refused"]) == (1, 5, {"uncertain": 1})
     assert await broker.ids_in(TOPOLOGY.outbound) == []
@@ -149,28 +142,12 @@ async def test_an_operators_day(broker: Broker, tmp_path: Path) -> None:
     assert (await broker.run("export", str(file))).status == 0
     assert file.stat().st_mode & 0o077 == 0
     assert (await broker.run("discard", "--yes", "--why", "asked the customer")).status == 0
-    assert (await broker.run("list")).status == 1
+    assert await broker.ids_in(TOPOLOGY.dead) == []
     for new in (1, 0):
         imported = await broker.run("import", "-", "--json", stdin=file.read_text())
+        assert imported.status == 0, imported.err
         assert imported.json() == {"read": 1, "imported": new, "already_there": 1 - new}
-    assert (await broker.run("stats", "--json")).json()["by_reason"] == {"outcome_unknown": 1}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("replay", "--yes"), "--why"),
-        (("discard", "--yes", "--why", " "), "--why"),
-        (("list", "--since", "yesterday"), "--since"),
-        (("list", "--limit", "0"), "--limit"),
-        (("replay", "--rate", "-1"), "--rate"),
-        (("import", "/nowhere"), "/nowhere"),
-    ],
-)
-async def test_wrong_usage_is_one_line_and_status_2(broker: Broker, arguments: tuple[str, ...], words: str) -> None:
-    ended = await broker.run(*arguments)
-    assert (ended.status, ended.out, ended.err.count("\n")) == (2, "", 1)
-    assert words in ended.err
+    assert await broker.ids_in(TOPOLOGY.dead) == ["sent-perhaps"]
 
 
 async def test_a_missing_queue_is_a_configuration_error(vhost_url: str) -> None:
@@ -274,13 +251,12 @@ async def test_a_replay_cancelled_at_any_step_loses_nothing(broker: Broker, step
     assert campaign.tally.done == len(replayed)
 
 
-@pytest.mark.timeout(300)
 async def test_ten_thousand_letters_in_bounded_memory(broker: Broker, tmp_path: Path) -> None:
     """If all bodies were in memory at once, then the peak would be far beyond that of the command's own code."""
     await broker.bury(numbered(MANY), padding="x" * LETTER_BYTES)
     listed = await broker.measured(tmp_path, "list", "--json")
     replayed = await broker.measured(tmp_path, "replay", "--yes", "--why", "test", "--rate", "0", "--text", "evt-")
-    assert [json.loads(line)["event_id"] for line in listed.out.splitlines()] == numbered(MANY)
+    assert [json.loads(line)["event_id"] for line in listed.output.splitlines()] == numbered(MANY)
     assert (listed.status, replayed.status) == (0, 0)
     assert max(listed.max_rss_mb, replayed.max_rss_mb) < MAX_RSS_MB
     assert sorted(await broker.ids_in(TOPOLOGY.outbound)) == numbered(MANY)

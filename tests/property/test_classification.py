@@ -77,10 +77,10 @@ def test_any_text_is_a_reply_or_refused(text: str) -> None:
 def test_long_hostile_texts_take_no_time() -> None:
     """If a server says a megabyte made to stall a pattern, then the worker does not notice."""
     pieces = ("daily ", "exceed ", "limit ", "again ", "user ", "concurrent ", "a" * 50 + " ", "\t", "#5.1.", "5.1.1 ")
-    began = time.perf_counter()
+    began = time.process_time()
     for piece in pieces:
         text = piece * (1_000_000 // len(piece))
         for phase in Phase:
             classify(Trouble(phase, Fault.REPLY, Reply(550, None, text)), "generic")
         parse_reply("550 " + text)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5

@@ -2,7 +2,6 @@
 
 import random
 from datetime import timedelta
-from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,49 +12,51 @@ from worker.domain.resolution import Resolution, resolve
 from worker.domain.snapshot import Account, CompanyOwner, EmployeeOwner, Mailbox
 from worker.domain.vocabulary import Reason, Tier, Verdict, Why
 
-EMPLOYEES = ("e-1", "e-2", "support")
-GROUPS = ("support", "sales", "e-1")  # names that are employees' ids as well
+EMPLOYEES = ("e-1", "e-2", "support")  # some ids are names of groups as well
 PROJECTS = ("p-1", "p-2")
-MAILBOXES = tuple(f"mb-{number}" for number in range(6))
+MAILBOXES = ("mb-0", "mb-1", "mb-2", "mb-3")
 
-some = st.frozensets
+# Few draws for each account: what is drawn are whole lists and owners, not their parts.
+FLAGS = st.booleans()
+OWNERS = st.sampled_from(
+    [{"kind": "company"}, {"kind": "company"}, *({"kind": "employee", "employee_id": each} for each in EMPLOYEES)]
+)
+SOME_PROJECTS = st.sampled_from([(), ("p-1",), ("p-2",), PROJECTS])
+SOME_GROUPS = st.sampled_from([(), ("support",), ("sales",), ("e-1",), ("support", "e-1")])
+ACCESS = st.sampled_from(
+    [
+        {"employees": employees, "groups": groups}
+        for employees in ((), ("e-1",), ("support",), ("e-1", "e-2"))
+        for groups in ((), ("support",), ("e-1",), ("sales", "support"))
+    ]
+)
+TRIAL_ENDS = st.sampled_from([None, *(NOON + timedelta(seconds=seconds) for seconds in (-1, 0, 1))])
+PLANS = st.sampled_from(["free", "paid", "premium"])
+HOW_MANY = st.integers(0, len(MAILBOXES))
 
 
-@st.composite
-def mailboxes(draw: st.DrawFn, mailbox_id: str) -> Mailbox:
-    owner: dict[str, Any] = draw(
-        st.just({"kind": "company"})
-        | st.sampled_from(EMPLOYEES).map(lambda employee: {"kind": "employee", "employee_id": employee})
-    )
+def a_drawn_mailbox(draw: st.DrawFn, mailbox_id: str) -> Mailbox:
     return a_mailbox(
         id=mailbox_id,
-        owner=owner,
+        owner=draw(OWNERS),
         address=f"{mailbox_id}@acme.example",
-        active=draw(st.booleans()),
-        default=draw(st.booleans()),
-        projects=draw(some(st.sampled_from(PROJECTS))),
-        access={
-            "employees": draw(some(st.sampled_from(EMPLOYEES), max_size=2)),
-            "groups": draw(some(st.sampled_from(GROUPS), max_size=2)),
-        },
+        active=draw(FLAGS),
+        default=draw(FLAGS),
+        projects=draw(SOME_PROJECTS),
+        access=draw(ACCESS),
     )
 
 
 @st.composite
 def accounts(draw: st.DrawFn) -> Account:
-    ids = draw(some(st.sampled_from(MAILBOXES)))
     return an_account(
-        plan=draw(st.sampled_from(["free", "paid", "premium"])),
-        trial_ends_at=draw(st.none() | st.integers(-1, 1).map(lambda seconds: NOON + timedelta(seconds=seconds))),
+        plan=draw(PLANS),
+        trial_ends_at=draw(TRIAL_ENDS),
         employees=[
-            an_employee(
-                id=employee,
-                internal_address=f"{employee}@acme.product.example",
-                groups=draw(some(st.sampled_from(GROUPS), max_size=2)),
-            )
-            for employee in EMPLOYEES
+            an_employee(id=each, internal_address=f"{each}@acme.product.example", groups=draw(SOME_GROUPS))
+            for each in EMPLOYEES
         ],
-        mailboxes=[draw(mailboxes(each)) for each in sorted(ids)],
+        mailboxes=[a_drawn_mailbox(draw, each) for each in MAILBOXES[: draw(HOW_MANY)]],
     )
 
 

@@ -7,7 +7,8 @@ from chaos.account import Account, Copy, Evidence, account
 from chaos.customers import PROFILES, Customer
 from chaos.events import PlannedEvent, planned_events
 from chaos.plan import full, schedule, short
-from chaos.product import DeadLetter, Results
+from chaos.product import DeadLetter
+from chaos.results import Results
 from chaos.smtp import Accepted
 from stack.scripted_smtp import AcceptedLetter
 

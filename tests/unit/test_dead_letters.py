@@ -13,6 +13,7 @@ import pytest
 from tests.dead_letter_samples import DEATH, a_dead_letter, a_letter_the_broker_gave_up
 from tests.doubles.clock import SteppedClock
 from tests.doubles.dead_queue import KeptMessage, MemoryDeadQueue
+from worker.cli import status
 from worker.delivery.messages import Publication
 from worker.domain.envelope import DeadLetterDiscardedEvent, DeadLetterReplayedEvent, parse_result
 from worker.domain.topology import Topology
@@ -411,3 +412,34 @@ class TestFiles:
             pytest.fail("it was read")
         with pytest.raises(ConfigurationError, match="No such file"), read_filed(str(tmp_path / "none")):
             pytest.fail("it was read")
+
+
+class TestUsage:
+    def test_a_hyphen_is_standard_input(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("sys.stdin", StringIO("oops"))
+        assert status(["dead-letters", "import", "-"]) == 2
+        assert "-: line 1" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (("replay", "--yes"), "--why"),
+            (("discard", "--yes", "--why", " "), "--why"),
+            (("list", "--since", "yesterday"), "--since"),
+            (("list", "--limit", "0"), "--limit"),
+            (("replay", "--rate", "-1"), "--rate"),
+            (("replay", "--rate", "nan"), "--rate"),
+            (("import", "/nowhere"), "/nowhere"),
+            (("export", "/nowhere/file"), "/nowhere"),
+            (("show",), "--event-id"),
+        ],
+    )
+    def test_wrong_usage_is_one_line_and_status_2(
+        self, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], words: str
+    ) -> None:
+        assert status(["dead-letters", *arguments]) == 2
+        printed = capsys.readouterr()
+        assert (printed.out, printed.err.count("\n")) == ("", 1)
+        assert words in printed.err

@@ -57,7 +57,7 @@ async def test_prometheus_accepts_a_scrape() -> None:
     metrics.build.info({"version": "1"})
     metrics.letters.labels(outcome=Outcome.FAILED.value, reason=Reason.EXPIRED.value).inc()
     metrics.stage.labels(stage="mail").observe(0.1)
-    Readings(registry).add("sendas_in_flight", "Messages in work.", lambda: 2)
+    Readings(registry).add("sendas_in_flight", lambda: 2)
     async with serve_http("127.0.0.1", 0, Health(), registry) as port:
         status, content_type, text = await get(port, "/metrics")
     assert status == 200

@@ -69,8 +69,8 @@ def test_readings_are_taken_at_each_scrape() -> None:
     registry = CollectorRegistry()
     readings = Readings(registry)
     numbers = {"auth_failed": 1.0}
-    readings.add("sendas_in_flight", "Messages in work.", lambda: sum(numbers.values()))
-    readings.add_by_label("sendas_mailboxes_suspended", "Mailboxes.", "reason", lambda: numbers)
+    readings.add("sendas_in_flight", lambda: sum(numbers.values()))
+    readings.add_by_label("sendas_mailboxes_suspended", lambda: numbers)
     assert value(registry, "sendas_in_flight") == 1
     numbers["mailbox_full"] = 2
     assert value(registry, "sendas_in_flight") == 3

@@ -46,6 +46,8 @@ from worker.telemetry.metrics import Metrics
 group = App(name="dead-letters", help="Messages that nobody could read or handle.")
 
 AsJson = Annotated[bool, Parameter(name="--json", negative="")]
+# A single hyphen is standard input or output here, not an option.
+File = Annotated[str, Parameter(allow_leading_hyphen=True)]
 Flag = Annotated[bool, Parameter(negative="")]
 
 
@@ -245,7 +247,7 @@ def discard(
 
 
 @group.command
-def export(file: str, *, filters: Filters = _ALL, as_json: AsJson = False) -> int:
+def export(file: File, *, filters: Filters = _ALL, as_json: AsJson = False) -> int:
     """Write dead letters, complete, into a file of JSON lines. They stay in the queue.
 
     Parameters
@@ -266,7 +268,7 @@ def export(file: str, *, filters: Filters = _ALL, as_json: AsJson = False) -> in
 
 
 @group.command(name="import")
-def import_(file: str, *, as_json: AsJson = False) -> int:
+def import_(file: File, *, as_json: AsJson = False) -> int:
     """Put exported dead letters back into the dead queue. Those that are there already are left out.
 
     Parameters

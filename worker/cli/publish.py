@@ -29,7 +29,7 @@ def publish(*files: Path, unchecked: bool = False) -> int:
     """
     if not files:
         raise ConfigurationError("publish: name at least one file with events")
-    settings = configured()
+    settings = configured(is_quiet=True)
     publications = [publication for path in files for publication in _publications(settings, path, unchecked=unchecked)]
     asyncio.run(_publish(settings, publications))
     say(f"published {len(publications)} events to {settings.events_exchange}")

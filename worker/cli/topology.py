@@ -14,7 +14,7 @@ group = App(name="topology", help="Exchanges and queues on the broker.")
 @group.command
 def apply() -> int:
     """Declare what is missing; what is there already stays as it is."""
-    settings = configured()
+    settings = configured(is_quiet=True)
     asyncio.run(apply_topology(settings.broker_url.get_secret_value(), settings.topology))
     print_line(f"declared: {sum(1 for _ in settings.topology.queues())} queues, 2 exchanges")
     return 0
@@ -23,7 +23,7 @@ def apply() -> int:
 @group.command
 def check() -> int:
     """See that everything is there, as this version would declare it. Changes nothing."""
-    settings = configured()
+    settings = configured(is_quiet=True)
     asyncio.run(check_topology(settings.broker_url.get_secret_value(), settings.topology))
     print_line("the topology is as it should be")
     return 0

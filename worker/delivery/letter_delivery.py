@@ -33,15 +33,17 @@ from worker.errors import FileUnavailable, LostClaim, Unavailable
 log = structlog.get_logger(__name__)
 
 _DEFAULT_CONNECTIONS = 2
+_DEFAULT_CONCURRENCY = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of the delivery: a letter's age in seconds, and connections to the platform's own relay."""
+    """Bounds of the delivery: a letter's age in seconds, connections, and letters in transmission at a time."""
 
     max_age_s: float
     relay_connections: int
     mailbox_connections: int = _DEFAULT_CONNECTIONS
+    concurrency: int = _DEFAULT_CONCURRENCY
 
 
 class LetterDelivery:
@@ -73,6 +75,7 @@ class LetterDelivery:
         self._topology = topology
         self._clock = clock
         self._limits = limits
+        self._transmissions = asyncio.Semaphore(limits.concurrency)
 
     async def deliver(self, item: LetterCase) -> list[Publication]:
         """Take the letter as far as it comes now; what is returned says what came of it, and what is left to do."""
@@ -147,7 +150,8 @@ class LetterDelivery:
     async def _transmit(self, item: LetterCase, route: Route, composed: ComposedLetter, dot: FinalDot) -> Transmission:
         """Send; when that is broken off before the dot, no doubt may be left of a hand-over that was noted."""
         try:
-            return await self._transport.send(route, composed, dot)
+            async with self._transmissions:
+                return await self._transport.send(route, composed, dot)
         except asyncio.CancelledError:
             if not dot.is_allowed:
                 with suppress(Unavailable):  # told once more to stop, or the ledger is away: it stays in doubt then

@@ -44,4 +44,4 @@ def make_reply(code: int, texts: list[str]) -> Reply:
             enhanced = enhanced or found[1]
             text = text[found.end() :]
         cleaned.append(text)
-    return Reply(code, enhanced, one_line(" ".join(cleaned))[:_MAX_TEXT].rstrip())
+    return Reply(code, enhanced, one_line(" ".join(cleaned)[: 4 * _MAX_TEXT])[:_MAX_TEXT].rstrip())

@@ -64,6 +64,15 @@ def read_work(headers: Mapping[str, object], now: datetime) -> Work:
     Raises:
         ValueError: when a header of ours is malformed, which only a hand-made message can be.
     """
+    try:
+        return _read_work(headers, now)
+    except ValueError:  # its text may repeat the value, whatever that is, and comes to logs and results
+        raise ValueError(
+            f"a header of the work is malformed: {ATTEMPT}, {FIRST_SEEN}, {MODE} or {RECIPIENTS}"
+        ) from None
+
+
+def _read_work(headers: Mapping[str, object], now: datetime) -> Work:
     if FIRST_SEEN not in headers:
         return Work(first_seen=now)
     mode, recipients = headers.get(MODE), headers.get(RECIPIENTS)

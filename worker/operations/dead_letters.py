@@ -115,7 +115,7 @@ def _about(message: DeadMessage) -> tuple[Mapping[str, object], object]:
     """The event's attributes and its data; of a copy for Sent, those of its job."""
     job = message.headers.get(JOB)
     if job is not None:
-        data = _json(job.encode("utf-8", "surrogateescape") if isinstance(job, str) else b"")
+        data = _json(job.encode("utf-8", "surrogatepass") if isinstance(job, str) else b"")
         names = {"id": "event_id", "source": "event_source", "type": "event_type"}
         return {attribute: _in(data, name) for attribute, name in names.items()}, data
     try:

@@ -102,7 +102,7 @@ class _Crew:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._error = self._error or error
 
-    async def finish(self, timeout_s: float | None = None) -> None:
+    async def finish(self, timeout_s: float | None) -> None:
         """Wait for the jobs that were started; those that take longer are cancelled, which loses no letter."""
         if self._jobs:
             await asyncio.wait(set(self._jobs), timeout=timeout_s)
@@ -169,6 +169,8 @@ class Campaign:
     async def _pass(self, taking: Taking) -> bool:
         """Go through the queue; False when messages were held for long enough and another pass has to follow."""
         until_s = self._clock.monotonic() + HOLD_S
+        is_through = True
+        patience_s: float | None = _FINISH_S  # cancelled, or without a broker, nobody wants to wait for ever
         crew = _Crew(CONCURRENCY)
         try:
             async for message in taking:
@@ -182,14 +184,13 @@ class Campaign:
                 await self._pace.wait()
                 await crew.start(partial(self._do, taking, message, letter))
                 if self._clock.monotonic() >= until_s:
-                    return False
-        except asyncio.CancelledError:
-            await crew.finish(_FINISH_S)
-            raise
+                    is_through = False
+                    break
+            patience_s = None
         finally:
-            await crew.finish()
+            await crew.finish(patience_s)
         crew.check()
-        return True
+        return is_through
 
     def _is_full(self) -> bool:
         return self._limit is not None and self._started >= self._limit

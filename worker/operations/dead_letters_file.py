@@ -69,7 +69,7 @@ def fingerprint(message: DeadMessage) -> bytes:
     headers = json.dumps(_lasting_headers(message, read_dead_letter(message)), sort_keys=True)
     content_type = str(message.properties.get("content_type") or "")
     digest = hashlib.blake2b(digest_size=16)
-    for part in (headers.encode(), content_type.encode(), message.body):
+    for part in (headers.encode(), content_type.encode("utf-8", "surrogatepass"), message.body):
         digest.update(len(part).to_bytes(8, "big") + part)
     return digest.digest()
 

@@ -3,19 +3,16 @@
 `python -m worker.pages.metrics [--check]` writes `docs/metrics.md`, or says that it is out of date.
 """
 
-import ast
-import inspect
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
-from worker import running
 from worker.pages.page import write_or_check
-from worker.telemetry.metrics import Metrics
+from worker.telemetry.metrics import READINGS, Metrics
 
 PAGE = Path("docs/metrics.md")
 COMMAND = "python -m worker.pages.metrics"
@@ -67,16 +64,10 @@ def _declared() -> Iterator[Described]:
 
 
 def _readings() -> Iterator[Described]:
-    """Gauges that are read at each scrape: they are declared where their sources are put together."""
-    for call in _calls(ast.walk(ast.parse(inspect.getsource(running)))):
-        words = [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
-        if len(words) >= 2 and str(words[0]).startswith("sendas_"):
-            name, meaning, *label = map(str, words)
-            yield Described(name, "gauge", tuple(label), meaning)
-
-
-def _calls(nodes: Iterable[ast.AST]) -> Iterator[ast.Call]:
-    return (node for node in nodes if isinstance(node, ast.Call))
+    for reading in READINGS:
+        kind = "counter" if reading.is_counter else "gauge"
+        labels = () if reading.label is None else (reading.label,)
+        yield Described(reading.name + _SUFFIXES.get(kind, ""), kind, labels, reading.meaning)
 
 
 def main(arguments: list[str]) -> int:
