@@ -68,11 +68,14 @@ class Running:
         self._process = process
 
     @property
+    def has_ended(self) -> bool:
+        """True when it does not run any more."""
+        return self._process.returncode is not None
+
+    @property
     def pid(self) -> int:
-        """The process's number on this machine; inside it is 1."""
+        """The process's number on this machine (inside it is 1), once it has shown that it runs."""
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        if not children:
-            raise ServerError("the container's process has ended")
         return int(children[0])
 
     def status(self, name: str) -> str:

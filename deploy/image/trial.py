@@ -164,7 +164,8 @@ async def _ready(worker: Running, port: int) -> None:
     async with asyncio.timeout(90):
         for path in ("/livez", "/readyz", "/metrics"):
             while not await greets(port, b"HTTP/1.0 200", hello=f"GET {path} HTTP/1.0\r\n\r\n".encode()):
-                _ = worker.pid  # raises when the worker has ended
+                if worker.has_ended:
+                    raise ServerError("the worker ended before it was ready")
                 await asyncio.sleep(0.1)
 
 
