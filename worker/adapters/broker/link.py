@@ -26,9 +26,12 @@ from tenacity import (
 )
 from yarl import URL
 
+from worker.adapters.broker import decoding
 from worker.errors import ConfigurationError
 
 log = structlog.get_logger(__name__)
+
+decoding.install()  # before the first connection, whoever opens it
 
 _HEARTBEAT_S = 15  # a dead peer is noticed after three of them
 _CONNECT_TIMEOUT_S = 10.0
