@@ -51,6 +51,11 @@ class Child:
         """The process id, which is the process group's id too; None before the start and after the end."""
         return self._process.pid if self._process else None
 
+    @property
+    def exit_code(self) -> int | None:
+        """With which code it ended by itself, negative for a signal; None while it runs, and before the start."""
+        return self._process.returncode if self._process else None
+
     async def start(self, is_ready: Callable[[], Awaitable[bool]], *, timeout_s: float = 60) -> None:
         """Start the process and return when `is_ready` says so.
 

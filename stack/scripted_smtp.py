@@ -139,7 +139,7 @@ class ScriptedSmtpServer:
     """The server; an async context manager. `letters` and `commands` are in order of arrival.
 
     `users` maps names to passwords, `tokens` names to access tokens. With `is_implicit_tls` TLS begins at once;
-    STARTTLS is offered when there is a TLS context and it does not. A lax server grants DATA without recipients.
+    STARTTLS is offered when there is a TLS context and it does not. A lax server grants RCPT and DATA at any time.
     """
 
     def __init__(
@@ -352,7 +352,7 @@ class _Dialogue:
             self._envelope = _Envelope(_path(argument))
 
     async def _rcpt(self, argument: str) -> None:
-        if self._envelope.sender is None:
+        if self._envelope.sender is None and not self._server.is_lax:
             await self._send("503 5.5.1 MAIL first")
         elif await self._step("rcpt", argument, "250 2.1.5 recipient ok"):
             self._envelope.recipients.append(_path(argument))
@@ -490,4 +490,5 @@ def _unstuffed(content: bytes) -> bytes:
 
 def _send_reset_on_close(writer: asyncio.StreamWriter) -> None:
     sock = writer.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    if sock is not None:  # the client may be gone by now, and the socket with it
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -4,8 +4,8 @@ import asyncio
 import os
 import random
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,9 +60,13 @@ async def open_outside(settings: Settings) -> AsyncIterator[Outside]:
     """
     resolver = SystemResolver()
     guard = EgressGuard(_egress_policy(settings), resolver)
-    tls = client_context(settings.tls_ca_file)
+    with _naming("SENDAS_TLS_CA_FILE"):
+        tls = client_context(settings.tls_ca_file)
+    with _naming("SENDAS_SEALING_KEYS_FILE"):
+        keys = load_sealing_keys(settings.sealing_keys_file) if settings.sealing_keys_file else SealingKeys({})
+    secrets = SecretStore(keys, os.environ, settings.secrets_dir, settings.secret_env_prefix)
+    # From here on nothing can be wrong with the settings, so that what is opened is also closed.
     session = guarded_client_session(guard, tls, allow_http=settings.files_allow_http)
-    secrets = SecretStore(_sealing_keys(settings), os.environ, settings.secrets_dir, settings.secret_env_prefix)
     tokens = TokenSource(session, secrets, SystemClock(), _token_rotated, random=random.random)
     credentials = SecretCredentials(secrets, tokens)
     smtp = SmtpTransport(GuardedDialer(guard, SMTP_PORTS), credentials, local_hostname=settings.local_hostname, tls=tls)
@@ -90,8 +94,13 @@ def _egress_policy(settings: Settings) -> EgressPolicy:
         raise ConfigurationError(f"SENDAS_EGRESS_ALLOW: {error}") from None
 
 
-def _sealing_keys(settings: Settings) -> SealingKeys:
-    return load_sealing_keys(settings.sealing_keys_file) if settings.sealing_keys_file else SealingKeys({})
+@contextmanager
+def _naming(setting: str) -> Iterator[None]:
+    """Put the setting's name before the error of what reads it."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{setting}: {error}") from None
 
 
 def _token_rotated(account_id: str, username: str, token: SecretStr) -> None:
@@ -115,6 +124,7 @@ def delivery_rules(settings: Settings) -> Rules:
             max_age_s=settings.max_age_s,
             relay_connections=settings.relay_connections,
             mailbox_connections=settings.mailbox_connections,
+            concurrency=settings.concurrency,
         ),
         copy_limits=CopyLimits(max_age_s=settings.copy_max_age_s, max_bytes=settings.max_message_bytes),
         uncertain_policy=settings.uncertain_policy,

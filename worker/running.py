@@ -88,8 +88,8 @@ class Worker:
         await self._unless_stopped(check_topology(url, settings.topology))
         self._phase = "waiting for the first configuration snapshot"
         await self._unless_stopped(snapshot.wait_until_ready())
-        delivery = self._delivery(outside, ledger, snapshot)
         publisher = Publisher(url, self._metrics, max_bytes=settings.max_message_bytes)
+        delivery = self._delivery(outside, ledger, snapshot, publisher)
         consumers = self._consumers(url, delivery, publisher)
         self._watch(outside, delivery, snapshot, publisher, consumers)
         async with background(
@@ -157,7 +157,9 @@ class Worker:
         elif look.outcome is not LookOutcome.UNCHANGED:
             log.warning("snapshot.not_renewed", outcome=look.outcome.value, why=look.message, **fields)
 
-    def _delivery(self, outside: Outside, ledger: SqlLedger, snapshot: SnapshotKeeper) -> Delivery:
+    def _delivery(
+        self, outside: Outside, ledger: SqlLedger, snapshot: SnapshotKeeper, publisher: Publisher
+    ) -> Delivery:
         world = World(
             snapshot=snapshot,
             ledger=ledger,
@@ -166,6 +168,7 @@ class Worker:
             files=outside.files,
             clock=SystemClock(),
             observer=MetricsObserver(self._metrics),
+            publish=publisher.publish,
         )
         return build_delivery(world, delivery_rules(self._settings))
 
@@ -194,16 +197,14 @@ class Worker:
         self._health.require("publisher", publisher.problem)
         numbers, lanes = outside.connections, delivery.lanes
         add = self._readings.add
-        add("sendas_in_flight", "Messages in work.", lambda: sum(c.in_flight for c in consumers))
-        add("sendas_lanes_waiting", "Letters waiting for their mailbox.", lambda: lanes.waiting)
-        add("sendas_snapshot_age_seconds", "Since the source last confirmed it.", lambda: snapshot.age_s or 0.0)
-        add("sendas_smtp_connections", "SMTP connections.", lambda: numbers().open)
-        add("sendas_smtp_connections_idle", "SMTP connections without a letter.", lambda: numbers().idle)
-        add("sendas_smtp_connections_opened", "SMTP connections opened so far.", lambda: numbers().opened_total)
-        add("sendas_smtp_connections_reused", "Letters sent over a kept connection.", lambda: numbers().reused_total)
-        self._readings.add_by_label(
-            "sendas_mailboxes_suspended", "Mailboxes nothing is sent from.", "reason", lanes.suspended
-        )
+        add("sendas_in_flight", lambda: sum(c.in_flight for c in consumers))
+        add("sendas_lanes_waiting", lambda: lanes.waiting)
+        add("sendas_snapshot_age_seconds", lambda: snapshot.age_s or 0.0)
+        add("sendas_smtp_connections", lambda: numbers().open)
+        add("sendas_smtp_connections_idle", lambda: numbers().idle)
+        add("sendas_smtp_connections_opened", lambda: numbers().opened_total)
+        add("sendas_smtp_connections_reused", lambda: numbers().reused_total)
+        self._readings.add_by_label("sendas_mailboxes_suspended", lanes.suspended)
 
     async def _keep_ledger(self, ledger: SqlLedger) -> None:
         """Say again and again that this worker lives; whoever stops saying so loses its letters to others."""

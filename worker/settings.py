@@ -3,11 +3,15 @@
 Every setting is a variable with the prefix `SENDAS_`. A wrong one stops the start with one line that names it.
 """
 
+import difflib
+import os
+import re
 import socket
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, StringConstraints, ValidationError, field_validator
+from pydantic import Field, PositiveInt, SecretStr, StringConstraints, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from worker.domain.backoff import MAX_AGE_S
@@ -18,9 +22,18 @@ from worker.errors import ConfigurationError
 PREFIX = "SENDAS_"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$")]
-
-
 UriReference = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,200}$")]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+SECTIONS = {
+    "broker_url": "Broker",
+    "snapshot_url": "Snapshot",
+    "ledger_url": "Ledger",
+    "concurrency": "Delivery",
+    "egress_allow": "Security",
+    "http_host": "Telemetry",
+}
+"""Headings for people, by the first setting of each section."""
 
 
 class Settings(BaseSettings):
@@ -30,7 +43,6 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
-    # Broker
     broker_url: SecretStr = Field(
         default=SecretStr("amqp://guest:guest@localhost:5672/"),
         description="RabbitMQ, as `amqp://` or `amqps://`, with user, password and virtual host.",
@@ -44,37 +56,34 @@ class Settings(BaseSettings):
         description="Largest message the broker takes; RabbitMQ 4 takes 16 MiB unless told otherwise.",
     )
 
-    # Snapshot
     snapshot_url: str = Field(
         default="file:snapshot.json", description="Configuration snapshot: `file:` and a path, or `http(s):`."
     )
     snapshot_token: SecretStr | None = Field(default=None, description="Bearer token for a snapshot over HTTP.")
-    snapshot_interval_s: PositiveFloat = Field(default=60.0, description="How often the source is looked at.")
+    snapshot_interval_s: Seconds = Field(default=60.0, description="How often the source is looked at.")
     state_dir: Path = Field(
         default=Path("/var/lib/sendas"), description="Where the last good snapshot and the default ledger are kept."
     )
 
-    # Ledger
     ledger_url: SecretStr | None = Field(
         default=None,
         description="`sqlite:///PATH` (one host) or `postgresql://…` (several); by default `ledger.db` in the state "
         "directory.",
     )
-    ledger_lease_s: PositiveFloat = Field(
+    ledger_lease_s: Seconds = Field(
         default=60.0, description="After this long without a sign of life a worker's letters are taken over."
     )
     ledger_retention_days: PositiveInt = Field(default=14, description="How long it is remembered what was sent.")
 
-    # Delivery
     concurrency: PositiveInt = Field(default=64, description="Letters in transmission at a time.")
     copy_concurrency: PositiveInt = Field(default=16, description="Copies for Sent in work at a time.")
     mailbox_connections: PositiveInt = Field(
         default=2, description="Connections per mailbox where neither it nor its provider says a number."
     )
     relay_connections: PositiveInt = Field(default=10, description="Connections to the platform's own relay.")
-    max_age_s: PositiveFloat = Field(default=float(MAX_AGE_S), description="Age at which a letter is given up.")
-    copy_max_age_s: PositiveFloat = Field(default=float(MAX_AGE_S), description="Age at which a copy is given up.")
-    unknown_sender_wait_s: PositiveFloat = Field(
+    max_age_s: Seconds = Field(default=float(MAX_AGE_S), description="Age at which a letter is given up.")
+    copy_max_age_s: Seconds = Field(default=float(MAX_AGE_S), description="Age at which a copy is given up.")
+    unknown_sender_wait_s: Seconds = Field(
         default=600.0, description="How long to wait for a snapshot that knows the sender."
     )
     uncertain_policy: UncertainPolicy = Field(
@@ -82,9 +91,8 @@ class Settings(BaseSettings):
         description="When no answer came to a letter that was handed over: `check`, `resend` or `hold`.",
     )
     local_hostname: Name = Field(default_factory=socket.getfqdn, description="Name given in EHLO.")
-    drain_s: PositiveFloat = Field(default=60.0, description="On SIGTERM, time for letters in flight to be finished.")
+    drain_s: Seconds = Field(default=60.0, description="On SIGTERM, time for letters in flight to be finished.")
 
-    # Security
     egress_allow: str = Field(
         default="",
         description="Networks that may be connected to although they are not public: CIDRs, each with optional ports, "
@@ -104,7 +112,6 @@ class Settings(BaseSettings):
         default="SENDAS_SECRET_", description="Variables that the snapshot may name as secrets begin with this."
     )
 
-    # Telemetry
     http_host: str = Field(default="0.0.0.0", description="Address of the health and metrics port.")  # noqa: S104 - probes come from outside the container
     http_port: int = Field(default=8080, ge=0, le=65_535, description="Health and metrics; 0: any free port.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Lowest level logged.")
@@ -122,7 +129,7 @@ class Settings(BaseSettings):
     @field_validator("snapshot_url")
     @classmethod
     def _is_snapshot_source(cls, url: str) -> str:
-        if not url.startswith(("file:", "http://", "https://")):
+        if not re.match(r"file:.|https?://[^/]", url):
             raise ValueError("expected file:PATH or http(s)://…")
         return url
 
@@ -149,6 +156,19 @@ class Settings(BaseSettings):
         if self.ledger_url is not None:
             return self.ledger_url.get_secret_value()
         return f"sqlite:///{self.state_dir / 'ledger.db'}"
+
+
+def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[str]:
+    """One line for each variable that looks like a setting and is none, with the nearest one that is: a typing mistake
+    would otherwise be a default that nobody chose.
+    """
+    known = {name.upper() for name in Settings.model_fields}
+    secrets = environment.get(f"{PREFIX}SECRET_ENV_PREFIX") or f"{PREFIX}SECRET_"
+    for name in sorted(environment):
+        if not name.startswith(PREFIX) or name.startswith(secrets) or name.removeprefix(PREFIX) in known:
+            continue
+        nearest = difflib.get_close_matches(name.removeprefix(PREFIX), known, n=1)
+        yield f"{name} is no setting" + (f"; {PREFIX}{nearest[0]} is" if nearest else "")
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -15,7 +15,8 @@ from pydantic import SecretStr
 from stack.scripted_smtp import ScriptedSmtpServer
 from worker.adapters.credentials import AccessToken, Password
 from worker.adapters.dialing import DialError
-from worker.adapters.smtp import PoolLimits, SmtpTransport, Timeouts, client_tls_context
+from worker.adapters.smtp import PoolLimits, SmtpTransport, Timeouts
+from worker.adapters.tls import client_context
 from worker.delivery.ports import Route
 from worker.domain.letters import ComposedLetter
 from worker.domain.snapshot import Auth, EnvSecret, NoAuth, OAuthAuth, PasswordAuth, SmtpServer
@@ -115,7 +116,7 @@ class Certificates:
     def client(self) -> ssl.SSLContext:
         """The one context that all transports share: making one takes long."""
         if self._client is None:
-            self._client = client_tls_context()
+            self._client = client_context()
             self._authority.configure_trust(self._client)
         return self._client
 

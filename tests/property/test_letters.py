@@ -35,6 +35,8 @@ FIELDS = {
     "references",
     "x-sendas-task",
     "x-sendas-comment",
+    "auto-submitted",
+    "x-auto-response-suppress",
     "mime-version",
     "content-type",
     "content-transfer-encoding",
@@ -71,7 +73,7 @@ common = {
     "reply_to": st.none() | addresses,
     "append_signature": st.booleans(),
     "history_html": st.none() | lines,
-    "open_tracking_url": st.none() | printable,
+    "open_tracking_url": st.none() | st.from_regex(r"https?://[a-z.]{1,9}x/[!#-;=?-\[\]_a-z~]{0,40}", fullmatch=True),
 }
 comments = st.fixed_dictionaries(
     {

@@ -242,7 +242,7 @@ async def test_a_mechanism_that_the_server_does_not_offer_is_not_tried(adapter: 
     ("error", "fault"),
     [
         (SecretUnavailable("no such key"), Fault.SECRET),
-        (TokenRefused("invalid_grant"), Fault.SECRET),
+        (TokenRefused("invalid_grant"), Fault.TOKEN_REFUSED),
         (Unavailable("token endpoint"), Fault.CONNECT),
     ],
 )

@@ -70,7 +70,20 @@ class TestSealed:
         assert "does not open with the key k1" in text
 
     @pytest.mark.parametrize(
-        "sealed", ["k1", "k1.", ".AAAA", "k1.AAAA", "k1.!!!!", "k1.ключ", CANARY, f"k1.{CANARY}", "k1/x.AAAA", "k1.A"]
+        "sealed",
+        [
+            "k1",
+            "k1.",
+            ".AAAA",
+            "k1.AAAA",
+            "k1.!!!!",
+            "k1.ключ",
+            CANARY,
+            f"k1.{CANARY}",
+            "k1/x.AAAA",
+            "k1.A",
+            f"{CANARY}.x1",
+        ],
     )
     async def test_malformed_text_is_refused_and_not_repeated(self, tmp_path: Path, sealed: str) -> None:
         keys, _ = key_pair(tmp_path, "k1")

@@ -1,6 +1,8 @@
 """Opening a session: connect, greeting, TLS, signing in; every failure names its phase."""
 
+import asyncio
 import ssl
+from dataclasses import replace
 
 import pytest
 
@@ -14,11 +16,15 @@ from tests.doubles.smtp import (
     FixedCredentials,
     LocalDialer,
     hasty,
+    letter,
     password,
     token,
+    transport,
     world,
 )
-from worker.adapters.smtp import SmtpTransport, client_tls_context
+from worker.adapters.credentials import AccessToken, Password
+from worker.adapters.smtp import SmtpTransport
+from worker.domain.snapshot import Auth
 from worker.domain.transmission import Fault, Transmission, Trouble
 from worker.domain.vocabulary import Phase, Security
 from worker.errors import ConfigurationError, SecretUnavailable, TokenRefused, Unavailable
@@ -71,6 +77,24 @@ async def test_a_certificate_for_another_name_is_refused_although_the_address_is
         assert (found.phase, found.fault) == (Phase.TLS, Fault.TLS)
         assert HOST in found.detail
         assert "AUTH" not in w.server.verbs()
+
+
+@pytest.mark.parametrize("security", [Security.TLS, Security.STARTTLS])
+@pytest.mark.parametrize("host", ["x" * 64 + ".example", "a..b", ".x", "."])
+async def test_a_host_that_no_certificate_can_name_is_a_tls_fault(host: str, security: Security) -> None:
+    """If a customer writes a broken name, it is this mailbox's trouble and nobody's crash."""
+    async with world(security=security, opened=password()) as w:
+        way = replace(w.route, smtp=w.route.smtp.model_copy(update={"host": host}))
+        found = trouble(await w.transport.send(way, letter(), w.hook))
+        assert (found.phase, found.fault) == (Phase.TLS, Fault.TLS)
+        await w.server.until(lambda: w.server.open_connections == 0)
+        assert w.transport.numbers.open == 0
+
+
+async def test_a_host_with_the_root_dot_matches_its_certificate() -> None:
+    async with world(security=Security.TLS, opened=password()) as w:
+        way = replace(w.route, smtp=w.route.smtp.model_copy(update={"host": HOST + "."}))
+        assert (await w.transport.send(way, letter(), w.hook)).accepted
 
 
 async def test_a_handshake_that_fails_is_a_tls_fault() -> None:
@@ -223,7 +247,7 @@ async def test_without_a_fitting_mechanism_no_secret_is_sent(opened: object, mec
     ("error", "fault"),
     [
         (SecretUnavailable("no such key"), Fault.SECRET),
-        (TokenRefused("invalid_grant"), Fault.SECRET),
+        (TokenRefused("invalid_grant"), Fault.TOKEN_REFUSED),
         (Unavailable("no answer"), Fault.CONNECT),
     ],
 )
@@ -271,6 +295,34 @@ async def test_other_trouble_while_signing_in(script: str, fault: Fault) -> None
         assert (found.phase, found.fault) == (Phase.AUTH, fault)
 
 
+async def test_a_server_that_leaves_while_the_secret_is_opened_is_not_one_without_mechanisms() -> None:
+    """If the connection breaks before AUTH, the mailbox must not look as if it could never sign in."""
+    async with world("ehlo: proceed, close") as w:
+
+        class SlowCredentials(FixedCredentials):
+            async def open(self, account_id: str, auth: Auth) -> Password | AccessToken | None:
+                await w.server.until(lambda: w.server.open_connections == 0)
+                for _ in range(10):
+                    await asyncio.sleep(0)  # the loop's turns in which the end is read
+                return password()
+
+        smtp = transport(SlowCredentials())
+        for security in (Security.NONE, Security.STARTTLS):
+            way = replace(w.route, smtp=w.route.smtp.model_copy(update={"security": security}))
+            found = trouble(await smtp.send(way, letter(), w.hook))
+            assert found.phase is (Phase.AUTH if security is Security.NONE else Phase.TLS)
+            assert found.fault in (Fault.DISCONNECTED, Fault.TLS)
+        await smtp.close()
+
+
+async def test_what_was_offered_is_remembered_when_the_connection_is_lost() -> None:
+    """If a server leaves just before MAIL, the letter must not look too demanding for it."""
+    async with world("idle: close") as w:
+        await w.send()
+        outcome = await w.send("клиент@example.net")
+        assert outcome.accepted
+
+
 async def test_421_to_auth_is_the_servers_reply() -> None:
     async with world("auth: 421 4.7.0 too many, close", security=Security.TLS, opened=password()) as w:
         found = trouble(await w.send())
@@ -289,11 +341,3 @@ async def test_stages_have_their_times() -> None:
     async with world(security=Security.STARTTLS, opened=password()) as w:
         assert set((await w.send()).timings_s) == {"connect", "tls", "auth", "mail", "data"}
         assert set((await w.send()).timings_s) == {"mail", "data"}
-
-
-def test_the_default_context_verifies_names_and_wants_tls_1_2() -> None:
-    """If nobody passes a context, passwords are protected all the same."""
-    context = client_tls_context()
-    assert context.check_hostname
-    assert context.verify_mode is ssl.CERT_REQUIRED
-    assert context.minimum_version == ssl.TLSVersion.TLSv1_2

@@ -70,6 +70,14 @@ async def test_354_although_nobody_was_accepted_is_ended_by_a_lone_dot() -> None
         assert len(w.server.letters) == 1
 
 
+async def test_recipients_accepted_without_a_sender_never_get_an_empty_letter() -> None:
+    script = "mail: 451 4.3.0 not now\nrcpt: 250 2.1.5 fine\ndata: 354 go ahead"
+    async with world(script, is_lax=True) as w:
+        assert codes(await w.send(A)) == {A: 451}
+        await w.server.until(lambda: w.server.open_connections == 0)
+        assert w.server.letters == []
+
+
 @both_ways
 @pytest.mark.parametrize("act", ["stall", "close", "554 5.0.0 no", "raw nonsense\\r\\n"])
 async def test_trouble_with_rset_does_not_mask_why_the_recipients_were_refused(

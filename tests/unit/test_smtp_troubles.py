@@ -24,7 +24,7 @@ from worker.domain.vocabulary import Phase
         (550, "see 5.1.1", Reply(550, None, "see 5.1.1")),
         (354, "3.0.0 there is no class 3", Reply(354, None, "3.0.0 there is no class 3")),
         (550, "", Reply(550, None, "")),
-        (550, "bad \x1b[31mred\x07 \u202etext", Reply(550, None, "bad  [31mred   text")),
+        (550, "bad \x1b[31mred\x07 \u202etext", Reply(550, None, "bad [31mred text")),
     ],
 )
 def test_the_enhanced_code_is_taken_out_of_the_text(code: int, message: str, expected: Reply) -> None:

@@ -1,4 +1,4 @@
-"""The shared client TLS context."""
+"""TLS as a client."""
 
 import ssl
 from pathlib import Path
@@ -15,10 +15,6 @@ def test_certificates_and_names_are_verified_from_tls_1_2_on() -> None:
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
-
-
-def test_it_is_built_once() -> None:
-    assert client_context() is client_context()
 
 
 def test_an_extra_authority_is_trusted_beside_the_others(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ async def serve_http(host: str, port: int, health: Health, registry: CollectorRe
     Raises:
         ConfigurationError: the port cannot be had.
     """
-    runner = web.AppRunner(_application(health, registry), access_log=None)
+    runner = web.AppRunner(_application(health, registry), access_log=None, shutdown_timeout=1)
     await runner.setup()
-    site = web.TCPSite(runner, host, port, shutdown_timeout=1)
+    site = web.TCPSite(runner, host, port)
     try:
         await site.start()
     except OSError as error:

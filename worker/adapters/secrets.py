@@ -25,6 +25,7 @@ DEFAULT_ENV_PREFIX = "SENDAS_SECRET_"
 
 _KEY_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _KEY_BYTES = 32
+_LEAST_BOX_BYTES = 48  # the ephemeral key and the authenticator; an empty text is never sealed
 _MAX_SECRET_BYTES = 16 * 1024
 _MAX_KEY_FILE_BYTES = 64 * 1024
 
@@ -38,8 +39,9 @@ class SealingKeys:
     def open(self, sealed: str) -> SecretStr:
         """The secret in a sealed text. Raises `SecretUnavailable`."""
         name, dot, box = sealed.partition(".")
-        if not dot or not _KEY_NAME.fullmatch(name):
-            raise SecretUnavailable("the sealed secret does not begin with the name of a key and a dot")
+        # Somebody's password may stand here, not sealed at all: the part before its dot is no name to be told.
+        if not dot or not _KEY_NAME.fullmatch(name) or not _is_box(box):
+            raise SecretUnavailable("the sealed secret is not a name of a key, a dot and a sealed box")
         key = self._keys.get(name)
         if key is None:
             known = ", ".join(self._keys) or "none"
@@ -199,6 +201,13 @@ def _read_regular_file(path: Path, max_bytes: int) -> bytes:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(0, "it is not a regular file")
         return file.read(max_bytes + 1)
+
+
+def _is_box(text: str) -> bool:
+    try:
+        return len(_decode(text)) > _LEAST_BOX_BYTES
+    except ValueError:
+        return False
 
 
 def _encode(raw: bytes) -> str:

@@ -1,17 +1,16 @@
-"""TLS as a client: one context for every connection of the process."""
+"""TLS as a client: one context, which verifies, for every connection of the process."""
 
 import ssl
-from functools import lru_cache
 from pathlib import Path
 
 from worker.errors import ConfigurationError
 
 
-@lru_cache(maxsize=1)  # reading the system's certificates takes tens of milliseconds
 def client_context(extra_ca_file: Path | None = None) -> ssl.SSLContext:
-    """The shared client context: TLS 1.2 at least, certificate and host name verified.
+    """A client context: TLS 1.2 at least, certificate and host name verified.
 
-    The certificates in `extra_ca_file` (PEM) are trusted in addition to the system's.
+    Reading the system's certificates takes tens of milliseconds: make one and share it. The certificates in
+    `extra_ca_file` (PEM) are trusted in addition to the system's.
 
     Raises:
         ConfigurationError: the file cannot be read or has no certificate in it.
@@ -23,4 +22,17 @@ def client_context(extra_ca_file: Path | None = None) -> ssl.SSLContext:
             context.load_verify_locations(cafile=extra_ca_file)
         except OSError as error:  # ssl.SSLError is one too
             raise ConfigurationError(f"the CA file {extra_ca_file} cannot be used: {error.strerror or error}") from None
+    return context
+
+
+def verifying(context: ssl.SSLContext) -> ssl.SSLContext:
+    """The context, if it verifies: customers' passwords go through it.
+
+    Raises:
+        ConfigurationError: it accepts any certificate or host name, or less than TLS 1.2.
+    """
+    if not context.check_hostname or context.verify_mode is not ssl.CERT_REQUIRED:
+        raise ConfigurationError("the TLS context must verify certificates and host names")
+    if context.minimum_version < ssl.TLSVersion.TLSv1_2:
+        raise ConfigurationError("the TLS context must not allow less than TLS 1.2")
     return context

@@ -1,23 +1,44 @@
-"""The command `sendas`: one file per command group."""
+"""The command `sendas`: one file per command group, imported only when it is asked for."""
 
 import sys
 
-import structlog
 from cyclopts import App, CycloptsError
 
 from worker import __version__
-from worker.cli import classify, config, dead_letters, deliver, explain, ledger, publish, run, schemas, seal, topology
 from worker.cli.output import say
 from worker.errors import ConfigurationError, SendasError
 
 app = App(
     name="sendas",
     version=__version__,
-    help="Send a product's letters as its customers, through each customer's own mailbox.",
+    help="Send a product's letters as its customers, through each customer's own mailbox.\n\n"
+    "Settings are read from variables SENDAS_…. Exit status: 0 done, 1 it did not succeed, 2 wrong usage or settings.",
     result_action="return_value",
 )
-for group in (classify, config, dead_letters, deliver, explain, ledger, publish, run, schemas, seal, topology):
-    group.register(app)
+# By name and not by import: a broker's, a database's and a mail client's library would cost every command a second.
+# Each has the help that is shown, whose first paragraph stands in the list of commands.
+for _target, _help in (
+    (
+        "run:run",
+        "Work until SIGTERM: take events from the broker, send letters, publish results.\n\n"
+        "Needs a broker with the topology applied, a ledger and a configuration snapshot; waits for what is away.",
+    ),
+    ("topology:group", "Declare or check the exchanges and queues on the broker."),
+    ("publish:publish", "Publish events from files as the product would, confirmed by the broker."),
+    (
+        "deliver:deliver",
+        "Send one event's letters at once, without a broker, and print the results, one a line.\n\n"
+        "Nothing is tried again later, and nothing is remembered: done twice, it sends twice.",
+    ),
+    ("explain:explain", "Say which mailbox an event's letters would leave from, and why. Sends nothing."),
+    ("classify:classify", "Say what a mail server's reply means, and what the worker would do."),
+    ("config:group", "Check a configuration snapshot."),
+    ("seal:seal", 'Seal a secret read from standard input for a snapshot\'s `{"sealed": …}`, or make a key.'),
+    ("dead_letters:group", "Messages that nobody could handle: list, show, replay, discard, export, import."),
+    ("ledger:group", "The memory of what was sent: bring its tables up to date, or ask it."),
+    ("schemas:schemas", "Write the contract's schemas, or check that they are what the models generate."),
+):
+    app.command(f"worker.cli.{_target}", name=_target.partition(":")[0].replace("_", "-"), help=_help)
 
 
 def main() -> None:
@@ -38,8 +59,14 @@ def status(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return _complain("interrupted", 1)
     finally:
-        structlog.reset_defaults()
+        _forget_logging()
     return result if isinstance(result, int) else 0
+
+
+def _forget_logging() -> None:
+    """What a command set up for its process must not outlive it where several run in one."""
+    if "structlog" in sys.modules:
+        sys.modules["structlog"].reset_defaults()
 
 
 def _complain(text: str, exit_status: int) -> int:

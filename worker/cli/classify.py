@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from worker.cli.output import print_json, print_line
 from worker.domain.classification import classify as judge
@@ -14,13 +14,9 @@ from worker.domain.vocabulary import Phase
 from worker.errors import ConfigurationError
 
 
-def register(app: App) -> None:
-    """Add the command."""
-    app.command(classify)
-
-
 def classify(
     reply: str,
+    /,
     *,
     phase: Phase,
     host: str,
@@ -43,6 +39,8 @@ def classify(
         parsed = parse_reply(reply)
     except ValueError as error:
         raise ConfigurationError(f"the reply: {error}") from None
+    if parsed.code < 400:
+        raise ConfigurationError(f"the reply: {parsed.code} refuses nothing; what is judged begins with 4 or 5")
     judged = judge(Trouble(phase, Fault.REPLY, parsed), provider_of(host).name)
     hint = HINTS[judged.reason]
     if as_json:

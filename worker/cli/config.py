@@ -12,11 +12,6 @@ from worker.domain.advice import advice
 group = App(name="config", help="Is the configuration as it should be?")
 
 
-def register(app: App) -> None:
-    """Add the commands."""
-    app.command(group)
-
-
 @group.command
 def check(snapshot: Path, *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> int:
     """Say what is wrong with a configuration snapshot, account by account, and what would be better.

@@ -5,13 +5,13 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
-from cyclopts import App
 from prometheus_client import CollectorRegistry
 
 from worker.adapters.clock import SystemClock
 from worker.adapters.ledger import MemoryLedger
 from worker.adapters.snapshot.directory import CompiledDirectory
 from worker.app import delivery_rules, open_outside
+from worker.cli.configured import configured
 from worker.cli.inputs import read_event, read_snapshot
 from worker.cli.output import print_line, say
 from worker.delivery.building import Delivery, World, build_delivery
@@ -19,17 +19,11 @@ from worker.delivery.messages import Arrival, Publication
 from worker.domain.cloudevents import STRUCTURED
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import ResultType
-from worker.settings import Settings, load_settings
-from worker.telemetry.logging import configure_logging
+from worker.settings import Settings
 from worker.telemetry.metrics import Metrics
 from worker.telemetry.observer import MetricsObserver
 
 _GOOD = frozenset({ResultType.MAIL_SENT, ResultType.SENT_COPY_SAVED, ResultType.SENT_COPY_SKIPPED})
-
-
-def register(app: App) -> None:
-    """Add the command."""
-    app.command(deliver)
 
 
 def deliver(*, snapshot: Path, event: Path) -> int:
@@ -44,8 +38,7 @@ def deliver(*, snapshot: Path, event: Path) -> int:
     event
         An event in structured CloudEvents JSON.
     """
-    settings = load_settings()
-    configure_logging("WARNING" if settings.log_level == "INFO" else settings.log_level)
+    settings = configured(is_quiet=True)
     directory = read_snapshot(snapshot)
     body = read_event(event)[1]
     is_good = asyncio.run(_deliver(settings, directory, Arrival(settings.topology.outbound, body, {}, STRUCTURED)))
@@ -72,8 +65,13 @@ async def _deliver(settings: Settings, directory: CompiledDirectory, arrival: Ar
             files=outside.files,
             clock=SystemClock(),
             observer=MetricsObserver(Metrics(CollectorRegistry())),
+            publish=_print,
         )
         return await _Errand(build_delivery(world, delivery_rules(settings)), settings.topology).run(arrival)
+
+
+async def _print(publication: Publication) -> None:
+    print_line(publication.body.decode())
 
 
 class _Errand:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from worker.cli.inputs import read_event, read_snapshot
 from worker.cli.output import print_json, print_line
@@ -12,11 +12,6 @@ from worker.domain.events import CommentCreated, LetterData, TaskCreated
 from worker.domain.hints import HINTS
 from worker.domain.resolution import Resolution, resolve
 from worker.errors import ConfigurationError
-
-
-def register(app: App) -> None:
-    """Add the command."""
-    app.command(explain)
 
 
 def explain(

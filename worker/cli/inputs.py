@@ -31,7 +31,7 @@ def read_events(path: Path) -> list[bytes]:
     text = read_bytes(path)
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # what is wrong with it is for the reader of events to say
         return [line for line in text.splitlines() if line.strip()]
     if isinstance(value, list):
         return [json.dumps(each, ensure_ascii=False).encode() for each in value]

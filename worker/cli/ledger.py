@@ -8,22 +8,18 @@ from cyclopts import App, Parameter
 from worker.adapters.clock import SystemClock
 from worker.adapters.ledger import Entry, migrate, open_ledger
 from worker.app import make_state_dir
+from worker.cli.configured import configured
 from worker.cli.output import print_json, print_line
 from worker.domain.identity import event_key
-from worker.settings import load_settings
+from worker.settings import Settings
 
 group = App(name="ledger", help="The memory of what was sent.")
-
-
-def register(app: App) -> None:
-    """Add the commands."""
-    app.command(group)
 
 
 @group.command(name="migrate")
 def migrate_() -> int:
     """Create the ledger's tables, or bring them up to date."""
-    settings = load_settings()
+    settings = configured(is_quiet=True)
     make_state_dir(settings)
     asyncio.run(migrate(settings.ledger))
     print_line("the ledger is up to date")
@@ -43,7 +39,7 @@ def show(event_id: str, *, source: str, as_json: Annotated[bool, Parameter(name=
     as_json
         Print JSON alone.
     """
-    entries = asyncio.run(_entries(event_key(source, event_id)))
+    entries = asyncio.run(_entries(configured(is_quiet=True), event_key(source, event_id)))
     if as_json:
         print_json([_as_json(entry) for entry in entries])
     else:
@@ -52,8 +48,8 @@ def show(event_id: str, *, source: str, as_json: Annotated[bool, Parameter(name=
     return 0 if entries else 1
 
 
-async def _entries(key: str) -> list[Entry]:
-    ledger = await open_ledger(load_settings().ledger, "sendas ledger show", SystemClock())
+async def _entries(settings: Settings, key: str) -> list[Entry]:
+    ledger = await open_ledger(settings.ledger, "sendas ledger show", SystemClock())
     try:
         return await ledger.entries(key)
     finally:

@@ -3,24 +3,18 @@
 import asyncio
 from pathlib import Path
 
-from cyclopts import App
 from prometheus_client import CollectorRegistry
 
 from worker.adapters.broker.publisher import Publisher
+from worker.cli.configured import configured
 from worker.cli.inputs import read_events
 from worker.cli.output import say
 from worker.delivery.messages import Publication
 from worker.domain.cloudevents import STRUCTURED, parse
 from worker.errors import ConfigurationError, InvalidEvent
 from worker.running import background
-from worker.settings import Settings, load_settings
-from worker.telemetry.logging import configure_logging
+from worker.settings import Settings
 from worker.telemetry.metrics import Metrics
-
-
-def register(app: App) -> None:
-    """Add the command."""
-    app.command(publish)
 
 
 def publish(*files: Path, unchecked: bool = False) -> int:
@@ -35,16 +29,18 @@ def publish(*files: Path, unchecked: bool = False) -> int:
     """
     if not files:
         raise ConfigurationError("publish: name at least one file with events")
-    settings = load_settings()
-    configure_logging(settings.log_level)
-    publications = [
-        _publication(settings, path, number, body, unchecked=unchecked)
-        for path in files
-        for number, body in enumerate(read_events(path), 1)
-    ]
+    settings = configured(is_quiet=True)
+    publications = [publication for path in files for publication in _publications(settings, path, unchecked=unchecked)]
     asyncio.run(_publish(settings, publications))
     say(f"published {len(publications)} events to {settings.events_exchange}")
     return 0
+
+
+def _publications(settings: Settings, path: Path, *, unchecked: bool) -> list[Publication]:
+    bodies = read_events(path)
+    if not bodies:
+        raise ConfigurationError(f"{path}: there is no event in it")
+    return [_publication(settings, path, number, body, unchecked=unchecked) for number, body in enumerate(bodies, 1)]
 
 
 def _publication(settings: Settings, path: Path, number: int, body: bytes, *, unchecked: bool) -> Publication:

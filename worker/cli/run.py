@@ -1,22 +1,27 @@
 """`sendas run`: the worker itself."""
 
 import asyncio
+import importlib.util
+from collections.abc import Callable
 
-from cyclopts import App
-
+from worker.cli.configured import configured
 from worker.running import Worker
-from worker.settings import load_settings
-from worker.telemetry.logging import configure_logging
-
-
-def register(app: App) -> None:
-    """Add the command."""
-    app.command(run)
 
 
 def run() -> int:
-    """Work until SIGTERM: take events from the broker, send letters, publish results. Settings: SENDAS_…"""
-    settings = load_settings()
-    configure_logging(settings.log_level, as_json={"json": True, "console": False}.get(settings.log_format))
-    asyncio.run(Worker(settings).run())
+    """Work until SIGTERM: take events from the broker, send letters, publish results.
+
+    Needs a broker with the topology applied, a ledger and a configuration snapshot; waits for those that are away.
+    """
+    settings = configured()
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(Worker(settings).run())
     return 0
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's event loop where it is installed (`sendas[fast]`), else asyncio's own."""
+    if importlib.util.find_spec("uvloop") is None:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop
+    return factory

@@ -2,15 +2,8 @@
 
 from pathlib import Path
 
-from cyclopts import App
-
 from worker.cli.output import print_line
 from worker.operations.schemas import differences, write
-
-
-def register(app: App) -> None:
-    """Add the command."""
-    app.command(schemas)
 
 
 def schemas(directory: Path = Path("schemas"), *, check: bool = False) -> int:

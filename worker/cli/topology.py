@@ -5,23 +5,16 @@ import asyncio
 from cyclopts import App
 
 from worker.adapters.broker.declaring import apply_topology, check_topology
+from worker.cli.configured import configured
 from worker.cli.output import print_line
-from worker.settings import load_settings
-from worker.telemetry.logging import configure_logging
 
 group = App(name="topology", help="Exchanges and queues on the broker.")
-
-
-def register(app: App) -> None:
-    """Add the commands."""
-    app.command(group)
 
 
 @group.command
 def apply() -> int:
     """Declare what is missing; what is there already stays as it is."""
-    settings = load_settings()
-    configure_logging(settings.log_level)
+    settings = configured(is_quiet=True)
     asyncio.run(apply_topology(settings.broker_url.get_secret_value(), settings.topology))
     print_line(f"declared: {sum(1 for _ in settings.topology.queues())} queues, 2 exchanges")
     return 0
@@ -30,8 +23,7 @@ def apply() -> int:
 @group.command
 def check() -> int:
     """See that everything is there, as this version would declare it. Changes nothing."""
-    settings = load_settings()
-    configure_logging(settings.log_level)
+    settings = configured(is_quiet=True)
     asyncio.run(check_topology(settings.broker_url.get_secret_value(), settings.topology))
     print_line("the topology is as it should be")
     return 0

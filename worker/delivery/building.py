@@ -2,16 +2,20 @@
 
 from dataclasses import dataclass
 
+from worker.delivery.claiming import Claims
+from worker.delivery.composition import Composer
 from worker.delivery.copies import Copies, CopyLimits
 from worker.delivery.doubts import Doubts
 from worker.delivery.lanes import Lanes
 from worker.delivery.ledger import Ledger
 from worker.delivery.letter_delivery import LetterDelivery, Limits
+from worker.delivery.messages import Publish
 from worker.delivery.observing import Observer
 from worker.delivery.outcomes import Outcomes
 from worker.delivery.pipeline import Pipeline
 from worker.delivery.ports import Clock, FileStore, MailTransport, SentFolder, SnapshotService
 from worker.delivery.recording import Recorder
+from worker.delivery.repeating import Repeats
 from worker.delivery.reporting import Reporter
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import UncertainPolicy
@@ -28,6 +32,7 @@ class World:
     files: FileStore
     clock: Clock
     observer: Observer
+    publish: Publish
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,7 @@ class Rules:
     copy_limits: CopyLimits
     uncertain_policy: UncertainPolicy
     unknown_sender_wait_s: float
+    ledger_retry_s: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +60,12 @@ class Delivery:
 def build_delivery(world: World, rules: Rules) -> Delivery:
     """The delivery over these ports."""
     reporter = Reporter(rules.source, rules.topology.results_exchange)
-    recorder = Recorder(world.ledger, reporter)
+    recorder = Recorder(world.ledger, reporter, rules.ledger_retry_s)
+    composer = Composer(world.files)
     lanes = Lanes(world.clock)
     copies = Copies(
         snapshot=world.snapshot,
+        ledger=world.ledger,
         sent_folder=world.sent_folder,
         reporter=reporter,
         topology=rules.topology,
@@ -67,13 +75,13 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
     )
     doubts = Doubts(
         policy=rules.uncertain_policy,
-        ledger=world.ledger,
         recorder=recorder,
         sent_folder=world.sent_folder,
         reporter=reporter,
         topology=rules.topology,
         clock=world.clock,
         observer=world.observer,
+        publish=world.publish,
     )
     outcomes = Outcomes(
         recorder=recorder,
@@ -87,10 +95,10 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
     letters = LetterDelivery(
         ledger=world.ledger,
         transport=world.transport,
-        files=world.files,
         lanes=lanes,
-        doubts=doubts,
-        copies=copies,
+        claims=Claims(world.ledger, doubts, Repeats(reporter, composer, copies, doubts), rules.topology),
+        composer=composer,
+        recorder=recorder,
         outcomes=outcomes,
         reporter=reporter,
         topology=rules.topology,

@@ -87,13 +87,25 @@ class LetterCase:
             **fields,
         )
 
-    def work(self, positions: Sequence[int], *, attempts: int, reason: str | None, reply: str | None) -> Work:
-        """The work that is left of this letter, for a later time."""
+    def work(
+        self,
+        positions: Sequence[int],
+        *,
+        attempts: int | None = None,
+        reason: str | None = None,
+        reply: str | None = None,
+        turn: datetime | None = None,
+    ) -> Work:
+        """The work that is left of this letter, for a later time; what is not said stays as it was, except the turn."""
+        before = self.case.work
+        is_told_before = reason is None or reason == before.last_reason
         return Work(
-            first_seen=self.case.work.first_seen,
-            attempts=attempts,
+            first_seen=before.first_seen,
+            attempts=before.attempts if attempts is None else attempts,
             mode=self.letter.mode,
             recipients=tuple(positions),
-            last_reason=reason or self.case.work.last_reason,
-            last_reply=reply or self.case.work.last_reply,
+            last_reason=reason or before.last_reason,
+            # The words of one reason must not be told as those of another.
+            last_reply=reply or (before.last_reply if is_told_before else None),
+            turn=turn,
         )

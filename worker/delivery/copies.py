@@ -3,27 +3,32 @@
 It has its own queue, retries, deadline and results. Whatever happens here, no letter is ever sent again because of it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 
 import structlog
 
 from worker.delivery import requeueing
 from worker.delivery.case import Case
-from worker.delivery.copy_jobs import CopyJob, copy_job, copy_publication, copy_target, copy_verdict, read_copy_job
+from worker.delivery.copy_jobs import JOB, CopyJob, copy_job, copy_publication, copy_target, copy_verdict, read_copy_job
 from worker.delivery.copy_results import copy_result
-from worker.delivery.lanes import Lanes
+from worker.delivery.copy_troubles import classify_copy
+from worker.delivery.lanes import Closed, Lane, Lanes
+from worker.delivery.ledger import Granted, Ledger
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.observing import Observer
 from worker.delivery.ports import Clock, CopyTarget, SavedCopy, SentFolder, SnapshotService
 from worker.delivery.reporting import Reporter
 from worker.domain.backoff import is_expired, pause_level_s, retry_level_s
 from worker.domain.classification import Classification
+from worker.domain.identity import copy_key
 from worker.domain.letters import ComposedLetter
 from worker.domain.providers import provider_of
 from worker.domain.snapshot import Mailbox
 from worker.domain.topology import Topology
-from worker.domain.transmission import Fault, Trouble
+from worker.domain.transmission import Trouble
 from worker.domain.vocabulary import Action, CopyOutcome, Phase, Reason, Scope
 from worker.domain.work import Work, read_work
 from worker.errors import InvalidEvent
@@ -31,6 +36,11 @@ from worker.errors import InvalidEvent
 log = structlog.get_logger(__name__)
 
 _CONNECTIONS = 1
+_REFUSED_PAUSE_S = 600
+_UNREACHABLE_PAUSE_S = 20
+_SIGN_IN_REASONS = frozenset({Reason.AUTH_FAILED, Reason.AUTH_TOKEN_REVOKED})
+_WAYS_IN = frozenset({Phase.CONNECT, Phase.GREETING, Phase.TLS})
+_ONE = (0,)  # a copy has no recipients that could be told apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +51,20 @@ class CopyLimits:
     max_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A message of the copying queue, read."""
+
+    arrival: Arrival
+    job: CopyJob
+    work: Work
+
+    def later(self, work: Work, topology: Topology, level_s: int) -> Publication:
+        """The same order for a later time, with what is left to do."""
+        headers = {JOB: self.job.model_dump_json(), **work.headers()}
+        return requeueing.later(self.arrival, headers, topology, level_s)
+
+
 class Copies:
     """Asks for copies, and saves them."""
 
@@ -48,6 +72,7 @@ class Copies:
         self,
         *,
         snapshot: SnapshotService,
+        ledger: Ledger,
         sent_folder: SentFolder,
         reporter: Reporter,
         topology: Topology,
@@ -56,6 +81,7 @@ class Copies:
         limits: CopyLimits,
     ) -> None:
         self._snapshot = snapshot
+        self._ledger = ledger
         self._sent_folder = sent_folder
         self._reporter = reporter
         self._topology = topology
@@ -79,34 +105,67 @@ class Copies:
 
     async def handle(self, arrival: Arrival) -> Sequence[Publication]:
         """Save the copy that a message of the copying queue asks for."""
-        now = self._clock.now()
         try:
             job = read_copy_job(arrival)
-            work = read_work(arrival.headers, now)
+            work = read_work(arrival.headers, self._clock.now())
         except (InvalidEvent, ValueError) as error:
-            self._observer.buried(Reason.INVALID_EVENT)
-            return [requeueing.dead(arrival, self._topology, requeueing.Death(Reason.INVALID_EVENT, str(error), now))]
+            return [self._buried(arrival, Reason.INVALID_EVENT, str(error))]
         with structlog.contextvars.bound_contextvars(event_id=job.event_id, traceparent=job.traceparent):
-            return await self._handle(arrival, job, work)
+            try:
+                return await self._handle(Order(arrival, job, work))
+            except Exception as error:  # a mistake of ours must not take the message round for ever
+                log.exception("sent_copy.unhandled")
+                return [self._buried(arrival, Reason.INTERNAL_ERROR, type(error).__name__)]
 
-    async def _handle(self, arrival: Arrival, job: CopyJob, work: Work) -> list[Publication]:
+    def _buried(self, arrival: Arrival, reason: Reason, detail: str) -> Publication:
+        self._observer.buried(reason)
+        return requeueing.dead(arrival, self._topology, requeueing.Death(reason, detail, self._clock.now()))
+
+    async def _handle(self, order: Order) -> list[Publication]:
+        job, work = order.job, order.work
         mailbox = self._mailbox(job)
         if mailbox is None:
-            return self._again_or_never(arrival, job, work, _unavailable(Reason.SENDER_UNAVAILABLE), None, None)
+            return self._again_or_never(order, _unavailable(Reason.SENDER_UNAVAILABLE), None, None)
         verdict = copy_verdict(mailbox)
         target = copy_target(job.account_id, mailbox)
         if verdict is not None or target is None:  # the mailbox was changed after the letter was sent
             saved = SavedCopy(verdict or CopyOutcome.NO_IMAP)
             return [self._ended(job, saved, mailbox, attempt=work.attempts)]
-        lane = self._lanes.of(target, _CONNECTIONS)
-        if closed := lane.closed():
-            level_s = pause_level_s(closed.wait_s or 0)
-            return [requeueing.later(arrival, work.headers(), self._topology, level_s)]
-        async with lane.place():
-            saved = await self._save(target, job, arrival.body)
-        if saved.outcome is not CopyOutcome.FAILED or saved.trouble is None:
-            return [self._ended(job, saved, mailbox, attempt=work.attempts + 1)]
-        return self._again_or_never(arrival, job, work, classify_copy(saved.trouble), saved, mailbox)
+        lane = self._lanes.of((job.account_id, job.mailbox_id), target, _CONNECTIONS)
+        async with lane.place(work.turn) as closed:
+            if closed is not None:
+                return self._wait(order, closed, mailbox)
+            async with self._alone(job) as is_alone:
+                if not is_alone:
+                    return [order.later(work, self._topology, retry_level_s(1))]
+                saved = await self._save(target, job, order.arrival.body)
+            if saved.outcome is not CopyOutcome.FAILED or saved.trouble is None:
+                return [self._ended(job, saved, mailbox, attempt=work.attempts + 1)]
+            why = classify_copy(saved.trouble)
+            _close_lane(lane, why, saved.trouble)
+            return self._again_or_never(order, why, saved, mailbox)
+
+    def _wait(self, order: Order, closed: Closed, mailbox: Mailbox) -> list[Publication]:
+        if closed.reason in _SIGN_IN_REASONS:  # it was refused just now, and providers lock mailboxes for repetitions
+            why = Classification(closed.reason, Scope.MAILBOX, Action.FAIL)
+            saved = SavedCopy(CopyOutcome.FAILED)
+            return [self._ended(order.job, saved, mailbox, attempt=order.work.attempts, why=why)]
+        work = replace(order.work, turn=closed.turn)
+        return [order.later(work, self._topology, pause_level_s(closed.wait_s or 0))]
+
+    @asynccontextmanager
+    async def _alone(self, job: CopyJob) -> AsyncIterator[bool]:
+        """Whether no other worker saves this copy, while the context lasts.
+
+        Over IMAP, to look and to APPEND are two steps. A repeated event or a redelivery makes a second job for the
+        same copy, and two workers that both look before either has appended would both append.
+        """
+        key = copy_key(job.message_id)
+        claims = await self._ledger.claim(key, job.account_id, _ONE)
+        try:
+            yield isinstance(claims[0], Granted)
+        finally:
+            await asyncio.shield(self._ledger.release(key, _ONE))
 
     async def _save(self, target: CopyTarget, job: CopyJob, letter: bytes) -> SavedCopy:
         began = self._clock.monotonic()
@@ -121,24 +180,19 @@ class Copies:
         return next((mailbox for mailbox in account.mailboxes if mailbox.id == job.mailbox_id), None)
 
     def _again_or_never(
-        self,
-        arrival: Arrival,
-        job: CopyJob,
-        work: Work,
-        why: Classification,
-        saved: SavedCopy | None,
-        mailbox: Mailbox | None,
+        self, order: Order, why: Classification, saved: SavedCopy | None, mailbox: Mailbox | None
     ) -> list[Publication]:
         """Try again later, until the copy is too old or trying again would not help."""
+        job, work = order.job, order.work
+        attempts = work.attempts + 1
         if why.action is Action.RETRY and is_expired(work.first_seen, self._clock.now(), self._limits.max_age_s):
             why = Classification(Reason.EXPIRED, Scope.MESSAGE, Action.FAIL)
         if why.action is Action.FAIL:
             saved = saved or SavedCopy(CopyOutcome.FAILED)
-            return [self._ended(job, saved, mailbox, attempt=work.attempts + 1, why=why)]
-        attempts = work.attempts + 1
+            return [self._ended(job, saved, mailbox, attempt=attempts, why=why)]
         log.info("sent_copy.deferred", message_id=job.message_id, reason=why.reason.value, attempt=attempts)
         again = Work(work.first_seen, attempts, last_reason=why.reason.value)
-        return [requeueing.later(arrival, again.headers(), self._topology, retry_level_s(attempts))]
+        return [order.later(again, self._topology, retry_level_s(attempts))]
 
     def _ended(
         self,
@@ -165,35 +219,13 @@ class Copies:
         )
 
 
+def _close_lane(lane: Lane, why: Classification, trouble: Trouble) -> None:
+    """What the mailbox's server said to one copy, it would say to the next."""
+    if why.reason in _SIGN_IN_REASONS:
+        lane.pause(_REFUSED_PAUSE_S, why.reason)
+    elif why.action is Action.RETRY and trouble.phase in _WAYS_IN:
+        lane.pause(_UNREACHABLE_PAUSE_S, why.reason)
+
+
 def _unavailable(reason: Reason) -> Classification:
     return Classification(reason, Scope.MAILBOX, Action.RETRY)
-
-
-_PASSING_CODES = ("[UNAVAILABLE]", "[INUSE]", "[LIMIT]", "[SERVERBUG]")
-
-
-def classify_copy(trouble: Trouble) -> Classification:
-    """What a failed copy means; IMAP has no reply codes, so the server's own words are in the detail (RFC 5530).
-
-    A refused sign-in is not repeated: providers lock mailboxes for that.
-    """
-    words = trouble.detail.upper()
-    if "[OVERQUOTA]" in words:
-        return Classification(Reason.MAILBOX_FULL, Scope.MAILBOX, Action.FAIL)
-    is_refused = trouble.fault in (Fault.REPLY, Fault.SECRET, Fault.NO_AUTH_MECHANISM)
-    if trouble.phase is Phase.AUTH and is_refused and not any(code in words for code in _PASSING_CODES):
-        return Classification(Reason.AUTH_FAILED, Scope.MAILBOX, Action.FAIL)
-    reason = _REASONS.get(trouble.fault, Reason.TEMPORARILY_UNAVAILABLE)
-    is_permanent = trouble.fault in (Fault.TOO_LARGE, Fault.EGRESS)
-    return Classification(reason, Scope.MAILBOX, Action.FAIL if is_permanent else Action.RETRY)
-
-
-_REASONS = {
-    Fault.DNS: Reason.DNS_FAILED,
-    Fault.CONNECT: Reason.CONNECT_FAILED,
-    Fault.EGRESS: Reason.EGRESS_DENIED,
-    Fault.TLS: Reason.TLS_FAILED,
-    Fault.TIMEOUT: Reason.TIMEOUT,
-    Fault.DISCONNECTED: Reason.DISCONNECTED,
-    Fault.TOO_LARGE: Reason.MESSAGE_TOO_LARGE,
-}

@@ -45,10 +45,10 @@ def copy_verdict(mailbox: Mailbox) -> CopyOutcome | None:
     provider = provider_of(mailbox.smtp.host)
     if mailbox.sent_copy.mode is CopyMode.NEVER:
         return CopyOutcome.TURNED_OFF
+    if mailbox.sent_copy.mode is CopyMode.AUTO and provider.saves_to_sent:
+        return CopyOutcome.PROVIDER_SAVES  # it does so without our IMAP
     if mailbox.sent_copy.imap is None or not provider.has_mailbox:
         return CopyOutcome.NO_IMAP
-    if mailbox.sent_copy.mode is CopyMode.AUTO and provider.saves_to_sent:
-        return CopyOutcome.PROVIDER_SAVES
     return None
 
 

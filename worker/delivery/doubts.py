@@ -12,8 +12,8 @@ import structlog
 from worker.delivery import requeueing
 from worker.delivery.case import LetterCase
 from worker.delivery.copy_jobs import copy_target
-from worker.delivery.ledger import InDoubt, Ledger
-from worker.delivery.messages import Publication
+from worker.delivery.ledger import HandOver, InDoubt
+from worker.delivery.messages import Publication, Publish
 from worker.delivery.observing import Observer
 from worker.delivery.ports import Clock, SentFolder
 from worker.delivery.recording import Final, Recorder
@@ -44,96 +44,109 @@ class Doubts:
         self,
         *,
         policy: UncertainPolicy,
-        ledger: Ledger,
         recorder: Recorder,
         sent_folder: SentFolder,
         reporter: Reporter,
         topology: Topology,
         clock: Clock,
         observer: Observer,
+        publish: Publish,
     ) -> None:
         self._policy = policy
-        self._ledger = ledger
         self._recorder = recorder
         self._sent_folder = sent_folder
         self._reporter = reporter
         self._topology = topology
         self._clock = clock
         self._observer = observer
+        self._publish = publish
 
-    async def arise(self, item: LetterCase, positions: tuple[int, ...], message_id: str) -> list[Publication]:
+    async def arise(self, item: LetterCase, positions: tuple[int, ...], hand_over: HandOver) -> list[Publication]:
         """A letter was handed over just now and no answer came."""
         if self._policy is UncertainPolicy.HOLD:
-            return await self._hold(item, positions, message_id)
-        await self._ledger.let_go(item.case.event.key, positions)
-        return [*self._tell(item, positions, message_id, item.case.attempt), self._later(item, positions)]
+            return await self._hold(item, positions, hand_over)
+        await self._recorder.let_go(item.case, positions)
+        told = self._tell(item, positions, hand_over)
+        return [*told, self._later(item, positions)]
 
     async def settle(self, item: LetterCase, doubts: Mapping[int, InDoubt], *, is_last: bool) -> Settled:
-        """Settle what earlier attempts left in doubt; `is_last`: the letter is too old to be sent again."""
+        """Settle what earlier attempts left in doubt; `is_last`: it is not to be sent again, whatever is found."""
         settled = Settled()
         for claim, positions in _by_hand_over(doubts).items():
-            message_id, attempt = claim.hand_over.message_id, claim.hand_over.attempt
-            if self._policy is UncertainPolicy.HOLD or is_last:
-                settled.publications += await self._hold(item, positions, message_id)
+            hand_over = claim.hand_over
+            if self._policy is UncertainPolicy.HOLD:
+                settled.publications += await self._hold(item, positions, hand_over)
                 continue
-            settled.publications += self._tell(item, positions, message_id, attempt)
-            found = await self._look(item, message_id, claim.hand_over.mailbox_id)
+            # Told before the ledger's word of the doubt can change: a crash after that would hide it for ever.
+            for told in self._tell(item, positions, hand_over):
+                await self._publish(told)
+            found = await self._look(item, hand_over)
             if found is True:
-                settled.publications += await self._found(item, positions, message_id)
+                settled.publications += await self._found(item, positions, hand_over)
+            elif is_last:
+                settled.publications += await self._hold(item, positions, hand_over)
             elif found is False:
-                log.warning("mail.sent_again", attempt=attempt)
+                log.warning("mail.sent_again", attempt=hand_over.attempt)
                 settled.send_again += positions
             else:
-                await self._ledger.let_go(item.case.event.key, positions)
+                await self._recorder.let_go(item.case, positions)
                 settled.publications.append(self._later(item, positions))
         return settled
 
-    def _tell(self, item: LetterCase, positions: tuple[int, ...], message_id: str, attempt: int) -> list[Publication]:
+    def held_again(self, item: LetterCase, positions: tuple[int, ...]) -> Publication:
+        """The message for an operator about held letters: a crash may have come between their record and it."""
+        return self._buried(item, positions)
+
+    def _tell(self, item: LetterCase, positions: tuple[int, ...], hand_over: HandOver) -> list[Publication]:
         self._count(item, positions, self._policy)
-        event = self._reporter.uncertain(
-            item.case, Facts(positions, message_id=message_id), self._policy, self._clock.now(), attempt=attempt
-        )
+        event = self._reporter.uncertain(item.case, positions, hand_over, self._policy, self._clock.now())
         return [self._reporter.publication(event)]
 
     def _count(self, item: LetterCase, positions: tuple[int, ...], policy: UncertainPolicy) -> None:
         self._observer.ended(Outcome.UNCERTAIN, Reason.OUTCOME_UNKNOWN, len(positions))
         item.log("mail.uncertain", positions, policy=policy.value)
 
-    async def _hold(self, item: LetterCase, positions: tuple[int, ...], message_id: str) -> list[Publication]:
+    async def _hold(self, item: LetterCase, positions: tuple[int, ...], hand_over: HandOver) -> list[Publication]:
         """Nothing more is done by itself: an operator decides, with the message in the dead queue."""
-        now = self._clock.now()
         self._count(item, positions, UncertainPolicy.HOLD)
-        facts = Facts(positions, message_id=message_id, detail="held: an operator decides")
-        event = self._reporter.uncertain(item.case, facts, UncertainPolicy.HOLD, now, attempt=item.case.attempt)
+        event = self._reporter.uncertain(
+            item.case, positions, hand_over, UncertainPolicy.HOLD, self._clock.now(), "held: an operator decides"
+        )
         published = await self._recorder.record(item.case, [Final(positions, Outcome.UNCERTAIN, event)])
-        self._observer.buried(Reason.OUTCOME_UNKNOWN)
-        reason = Reason.OUTCOME_UNKNOWN
-        work = item.work(positions, attempts=item.case.attempt, reason=reason.value, reply=None)
-        why = requeueing.Death(reason, "the letter was handed over and no answer came", now)
-        return [*published, requeueing.dead(item.case.arrival, self._topology, why, work.headers())]
+        return [*published, self._buried(item, positions)]
 
-    async def _look(self, item: LetterCase, message_id: str, mailbox_id: str | None) -> bool | Trouble:
+    def _buried(self, item: LetterCase, positions: tuple[int, ...]) -> Publication:
+        reason = Reason.OUTCOME_UNKNOWN
+        self._observer.buried(reason)
+        work = item.work(positions, reason=reason.value)
+        why = requeueing.Death(reason, "the letter was handed over and no answer came", self._clock.now())
+        return requeueing.dead(item.case.arrival, self._topology, why, work.headers())
+
+    async def _look(self, item: LetterCase, hand_over: HandOver) -> bool | Trouble:
         """Whether the provider's own copy in Sent shows that it was accepted; False where it could not show it."""
-        mailbox = item.case.sender.mailbox
-        if self._policy is UncertainPolicy.RESEND or mailbox is None or mailbox.id != mailbox_id:
+        sender = item.case.resolution.sender
+        mailbox = sender.mailbox if sender else None
+        if self._policy is UncertainPolicy.RESEND or mailbox is None or mailbox.id != hand_over.mailbox_id:
             return False
         target = copy_target(item.case.event.data.account_id, mailbox)
         if target is None or not provider_of(mailbox.smtp.host).saves_to_sent:
             return False
-        found = await self._sent_folder.find(target, message_id)
+        found = await self._sent_folder.find(target, hand_over.message_id)
         # What passes is waited for; a mailbox without a Sent folder, or that refuses the sign-in, shows nothing ever.
         return found if isinstance(found, bool) or found.fault in _PASSING else False
 
-    async def _found(self, item: LetterCase, positions: tuple[int, ...], message_id: str) -> list[Publication]:
+    async def _found(self, item: LetterCase, positions: tuple[int, ...], hand_over: HandOver) -> list[Publication]:
         now = self._clock.now()
-        facts = Facts(positions, message_id=message_id, detail="no answer came, but the letter is in the Sent folder")
+        facts = Facts(
+            positions, message_id=hand_over.message_id, detail="no answer came, but the letter is in the Sent folder"
+        )
         self._observer.delivered(item.case, len(positions), now)
         item.log("mail.sent", positions, is_found_in_sent=True)
         event = self._reporter.sent(item.case, facts, now)
         return await self._recorder.record(item.case, [Final(positions, Outcome.SENT, event)])
 
     def _later(self, item: LetterCase, positions: Sequence[int]) -> Publication:
-        work = item.work(tuple(positions), attempts=item.case.attempt, reason=Reason.OUTCOME_UNKNOWN.value, reply=None)
+        work = item.work(positions, attempts=item.case.attempt, reason=Reason.OUTCOME_UNKNOWN.value)
         return requeueing.later(item.case.arrival, work.headers(), self._topology, retry_level_s(item.case.attempt))
 
 

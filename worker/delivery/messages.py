@@ -43,3 +43,6 @@ Handler = Callable[[Arrival], Awaitable[Sequence[Publication]]]
 
 Raises `Unavailable` when it cannot be dealt with now: the message is kept and tried again. Cancelled, it is given back.
 """
+
+Publish = Callable[[Publication], Awaitable[None]]
+"""Publishes one message at once and returns when the broker has confirmed it, however long its outage takes."""

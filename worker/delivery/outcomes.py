@@ -1,24 +1,24 @@
 """From what happened to a letter to what is recorded and published of it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 
 from worker.delivery import requeueing
+from worker.delivery.attempt import Attempt
 from worker.delivery.case import Case, LetterCase
 from worker.delivery.copies import Copies
 from worker.delivery.doubts import Doubts
-from worker.delivery.lanes import Lane
 from worker.delivery.messages import Publication
 from worker.delivery.observing import Observer
 from worker.delivery.ports import Clock
 from worker.delivery.recording import Final, Recorder
+from worker.delivery.refusals import Refusal, refusals_of
 from worker.delivery.reporting import Facts, Reporter
 from worker.domain.backoff import pause_level_s, retry_level_s, waiting_level_s
-from worker.domain.classification import Classification, classify
-from worker.domain.letters import ComposedLetter
-from worker.domain.providers import provider_of
+from worker.domain.classification import Classification
+from worker.domain.text import one_line
 from worker.domain.topology import Topology
 from worker.domain.transmission import Fault, Reply, Transmission, Trouble
 from worker.domain.vocabulary import Action, Outcome, Phase, Reason, Scope
@@ -26,24 +26,8 @@ from worker.errors import FileUnavailable
 
 log = structlog.get_logger(__name__)
 
-_RELAY_PAUSE_S = 300
-
-
-@dataclass(slots=True)
-class Refusal:
-    """Recipients that were refused for one and the same reason, and one of the troubles that say so."""
-
-    why: Classification
-    trouble: Trouble
-    replies: dict[int, Reply | None] = field(default_factory=dict)
-
-    @property
-    def positions(self) -> tuple[int, ...]:
-        return tuple(sorted(self.replies))
-
-    def facts(self, message_id: str | None, timings_s: Mapping[str, float]) -> Facts:
-        """The refusal as a result tells it."""
-        return Facts(self.positions, self.replies, message_id, detail=self.trouble.detail or None, timings_s=timings_s)
+_UNREACHABLE_PAUSE_S = 20  # shorter than the first retry, which must find the lane open again
+_WAYS_IN = frozenset({Phase.CONNECT, Phase.GREETING, Phase.TLS})
 
 
 class Outcomes:
@@ -68,37 +52,29 @@ class Outcomes:
         self._clock = clock
         self._observer = observer
 
-    async def of_transmission(
-        self, item: LetterCase, composed: ComposedLetter, transmission: Transmission, lane: Lane
-    ) -> list[Publication]:
+    async def of_transmission(self, attempt: Attempt, transmission: Transmission) -> list[Publication]:
         """What follows from an SMTP transaction: some recipients may have it, some not yet, some never."""
-        provider = _provider(item)
-        self._observer.attempted(provider, transmission)
-        positions = dict(zip(composed.envelope_to, item.letter.envelope, strict=True))
-        refusals = _refusals(positions, transmission.refused, provider)
-        final = [r for r in refusals if r.why.action is Action.FAIL]
-        not_yet = [r for r in refusals if r.why.action is not Action.FAIL]
+        item = attempt.item
+        self._observer.attempted(attempt.provider, transmission)
+        refusals = refusals_of(attempt, transmission)
+        final = [refusal for refusal in refusals if refusal.why.action is Action.FAIL]
+        not_yet = [refusal for refusal in refusals if refusal.why.action is not Action.FAIL]
         # The doubt is noted first: it must be known whatever happens to the rest.
-        in_doubt = tuple(positions[address] for address in transmission.uncertain)
-        publications = await self._doubts.arise(item, in_doubt, composed.message_id) if in_doubt else []
-        publications += await self._recorder.record(
-            item.case,
-            [
-                *self._sent(item, composed, positions, transmission),
-                *(self._failed(item, r.facts(composed.message_id, transmission.timings_s), r.why) for r in final),
-            ],
-        )
-        publications += await self._not_yet(item, not_yet, composed.message_id, transmission, lane)
-        return publications + self._copy(item, composed, positions, transmission)
+        in_doubt = attempt.positions(transmission.uncertain)
+        publications = await self._doubts.arise(item, in_doubt, attempt.hand_over) if in_doubt else []
+        finals = self._sent(attempt, transmission)
+        message_id = attempt.composed.message_id
+        finals += [self._failed(item, r.facts(message_id, transmission.timings_s), r.why) for r in final]
+        publications += await self._recorder.record(item.case, finals)
+        publications += await self._not_yet(attempt, not_yet, transmission)
+        return publications + self._copy(attempt, transmission)
 
-    def _sent(
-        self, item: LetterCase, composed: ComposedLetter, positions: Mapping[str, int], transmission: Transmission
-    ) -> list[Final]:
+    def _sent(self, attempt: Attempt, transmission: Transmission) -> list[Final]:
         if not transmission.accepted:
             return []
-        now = self._clock.now()
-        replies: dict[int, Reply | None] = {positions[a]: reply for a, reply in transmission.accepted.items()}
-        facts = Facts(tuple(sorted(replies)), replies, composed.message_id, timings_s=transmission.timings_s)
+        item, now = attempt.item, self._clock.now()
+        replies: dict[int, Reply | None] = {attempt.position(a): reply for a, reply in transmission.accepted.items()}
+        facts = Facts(tuple(sorted(replies)), replies, attempt.composed.message_id, timings_s=transmission.timings_s)
         self._observer.delivered(item.case, len(replies), now)
         code = next(iter(transmission.accepted.values())).code
         item.log("mail.sent", facts.positions, code=code, is_connection_reused=transmission.is_connection_reused)
@@ -109,29 +85,26 @@ class Outcomes:
         item.log("mail.failed", facts.positions, reason=why.reason.value, **_said(facts))
         return Final(facts.positions, Outcome.FAILED, self._reporter.failed(item.case, facts, why, self._clock.now()))
 
-    def _copy(
-        self, item: LetterCase, composed: ComposedLetter, positions: Mapping[str, int], transmission: Transmission
-    ) -> list[Publication]:
-        mailbox = item.case.sender.mailbox
+    def _copy(self, attempt: Attempt, transmission: Transmission) -> list[Publication]:
+        mailbox = attempt.item.case.sender.mailbox
         if mailbox is None or not transmission.accepted:
             return []
-        accepted = tuple(sorted(positions[address] for address in transmission.accepted))
-        return self._copies.after_sending(item.case, mailbox, composed, accepted)
+        accepted = attempt.positions(transmission.accepted)
+        return self._copies.after_sending(attempt.item.case, mailbox, attempt.composed, accepted)
 
     async def _not_yet(
-        self, item: LetterCase, refusals: Sequence[Refusal], message_id: str, transmission: Transmission, lane: Lane
+        self, attempt: Attempt, refusals: Sequence[Refusal], transmission: Transmission
     ) -> list[Publication]:
         """Let those wait who were not accepted yet: one message for all of them, a result for each reason."""
         if not refusals:
             return []
-        publications: list[Publication] = []
-        for refusal in refusals:
-            publications += self._close_lane(item, refusal, lane)
+        item = attempt.item
+        publications = [told for refusal in refusals for told in self._close_lane(attempt, refusal)]
         is_attempt = any(refusal.why.action is Action.RETRY for refusal in refusals)
         attempts = item.case.attempt if is_attempt else item.case.work.attempts
         level_s = retry_level_s(attempts) if is_attempt else self._rest_s(item, refusals[0].why)
         for refusal in refusals:
-            facts = refusal.facts(message_id, transmission.timings_s)
+            facts = refusal.facts(attempt.composed.message_id, transmission.timings_s)
             publications.append(self._deferred(item, facts, refusal.why, level_s))
         everybody = tuple(sorted(p for refusal in refusals for p in refusal.positions))
         await self._recorder.release(item.case, everybody)
@@ -142,16 +115,16 @@ class Outcomes:
             return waiting_level_s(item.case.age_s)
         return pause_level_s(why.pause_s or 0)
 
-    def _close_lane(self, item: LetterCase, refusal: Refusal, lane: Lane) -> list[Publication]:
+    def _close_lane(self, attempt: Attempt, refusal: Refusal) -> list[Publication]:
         """What concerns the mailbox stops the mailbox: its other letters must not run into the same wall."""
+        item, why = attempt.item, refusal.why
         mailbox = item.case.sender.mailbox
-        why = refusal.why
         if why.action is Action.PAUSE:
-            lane.pause(why.pause_s or 0, why.reason)
-        elif why.action is Action.SUSPEND and mailbox is None:
-            log.error("relay.refused", reason=why.reason.value, detail=refusal.trouble.detail)
-            lane.pause(_RELAY_PAUSE_S, why.reason)  # nobody could resume the platform's own relay
-        elif why.action is Action.SUSPEND and mailbox is not None and lane.suspend(why.reason):
+            attempt.lane.pause(why.pause_s or 0, why.reason)
+        elif why.action is Action.RETRY and refusal.trouble.phase in _WAYS_IN:
+            # Each letter would hold a place of the worker's until a dead server's time is out.
+            attempt.lane.pause(_UNREACHABLE_PAUSE_S, why.reason)
+        elif why.action is Action.SUSPEND and mailbox is not None and attempt.lane.suspend(why.reason):
             log.warning("mailbox.suspended", mailbox_id=mailbox.id, reason=why.reason.value)
             event = self._reporter.suspended(item.case, mailbox, why, refusal.trouble, self._clock.now())
             return [self._reporter.publication(event)]
@@ -170,22 +143,27 @@ class Outcomes:
     ) -> Publication:
         reply = refusal.trouble.reply
         words = f"{reply.code} {reply.enhanced or ''} {reply.text}" if reply else refusal.trouble.detail
-        work = item.work(positions, attempts=attempts, reason=refusal.why.reason.value, reply=" ".join(words.split()))
+        work = item.work(positions, attempts=attempts, reason=refusal.why.reason.value, reply=one_line(words))
         return requeueing.later(item.case.arrival, work.headers(), self._topology, level_s)
 
     def waiting(
         self, item: LetterCase, positions: tuple[int, ...], why: Classification, level_s: int
     ) -> list[Publication]:
         """The letter waits for its mailbox, without an attempt; that is told once, not at every look."""
-        work = item.work(positions, attempts=item.case.work.attempts, reason=why.reason.value, reply=None)
+        work = item.work(positions, reason=why.reason.value)
         later = requeueing.later(item.case.arrival, work.headers(), self._topology, level_s)
         if item.case.work.last_reason == why.reason.value:
             return [later]
         item.log("mail.deferred", positions, reason=why.reason.value, wait_s=level_s)
+        return [self._told_of_waiting(item.case, positions, why, level_s), later]
+
+    def _told_of_waiting(
+        self, case: Case, positions: tuple[int, ...], why: Classification, level_s: int
+    ) -> Publication:
         event = self._reporter.deferred(
-            item.case, Facts(positions), why, self._clock.now(), attempt=item.case.work.attempts, wait_s=level_s
+            case, Facts(positions), why, self._clock.now(), attempt=case.work.attempts, wait_s=level_s
         )
-        return [self._reporter.publication(event), later]
+        return self._reporter.publication(event)
 
     async def without_file(self, item: LetterCase, error: FileUnavailable) -> list[Publication]:
         """A file could not be downloaded: later perhaps, or never."""
@@ -216,29 +194,13 @@ class Outcomes:
 
     def waiting_for_sender(self, case: Case, why: Classification, level_s: int) -> list[Publication]:
         """The snapshot does not know who is to send; nothing is planned yet, so the work stays as it was."""
-        work = replace(case.work, last_reason=why.reason.value)
+        since = case.work.sender_missing_since or case.began_at
+        work = replace(case.work, last_reason=why.reason.value, sender_missing_since=since, turn=None)
         later = requeueing.later(case.arrival, work.headers(), self._topology, level_s)
-        if case.work.last_reason == why.reason.value:
+        if case.work.sender_missing_since is not None:
             return [later]
         log.info("mail.deferred", reason=why.reason.value, wait_s=level_s)
-        event = self._reporter.deferred(
-            case, Facts(case.wanted()), why, self._clock.now(), attempt=case.work.attempts, wait_s=level_s
-        )
-        return [self._reporter.publication(event), later]
-
-
-def _provider(item: LetterCase) -> str:
-    mailbox = item.case.sender.mailbox
-    return provider_of(mailbox.smtp.host).name if mailbox else "platform"
-
-
-def _refusals(positions: Mapping[str, int], refused: Mapping[str, Trouble], provider: str) -> list[Refusal]:
-    """The refused recipients, together where the reason is the same."""
-    refusals: dict[Classification, Refusal] = {}
-    for address, trouble in refused.items():
-        why = classify(trouble, provider)
-        refusals.setdefault(why, Refusal(why, trouble)).replies[positions[address]] = trouble.reply
-    return list(refusals.values())
+        return [self._told_of_waiting(case, case.wanted(), why, level_s), later]
 
 
 def _said(facts: Facts) -> dict[str, object]:

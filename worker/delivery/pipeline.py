@@ -1,7 +1,8 @@
 """One event's journey: read it, find the sender, plan the letters, and take each to its outcome."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import cast
 
 import structlog
@@ -10,23 +11,23 @@ from worker.delivery import requeueing
 from worker.delivery.case import Case, LetterCase
 from worker.delivery.invalid_events import invalid_result
 from worker.delivery.letter_delivery import LetterDelivery
-from worker.delivery.messages import Arrival, Publication
+from worker.delivery.messages import Arrival, HeaderValue, Publication
 from worker.delivery.observing import Observer
 from worker.delivery.outcomes import Outcomes
 from worker.delivery.ports import Clock, SnapshotService
 from worker.delivery.reporting import Reporter
-from worker.domain.backoff import retry_level_s, waiting_level_s
+from worker.domain.backoff import PAUSE_LEVELS_S, retry_level_s, waiting_level_s
 from worker.domain.classification import Classification
 from worker.domain.cloudevents import parse
 from worker.domain.event import Data, Event, LetterEvent
 from worker.domain.events import CommentCreated, TaskCreated
 from worker.domain.letters import LetterMode, PlannedLetter
-from worker.domain.planning import plan
+from worker.domain.planning import distinct_positions, plan
 from worker.domain.resolution import resolve
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import Action, Reason, Scope
-from worker.domain.work import Work, read_work
-from worker.errors import InvalidEvent, SendasError
+from worker.domain.work import RECIPIENTS, Work, read_work
+from worker.errors import InvalidEvent, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -63,7 +64,7 @@ class Pipeline:
         now = self._clock.now()
         try:
             event = _letter_event(parse(arrival.headers, arrival.content_type, arrival.body))
-            work = read_work(arrival.headers, now)
+            work = _checked(read_work(arrival.headers, now), event)
         except (InvalidEvent, ValueError) as error:
             return self._invalid(arrival, str(error))
         with structlog.contextvars.bound_contextvars(
@@ -76,38 +77,59 @@ class Pipeline:
 
     async def _guarded(self, arrival: Arrival, event: LetterEvent, work: Work) -> Sequence[Publication]:
         try:
-            publications = await self._deal_with(arrival, event, work)
-        except SendasError:
+            return await self._deal_with(arrival, event, work)
+        except Unavailable:
             raise
-        except Exception as error:
-            log.exception("event.unhandled")
-            self._observer.settled(arrival.queue, event.type, "failed")
-            self._observer.buried(Reason.INTERNAL_ERROR)
-            death = requeueing.Death(Reason.INTERNAL_ERROR, type(error).__name__, self._clock.now())
-            return [requeueing.dead(arrival, self._topology, death)]
-        self._observer.settled(arrival.queue, event.type, "done")
-        return publications
+        except Exception as error:  # noqa: BLE001 - whatever our mistake is, the message must not go round for ever
+            return [self._buried(arrival, event, error, requeueing.own_headers(arrival))]
+
+    def _buried(
+        self, arrival: Arrival, event: LetterEvent, error: BaseException, work: Mapping[str, HeaderValue]
+    ) -> Publication:
+        log.error("event.unhandled", exc_info=error)
+        self._observer.settled(arrival.queue, event.type, "failed")
+        self._observer.buried(Reason.INTERNAL_ERROR)
+        death = requeueing.Death(Reason.INTERNAL_ERROR, type(error).__name__, self._clock.now())
+        return requeueing.dead(arrival, self._topology, death, work)
 
     async def _deal_with(self, arrival: Arrival, event: LetterEvent, work: Work) -> list[Publication]:
         case = await self._resolved(arrival, event, work)
         reason = case.resolution.reason
         if reason is Reason.SENDER_UNAVAILABLE:
-            return await self._without_sender(case)
-        if reason is not None:
-            return await self._letters.fail(case, Classification(reason, Scope.MESSAGE, Action.FAIL))
-        letters = plan(event.data, case.sender.account.settings, work.mode, work.recipients)
-        if len(letters) > LETTERS_PER_MESSAGE:
-            return self._split(case, letters)
-        # One letter's trouble must not interrupt the others: all come to their end before an error passes on.
-        outcomes = await asyncio.gather(
-            *(self._letters.deliver(LetterCase(case, letter)) for letter in letters), return_exceptions=True
-        )
-        publications: list[Publication] = []
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
-            publications += outcome
+            publications = await self._without_sender(case)
+        elif reason is not None:
+            publications = await self._letters.fail(case, Classification(reason, Scope.MESSAGE, Action.FAIL))
+        else:
+            letters = plan(event.data, case.sender.account.settings, work.mode, work.recipients)
+            if len(letters) > LETTERS_PER_MESSAGE:
+                return self._split(case, letters)
+            publications = await self._delivered([LetterCase(case, letter) for letter in letters])
+        self._observer.settled(arrival.queue, event.type, "done")
         return publications
+
+    async def _delivered(self, items: Sequence[LetterCase]) -> list[Publication]:
+        """Take each letter as far as it comes. What came of one is published whatever became of the others."""
+        outcomes = await asyncio.gather(*map(self._letters.deliver, items), return_exceptions=True)
+        publications: list[Publication] = []
+        put_off: list[tuple[LetterCase, Unavailable]] = []
+        for item, outcome in zip(items, outcomes, strict=True):
+            case = item.case
+            if isinstance(outcome, Unavailable):
+                put_off.append((item, outcome))
+            elif isinstance(outcome, Exception):
+                work = item.work(item.letter.envelope)
+                publications.append(self._buried(case.arrival, case.event, outcome, work.headers()))
+            elif isinstance(outcome, BaseException):
+                raise outcome
+            else:
+                publications += outcome
+        if put_off and not publications:
+            raise put_off[0][1]  # nothing has happened yet: the whole message can be tried again
+        return publications + [self._put_off(item) for item, _ in put_off]
+
+    def _put_off(self, item: LetterCase) -> Publication:
+        work = item.work(item.letter.envelope, turn=item.case.work.turn)
+        return requeueing.later(item.case.arrival, work.headers(), self._topology, PAUSE_LEVELS_S[0])
 
     async def _resolved(self, arrival: Arrival, event: LetterEvent, work: Work) -> Case:
         """Find the sender; when the snapshot does not know who it should, a newer one may."""
@@ -128,7 +150,8 @@ class Pipeline:
         is_left_out = case.directory.is_left_out(case.event.data.account_id)
         if self._letters.is_expired(case):
             return await self._letters.fail(case, Classification(Reason.EXPIRED, Scope.MESSAGE, Action.FAIL))
-        if not is_left_out and case.age_s >= self._unknown_sender_wait_s:
+        since = case.work.sender_missing_since or case.began_at
+        if not is_left_out and (case.began_at - since).total_seconds() >= self._unknown_sender_wait_s:
             return await self._letters.fail(case, Classification(Reason.SENDER_UNAVAILABLE, Scope.MESSAGE, Action.FAIL))
         level_s = waiting_level_s(case.age_s) if is_left_out else retry_level_s(1)
         why = Classification(Reason.SENDER_UNAVAILABLE, Scope.MESSAGE, Action.RETRY)
@@ -139,9 +162,10 @@ class Pipeline:
         parts = []
         for first in range(0, len(letters), LETTERS_PER_MESSAGE):
             positions = tuple(p for x in letters[first : first + LETTERS_PER_MESSAGE] for p in x.envelope)
-            work = Work(case.work.first_seen, case.work.attempts, LetterMode.EACH, positions)
+            work = replace(case.work, mode=LetterMode.EACH, recipients=positions)
             parts.append(requeueing.part(case.arrival, work))
         log.info("event.split", letters=len(letters), parts=len(parts))
+        self._observer.settled(case.arrival.queue, case.event.type, "split")
         return parts
 
     def _invalid(self, arrival: Arrival, problem: str) -> list[Publication]:
@@ -159,3 +183,10 @@ def _letter_event(event: Event[Data]) -> LetterEvent:
     if not isinstance(event.data, CommentCreated | TaskCreated):
         raise InvalidEvent(f"type: {event.type.value} asks for no letter")
     return cast("LetterEvent", event)
+
+
+def _checked(work: Work, event: LetterEvent) -> Work:
+    """The work, if it is for recipients that the event has: else nobody would get a letter, and nobody would know."""
+    if work.recipients is not None and not set(work.recipients) <= set(distinct_positions(event.data.recipients)):
+        raise InvalidEvent(f"{RECIPIENTS}: the event has no such recipients")
+    return work

@@ -1,7 +1,7 @@
 """Recording what is final, before it is published: the ledger's word and the result must never disagree."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -16,8 +16,6 @@ from worker.errors import LostClaim, Unavailable
 
 log = structlog.get_logger(__name__)
 
-_RETRY_S = 1.0
-
 
 @dataclass(frozen=True, slots=True)
 class Final:
@@ -29,36 +27,36 @@ class Final:
 
 
 class Recorder:
-    """Writes outcomes into the ledger, however long that takes."""
+    """Writes into the ledger what cannot be asked again, however long that takes; only cancellation ends the wait."""
 
-    def __init__(self, ledger: Ledger, reporter: Reporter) -> None:
+    def __init__(self, ledger: Ledger, reporter: Reporter, retry_s: float = 1.0) -> None:
         self._ledger = ledger
         self._reporter = reporter
+        self._retry_s = retry_s
 
     async def record(self, case: Case, finals: Sequence[Final]) -> list[Publication]:
-        """Record the ends, then give their results to publish.
-
-        What a mail server did cannot be asked again: while the ledger is away, this waits and forgets nothing.
-        """
-        records = [Record(f.positions, f.outcome, f.event.id, f.event.to_json()) for f in finals]
-        while records:
+        """Record the ends, then give their results to publish."""
+        if finals:
+            records = [Record(f.positions, f.outcome, f.event.id, f.event.to_json()) for f in finals]
             try:
-                await self._ledger.record(case.event.key, records)
-                break
-            except Unavailable as error:
-                log.warning("ledger.record_waits", error=str(error))
-                await asyncio.sleep(_RETRY_S)
+                await self._patiently("record", lambda: self._ledger.record(case.event.key, records))
             except LostClaim:
                 # Another worker took us for dead and settles this as a doubt; what the server did is true all the same.
                 log.warning("ledger.record_lost")
-                break
         return [self._reporter.publication(final.event) for final in finals]
 
     async def release(self, case: Case, positions: Sequence[int]) -> None:
         """Give back what was certainly not accepted, so that a later attempt can have it."""
+        await self._patiently("release", lambda: self._ledger.release(case.event.key, positions))
+
+    async def let_go(self, case: Case, positions: Sequence[int]) -> None:
+        """Leave to whoever claims it next what is in doubt."""
+        await self._patiently("let_go", lambda: self._ledger.let_go(case.event.key, positions))
+
+    async def _patiently(self, what: str, step: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
-                return await self._ledger.release(case.event.key, positions)
+                return await step()
             except Unavailable as error:
-                log.warning("ledger.release_waits", error=str(error))
-                await asyncio.sleep(_RETRY_S)
+                log.warning("ledger.waits", operation=what, error=str(error))
+                await asyncio.sleep(self._retry_s)

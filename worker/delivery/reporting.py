@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from worker.delivery.case import Case
+from worker.delivery.ledger import HandOver
 from worker.delivery.messages import Publication
 from worker.domain.classification import UNCERTAIN, Classification
 from worker.domain.envelope import (
     AnyResultEvent,
+    MailboxResumedEvent,
     MailboxSuspendedEvent,
     MailDeferredEvent,
     MailFailedEvent,
@@ -21,6 +23,7 @@ from worker.domain.hints import HINTS
 from worker.domain.identity import result_id
 from worker.domain.message import to_message
 from worker.domain.results import (
+    MailboxResumed,
     MailboxSuspended,
     MailDeferred,
     MailFailed,
@@ -31,7 +34,7 @@ from worker.domain.results import (
 )
 from worker.domain.snapshot import Mailbox
 from worker.domain.transmission import Reply, Trouble
-from worker.domain.vocabulary import Outcome, UncertainPolicy
+from worker.domain.vocabulary import Outcome, Reason, ResumedBy, UncertainPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +93,33 @@ class Reporter:
         return MailFailedEvent(**self._envelope(case, facts.positions, "failed", at), data=data)
 
     def uncertain(
-        self, case: Case, facts: Facts, policy: UncertainPolicy, at: datetime, *, attempt: int
+        self,
+        case: Case,
+        positions: tuple[int, ...],
+        hand_over: HandOver,
+        policy: UncertainPolicy,
+        at: datetime,
+        detail: str | None = None,
     ) -> MailUncertainEvent:
+        """The same hand-over is told of with the same id, and each other one with another.
+
+        An attempt's number would not tell them apart: after a crash it is made once more. The policy is in the id
+        too: that a letter is held from now on is another result than that it is in doubt.
+        """
+        facts = Facts(positions, message_id=hand_over.message_id, detail=detail)
         data = MailUncertain(
-            **{**self._common(case, facts, Outcome.UNCERTAIN), "attempt": attempt},
+            **{**self._common(case, facts, Outcome.UNCERTAIN), "attempt": hand_over.attempt},
             **_judged(UNCERTAIN),
             sender=case.sender_result,
             resolution_policy=policy,
         )
-        return MailUncertainEvent(**self._envelope(case, facts.positions, f"uncertain/{attempt}", at), data=data)
+        stage = f"uncertain/{hand_over.attempt}/{hand_over.at.astimezone(UTC).isoformat()}/{policy}"
+        return MailUncertainEvent(**self._envelope(case, positions, stage, at), data=data)
 
     def suspended(
         self, case: Case, mailbox: Mailbox, why: Classification, trouble: Trouble, at: datetime
     ) -> MailboxSuspendedEvent:
-        """The id is the event's and the mailbox's, so a repeated letter does not suspend a mailbox twice."""
+        """A repeated letter does not suspend a mailbox twice, unless its settings were changed in between."""
         data = MailboxSuspended(
             account_id=case.event.data.account_id,
             mailbox_id=mailbox.id,
@@ -114,8 +130,23 @@ class Reporter:
             event_id=case.event.id,
             **_judged(why),
         )
-        envelope = self._envelope(case, (), f"suspended/{mailbox.id}", at)
-        return MailboxSuspendedEvent(**{**envelope, "subject": mailbox.id}, data=data)
+        stage = f"suspended/{mailbox.id}/{case.directory.version}/{why.reason}"
+        return MailboxSuspendedEvent(**{**self._envelope(case, (), stage, at), "subject": mailbox.id}, data=data)
+
+    def resumed(self, case: Case, mailbox: Mailbox, reason: Reason, at: datetime) -> MailboxResumedEvent:
+        """Every worker finds out for itself: the id is of the settings that did it, not of one worker's letter."""
+        account_id = case.event.data.account_id
+        data = MailboxResumed(
+            account_id=account_id,
+            mailbox_id=mailbox.id,
+            address=mailbox.address,
+            resumed_at=at,
+            resumed_by=ResumedBy.SETTINGS_CHANGED,
+            reason=reason,
+        )
+        stage = f"resumed/{mailbox.id}/{case.directory.version}"
+        envelope = {**self._envelope(case, (), stage, at), "id": result_id(account_id, (), stage)}
+        return MailboxResumedEvent(**{**envelope, "subject": mailbox.id}, data=data)
 
     def _envelope(self, case: Case, positions: Sequence[int], stage: str, at: datetime) -> dict[str, Any]:
         event = case.event

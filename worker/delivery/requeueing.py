@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from worker.delivery.messages import Arrival, HeaderValue, Publication
+from worker.domain.cloudevents import attribute_text
 from worker.domain.text import one_line
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import Reason
@@ -16,6 +17,10 @@ DEAD_AT = "sendas-dead-at"
 DEAD_QUEUE = "sendas-dead-queue"
 
 _MAX_DETAIL = 500
+# Together with what else stands in a frame they stay below 128 KiB, which RabbitMQ takes at most.
+_MAX_OWN_BYTES = 64 * 1024
+_MAX_CARRIED_BYTES = 32 * 1024
+_FIELD_BYTES = 10  # a field's length, type and number
 
 
 def later(arrival: Arrival, headers: Mapping[str, HeaderValue], topology: Topology, level_s: int) -> Publication:
@@ -41,7 +46,7 @@ def dead(
     arrival: Arrival, topology: Topology, death: Death, work: Mapping[str, HeaderValue] | None = None
 ) -> Publication:
     """The same message for the dead queue, with the reason, where it came from, and the work that was left of it."""
-    headers = dict(work) if work is not None else _own_headers(arrival)
+    headers = dict(work) if work is not None else own_headers(arrival)
     headers.setdefault(FIRST_SEEN, death.at.isoformat())
     headers |= {
         DEAD_REASON: death.reason.value,
@@ -52,8 +57,11 @@ def dead(
     return _again(arrival, headers, topology.dead)
 
 
-def _own_headers(arrival: Arrival) -> dict[str, HeaderValue]:
-    return {name: v for name, v in arrival.headers.items() if _is_ours(name) and isinstance(v, str | int)}
+def own_headers(arrival: Arrival) -> dict[str, HeaderValue]:
+    """The headers of ours that a message came with: the work as it was, and what else its stage needs."""
+    return _fitting(
+        {name: v for name, v in arrival.headers.items() if _is_ours(name) and isinstance(v, str | int)}, _MAX_OWN_BYTES
+    )
 
 
 def _again(arrival: Arrival, headers: Mapping[str, HeaderValue], queue: str) -> Publication:
@@ -68,11 +76,44 @@ def _again(arrival: Arrival, headers: Mapping[str, HeaderValue], queue: str) -> 
 
 def _carried(arrival: Arrival) -> dict[str, HeaderValue]:
     """The event's own headers. The broker's `x-` headers must not go round: with them it sees a cycle and drops."""
-    return {
-        name: value if isinstance(value, str | int) else str(value)
+    foreign = {
+        name: _plain(value)
         for name, value in arrival.headers.items()
         if not name.startswith("x-") and not _is_ours(name)
     }
+    return _fitting(foreign, _MAX_CARRIED_BYTES)
+
+
+def _plain(value: object) -> HeaderValue:
+    """The value as text that is read as the same attribute again; AMQP has types of its own for times and bytes."""
+    plain = attribute_text(value)
+    if isinstance(plain, int):
+        return plain
+    # Bytes that are no UTF-8 cannot be sent as text; what cannot be read is no attribute anyway.
+    return str(plain).encode("utf-8", "replace").decode()
+
+
+def _fitting(headers: Mapping[str, HeaderValue], max_bytes: int) -> dict[str, HeaderValue]:
+    """The headers for which there is room: first those that the event is read from, and the small before the large.
+
+    A frame cannot be split: the broker closes the connection over one that is too large, and would do so again each
+    time, with everybody else's messages on it.
+    """
+    fitting: dict[str, HeaderValue] = {}
+    for name, value in sorted(headers.items(), key=lambda header: (not _is_read(header[0]), _size(*header))):
+        max_bytes -= _size(name, value)
+        if max_bytes < 0:
+            break
+        fitting[name] = value
+    return fitting
+
+
+def _is_read(name: str) -> bool:
+    return name.lower().startswith(("ce-", "cloudevents", "trace"))
+
+
+def _size(name: str, value: HeaderValue) -> int:
+    return len(name.encode()) + len(str(value).encode("utf-8", "replace")) + _FIELD_BYTES
 
 
 def _is_ours(name: str) -> bool:

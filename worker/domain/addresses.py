@@ -16,6 +16,7 @@ from pydantic import AfterValidator
 _ASCII_LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+")
 _MAX_LOCAL_BYTES = 64  # RFC 5321 section 4.5.3.1.1
 _MAX_ADDRESS_BYTES = 254  # RFC 5321 section 4.5.3.1.3, less the angle brackets
+_MAX_WRITTEN_CHARACTERS = 1_000  # before any work is done on it, and before it is remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +37,15 @@ class Address:
         return not self.local.isascii()
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=8_192)  # a few megabytes; the recipients of a letter are parsed in several places
 def parse_address(text: str) -> Address:
     """Split and check an address.
 
     Raises:
         ValueError: when it is no address this system sends to or from; the text says what is wrong.
     """
+    if len(text) > _MAX_WRITTEN_CHARACTERS:
+        raise ValueError(f"an address has at most {_MAX_ADDRESS_BYTES} bytes")
     local, at, domain = text.strip(" ").rpartition("@")
     if not at or not local:
         raise ValueError("an address has the form name@domain")
@@ -54,13 +57,14 @@ def parse_address(text: str) -> Address:
 
 
 def _check_local(local: str) -> None:
-    if len(local.encode()) > _MAX_LOCAL_BYTES:
-        raise ValueError(f"the part before the @ has at most {_MAX_LOCAL_BYTES} bytes")
     ascii_part = "".join(character for character in local if character.isascii())
     if ascii_part and not _ASCII_LOCAL.fullmatch(ascii_part):
         raise ValueError("the part before the @ has a character that is not allowed there")
-    if not local.isascii() and not all(c.isprintable() and not c.isspace() for c in local):
+    # Lone surrogates, zero-width and bidirectional characters are not printable either: no two addresses look alike.
+    if not all(c.isprintable() and not c.isspace() for c in local):
         raise ValueError("the part before the @ has a control or space character")
+    if len(local.encode()) > _MAX_LOCAL_BYTES:
+        raise ValueError(f"the part before the @ has at most {_MAX_LOCAL_BYTES} bytes")
 
 
 def _ascii_domain(domain: str) -> str:
@@ -68,9 +72,12 @@ def _ascii_domain(domain: str) -> str:
         ascii_domain = idna.encode(domain, uts46=True, transitional=False).decode("ascii")
     except idna.IDNAError:  # its text repeats the domain, which would end in logs
         raise ValueError("the domain is not valid") from None
-    if "." not in ascii_domain.rstrip("."):
+    ascii_domain = ascii_domain.rstrip(".").lower()
+    if "." not in ascii_domain:
         raise ValueError("the domain has no dot in it")
-    return ascii_domain.rstrip(".").lower()
+    if ascii_domain.rpartition(".")[2].isdigit():
+        raise ValueError("an IP address is no domain")  # RFC 3696 section 2: no top-level domain is all numeric
+    return ascii_domain
 
 
 def _checked(text: str) -> str:

@@ -18,6 +18,11 @@ def letter_token(event: str, recipients: Iterable[int] | None) -> str:
     return _digest("letter", event, "common" if recipients is None else _positions(recipients))
 
 
+def copy_key(message_id: str) -> str:
+    """Identity of a letter's copy in Sent, in the shape of an event's."""
+    return _digest("copy", message_id)
+
+
 def result_id(event: str, recipients: Iterable[int], stage: str) -> str:
     """Id of a result, as a UUID (version 8, RFC 9562): equal results have equal ids, so a consumer can drop one."""
     digest = bytearray(bytes.fromhex(_digest("result", event, _positions(recipients), stage)))

@@ -1,22 +1,30 @@
 """What is known of mail providers, out of `providers.toml`; a provider is recognised by its SMTP host."""
 
 import tomllib
+from fnmatch import fnmatchcase
 from functools import cache, lru_cache
 from importlib import resources
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StringConstraints
+
+HostPattern = Annotated[str, StringConstraints(pattern=r"^(\*\.)?[a-z0-9-]+(\.(\*|[a-z0-9-]+))*\.[a-z0-9-]+$")]
 
 
 class Provider(BaseModel):
-    """One provider. `saves_to_sent` None: not known; `connections` None: no limit of its own is known."""
+    """One provider. `saves_to_sent` None: not known; `connections` None: no limit of its own is known.
+
+    `has_mailbox` False: a transactional service, where no folder can be looked into. `hosts`: host names, where `*`
+    stands for one or more labels.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
-    hosts: tuple[str, ...] = ()
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+    hosts: tuple[HostPattern, ...] = Field(default=(), max_length=50)
     saves_to_sent: bool | None = None
     has_mailbox: bool = True
-    connections: int | None = None
+    connections: PositiveInt | None = None
 
 
 GENERIC = Provider(name="generic")
@@ -32,9 +40,9 @@ def providers() -> tuple[Provider, ...]:
 @lru_cache(maxsize=4_096)
 def provider_of(smtp_host: str) -> Provider:
     """The provider whose SMTP host this is, or the generic one."""
-    host = smtp_host.lower().rstrip(".")
+    host = smtp_host.strip().lower().rstrip(".")
     return next((provider for provider in providers() if _is_host_of(host, provider)), GENERIC)
 
 
 def _is_host_of(host: str, provider: Provider) -> bool:
-    return any(host.endswith(known) if known.startswith(".") else host == known for known in provider.hosts)
+    return any(fnmatchcase(host, pattern) for pattern in provider.hosts)

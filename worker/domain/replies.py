@@ -6,6 +6,7 @@ from worker.domain.text import one_line
 from worker.domain.transmission import Reply
 
 _CODE = re.compile(r"([2-5][0-9]{2})(?:[ -]|$)")
+_DIGIT = re.compile(r"[2-5]")
 _ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?:\s|$)")
 _MAX_TEXT = 1_000
 
@@ -13,15 +14,20 @@ _MAX_TEXT = 1_000
 def parse_reply(text: str) -> Reply:
     """A whole reply as a server sends it, on one line or several.
 
+    A malformed code counts by its first digit (RFC 5321 section 4.3.2): it becomes that digit and two zeros.
+
     Raises:
-        ValueError: when it does not begin with a three-digit code.
+        ValueError: when it does not even begin with a digit from 2 to 5.
     """
     lines = [line.strip() for line in text.strip().splitlines()] or [""]
     code = _CODE.match(lines[0])
-    if code is None:
+    if code is not None:
+        texts = [line[4:] if _CODE.match(line) and line[:3] == code[1] else line for line in lines]
+        return make_reply(int(code[1]), texts)
+    digit = _DIGIT.match(lines[0])
+    if digit is None:
         raise ValueError("a reply begins with a three-digit code from 200 to 599")
-    texts = [line[4:] if _CODE.match(line) and line[:3] == code[1] else line for line in lines]
-    return make_reply(int(code[1]), texts)
+    return make_reply(int(digit[0]) * 100, lines)
 
 
 def make_reply(code: int, texts: list[str]) -> Reply:
@@ -32,10 +38,10 @@ def make_reply(code: int, texts: list[str]) -> Reply:
     enhanced = None
     cleaned = []
     for text in texts:
+        text = text.strip()
         found = _ENHANCED.match(text)
         if found and found[1][0] == str(code)[0]:
             enhanced = enhanced or found[1]
-            cleaned.append(text[found.end() :])
-        else:
-            cleaned.append(text)
-    return Reply(code, enhanced, one_line(" ".join(cleaned))[:_MAX_TEXT])
+            text = text[found.end() :]
+        cleaned.append(text)
+    return Reply(code, enhanced, one_line(" ".join(cleaned)[: 4 * _MAX_TEXT])[:_MAX_TEXT].rstrip())

@@ -105,7 +105,11 @@ def _is_choice_allowed(data: LetterData) -> bool:
 
 def _not_entitled(account: Account, request: _Request) -> Resolution:
     chosen = [] if request.choice is None else [_rejected(Tier.CHOSEN, request.choice, Why.NOT_ENTITLED)]
-    passed_over = [_rejected(tier, mailbox.id, Why.NOT_ENTITLED) for tier, mailbox in _candidates(account, request)]
+    passed_over = [
+        _rejected(tier, mailbox.id, Why.NOT_ENTITLED)
+        for tier, mailbox in _candidates(account, request)
+        if mailbox.id != request.choice
+    ]
     return _internal(account, request, (*chosen, *passed_over), is_entitled=False)
 
 

@@ -10,13 +10,12 @@ from pydantic import (
     Discriminator,
     Field,
     PositiveInt,
-    StringConstraints,
     Tag,
     model_validator,
 )
 
 from worker.domain.addresses import EmailAddress
-from worker.domain.text import Line, Token
+from worker.domain.text import Line, LongToken, Token
 from worker.domain.vocabulary import AuthMethod, CopyMode, Plan, Security
 
 SCHEMA = "sendas.snapshot/v1"
@@ -31,14 +30,10 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
-SealedText = Annotated[str, StringConstraints(pattern=r"^[!-~]+$", max_length=24_000)]
-"""Long enough for a refresh token of two kilobytes, which Microsoft issues."""
-
-
 class SealedSecret(_Model):
     """A secret encrypted for the worker's key (see `sendas seal`)."""
 
-    sealed: SealedText
+    sealed: LongToken
 
 
 class EnvSecret(_Model):

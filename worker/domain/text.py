@@ -47,3 +47,6 @@ Line = Annotated[str, StringConstraints(max_length=5_000), AfterValidator(one_li
 
 Token = Annotated[str, StringConstraints(min_length=1, max_length=1_000), AfterValidator(_refuse_controls)]
 """Text of a machine: an identifier, a host, a path, a URL. Refused when it has control characters."""
+
+LongToken = Annotated[str, StringConstraints(min_length=1, max_length=24_000), AfterValidator(_refuse_controls)]
+"""A token that may be as long as a sealed refresh token, of which Microsoft issues some of two kilobytes."""

@@ -30,6 +30,7 @@ class Fault(StrEnum):
     NO_SMTPUTF8 = "no_smtputf8"
     NO_AUTH_MECHANISM = "no_auth_mechanism"
     SECRET = "secret"  # noqa: S105 - the name of a fault, not a secret
+    TOKEN_REFUSED = "token_refused"  # noqa: S105 - the name of a fault, not a token
     PROTOCOL = "protocol"
 
 

@@ -15,6 +15,11 @@ MODE = "sendas-mode"
 RECIPIENTS = "sendas-recipients"
 LAST_REASON = "sendas-last-reason"
 LAST_REPLY = "sendas-last-reply"
+TURN = "sendas-turn"
+SENDER_MISSING_SINCE = "sendas-sender-missing-since"
+
+MAX_ATTEMPTS = 1_000_000
+_MAX_WORDS = 1_000  # headers must fit into one frame, whatever a server says
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +27,8 @@ class Work:
     """What is still to be done of an event.
 
     `attempts` were made already; `mode` and `recipients` (positions in the event's list) are None until a plan was
-    made; `last_reason` and `last_reply` are those of the last attempt or pause.
+    made; `last_reason` and `last_reply` are those of the last attempt or pause. `turn`: when a letter that waits for
+    its busy mailbox is about to be next. `sender_missing_since`: since when no snapshot has known who is to send.
     """
 
     first_seen: datetime
@@ -31,6 +37,8 @@ class Work:
     recipients: tuple[int, ...] | None = None
     last_reason: str | None = None
     last_reply: str | None = None
+    turn: datetime | None = None
+    sender_missing_since: datetime | None = None
 
     def headers(self) -> dict[str, str | int]:
         """The work as headers of a message."""
@@ -40,9 +48,13 @@ class Work:
         if self.recipients is not None:
             headers[RECIPIENTS] = format_positions(self.recipients)
         if self.last_reason is not None:
-            headers[LAST_REASON] = self.last_reason
+            headers[LAST_REASON] = self.last_reason[:_MAX_WORDS]
         if self.last_reply is not None:
-            headers[LAST_REPLY] = self.last_reply
+            headers[LAST_REPLY] = self.last_reply[:_MAX_WORDS]
+        if self.turn is not None:
+            headers[TURN] = self.turn.isoformat()
+        if self.sender_missing_since is not None:
+            headers[SENDER_MISSING_SINCE] = self.sender_missing_since.isoformat()
         return headers
 
 
@@ -52,18 +64,41 @@ def read_work(headers: Mapping[str, object], now: datetime) -> Work:
     Raises:
         ValueError: when a header of ours is malformed, which only a hand-made message can be.
     """
+    try:
+        return _read_work(headers, now)
+    except ValueError:  # its text may repeat the value, whatever that is, and comes to logs and results
+        raise ValueError(
+            f"a header of the work is malformed: {ATTEMPT}, {FIRST_SEEN}, {MODE} or {RECIPIENTS}"
+        ) from None
+
+
+def _read_work(headers: Mapping[str, object], now: datetime) -> Work:
     if FIRST_SEEN not in headers:
         return Work(first_seen=now)
     mode, recipients = headers.get(MODE), headers.get(RECIPIENTS)
-    first_seen = datetime.fromisoformat(str(headers[FIRST_SEEN]))
     return Work(
-        first_seen=first_seen if first_seen.tzinfo else first_seen.replace(tzinfo=UTC),
-        attempts=int(str(headers.get(ATTEMPT, 0))),
+        # A letter from the future would never be too old; clocks of workers differ, if only by moments.
+        first_seen=min(_moment(headers[FIRST_SEEN]), now),
+        attempts=_number(headers.get(ATTEMPT, 0)),
         mode=None if mode is None else LetterMode(str(mode)),
         recipients=None if recipients is None else parse_positions(str(recipients)),
         last_reason=_text(headers.get(LAST_REASON)),
         last_reply=_text(headers.get(LAST_REPLY)),
+        turn=_moment(headers[TURN]) if TURN in headers else None,
+        sender_missing_since=_moment(headers[SENDER_MISSING_SINCE]) if SENDER_MISSING_SINCE in headers else None,
     )
+
+
+def _moment(value: object) -> datetime:
+    moment = datetime.fromisoformat(str(value))
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _number(value: object) -> int:
+    number = int(str(value))
+    if not 0 <= number < MAX_ATTEMPTS:
+        raise ValueError(f"{ATTEMPT}: not a number of attempts")
+    return number
 
 
 def _text(value: object) -> str | None:
@@ -90,7 +125,7 @@ def parse_positions(text: str) -> tuple[int, ...]:
     for part in text.split(","):
         first, dash, last = part.partition("-")
         begin, end = int(first), int(last if dash else first)
-        if not 0 <= begin <= end < _MAX_POSITIONS:
-            raise ValueError("positions are ascending ranges of small numbers")
+        if not (positions[-1] if positions else -1) < begin <= end < _MAX_POSITIONS:
+            raise ValueError(f"{RECIPIENTS}: not ascending ranges of small numbers")
         positions.extend(range(begin, end + 1))
     return tuple(positions)

@@ -40,7 +40,28 @@ def configure_logging(level: str, *, as_json: bool | None = None) -> None:
         cache_logger_on_first_use=False,
     )
     for name in _SILENCED:
-        logging.getLogger(name).setLevel(logging.ERROR)
+        _silence(name)
+
+
+class _IntoOurs(logging.Handler):
+    """Brings the errors of libraries into the same form and stream as everything else."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger(record.name).error(
+            "library.error", library=record.name, message=record.getMessage(), exc_info=record.exc_info or None
+        )
+
+
+def _silence(name: str) -> None:
+    # A library's own loggers below may have levels and handlers of their own: aioimaplib's prints by itself.
+    for known in list(logging.root.manager.loggerDict):
+        if known.startswith(f"{name}."):
+            below = logging.getLogger(known)
+            below.handlers.clear()
+            below.setLevel(logging.NOTSET)
+    logger = logging.getLogger(name)
+    logger.handlers = [_IntoOurs()]
+    logger.setLevel(logging.ERROR)
 
 
 def _processors() -> list[Processor]:

@@ -5,9 +5,11 @@ bounded whatever the tenants do.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -81,28 +83,54 @@ class Metrics:
         self.build = Info("sendas_build", "What is running.", registry=registry)
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A metric whose value others keep: read at each scrape. `label`: its values come from a closed list."""
+
+    name: str
+    meaning: str
+    is_counter: bool = False
+    label: str | None = None
+
+
+READINGS = (
+    Reading("sendas_in_flight", "Messages in work."),
+    Reading("sendas_lanes_waiting", "Letters waiting for their mailbox."),
+    Reading("sendas_mailboxes_suspended", "Mailboxes nothing is sent from.", label="reason"),
+    Reading("sendas_snapshot_age_seconds", "Since the source last confirmed the snapshot in use."),
+    Reading("sendas_smtp_connections", "SMTP connections."),
+    Reading("sendas_smtp_connections_idle", "SMTP connections without a letter."),
+    Reading("sendas_smtp_connections_opened", "SMTP connections opened.", is_counter=True),
+    Reading("sendas_smtp_connections_reused", "Letters sent over a kept connection.", is_counter=True),
+)
+
+
 class Readings(Collector):
-    """Gauges whose values others keep: read at each scrape instead of being written at each change."""
+    """The metrics of `READINGS`, over what keeps their values."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._gauges: list[Callable[[], GaugeMetricFamily]] = []
+        self._declared = {reading.name: reading for reading in READINGS}
+        self._families: list[Callable[[], Metric]] = []
         registry.register(self)
 
-    def add(self, name: str, help_text: str, reading: Callable[[], float]) -> None:
-        """Have `reading` called for the gauge `name` at every scrape."""
-        self._gauges.append(lambda: GaugeMetricFamily(name, help_text, value=reading()))
+    def add(self, name: str, read: Callable[[], float]) -> None:
+        """Have `read` called for a declared metric at every scrape."""
+        declared = self._declared[name]
+        family = CounterMetricFamily if declared.is_counter else GaugeMetricFamily
+        self._families.append(lambda: family(name, declared.meaning, value=read()))
 
-    def add_by_label(self, name: str, help_text: str, label: str, reading: Callable[[], Mapping[str, float]]) -> None:
-        """Have `reading` called for the gauge `name`; its keys, out of a closed list, are the values of the label."""
+    def add_by_label(self, name: str, read: Callable[[], Mapping[str, float]]) -> None:
+        """The same for a metric with a label; the keys of what is read are the label's values."""
+        declared = self._declared[name]
 
-        def family() -> GaugeMetricFamily:
-            gauge = GaugeMetricFamily(name, help_text, labels=[label])
-            for value, number in reading().items():
+        def family() -> Metric:
+            gauge = GaugeMetricFamily(name, declared.meaning, labels=[declared.label or ""])
+            for value, number in read().items():
                 gauge.add_metric([value], number)
             return gauge
 
-        self._gauges.append(family)
+        self._families.append(family)
 
-    def collect(self) -> Iterable[GaugeMetricFamily]:
-        """The gauges, now."""
-        return [gauge() for gauge in self._gauges]
+    def collect(self) -> Iterable[Metric]:
+        """The metrics, now."""
+        return [family() for family in self._families]

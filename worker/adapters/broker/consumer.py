@@ -6,6 +6,7 @@ from typing import Protocol
 
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
+from aio_pika.exceptions import ChannelInvalidStateError
 
 from worker.adapters.broker.link import BROKER_ERRORS, Link
 from worker.delivery.messages import Arrival, Handler, Publication
@@ -16,6 +17,7 @@ log = structlog.get_logger(__name__)
 
 _FIRST_WAIT_S = 1.0
 _LONGEST_WAIT_S = 15.0
+_LAST_MOMENT_S = 5.0
 
 
 class Publishes(Protocol):
@@ -63,14 +65,23 @@ class Consumer:
         await self._link.run()
 
     async def stop(self, grace_s: float) -> None:
-        """Take no more, finish what is in flight within `grace_s`, and give back the rest."""
+        """Take no more, finish what is in flight within `grace_s`, and give back the rest.
+
+        A letter whose final dot was written is not cut short by cancellation. Should its server still not answer, it
+        is left behind after a moment, and in doubt: the worker's end must come in bounded time.
+        """
         self._is_stopping = True
         await self._cancel_consumer()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace_s)
+        await self._wait_for_tasks(grace_s)
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._wait_for_tasks(_LAST_MOMENT_S)
+        if self._tasks:
+            log.warning("consumer.left_behind", queue=self.queue, messages=len(self._tasks))
+
+    async def _wait_for_tasks(self, timeout_s: float) -> None:
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout_s)
 
     async def _cancel_consumer(self) -> None:
         if self._source is None or self._tag is None or not self.is_consuming:
@@ -111,7 +122,10 @@ class Consumer:
         """Deal with one message. The only place that settles; a cancelled one is given back by closing the channel."""
         arrival = Arrival(self.queue, message.body, message.headers, message.content_type, bool(message.redelivered))
         try:
-            await self._publish(await self._patiently(arrival))
+            publications = await self._patiently(arrival, message)
+            if publications is None:
+                return
+            await self._publish(publications)
         except Exception:  # whatever it is, the message must not stay unsettled for ever
             log.exception("message.unhandled", queue=self.queue)
             await self._settle(message.nack(requeue=True))  # the queue's delivery limit ends this in the dead queue
@@ -125,10 +139,12 @@ class Consumer:
             # The connection on which it came is gone, so it comes again; the ledger knows what was done.
             log.info("consumer.late_settlement", queue=self.queue, error=type(error).__name__)
 
-    async def _patiently(self, arrival: Arrival) -> Sequence[Publication]:
+    async def _patiently(self, arrival: Arrival, message: AbstractIncomingMessage) -> Sequence[Publication] | None:
         """The handler's answer. While it says that something is unavailable, the message waits unacknowledged.
 
-        As no more messages than the prefetch are held, intake pauses by itself until the outage is over.
+        As no more messages than the prefetch are held, intake pauses by itself until the outage is over. When the
+        broker takes the message back meanwhile (it does after 30 minutes), the answer is None: it comes once more,
+        and each outage would leave more tasks behind otherwise.
         """
         wait_s = _FIRST_WAIT_S
         while True:
@@ -137,8 +153,11 @@ class Consumer:
             except Unavailable as error:
                 self._metrics.intake_pauses.labels(queue=self.queue).inc()
                 log.warning("intake.paused", queue=self.queue, error=str(error), wait_s=wait_s)
-                await asyncio.sleep(wait_s)
-                wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+            if _is_taken_back(message):
+                log.info("message.taken_back", queue=self.queue)
+                return None
 
     async def _publish(self, publications: Sequence[Publication]) -> None:
         """Publish everything, confirmed; only then may the message be acknowledged."""
@@ -154,3 +173,11 @@ class Consumer:
                 log.error("publish.unroutable", routing_keys=sorted({p.routing_key for p in waiting}))
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+
+
+def _is_taken_back(message: AbstractIncomingMessage) -> bool:
+    """Whether the channel that a message came on is gone, and so the message is the broker's again."""
+    try:
+        return message.channel.is_closed
+    except ChannelInvalidStateError:
+        return True

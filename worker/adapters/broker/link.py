@@ -11,7 +11,12 @@ from collections.abc import Awaitable, Callable
 import aio_pika
 import structlog
 from aio_pika.abc import AbstractConnection
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS, AuthenticationError, ProbableAuthenticationError
+from aio_pika.exceptions import (
+    CONNECTION_EXCEPTIONS,
+    AuthenticationError,
+    InvalidFrameError,
+    ProbableAuthenticationError,
+)
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -21,9 +26,12 @@ from tenacity import (
 )
 from yarl import URL
 
+from worker.adapters.broker import decoding
 from worker.errors import ConfigurationError
 
 log = structlog.get_logger(__name__)
+
+decoding.install()  # before the first connection, whoever opens it
 
 _HEARTBEAT_S = 15  # a dead peer is noticed after three of them
 _CONNECT_TIMEOUT_S = 10.0
@@ -31,6 +39,10 @@ _LONGEST_WAIT_S = 15.0
 
 BROKER_ERRORS = (*CONNECTION_EXCEPTIONS, asyncio.TimeoutError)
 _SIGN_IN_ERRORS = (AuthenticationError, ProbableAuthenticationError)
+# What a broker says to a virtual host that it does not have comes as an unexpected frame; one that is still starting
+# says the same of a virtual host that it will have, so this is believed only after some tries.
+_VHOST_ERRORS = (InvalidFrameError,)
+_VHOST_TRIES = 5
 
 
 def _with_heartbeat(url: str) -> URL:
@@ -68,14 +80,21 @@ async def connect_patiently(url: str, name: str) -> AbstractConnection:
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(BROKER_ERRORS) & retry_if_not_exception_type(_SIGN_IN_ERRORS),
         wait=wait_random_exponential(multiplier=0.5, max=_LONGEST_WAIT_S),
+        stop=_is_hopeless,
         before_sleep=say,
+        reraise=True,
     )
     try:
         return await retrying(connect, url, name)
-    except _SIGN_IN_ERRORS:
+    except (*_SIGN_IN_ERRORS, *_VHOST_ERRORS):
         raise ConfigurationError(
             f"SENDAS_BROKER_URL: the broker at {place(url)} refuses this user name, password or virtual host"
         ) from None
+
+
+def _is_hopeless(state: RetryCallState) -> bool:
+    error = state.outcome.exception() if state.outcome else None
+    return isinstance(error, _VHOST_ERRORS) and state.attempt_number >= _VHOST_TRIES
 
 
 class Link:

@@ -5,18 +5,19 @@ from uuid import uuid4
 
 import aio_pika
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
+from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import DeliveryError, PublishError
 
 from worker.adapters.broker.link import BROKER_ERRORS, Link
+from worker.adapters.broker.outlet import Outlet
 from worker.delivery.messages import Publication
 from worker.errors import OversizedPublication, Unavailable
 from worker.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
-_CONFIRM_TIMEOUT_S = 60.0
 _NACK_WAIT_S = 1.0
+_MAX_HEADER_CHARS = 30_000  # as UTF-8 well within a frame of 128 KiB: a longer one would cost the connection, each time
 
 
 class Publisher:
@@ -26,8 +27,8 @@ class Publisher:
         self._link = Link(url, name, self._up)
         self._metrics = metrics
         self._max_bytes = max_bytes
-        self._channel: AbstractChannel | None = None
-        self._exchanges: dict[str, AbstractExchange] = {}
+        self._connection: AbstractConnection | None = None
+        self._outlet: Outlet | None = None
         self._is_up = asyncio.Event()
 
     def problem(self) -> str | None:
@@ -45,33 +46,35 @@ class Publisher:
             OversizedPublication: the message is larger than the broker takes.
             Unavailable: no queue takes it although one must.
         """
-        if len(publication.body) > self._max_bytes:
-            raise OversizedPublication(
-                f"a message of {len(publication.body)} bytes; the broker takes {self._max_bytes}"
-            )
+        self._check_size(publication)
         while not await self._try(publication):
             self._metrics.publish_retries.inc()
+        if publication.type is not None:
+            self._metrics.results.labels(type=publication.type).inc()
+
+    def _check_size(self, publication: Publication) -> None:
+        size, chars = len(publication.body), sum(len(f"{n}{v}") for n, v in publication.headers.items())
+        if size > self._max_bytes:
+            raise OversizedPublication(f"a message of {size} bytes; the broker takes {self._max_bytes}")
+        if chars > _MAX_HEADER_CHARS:
+            raise OversizedPublication(f"a message with {chars} characters of headers")
 
     async def _try(self, publication: Publication) -> bool:
         """One try; False when it must be repeated. A repeated message is dropped by its id further on."""
         await self._is_up.wait()
-        channel = self._channel
+        outlet = self._outlet
+        if outlet is None:
+            return False
         try:
-            exchange = await self._exchange(publication.exchange)
-            await exchange.publish(
-                _message(publication), publication.routing_key, mandatory=True, timeout=_CONFIRM_TIMEOUT_S
-            )
+            await outlet.publish(_message(publication), publication.exchange, publication.routing_key)
         except PublishError:
             return self._returned(publication)
         except DeliveryError:
-            # The broker said no: a queue is full or has no leader just now. A channel whose first publish meets a
-            # leader election is refused for ever (seen with 3.10), so the next try is on another one.
-            self._down(channel)
-            await asyncio.sleep(_NACK_WAIT_S)
+            await self._refused(outlet)
             return False
         except BROKER_ERRORS as error:
             log.warning("broker.publish_failed", routing_key=publication.routing_key, error=type(error).__name__)
-            self._down(channel)
+            self._down(outlet)
             return False
         return True
 
@@ -81,22 +84,47 @@ class Publisher:
         self._metrics.results_unrouted.inc()
         return True
 
-    def _down(self, channel: AbstractChannel | None) -> None:
-        """Build anew, unless somebody who failed at the same time already did."""
-        if channel is self._channel:
+    async def _refused(self, outlet: Outlet) -> None:
+        """The broker said no: a queue is full or has no leader just now.
+
+        A channel whose first publish meets a leader election is refused for ever (seen with 3.10), so the next try is
+        on another one. On the same connection: the other publications in flight are none of that queue's affair.
+        """
+        if outlet is self._outlet and self._connection is not None:
             self._is_up.clear()
+            self._outlet = None
+            try:
+                await self._open(self._connection)
+                await outlet.retire()
+            except BaseException as error:  # also cancellation: others wait for a channel
+                self._link.give_up()
+                if not isinstance(error, BROKER_ERRORS):
+                    raise
+        await asyncio.sleep(_NACK_WAIT_S)
+
+    def _down(self, outlet: Outlet) -> None:
+        """Build anew, unless somebody who failed at the same time already did."""
+        if outlet is self._outlet:
+            self._is_up.clear()
+            self._outlet = None
             self._link.give_up()
 
     async def _up(self, connection: AbstractConnection) -> None:
-        self._channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        self._exchanges = {"": self._channel.default_exchange}
-        self._is_up.set()
-        connection.close_callbacks.add(lambda *_: self._is_up.clear())
+        self._connection = connection
+        connection.close_callbacks.add(lambda *_: self._closed(connection))
+        await self._open(connection)
 
-    async def _exchange(self, name: str) -> AbstractExchange:
-        if name not in self._exchanges and self._channel is not None:
-            self._exchanges[name] = await self._channel.get_exchange(name, ensure=False)
-        return self._exchanges[name]
+    async def _open(self, connection: AbstractConnection) -> None:
+        outlet = Outlet(await connection.channel(publisher_confirms=True, on_return_raises=True))
+        if connection is self._connection:
+            self._outlet = outlet
+            self._is_up.set()
+
+    def _closed(self, connection: AbstractConnection) -> None:
+        # An old connection may close long after the next one is up.
+        if connection is self._connection:
+            self._is_up.clear()
+            self._outlet = self._connection = None
 
 
 def _message(publication: Publication) -> aio_pika.Message:

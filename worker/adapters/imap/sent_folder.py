@@ -18,11 +18,12 @@ from worker.adapters.imap.idle import IdleSessions
 from worker.adapters.imap.looking import FolderMemory, Look, look
 from worker.adapters.imap.session import ImapSession
 from worker.adapters.imap.troubles import ImapTrouble
+from worker.adapters.tls import verifying
 from worker.delivery.ports import Clock, CopyTarget, SavedCopy
 from worker.domain.snapshot import Auth, ImapServer
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import CopyOutcome, Phase
-from worker.errors import ConfigurationError, SecretUnavailable, TokenRefused, Unavailable
+from worker.errors import SecretUnavailable, TokenRefused, Unavailable
 
 MAX_IDLE_SESSIONS = 200
 _NO_FOLDER = Trouble(
@@ -55,12 +56,9 @@ class ImapSentFolder:
     def __init__(
         self, dialer: Dialer, credentials: Credentials, context: ssl.SSLContext, timeouts: ImapTimeouts, clock: Clock
     ) -> None:
-        is_verifying = context.check_hostname and context.verify_mode is ssl.CERT_REQUIRED
-        if not is_verifying or context.minimum_version < ssl.TLSVersion.TLSv1_2:
-            raise ConfigurationError("IMAP needs a TLS context that verifies host names and speaks TLS 1.2 at least")
         self._dialer = dialer
         self._credentials = credentials
-        self._context = context
+        self._context = verifying(context)
         self._timeouts = timeouts
         self._idle = IdleSessions(timeouts.idle_s, MAX_IDLE_SESSIONS)
         self._memory = FolderMemory(clock)
@@ -159,7 +157,9 @@ class ImapSentFolder:
     async def _opened_credentials(self, target: CopyTarget) -> Password | AccessToken:
         try:
             credentials = await self._credentials.open(target.account_id, target.auth)
-        except (SecretUnavailable, TokenRefused) as error:
+        except TokenRefused as error:
+            raise ImapTrouble(Phase.AUTH, Fault.TOKEN_REFUSED, str(error)) from None
+        except SecretUnavailable as error:
             raise ImapTrouble(Phase.AUTH, Fault.SECRET, str(error)) from None
         except Unavailable as error:
             raise ImapTrouble(Phase.AUTH, Fault.CONNECT, str(error)) from None

@@ -1,5 +1,7 @@
 """Signing in: exactly one mechanism is chosen and tried once, as providers count failures."""
 
+from collections.abc import Sequence
+
 import aiosmtplib
 from aiosmtplib import SMTPAuthenticationError, SMTPResponse, SMTPResponseException
 from aiosmtplib.auth import auth_login_encode, auth_plain_encode, auth_xoauth2_encode
@@ -17,16 +19,17 @@ _CHALLENGE = 334
 _SIGNED_IN = 235
 
 
-async def sign_in(client: aiosmtplib.SMTP, route: Route, credentials: Credentials, progress: Progress) -> None:
+async def sign_in(
+    client: aiosmtplib.SMTP, route: Route, credentials: Credentials, offered: Sequence[str], progress: Progress
+) -> None:
     """Open the route's credentials and use them. Raises `Failed` in phase auth, with no secret in it."""
     progress.phase = Phase.AUTH
     opened = await _open(route, credentials)
     if opened is None:
         return
-    if route.smtp.security is not Security.NONE and client.get_transport_info("sslcontext") is None:
-        raise Failed(Trouble(Phase.AUTH, Fault.TLS, detail="the connection is not protected"))
-    offered = client.server_auth_methods
     with failing_in(Phase.AUTH):
+        if route.smtp.security is not Security.NONE and client.get_transport_info("sslcontext") is None:
+            raise Failed(Trouble(Phase.AUTH, Fault.TLS, detail="the connection is not protected"))
         try:
             if isinstance(opened, AccessToken):
                 await _with_token(client, opened, offered)
@@ -39,20 +42,22 @@ async def sign_in(client: aiosmtplib.SMTP, route: Route, credentials: Credential
 async def _open(route: Route, credentials: Credentials) -> Password | AccessToken | None:
     try:
         return await credentials.open(route.account_id, route.smtp.auth)
-    except (SecretUnavailable, TokenRefused) as error:
+    except TokenRefused as error:
+        raise Failed(Trouble(Phase.AUTH, Fault.TOKEN_REFUSED, detail=str(error))) from None
+    except SecretUnavailable as error:
         raise Failed(Trouble(Phase.AUTH, Fault.SECRET, detail=str(error))) from None
     except Unavailable as error:
         raise Failed(Trouble(Phase.AUTH, Fault.CONNECT, detail=str(error))) from None
 
 
-async def _with_token(client: aiosmtplib.SMTP, opened: AccessToken, offered: list[str]) -> None:
+async def _with_token(client: aiosmtplib.SMTP, opened: AccessToken, offered: Sequence[str]) -> None:
     if "xoauth2" not in offered:
         raise _no_mechanism(offered)
     # A refusal comes as a challenge; the library answers it with an empty line, so that the real reply follows.
     await client.auth_xoauth2(opened.username, opened.token.get_secret_value())
 
 
-async def _with_password(client: aiosmtplib.SMTP, opened: Password, offered: list[str]) -> None:
+async def _with_password(client: aiosmtplib.SMTP, opened: Password, offered: Sequence[str]) -> None:
     if "plain" in offered:
         await client.auth_plain(opened.username, opened.password.get_secret_value())
     elif "login" in offered:
@@ -78,7 +83,7 @@ def _expect(reply: SMTPResponse, code: int) -> None:
         raise SMTPAuthenticationError(reply.code, reply.message)
 
 
-def _no_mechanism(offered: list[str]) -> Failed:
+def _no_mechanism(offered: Sequence[str]) -> Failed:
     names = ", ".join(offered)[:200] or "none"
     return Failed(Trouble(Phase.AUTH, Fault.NO_AUTH_MECHANISM, detail=f"mechanisms offered: {names}"))
 

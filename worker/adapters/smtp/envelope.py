@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Self
 
-from worker.adapters.smtp.content import is_canonical
 from worker.adapters.smtp.session import Session
 from worker.domain.addresses import parse_address
 from worker.domain.letters import ComposedLetter
@@ -29,8 +28,6 @@ class Envelope:
         """The letter's envelope. Raises ValueError for a letter that can be sent nowhere: the caller's mistake."""
         if not letter.envelope_to:
             raise ValueError("the letter has no recipient")
-        if not is_canonical(letter.wire):
-            raise ValueError("the letter's lines do not all end in CRLF")
         sender = parse_address(letter.envelope_from)
         recipients = {text: parse_address(text) for text in letter.envelope_to}
         return cls(

@@ -3,9 +3,12 @@
 import asyncio
 import re
 import ssl
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Self
 
 import aiosmtplib
+from aiosmtplib import SMTPServerDisconnected
 from aiosmtplib.protocol import SMTPProtocol
 
 from worker.adapters.credentials import Credentials
@@ -15,6 +18,7 @@ from worker.adapters.smtp.progress import Progress
 from worker.adapters.smtp.protocol import PairedProtocol
 from worker.adapters.smtp.timeouts import Timeouts
 from worker.adapters.smtp.troubles import Failed, failing_in, refusal
+from worker.adapters.tls import verifying
 from worker.delivery.ports import Route
 from worker.domain.snapshot import SmtpServer
 from worker.domain.transmission import Fault, Trouble
@@ -26,33 +30,27 @@ _SIZE = re.compile(r"[0-9]{1,20}")  # RFC 1870 section 4
 _HOSTNAME = re.compile(r"[!-~]+")  # a domain, or an address literal (RFC 5321 section 4.1.3)
 
 
-def client_tls_context(ca_file: str | None = None) -> ssl.SSLContext:
-    """A context that verifies certificates and host names, TLS 1.2 at least.
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the server's EHLO reply named. Kept: the library forgets it when the connection is lost, and then a server
+    that hung up would look like one that never offered anything."""
 
-    It reads the system's certificates, which takes milliseconds: make one and share it. `ca_file` is trusted as well.
-    """
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if ca_file is not None:
-        context.load_verify_locations(cafile=ca_file)
-    return context
+    extensions: Mapping[str, str]
+    mechanisms: tuple[str, ...]
 
-
-def checked_tls_context(context: ssl.SSLContext) -> ssl.SSLContext:
-    """The context, if it verifies. Raises ConfigurationError: customers' passwords go through it."""
-    if not context.check_hostname or context.verify_mode is not ssl.CERT_REQUIRED:
-        raise ConfigurationError("the TLS context for SMTP must verify certificates and host names")
-    if context.minimum_version < ssl.TLSVersion.TLSv1_2:
-        raise ConfigurationError("the TLS context for SMTP must not allow less than TLS 1.2")
-    return context
+    @classmethod
+    def of(cls, client: aiosmtplib.SMTP) -> Self:
+        """The offer in the EHLO reply just read."""
+        return cls(dict(client.esmtp_extensions), tuple(client.server_auth_methods))
 
 
 class Session:
     """A signed-in connection; one letter at a time."""
 
-    def __init__(self, client: aiosmtplib.SMTP, protocol: PairedProtocol, timeouts: Timeouts) -> None:
-        self.client: Final = client
+    def __init__(self, client: aiosmtplib.SMTP, protocol: PairedProtocol, offer: Offer, timeouts: Timeouts) -> None:
         self.protocol: Final = protocol
+        self._client = client
+        self._offer = offer
         self._timeouts = timeouts
         self.letters = 0
         self.idle_since_s = 0.0
@@ -63,13 +61,13 @@ class Session:
         return self.protocol.is_at_rest
 
     def offers(self, extension: str) -> bool:
-        """Whether the server's last EHLO reply named the extension."""
-        return self.client.supports_extension(extension)
+        """Whether the server's last EHLO reply named the extension (in lower case here)."""
+        return extension in self._offer.extensions
 
     @property
     def max_letter_bytes(self) -> int | None:
         """The limit announced by SIZE (RFC 1870 section 4), or None; 0 means that there is none."""
-        announced = self.client.esmtp_extensions.get("size", "")
+        announced = self._offer.extensions.get("size", "")
         return (int(announced) or None) if _SIZE.fullmatch(announced) else None
 
     def abort(self) -> None:
@@ -80,7 +78,7 @@ class Session:
         """RSET; a session that cannot be reset is aborted, and says nothing of it: it masks no result."""
         try:
             with failing_in(Phase.QUIT):
-                await self.client.rset(timeout=self._timeouts.reset_s)
+                await self._client.rset(timeout=self._timeouts.reset_s)
         except Failed:
             self.abort()
 
@@ -89,7 +87,7 @@ class Session:
         try:
             if self.is_usable:
                 with failing_in(Phase.QUIT):
-                    await self.client.quit(timeout=self._timeouts.quit_s)
+                    await self._client.quit(timeout=self._timeouts.quit_s)
         except Failed:
             pass  # it was leaving anyway
         finally:
@@ -112,14 +110,14 @@ class Opener:
             raise ConfigurationError(f"not a host name for EHLO: {local_hostname!r}")
         self._dialer = dialer
         self._credentials = credentials
-        self._tls = checked_tls_context(tls)
+        self._tls = verifying(tls)
         self._local_hostname = local_hostname
         self._timeouts = timeouts
 
     async def open(self, route: Route, progress: Progress) -> Session:
         """A session that is ready for MAIL. Raises `Failed`; then, and on cancellation, no connection is left."""
         client = aiosmtplib.SMTP(
-            hostname=route.smtp.host,
+            hostname=route.smtp.host.removesuffix(".") or route.smtp.host,  # certificates have no root dot
             local_hostname=self._local_hostname,
             timeout=self._timeouts.command_s,
             use_tls=route.smtp.security is Security.TLS,
@@ -128,13 +126,13 @@ class Opener:
         )
         protocol = await self._connect(client, route.smtp, progress)
         try:
-            await self._introduce(client, protocol, route.smtp, progress)
+            offer = await self._introduce(client, protocol, route.smtp, progress)
             with progress.stage("auth"):
-                await sign_in(client, route, self._credentials, progress)
+                await sign_in(client, route, self._credentials, offer.mechanisms, progress)
         except BaseException:
             protocol.abort()
             raise
-        return Session(client, protocol, self._timeouts)
+        return Session(client, protocol, offer, self._timeouts)
 
     async def _connect(self, client: aiosmtplib.SMTP, server: SmtpServer, progress: Progress) -> PairedProtocol:
         progress.phase = Phase.CONNECT
@@ -160,7 +158,7 @@ class Opener:
                     sock=sock,
                     ssl=self._tls if is_tls else None,
                     # The address was vetted, the name was not asked again: the certificate must be the name's.
-                    server_hostname=server.host if is_tls else None,
+                    server_hostname=client.hostname if is_tls else None,
                     ssl_handshake_timeout=self._timeouts.tls_s if is_tls else None,
                 )
         except BaseException:
@@ -171,22 +169,27 @@ class Opener:
 
     async def _introduce(
         self, client: aiosmtplib.SMTP, protocol: PairedProtocol, server: SmtpServer, progress: Progress
-    ) -> None:
+    ) -> Offer:
         with progress.stage("connect"), progress.entering(Phase.GREETING):
             greeting = await protocol.next_reply(self._timeouts.greeting_s)
             if greeting.code != _READY:
                 raise Failed(refusal(Phase.GREETING, greeting))
             await client.ehlo()
+            offer = Offer.of(client)
         if server.security is Security.STARTTLS:
             with progress.stage("tls"):
-                await self._start_tls(client, progress)
+                return await self._start_tls(client, offer, progress)
+        return offer
 
-    async def _start_tls(self, client: aiosmtplib.SMTP, progress: Progress) -> None:
+    async def _start_tls(self, client: aiosmtplib.SMTP, offer: Offer, progress: Progress) -> Offer:
         with progress.entering(Phase.TLS):
-            if not client.supports_extension("starttls"):
+            if "starttls" not in offer.extensions:
                 # Never on in plain text: an attacker can take the offer out of the reply (RFC 3207 section 6).
                 raise Failed(Trouble(Phase.TLS, Fault.TLS, detail="the server does not offer STARTTLS"))
+            if not client.is_connected:
+                raise SMTPServerDisconnected("the connection was lost")
             await client.starttls(timeout=self._timeouts.tls_s)
         with progress.entering(Phase.GREETING):
             # What was said before TLS counts for nothing (RFC 3207 section 4.2).
             await client.ehlo()
+            return Offer.of(client)

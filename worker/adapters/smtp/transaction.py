@@ -93,8 +93,10 @@ class Transaction:
         for recipient in self._envelope.recipients:
             reply = await self._ask(Phase.RCPT, self._envelope.rcpt_command(recipient), self._timeouts.rcpt_s)
             if recipient in self.refused:
-                continue  # MAIL was refused, and that is the reason; this reply only says that it was
-            if _is_positive(reply):
+                if _is_positive(reply):
+                    # MAIL was refused, yet here are recipients: a lone dot would send them an empty letter.
+                    raise Failed(Trouble(Phase.RCPT, Fault.PROTOCOL, detail="a recipient without a sender"))
+            elif _is_positive(reply):
                 self._taken.append(recipient)
             else:
                 self.refused[recipient] = self._refusal(Phase.RCPT, reply)
@@ -104,6 +106,7 @@ class Transaction:
         if _wants_content(reply):
             return True
         self._refuse_rest(self._refusal(Phase.DATA, reply))
+        self._progress.lift_deadline()
         await self._session.reset()
         return False
 
@@ -115,6 +118,7 @@ class Transaction:
 
     async def _give_up(self, is_begun: bool) -> None:
         """Leave the session ready for another letter; no trouble here masks why nobody was accepted."""
+        self._progress.lift_deadline()
         try:
             if self._is_grouped:
                 reply = await self._ask(Phase.DATA, b"DATA", self._timeouts.reset_s)

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 from worker.adapters.credentials import Credentials
 from worker.adapters.dialing import Dialer
+from worker.adapters.smtp.content import is_canonical
 from worker.adapters.smtp.envelope import Envelope
 from worker.adapters.smtp.lanes import Lease
 from worker.adapters.smtp.pool import Pool, PoolLimits, PoolNumbers
 from worker.adapters.smtp.progress import Progress
-from worker.adapters.smtp.session import Opener, client_tls_context
+from worker.adapters.smtp.session import Opener
 from worker.adapters.smtp.timeouts import Timeouts
 from worker.adapters.smtp.transaction import Transaction
 from worker.adapters.smtp.troubles import Failed
@@ -22,8 +23,8 @@ from worker.domain.transmission import Transmission
 class SmtpTransport:
     """Hands letters to mail servers over pooled connections.
 
-    `local_hostname` is what EHLO says; `tls` must verify certificates and host names (`client_tls_context` is the
-    default; ConfigurationError otherwise). Belongs to one event loop.
+    `local_hostname` is what EHLO says; `tls` must verify certificates and host names
+    (ConfigurationError otherwise). Belongs to one event loop.
     """
 
     def __init__(
@@ -32,14 +33,14 @@ class SmtpTransport:
         credentials: Credentials,
         *,
         local_hostname: str,
-        tls: ssl.SSLContext | None = None,
+        tls: ssl.SSLContext,
         timeouts: Timeouts | None = None,
         limits: PoolLimits | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._timeouts = timeouts or Timeouts()
         self._monotonic = monotonic
-        opener = Opener(dialer, credentials, tls or client_tls_context(), local_hostname, self._timeouts)
+        opener = Opener(dialer, credentials, tls, local_hostname, self._timeouts)
         self._pool = Pool(opener, limits or PoolLimits(), monotonic)
 
     @property
@@ -56,6 +57,8 @@ class SmtpTransport:
             ValueError: the letter has no recipient, an address that is none, or lines that do not end in CRLF.
         """
         envelope = Envelope.of(letter)
+        if not await is_canonical(letter.wire):
+            raise ValueError("the letter's lines do not all end in CRLF")
         progress = Progress(self._monotonic)
         try:
             async with self._pool.lease(route) as lease, progress.deadline(self._timeouts.letter_s):

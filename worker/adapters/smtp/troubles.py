@@ -1,6 +1,5 @@
 """What replies and errors mean: the way from the library's terms to the values of `domain.transmission`."""
 
-import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,13 +7,13 @@ from contextlib import contextmanager
 from aiosmtplib import SMTPException, SMTPResponse, SMTPResponseException
 
 from worker.adapters.smtp.protocol import MALFORMED
+from worker.domain.replies import make_reply
+from worker.domain.text import one_line
 from worker.domain.transmission import Fault, Reply, Trouble
 from worker.domain.vocabulary import Phase
 from worker.errors import SendasError
 
-# RFC 2034 section 4: class "." subject "." detail, and a space before the text.
-_ENHANCED = re.compile(r"([245])\.\d{1,3}\.\d{1,3}(?=\s|$)")
-_MAX_TEXT_CHARACTERS = 1_000  # it is copied into results and logs
+_MAX_DETAIL_CHARACTERS = 1_000  # it is copied into results and logs
 
 
 class Failed(SendasError):
@@ -32,23 +31,8 @@ class Failed(SendasError):
 
 
 def reply_of(response: SMTPResponse | SMTPResponseException) -> Reply:
-    """The reply with its enhanced code taken out of the text, its lines joined by spaces.
-
-    The class of an enhanced code must be the reply code's first digit (RFC 2034 section 4), or it is only text.
-    """
-    lines = [_printable(line) for line in response.message.split("\n")]
-    enhanced = None
-    for index, line in enumerate(lines):
-        match = _ENHANCED.match(line)
-        if match and match[1] == str(response.code)[0]:
-            enhanced = enhanced or match[0]
-            lines[index] = line[match.end() :].strip()
-    return Reply(response.code, enhanced, " ".join(line for line in lines if line)[:_MAX_TEXT_CHARACTERS])
-
-
-def _printable(text: str) -> str:
-    # A reply goes into logs, results and a person's terminal: no escape sequences, no direction marks.
-    return "".join(character if character.isprintable() else " " for character in text).strip()
+    """The library's reply, read as every reply is: its enhanced code taken out, its lines joined and cleaned."""
+    return make_reply(response.code, response.message.split("\n"))
 
 
 def refusal(phase: Phase, response: SMTPResponse | SMTPResponseException) -> Trouble:
@@ -66,7 +50,7 @@ def trouble_of(error: SMTPException | OSError, phase: Phase) -> Trouble:
     """The trouble that an error of the library or of the network stands for."""
     if isinstance(error, SMTPResponseException):
         if error.code == MALFORMED:
-            return Trouble(phase, Fault.PROTOCOL, detail=_printable(error.message)[:_MAX_TEXT_CHARACTERS])
+            return Trouble(phase, Fault.PROTOCOL, detail=one_line(error.message)[:_MAX_DETAIL_CHARACTERS])
         return refusal(phase, error)
     if isinstance(error, ssl.SSLError) and phase is Phase.TLS:
         return Trouble(phase, Fault.TLS, detail=_tls_detail(error))
@@ -76,7 +60,7 @@ def trouble_of(error: SMTPException | OSError, phase: Phase) -> Trouble:
     if isinstance(error, OSError):
         fault = Fault.TLS if phase is Phase.TLS else Fault.DISCONNECTED
         return Trouble(phase, fault, detail="the connection was lost")
-    return Trouble(phase, Fault.PROTOCOL, detail=_printable(str(error)))
+    return Trouble(phase, Fault.PROTOCOL, detail=one_line(str(error)))
 
 
 def _tls_detail(error: ssl.SSLError) -> str:
@@ -94,3 +78,8 @@ def failing_in(phase: Phase) -> Iterator[None]:
     except (SMTPException, OSError) as error:
         # Not chained: a traceback with the frames of a sign-in has no business in a log.
         raise Failed(trouble_of(error, phase)) from None
+    except ValueError:
+        if phase is not Phase.TLS:
+            raise
+        # Customers choose the host: not every name that they write can be compared with a certificate.
+        raise Failed(Trouble(phase, Fault.TLS, detail="the host name cannot stand in a certificate")) from None

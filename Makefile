@@ -1,0 +1,122 @@
+# Everything a person does with this repository; `make` alone explains. Only python3, make and a shell must be there.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# A wheel for the project itself is built by what the lock pins, so nothing is fetched for it.
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+COMPILE = uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+
+.PHONY: help
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(READY) ## Make .venv with all that is pinned in requirements/dev.txt (PYTHON=python3.12 for another Python)
+
+.PHONY: servers
+servers: ## Install the Debian packages of the servers that the demo and the tests start (as root)
+	@stack/install
+
+.PHONY: demo
+demo: servers setup ## See it work: send letters through every rule, and look into the inboxes
+	@$(BIN)/python -m demo
+
+.PHONY: dev
+dev: servers setup ## Start the same and leave it running, to send events of your own; Ctrl-C ends it
+	@$(BIN)/python -m demo --dev
+
+.PHONY: run
+run: setup ## Run a worker with the settings in the environment (SENDAS_…, see docs/settings.md)
+	@exec $(BIN)/sendas run
+
+.PHONY: test
+test: servers setup ## Run all tests, against real servers that they start themselves (ARGS="-k word" for some)
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: chaos
+chaos: servers setup ## Prove the guarantees under faults, in about five minutes (ARGS="--seed 7", ARGS=--short)
+	@$(BIN)/python -m chaos $(ARGS)
+
+.PHONY: image-test
+image-test: servers setup ## Build the image without an engine, and see it work (as root)
+	@deploy/image/install
+	@$(BIN)/python -m deploy.image
+
+FUZZ := $(VENV)-fuzz
+
+.PHONY: fuzz
+fuzz: setup ## Search for input that breaks a promise, for about two minutes (ARGS="--seconds 600 --target imap")
+	@[ -x $(FUZZ)/bin/python ] || $(PYTHON) -m venv $(FUZZ)
+	@$(FUZZ)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/fuzz.txt
+	@$(FUZZ)/bin/python -m fuzz $(ARGS)
+
+CHECKS := check-format check-lint check-types check-imports check-schemas check-asyncapi check-pages
+
+.PHONY: check $(CHECKS)
+check: setup ## Check format, lint, types, import rules, and that generated files are up to date
+	@$(MAKE) --no-print-directory --jobs --output-sync=target --keep-going $(CHECKS)
+
+check-format:
+	@$(BIN)/ruff format --check --quiet . || { echo 'to format: make format' >&2; exit 1; }
+
+check-lint:
+	@$(BIN)/ruff check --quiet .
+
+check-types:
+	@$(BIN)/mypy --no-error-summary
+
+check-imports:
+	@$(BIN)/lint-imports > $(VENV)/lint-imports.txt || { cat $(VENV)/lint-imports.txt; exit 1; }
+
+check-schemas:
+	@$(BIN)/python -m worker.operations.schemas --check
+
+check-asyncapi:
+	@$(BIN)/python tools/asyncapi/check.py
+
+check-pages:
+	@$(BIN)/python -m worker.pages.settings --check
+	@$(BIN)/python -m worker.pages.metrics --check
+
+.PHONY: format
+format: setup ## Format the code, and mend what the linter can mend
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix .
+
+.PHONY: schemas
+schemas: setup ## Write schemas/ and the other generated files anew
+	@$(BIN)/python -m worker.operations.schemas
+	@$(BIN)/python -m worker.pages.settings
+	@$(BIN)/python -m worker.pages.metrics
+	@$(BIN)/python -m deploy.topology_resources
+
+.PHONY: lock
+lock: setup ## Pin what pyproject.toml asks for into requirements/ (UPGRADE=1 for the latest versions)
+	@[ -x $(BIN)/uv ] || $(INSTALL) uv
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --extra fast -o requirements/run.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --extra fast --group dev -o requirements/dev.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --extra fast --group dev --group fuzz -o requirements/fuzz.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --group build -o requirements/build.txt
+
+.PHONY: clean
+clean: ## Remove .venv and every cache
+	@rm -rf $(VENV) .dev .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@rm -rf tools/asyncapi/node_modules
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# `pip check` is not asked: the lock was resolved for all platforms at once.
+$(READY): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "sendas needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version 2>&1) (PYTHON=… names another)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || stack/install
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo 'making $(VENV)' >&2; $(PYTHON) -m venv --clear $(VENV); }
+	@echo 'installing requirements/dev.txt into $(VENV)' >&2
+	@$(INSTALL) --require-hashes --requirement requirements/dev.txt
+	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@

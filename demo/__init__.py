@@ -1,0 +1,1 @@
+"""The demo: real servers, the real worker, letters through every rule, and a look into the inboxes."""

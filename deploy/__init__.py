@@ -1,0 +1,1 @@
+"""How sendas is packed and run: the image, and the resources for Kubernetes."""

@@ -1,0 +1,38 @@
+"""One search: a process in which atheris feeds one target until its time is over or an input breaks it.
+
+Run as `python -m fuzz.search TARGET DICTIONARY LIBFUZZER_OPTION…`. libFuzzer ends the process by itself.
+"""
+
+import sys
+from pathlib import Path
+
+import atheris
+
+# Only what is imported in here is watched by the fuzzer.
+with atheris.instrument_imports(include=["worker"]):
+    from fuzz.target import Target
+    from fuzz.targets import load
+
+
+def main() -> None:
+    name, dictionary, *options = sys.argv[1:]
+    target = load_instrumented(name)
+    Path(dictionary).write_text("".join(map(_entry, target.tokens)))
+    options += [f"-dict={dictionary}", f"-max_len={target.max_input_bytes}"]
+    atheris.Setup([sys.argv[0], *options], target.check)
+    atheris.Fuzz()
+
+
+def load_instrumented(name: str) -> Target:
+    """The target, with everything of the worker's that it imports under watch."""
+    with atheris.instrument_imports(include=["worker"]):
+        return load(name)
+
+
+def _entry(token: bytes) -> str:
+    """A line of libFuzzer's dictionary."""
+    return '"' + "".join(f"\\x{byte:02x}" for byte in token) + '"\n'
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,367 @@
+"""Consumer, publisher and topology against a real RabbitMQ: what is published, settled, lost and found again."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from stack import RabbitMQ
+from tests.broker_setting import (
+    TOPOLOGY,
+    BrokerSetting,
+    QuickTopology,
+    Scripted,
+    a_result,
+    a_work_message,
+    broker_setting,
+    eventually,
+    nothing,
+)
+from worker.adapters.broker.declaring import apply_topology, check_topology
+from worker.adapters.broker.link import connect_patiently
+from worker.delivery import requeueing
+from worker.delivery.messages import Arrival, Publication
+from worker.domain.topology import Topology
+from worker.errors import ConfigurationError, OversizedPublication, Unavailable
+
+
+@pytest.fixture
+async def setting(vhost_url: str) -> AsyncIterator[BrokerSetting]:
+    async with broker_setting(vhost_url) as opened:
+        yield opened
+
+
+async def test_what_a_handler_answers_is_published_before_its_message_is_acknowledged(setting: BrokerSetting) -> None:
+    async def answer(arrival: Arrival) -> Sequence[Publication]:
+        return [Publication("", TOPOLOGY.dead, b"answer to " + arrival.body)]
+
+    await setting.publisher.publish(a_work_message(b"question"))
+    async with setting.consuming(answer):
+        message = await setting.get(TOPOLOGY.dead)
+        assert message.body == b"answer to question"
+        assert message.delivery_mode == 2
+        await eventually(setting.is_empty)
+
+
+async def test_a_message_that_is_deferred_ten_times_comes_back_ten_times(setting: BrokerSetting) -> None:
+    """RabbitMQ drops what comes back to a queue with its own x- headers still on it, as a cycle, in silence."""
+    done = asyncio.Event()
+
+    async def defer(arrival: Arrival) -> Sequence[Publication]:
+        assert ("x-death" in arrival.headers) == (len(handler.arrivals) > 1)
+        if len(handler.arrivals) == 11:
+            done.set()
+            return []
+        headers = {"sendas-attempt": len(handler.arrivals)}
+        return [requeueing.later(arrival, headers, TOPOLOGY, 30 if len(handler.arrivals) % 2 else 120)]
+
+    handler = Scripted(defer)
+    async with setting.consuming(handler), asyncio.timeout(20):
+        await setting.publisher.publish(a_work_message(custom="kept", ce_time="2026-11-23T10:00:00Z"))
+        await done.wait()
+    assert [arrival.headers.get("sendas-attempt") for arrival in handler.arrivals] == [None, *range(1, 11)]
+    assert all(arrival.headers["custom"] == "kept" for arrival in handler.arrivals)
+
+
+async def test_a_late_acknowledgement_after_a_reconnect_is_harmless_and_the_message_comes_again(
+    setting: BrokerSetting, rabbitmq: RabbitMQ
+) -> None:
+    """The task of the first delivery goes on, and what it answers is published, although its channel is gone."""
+    may_end = asyncio.Event()
+
+    async def slow(_: Arrival) -> Sequence[Publication]:
+        if len(handler.arrivals) == 1:
+            await may_end.wait()
+            return [Publication("", TOPOLOGY.dead, b"first")]
+        return []
+
+    handler = Scripted(slow)
+    await setting.publisher.publish(a_work_message())
+    async with setting.consuming(handler) as consumer, asyncio.timeout(30):
+        await handler.came.wait()
+        await rabbitmq.first.ctl("close_all_connections", "--vhost", setting.url.rsplit("/", 1)[1], "test")
+        await eventually(lambda: len(handler.arrivals) == 2)
+        assert handler.arrivals[1].is_redelivered
+        may_end.set()
+        await eventually(lambda: consumer.in_flight == 0)
+    async with broker_setting(setting.url) as again:
+        assert (await again.get(TOPOLOGY.dead)).body == b"first"
+        assert await again.is_empty()
+
+
+async def test_a_consumer_that_the_broker_cancels_consumes_again(setting: BrokerSetting) -> None:
+    """Nothing but the cancellation tells that a queue was deleted; when it is there again, so is the consumer."""
+    handler = Scripted(nothing)
+    async with setting.consuming(handler) as consumer, asyncio.timeout(30):
+        async with setting.admin.channel() as channel:
+            await channel.queue_delete(TOPOLOGY.outbound)
+        await eventually(lambda: not consumer.is_consuming)
+        assert consumer.problem() == "not consuming from the broker"
+
+        await apply_topology(setting.url, TOPOLOGY)
+        await setting.publisher.publish(a_work_message())
+        await handler.came.wait()
+
+
+async def test_a_mistake_in_the_handler_ends_in_the_dead_queue_and_wedges_nothing(setting: BrokerSetting) -> None:
+    async def mistaken(arrival: Arrival) -> Sequence[Publication]:
+        if arrival.body == b"bad":
+            raise KeyError("bug")
+        return []
+
+    handler = Scripted(mistaken)
+    async with setting.consuming(handler, prefetch=1), asyncio.timeout(60):
+        await setting.publisher.publish(a_work_message(b"bad"))
+        await setting.publisher.publish(a_work_message(b"good"))
+        message = await setting.get(TOPOLOGY.dead)
+        assert message.body == b"bad"
+        await eventually(lambda: any(arrival.body == b"good" for arrival in handler.arrivals))
+    assert sum(arrival.body == b"bad" for arrival in handler.arrivals) == 21
+
+
+async def test_while_something_is_unavailable_intake_pauses_and_goes_on_by_itself(setting: BrokerSetting) -> None:
+    is_away = True
+
+    async def away(_: Arrival) -> Sequence[Publication]:
+        if is_away:
+            raise Unavailable("the ledger is away")
+        return []
+
+    handler = Scripted(away)
+    for _ in range(6):
+        await setting.publisher.publish(a_work_message())
+    async with setting.consuming(handler, prefetch=2) as consumer, asyncio.timeout(30):
+        await eventually(lambda: len(handler.arrivals) >= 4)  # two messages, tried twice: no more are taken
+        assert consumer.in_flight == 2
+        is_away = False
+        await eventually(setting.is_empty)
+        await eventually(lambda: consumer.in_flight == 0)
+
+
+async def test_a_message_that_waits_for_an_outage_and_is_taken_back_leaves_no_task_behind(
+    setting: BrokerSetting, rabbitmq: RabbitMQ
+) -> None:
+    """The broker takes back what is held for 30 minutes; each time, the outage must not double the work."""
+
+    async def away(_: Arrival) -> Sequence[Publication]:
+        raise Unavailable("the ledger is away")
+
+    handler = Scripted(away)
+    await setting.publisher.publish(a_work_message())
+    async with setting.consuming(handler) as consumer, asyncio.timeout(30):
+        await handler.came.wait()
+        await rabbitmq.first.ctl("close_all_connections", "--vhost", setting.url.rsplit("/", 1)[1], "test")
+        await eventually(lambda: any(arrival.is_redelivered for arrival in handler.arrivals))
+        await eventually(lambda: consumer.in_flight == 1)
+
+
+async def test_a_stopping_consumer_finishes_what_is_in_flight_and_takes_nothing_more(setting: BrokerSetting) -> None:
+    may_end = asyncio.Event()
+
+    async def slow(_: Arrival) -> Sequence[Publication]:
+        await may_end.wait()
+        return [Publication("", TOPOLOGY.dead, b"finished")]
+
+    handler = Scripted(slow)
+    async with setting.consuming(handler, prefetch=1) as consumer, asyncio.timeout(30):
+        await setting.publisher.publish(a_work_message())
+        await handler.came.wait()
+        stopping = asyncio.ensure_future(consumer.stop(20))
+        await eventually(lambda: not consumer.is_consuming)
+        await setting.publisher.publish(a_work_message(b"for others"))
+        may_end.set()
+        await stopping
+        assert (await setting.get(TOPOLOGY.dead)).body == b"finished"
+        assert len(handler.arrivals) == 1
+    assert (await setting.get(TOPOLOGY.outbound)).body == b"for others"
+
+
+async def test_a_handler_that_never_ends_is_given_back_when_the_worker_stops(setting: BrokerSetting) -> None:
+    async def endless(_: Arrival) -> Sequence[Publication]:
+        await asyncio.Event().wait()
+        return []
+
+    handler = Scripted(endless)
+    await setting.publisher.publish(a_work_message())
+    async with setting.consuming(handler) as consumer, asyncio.timeout(30):
+        await handler.came.wait()
+        await consumer.stop(0.01)
+        assert consumer.in_flight == 0
+    assert (await setting.get(TOPOLOGY.outbound)).redelivered
+
+
+async def test_a_handler_that_cannot_be_cancelled_does_not_keep_the_worker_from_ending(
+    setting: BrokerSetting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a letter whose final dot was written: ten minutes for its answer are more than any drain has."""
+    monkeypatch.setattr("worker.adapters.broker.consumer._LAST_MOMENT_S", 0.1)
+    released = asyncio.Event()
+
+    async def deaf(_: Arrival) -> Sequence[Publication]:
+        while not released.is_set():
+            try:
+                await released.wait()
+            except asyncio.CancelledError:
+                continue
+        return []
+
+    handler = Scripted(deaf)
+    await setting.publisher.publish(a_work_message())
+    async with setting.consuming(handler) as consumer, asyncio.timeout(10):
+        await handler.came.wait()
+        await consumer.stop(0.01)
+        assert consumer.in_flight == 1
+        released.set()
+        await eventually(lambda: consumer.in_flight == 0)
+
+
+async def test_a_work_message_that_no_queue_takes_is_an_error_and_a_result_is_only_counted(
+    setting: BrokerSetting,
+) -> None:
+    with pytest.raises(Unavailable, match="topology apply"):
+        await setting.publisher.publish(Publication("", "sendas.nowhere", b""))
+
+    await setting.publisher.publish(a_result())
+    assert setting.metrics.registry.get_sample_value("sendas_results_unrouted_total") == 1
+    assert setting.metrics.registry.get_sample_value("sendas_results_total", {"type": "mail.sent"}) == 1
+
+
+async def test_of_many_in_flight_each_gets_its_own_fate(setting: BrokerSetting) -> None:
+    """Returned messages are matched by message id: two in flight with equal ones would swap their outcomes."""
+    good, bad = a_work_message(), Publication("", "sendas.nowhere", b"work")
+
+    outcomes = await asyncio.gather(
+        *(setting.publisher.publish(good if n % 2 else bad) for n in range(200)), return_exceptions=True
+    )
+
+    assert [isinstance(outcome, Unavailable) for outcome in outcomes] == [n % 2 == 0 for n in range(200)]
+    await eventually(lambda: _is(setting.count(TOPOLOGY.outbound), 100))
+
+
+async def _is(counting: "asyncio.Future[int] | object", wanted: int) -> bool:
+    return bool(await counting == wanted)  # type: ignore[misc]
+
+
+async def test_what_is_too_large_for_the_broker_is_refused_before_it_costs_the_connection(
+    setting: BrokerSetting,
+) -> None:
+    with pytest.raises(OversizedPublication):
+        await setting.publisher.publish(a_work_message(bytes(1_000_001)))
+    with pytest.raises(OversizedPublication):
+        await setting.publisher.publish(a_work_message(huge="x" * 100_000))
+
+    await setting.publisher.publish(a_work_message(huge="ы" * 29_000))
+    assert setting.publisher.problem() is None
+
+
+async def test_a_full_queue_is_waited_for_and_disturbs_no_other_publication(setting: BrokerSetting) -> None:
+    async with setting.admin.channel() as channel:
+        full = await channel.declare_queue(
+            "full",
+            durable=True,
+            arguments={"x-queue-type": "quorum", "x-max-length": 1, "x-overflow": "reject-publish"},
+        )
+    to_full = Publication("", "full", b"")
+
+    def is_refused() -> bool:
+        return bool(setting.metrics.registry.get_sample_value("sendas_publish_retries_total"))
+
+    waiting: list[asyncio.Task[None]] = []
+    while not is_refused():  # a quorum queue lets some more in before it notices
+        waiting.append(asyncio.create_task(setting.publisher.publish(to_full)))
+        await asyncio.wait(waiting, timeout=0.2)
+    await asyncio.gather(*(setting.publisher.publish(a_work_message()) for _ in range(50)))
+
+    while not all(task.done() for task in waiting):
+        async with setting.admin.channel() as channel:
+            source = await channel.get_queue(full.name)
+            await source.purge()
+        await asyncio.wait(waiting, timeout=0.5)
+    await asyncio.gather(*waiting)
+    await eventually(lambda: _is(setting.count(TOPOLOGY.outbound), 50))
+
+
+async def test_a_blocked_broker_stops_publishing_but_not_the_process_and_goes_on(
+    setting: BrokerSetting, rabbitmq: RabbitMQ
+) -> None:
+    """A memory alarm blocks connections that publish; acknowledging goes on, as it has a connection of its own."""
+    try:
+        await rabbitmq.first.ctl("set_vm_memory_high_watermark", "0.00001")
+        task = asyncio.ensure_future(setting.publisher.publish(a_work_message()))
+        done, _ = await asyncio.wait([task], timeout=1)
+        assert not done
+        assert await setting.count(TOPOLOGY.outbound) == 0
+    finally:
+        await rabbitmq.first.ctl("set_vm_memory_high_watermark", "0.6")
+    async with asyncio.timeout(30):
+        await task
+    assert await setting.count(TOPOLOGY.outbound) == 1
+
+
+async def test_after_a_restart_of_the_broker_everything_goes_on(setting: BrokerSetting, rabbitmq: RabbitMQ) -> None:
+    """What is published while the broker is away is published when it is back; consumers consume again."""
+    handler = Scripted(nothing)
+    async with setting.consuming(handler) as consumer, asyncio.timeout(100):
+        await rabbitmq.first.kill()
+        await eventually(lambda: not consumer.is_consuming)
+        publishing = asyncio.ensure_future(setting.publisher.publish(a_work_message()))
+        await rabbitmq.first.start()
+        await publishing
+        await handler.came.wait()
+
+
+async def test_many_reconnects_leave_nothing_behind(setting: BrokerSetting) -> None:
+    """Neither tasks nor sockets."""
+    handler = Scripted(nothing)
+    async with setting.consuming(handler) as consumer, asyncio.timeout(60):
+
+        async def reconnect() -> None:
+            consumer._link.give_up()
+            setting.publisher._link.give_up()
+            await eventually(lambda: not consumer.is_consuming and setting.publisher.problem() is not None)
+            await eventually(lambda: consumer.is_consuming and setting.publisher.problem() is None)
+
+        await reconnect()
+        before = len(asyncio.all_tasks()), _sockets()
+        for _ in range(5):
+            await reconnect()
+        await eventually(lambda: (len(asyncio.all_tasks()), _sockets()) <= before)
+
+
+def _sockets() -> int:
+    return sum(path.is_socket() for path in Path("/proc/self/fd").iterdir())
+
+
+@pytest.mark.parametrize("part", ["password", "vhost"])
+async def test_a_broker_that_refuses_is_an_error_of_the_settings(rabbitmq: RabbitMQ, part: str) -> None:
+    url = rabbitmq.amqp_url.replace("sendas:sendas", "sendas:wrong-canary") if part == "password" else ""
+    with pytest.raises(ConfigurationError) as caught:
+        await connect_patiently(url or f"{rabbitmq.amqp_url}nowhere", "test")
+    assert "SENDAS_BROKER_URL" in str(caught.value)
+    assert "canary" not in str(caught.value)
+
+
+async def test_the_broker_may_come_later_than_the_worker(rabbitmq: RabbitMQ) -> None:
+    url = rabbitmq.amqp_url
+    await rabbitmq.first.stop()
+    waiting = asyncio.ensure_future(connect_patiently(url, "test"))
+    done, _ = await asyncio.wait([waiting], timeout=0.5)
+    assert not done
+    await rabbitmq.first.start()
+    connection = await waiting
+    await connection.close()
+
+
+async def test_the_topology_is_applied_as_often_as_wanted_and_checked_without_creating(vhost_url: str) -> None:
+    topology = Topology()
+    with pytest.raises(ConfigurationError, match="does not exist: run `sendas topology apply`"):
+        await check_topology(vhost_url, topology)
+
+    await apply_topology(vhost_url, topology)
+    await apply_topology(vhost_url, topology)
+    await check_topology(vhost_url, topology)
+
+    with pytest.raises(ConfigurationError, match="is there with other properties"):
+        await apply_topology(vhost_url, QuickTopology())
+    await check_topology(vhost_url, topology)

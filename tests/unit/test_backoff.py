@@ -1,0 +1,33 @@
+"""When a letter is tried again."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from worker.domain.backoff import PAUSE_LEVELS_S, is_expired, level_name, pause_level_s, retry_level_s, waiting_level_s
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def test_attempts_are_further_and_further_apart_and_then_every_two_hours() -> None:
+    assert [retry_level_s(attempts) for attempts in range(1, 9)] == [30, 120, 600, 1800, 3600, 7200, 7200, 7200]
+
+
+@pytest.mark.parametrize(
+    ("wait_s", "level_s"), [(0, 5), (4.9, 5), (29, 5), (30, 30), (119, 30), (3600, 3600), (10**6, 7200)]
+)
+def test_a_pause_is_never_overslept_by_more_than_the_shortest_wait(wait_s: float, level_s: int) -> None:
+    assert pause_level_s(wait_s) == level_s
+
+
+def test_what_waits_for_somebody_is_looked_at_less_often_as_it_grows_older() -> None:
+    assert [waiting_level_s(age_s) for age_s in (0, 600, 3600, 24 * 3600)] == [30, 30, 120, 7200]
+
+
+def test_a_letter_expires_at_its_age_and_not_before() -> None:
+    assert not is_expired(NOON, NOON + timedelta(seconds=99), 100)
+    assert is_expired(NOON, NOON + timedelta(seconds=100), 100)
+
+
+def test_levels_have_names_that_people_say() -> None:
+    assert [level_name(level_s) for level_s in PAUSE_LEVELS_S] == ["5s", "30s", "2m", "10m", "30m", "1h", "2h"]

@@ -1,0 +1,57 @@
+"""Whatever table RabbitMQ passes on, reading it never ends the connection."""
+
+import struct
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pamqp import commands, encode
+from pamqp.common import FieldTable
+
+from worker.adapters.broker import decoding
+
+
+def sized(fields: bytes) -> bytes:
+    return struct.pack(">I", len(fields)) + fields
+
+
+def nested(depth: int) -> bytes:
+    fields = b""
+    for _ in range(depth):
+        fields = b"\x01aF" + sized(fields)
+    return fields
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [b"\x02\xff\xfeV", b"\x01tT" + b"\xff" * 8, b"\x01a?", b"\x09a", b"\x01aD\xff\xff\xff\xff\xff", nested(2_000)],
+    ids=["name not UTF-8", "moment", "unknown type", "cut off", "decimal", "nested"],
+)
+def test_a_table_that_cannot_be_read_is_skipped_whole(fields: bytes) -> None:
+    """If it were read short or long, then what follows in the frame would be misread."""
+    length, table = decoding.read_table(sized(fields) + b"what follows")
+    assert length == len(sized(fields))
+    assert not table or "a" in table
+
+
+@given(st.binary(max_size=60))
+def test_any_fields_are_a_table(fields: bytes) -> None:
+    assert decoding.read_table(sized(fields))[0] == len(sized(fields))
+
+
+def test_a_good_table_is_read_as_the_library_reads_it() -> None:
+    table: FieldTable = {"a": 1, "b": "щ", "c": {"d": [True, Decimal("1.5")]}, "e": datetime(2026, 1, 1, tzinfo=UTC)}
+    assert decoding.read_table(encode.field_table(table))[1] == table
+
+
+def test_properties_of_a_message_are_read_in_this_way() -> None:
+    """If content type, moment and headers are rubbish, then the message arrives all the same."""
+    decoding.install()
+    properties = commands.Basic.Properties()
+    flags = sum(properties.flags[name] for name in ("content_type", "headers", "timestamp"))
+    properties.unmarshal(flags, b"\x02\xff\xfe" + sized(b"\x02\xff\xfeV") + b"\xff" * 8)
+    assert properties.content_type == "\ufffd\ufffd"
+    assert properties.headers == {}
+    assert properties.timestamp is None

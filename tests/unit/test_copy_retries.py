@@ -1,0 +1,108 @@
+"""A copy that could not be saved is tried again, and no two workers save one at the same time."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tests.builders import a_mailbox, an_account
+from tests.doubles.clock import SteppedClock
+from tests.doubles.directory import MemoryDirectory, a_directory
+from tests.doubles.sent_folder import FakeSentFolder
+from worker.adapters.ledger import MemoryLedger, MemoryStore
+from worker.delivery.copies import Copies, CopyLimits
+from worker.delivery.copy_jobs import JOB, CopyJob
+from worker.delivery.messages import Arrival
+from worker.delivery.reporting import Reporter
+from worker.domain.identity import copy_key
+from worker.domain.topology import Topology
+from worker.domain.transmission import Fault, Trouble
+from worker.domain.vocabulary import Phase
+
+TOPOLOGY = Topology()
+MESSAGE_ID = "<1@acme.example>"
+IMAP = {"host": "imap.acme.example", "port": 993, "security": "tls"}
+
+
+@dataclass
+class FixedSnapshot:
+    """A snapshot that never changes."""
+
+    directory: MemoryDirectory
+
+    async def refresh(self) -> None: ...
+
+
+class Unobserved:
+    """An observer that does not look."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None
+
+
+MAILBOX = a_mailbox(sent_copy={"mode": "always", "imap": IMAP})
+CLOCK = SteppedClock()
+JOB_OF_LETTER = CopyJob(
+    account_id="acme",
+    mailbox_id=MAILBOX.id,
+    event_key="0" * 32,
+    event_id="evt-1",
+    event_source="/product/comments",
+    event_type="comment.created",
+    task_id="4711",
+    comment_id="c-99",
+    message_id=MESSAGE_ID,
+    recipients=(0,),
+    date=CLOCK.now(),
+    sent_at=CLOCK.now(),
+)
+ARRIVAL = Arrival(TOPOLOGY.sent_copy, b"letter", {JOB: JOB_OF_LETTER.model_dump_json()})
+
+
+def the_copies(folder: FakeSentFolder, ledger: MemoryLedger) -> Copies:
+    """The copying stage of one worker."""
+    return Copies(
+        snapshot=FixedSnapshot(a_directory([an_account(mailboxes=[MAILBOX])])),
+        ledger=ledger,
+        sent_folder=folder,
+        reporter=Reporter("/sendas", TOPOLOGY.results_exchange),
+        topology=TOPOLOGY,
+        clock=CLOCK,
+        observer=Unobserved(),
+        limits=CopyLimits(max_age_s=3_600, max_bytes=1_000_000),
+    )
+
+
+async def test_if_a_copy_cannot_be_saved_then_the_message_that_comes_back_is_still_its_job() -> None:
+    folder = FakeSentFolder()
+    copies = the_copies(folder, MemoryLedger("one", CLOCK))
+    folder.troubles = [Trouble(Phase.DATA, Fault.DISCONNECTED)]
+
+    [again] = await copies.handle(ARRIVAL)
+    [result] = await copies.handle(Arrival(TOPOLOGY.sent_copy, again.body, again.headers))
+
+    assert again.routing_key == TOPOLOGY.delay(TOPOLOGY.sent_copy, 30)
+    assert result.type == "sent_copy.saved"
+    assert [copy.message_id for copy in folder.copies(MAILBOX.id)] == [MESSAGE_ID]
+
+
+async def test_if_another_worker_is_saving_the_same_copy_then_this_one_looks_later() -> None:
+    folder, store = FakeSentFolder(), MemoryStore()
+    other, mine = (MemoryLedger(name, CLOCK, store=store) for name in ("other", "mine"))
+    copies = the_copies(folder, mine)
+    await other.claim(copy_key(MESSAGE_ID), "acme", [0])
+
+    [again] = await copies.handle(ARRIVAL)
+    assert again.routing_key == TOPOLOGY.delay(TOPOLOGY.sent_copy, 30)
+    assert not folder.copies(MAILBOX.id)
+
+    await other.release(copy_key(MESSAGE_ID), [0])
+    [result] = await copies.handle(Arrival(TOPOLOGY.sent_copy, again.body, again.headers))
+    assert result.type == "sent_copy.saved"
+
+
+async def test_if_a_copy_was_dealt_with_then_nothing_of_it_stays_in_the_ledger() -> None:
+    store = MemoryStore()
+    copies = the_copies(FakeSentFolder(), MemoryLedger("one", CLOCK, store=store))
+
+    await copies.handle(ARRIVAL)
+
+    assert not any(store.events.values())

@@ -1,0 +1,47 @@
+"""Queues and bindings, as data."""
+
+from worker.domain.topology import Topology
+
+TOPOLOGY = Topology()
+QUEUES = {queue.name: queue.arguments for queue in TOPOLOGY.queues()}
+
+
+def test_the_names_are_those_that_others_rely_on() -> None:
+    assert {"sendas.outbound", "sendas.outbound.delay.30s", "sendas.sent-copy", "sendas.dead"} <= set(QUEUES)
+
+
+def test_two_installations_with_their_prefixes_share_no_queue() -> None:
+    other = {queue.name for queue in Topology("blue").queues()}
+    assert other.isdisjoint(QUEUES)
+
+
+def test_every_queue_is_a_quorum_queue_that_never_vanishes() -> None:
+    assert all(arguments["x-queue-type"] == "quorum" for arguments in QUEUES.values())
+    assert not any("x-expires" in arguments for arguments in QUEUES.values())
+
+
+def test_a_delay_queue_goes_straight_back_to_its_work_queue_and_loses_nothing() -> None:
+    """At-least-once dead-lettering is silently at-most-once without reject-publish."""
+    delays = {name: arguments for name, arguments in QUEUES.items() if ".delay." in name}
+    assert len(delays) == 14
+    for name, arguments in delays.items():
+        assert arguments["x-dead-letter-routing-key"] == name.partition(".delay.")[0]
+        assert arguments["x-dead-letter-strategy"] == "at-least-once"
+        assert arguments["x-overflow"] == "reject-publish"
+
+
+def test_work_queues_die_into_the_dead_queue_only_and_the_dead_queue_keeps_what_is_looked_at() -> None:
+    """A work queue that dead-letters into a delay queue makes a cycle, which the broker drops."""
+    for name in (TOPOLOGY.outbound, TOPOLOGY.sent_copy):
+        assert QUEUES[name]["x-dead-letter-routing-key"] == TOPOLOGY.dead
+        assert QUEUES[name]["x-delivery-limit"] == 20
+    assert int(QUEUES[TOPOLOGY.dead]["x-delivery-limit"]) > 10**6
+    assert "x-dead-letter-exchange" not in QUEUES[TOPOLOGY.dead]
+
+
+def test_targets_of_dead_lettering_are_declared_before_those_that_refer_to_them() -> None:
+    seen: set[str] = set()
+    for queue in TOPOLOGY.queues():
+        target = queue.arguments.get("x-dead-letter-routing-key")
+        assert target is None or target in seen
+        seen.add(queue.name)

@@ -1,0 +1,91 @@
+"""Claims: who works on which recipient, so that nobody gets a letter twice."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import structlog
+
+from worker.delivery import requeueing
+from worker.delivery.case import LetterCase
+from worker.delivery.doubts import Doubts
+from worker.delivery.ledger import Claim, Granted, Held, InDoubt, Ledger
+from worker.delivery.messages import Publication
+from worker.delivery.repeating import Repeats
+from worker.domain.topology import Topology
+from worker.errors import Unavailable
+
+log = structlog.get_logger(__name__)
+
+HELD_WAIT_S = 30
+
+Act = Callable[[tuple[int, ...]], Awaitable[list[Publication]]]
+"""What is to be done with the recipients that are ours; says what is to be published."""
+
+
+class InWork:
+    """Recipients that this very process is working on: the ledger does not tell its tasks apart."""
+
+    def __init__(self) -> None:
+        self._taken: set[tuple[str, int]] = set()
+
+    @contextmanager
+    def taking(self, event_key: str, positions: Sequence[int]) -> Iterator[tuple[int, ...]]:
+        """Those of the positions that nobody here works on; they are taken while the context lasts."""
+        mine = tuple(p for p in positions if (event_key, p) not in self._taken)
+        keys = {(event_key, p) for p in mine}
+        self._taken |= keys
+        try:
+            yield mine
+        finally:
+            self._taken -= keys
+
+
+class Claims:
+    """Lets one task at a time, in one worker at a time, work on a recipient."""
+
+    def __init__(self, ledger: Ledger, doubts: Doubts, repeats: Repeats, topology: Topology) -> None:
+        self._ledger = ledger
+        self._doubts = doubts
+        self._repeats = repeats
+        self._topology = topology
+        self._in_work = InWork()
+
+    async def working_on(self, item: LetterCase, act: Act, *, can_send: bool) -> list[Publication]:
+        """Claim the recipients, do with each what the ledger says of it, and `act` on those who are ours."""
+        event_key, wanted = item.case.event.key, item.letter.envelope
+        with self._in_work.taking(event_key, wanted) as mine:
+            claims = await self._claim(item, mine)
+            held = tuple(p for p in wanted if isinstance(claims.get(p), Held | None))
+            publications = [self._later(item, held)] if held else []
+            try:
+                publications += await self._repeats.of(item, claims)
+                settled = await self._doubts.settle(item, _in_doubt(claims), is_last=not can_send)
+                publications += settled.publications
+                ours = (*(p for p, claim in claims.items() if isinstance(claim, Granted)), *settled.send_again)
+                if ours:
+                    publications += await act(tuple(sorted(ours)))
+            except BaseException:  # also cancellation: what is not settled must block nobody
+                await self._let_go(event_key, mine)
+                raise
+        return publications
+
+    async def _claim(self, item: LetterCase, positions: tuple[int, ...]) -> Mapping[int, Claim]:
+        if not positions:
+            return {}
+        event = item.case.event
+        return await self._ledger.claim(event.key, event.data.account_id, positions)
+
+    def _later(self, item: LetterCase, positions: Sequence[int]) -> Publication:
+        work = item.work(positions)
+        return requeueing.later(item.case.arrival, work.headers(), self._topology, HELD_WAIT_S)
+
+    async def _let_go(self, event_key: str, positions: Sequence[int]) -> None:
+        try:
+            await asyncio.shield(self._ledger.let_go(event_key, positions))
+        except Unavailable:
+            log.warning("ledger.let_go_failed", event_key=event_key)  # the lease will do it
+
+
+def _in_doubt(claims: Mapping[int, Claim]) -> dict[int, InDoubt]:
+    return {position: claim for position, claim in claims.items() if isinstance(claim, InDoubt)}

@@ -1,0 +1,39 @@
+"""The moment of the final dot: noted durably before it, and known for certain when it was never written."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from worker.delivery.case import LetterCase
+from worker.delivery.ledger import HandOver, Ledger
+from worker.domain.letters import ComposedLetter
+
+
+@dataclass(slots=True)
+class FinalDot:
+    """What a transport awaits before it writes the dot (`ports.BeforeFinalDot`).
+
+    While `is_allowed` is False the dot was not written, whatever else happened: also when the ledger did not answer,
+    and so may have noted a hand-over that then did not take place.
+    """
+
+    ledger: Ledger
+    event_key: str
+    positions: tuple[int, ...]
+    note: HandOver
+    is_allowed: bool = False
+
+    async def __call__(self) -> None:
+        await self.ledger.hand_over(self.event_key, self.positions, self.note)
+        self.is_allowed = True
+
+
+def hand_over_of(item: LetterCase, composed: ComposedLetter, at: datetime) -> HandOver:
+    """What the ledger is to know of a letter that is about to be sent."""
+    mailbox = item.case.sender.mailbox
+    return HandOver(
+        account_id=item.case.event.data.account_id,
+        mailbox_id=mailbox.id if mailbox else None,
+        message_id=composed.message_id,
+        attempt=item.case.attempt,
+        at=at,
+    )

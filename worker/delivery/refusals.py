@@ -1,0 +1,52 @@
+"""Refusals: what a server said to the recipients of one letter, put together where it means the same."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from worker.delivery.attempt import Attempt
+from worker.delivery.reporting import Facts
+from worker.domain.classification import Classification, classify
+from worker.domain.transmission import Reply, Transmission, Trouble
+from worker.domain.vocabulary import Action, Scope
+
+log = structlog.get_logger(__name__)
+
+_RELAY_PAUSE_S = 300
+
+
+@dataclass(slots=True)
+class Refusal:
+    """Recipients that were refused for one and the same reason, and one of the troubles that say so."""
+
+    why: Classification
+    trouble: Trouble
+    replies: dict[int, Reply | None] = field(default_factory=dict)
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        return tuple(sorted(self.replies))
+
+    def facts(self, message_id: str | None, timings_s: Mapping[str, float]) -> Facts:
+        """The refusal as a result tells it."""
+        return Facts(self.positions, self.replies, message_id, detail=self.trouble.detail or None, timings_s=timings_s)
+
+
+def refusals_of(attempt: Attempt, transmission: Transmission) -> list[Refusal]:
+    """The refused recipients, together where the reason is the same."""
+    refusals: dict[Classification, Refusal] = {}
+    for address, trouble in transmission.refused.items():
+        why = classify(trouble, attempt.provider)
+        if attempt.item.case.sender.mailbox is None:
+            why = _of_the_relay(why, trouble)
+        refusals.setdefault(why, Refusal(why, trouble)).replies[attempt.position(address)] = trouble.reply
+    return list(refusals.values())
+
+
+def _of_the_relay(why: Classification, trouble: Trouble) -> Classification:
+    """The platform's own relay has no administrator who could resume it: it only rests, and the operator is told."""
+    if why.action is Action.SUSPEND:
+        log.error("relay.refused", reason=why.reason.value, detail=trouble.detail)
+        return Classification(why.reason, Scope.PLATFORM, Action.PAUSE, _RELAY_PAUSE_S)
+    return replace(why, scope=Scope.PLATFORM) if why.scope is Scope.MAILBOX else why

@@ -1,0 +1,66 @@
+"""What is done already, told again: in the very words of the first time, so that a consumer drops it by its id."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import structlog
+
+from worker.delivery.case import LetterCase
+from worker.delivery.composition import Composer
+from worker.delivery.copies import Copies
+from worker.delivery.doubts import Doubts
+from worker.delivery.ledger import Claim, Done
+from worker.delivery.messages import Publication
+from worker.delivery.reporting import Reporter
+from worker.domain.envelope import MailSentEvent, parse_result
+from worker.domain.vocabulary import Outcome
+from worker.errors import FileUnavailable
+
+log = structlog.get_logger(__name__)
+
+
+class Repeats:
+    """Publishes once more what a crash may have kept from being published."""
+
+    def __init__(self, reporter: Reporter, composer: Composer, copies: Copies, doubts: Doubts) -> None:
+        self._reporter = reporter
+        self._composer = composer
+        self._copies = copies
+        self._doubts = doubts
+
+    async def of(self, item: LetterCase, claims: Mapping[int, Claim]) -> list[Publication]:
+        """The results of those recipients that are done, and what went with each result."""
+        done: dict[Done, tuple[int, ...]] = {}
+        for position, claim in claims.items():
+            if isinstance(claim, Done):
+                done[claim] = (*done.get(claim, ()), position)
+        publications: list[Publication] = []
+        for claim, positions in done.items():
+            log.info("mail.repeated", outcome=claim.outcome.value, result_id=claim.result_id)
+            event = parse_result(claim.result)
+            publications.append(self._reporter.publication(event))
+            if isinstance(event, MailSentEvent):
+                publications += await self._copy(item, event, positions)
+            elif claim.outcome is Outcome.UNCERTAIN:
+                publications.append(self._doubts.held_again(item, positions))
+        return publications
+
+    async def _copy(self, item: LetterCase, event: MailSentEvent, positions: tuple[int, ...]) -> list[Publication]:
+        """The copy may not have been asked for before a crash; the copying stage looks before it saves one.
+
+        Only a letter that is still the one that was sent: the account may have changed in the meantime.
+        """
+        sender, sent = item.case.resolution.sender, event.data
+        mailbox = sender.mailbox if sender else None
+        if sender is None or mailbox is None:
+            return []
+        if (sent.sender.mailbox_id, sent.sender.address) != (mailbox.id, mailbox.address):
+            return []
+        try:
+            composed = await self._composer.compose(LetterCase(item.case, replace(item.letter, envelope=positions)))
+        except FileUnavailable as error:
+            log.warning("sent_copy.not_repeated", error=str(error))
+            return []
+        if composed.message_id != sent.message_id:
+            return []
+        return self._copies.after_sending(item.case, mailbox, composed, positions)
