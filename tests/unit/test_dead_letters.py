@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
@@ -204,15 +204,17 @@ class TestSelecting:
 class TestReplaying:
     async def test_a_letter_goes_to_where_it_died_as_the_same_event_and_begins_anew(self) -> None:
         headers = {"ce-id": "evt-1", "sendas-recipients": "1", "sendas-mode": "each", "sendas-last-reason": "timeout"}
+        headers |= {"sendas-turn": DEATH.isoformat(), "sendas-sender-missing-since": DEATH.isoformat()}
         desk = Desk([a_dead_letter(headers=headers)])
         desk.clock.step(10 * 24 * 3_600)
         await desk.campaign().run()
 
         [letter] = desk.broker.letters
-        work = read_work(letter.headers, datetime.now(UTC))
+        work = read_work(letter.headers, desk.clock.now())
         assert (letter.exchange, letter.routing_key) == ("", "sendas.outbound")
         assert letter.body == a_dead_letter().body
         assert (work.attempts, work.first_seen, work.last_reason) == (0, desk.clock.now(), None)
+        assert (work.turn, work.sender_missing_since) == (None, None)
         assert (work.recipients, work.mode) == ((1,), "each")
         assert letter.headers["ce-id"] == "evt-1"
         assert not [name for name in letter.headers if name.startswith(("x-", "sendas-dead"))]

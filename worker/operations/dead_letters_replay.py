@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from worker.delivery.copy_jobs import JOB
 from worker.delivery.messages import HeaderValue, Publication
-from worker.delivery.requeueing import DEAD_AT, DEAD_DETAIL, DEAD_QUEUE, DEAD_REASON
 from worker.domain.cloudevents import attribute_text
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import Reason
-from worker.domain.work import ATTEMPT, FIRST_SEEN, LAST_REASON, LAST_REPLY
+from worker.domain.work import ATTEMPT, FIRST_SEEN, MODE, RECIPIENTS
 from worker.operations.dead_letters import REPLAY_ID, REPLAYS, DeadLetter
 from worker.operations.dead_letters_queue import DeadMessage
 
@@ -19,9 +19,8 @@ RESEND_UNCERTAIN = "sendas-replay-uncertain"
 
 MAX_REPLAYS = 3
 
-_OF_THIS_DEATH = frozenset(
-    {DEAD_REASON, DEAD_DETAIL, DEAD_AT, DEAD_QUEUE, ATTEMPT, FIRST_SEEN, LAST_REASON, LAST_REPLY, RESEND_UNCERTAIN}
-)
+# Of our own headers: what the work is. All others tell of the attempts so far, or of this death.
+_LASTING = frozenset({MODE, RECIPIENTS, JOB})
 
 
 class Refusal(StrEnum):
@@ -76,7 +75,7 @@ def replayed(message: DeadMessage, letter: DeadLetter, queue: str, replay_id: st
     accepted doubt from one that arises later by the attempt's number, and results of both must differ in it.
     """
     is_uncertain = letter.reason == Reason.OUTCOME_UNKNOWN
-    headers = carried(message.headers, without=_OF_THIS_DEATH) | {
+    headers = {name: value for name, value in carried(message.headers).items() if _lasts(name)} | {
         ATTEMPT: letter.attempts if is_uncertain else 0,
         FIRST_SEEN: now.isoformat(),
         REPLAYS: letter.replays + 1,
@@ -87,12 +86,16 @@ def replayed(message: DeadMessage, letter: DeadLetter, queue: str, replay_id: st
     return as_publication(message, queue, headers)
 
 
-def carried(headers: Mapping[str, object], without: frozenset[str] = frozenset()) -> dict[str, HeaderValue]:
+def _lasts(name: str) -> bool:
+    return name in _LASTING or not name.startswith("sendas-")
+
+
+def carried(headers: Mapping[str, object]) -> dict[str, HeaderValue]:
     """Headers for a message that goes on. Not the broker's own: with them it sees a cycle and drops the message."""
     return {
         name: value if isinstance(value := attribute_text(given), str | int) else str(value)
         for name, given in headers.items()
-        if given is not None and name not in without and not name.startswith("x-")
+        if given is not None and not name.startswith("x-")
     }
 
 
