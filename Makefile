@@ -43,6 +43,11 @@ test: servers setup ## Run all tests, against real servers that they start thems
 chaos: servers setup ## Prove the guarantees under faults, in about five minutes (ARGS="--seed 7", ARGS=--short)
 	@$(BIN)/python -m chaos $(ARGS)
 
+.PHONY: image-test
+image-test: servers setup ## Build the image without an engine, and see it work (as root)
+	@deploy/image/install
+	@$(BIN)/python -m deploy.image
+
 FUZZ := $(VENV)-fuzz
 
 .PHONY: fuzz
@@ -89,6 +94,7 @@ schemas: setup ## Write schemas/ and the other generated files anew
 	@$(BIN)/python -m worker.operations.schemas
 	@$(BIN)/python -m worker.pages.settings
 	@$(BIN)/python -m worker.pages.metrics
+	@$(BIN)/python -m deploy.topology_resources
 
 .PHONY: lock
 lock: setup ## Pin what pyproject.toml asks for into requirements/ (UPGRADE=1 for the latest versions)
@@ -96,6 +102,7 @@ lock: setup ## Pin what pyproject.toml asks for into requirements/ (UPGRADE=1 fo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --extra fast -o requirements/run.txt
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --extra fast --group dev -o requirements/dev.txt
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --extra fast --group dev --group fuzz -o requirements/fuzz.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --group build -o requirements/build.txt
 
 .PHONY: clean
 clean: ## Remove .venv and every cache

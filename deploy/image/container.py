@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from deploy.image.building import Image
 from stack import ServerError
@@ -24,20 +25,20 @@ class Container:
     settings: Mapping[str, str]
     files: Mapping[str, str] = field(default_factory=dict)
 
-    async def start(self, *arguments: str, output: int | None = None) -> "Running":
-        """Start the image's entry point with these arguments, or its default command."""
-        command = list(arguments) or list(self.image.config["Cmd"])
-        return await self._start([*self.image.config["Entrypoint"], *command], output)
+    async def start(self, log: Path) -> "Running":
+        """Start the image's entry point with its default command; what it writes goes to the end of a file."""
+        with log.open("ab") as file:
+            return await self._start([*self.image.config["Entrypoint"], *self.image.config["Cmd"]], file)
 
     async def run(self, *arguments: str) -> str:
         """Run the entry point to its end, and return what it printed. Raises ServerError when it fails."""
-        return await (await self.start(*arguments, output=asyncio.subprocess.PIPE)).finished()
+        return await self.execute([*self.image.config["Entrypoint"], *arguments])
 
     async def execute(self, argv: Sequence[str]) -> str:
         """Run another command of the image, as its health check is. Raises ServerError when it fails."""
         return await (await self._start(argv, asyncio.subprocess.PIPE)).finished()
 
-    async def _start(self, argv: Sequence[str], output: int | None) -> "Running":
+    async def _start(self, argv: Sequence[str], output: int | IO[bytes]) -> "Running":
         uid, gid = self.image.user
         spec = {
             "root": str(self.root),
@@ -67,11 +68,14 @@ class Running:
         self._process = process
 
     @property
+    def has_ended(self) -> bool:
+        """True when it does not run any more."""
+        return self._process.returncode is not None
+
+    @property
     def pid(self) -> int:
-        """The process's number on this machine; inside it is 1."""
+        """The process's number on this machine (inside it is 1), once it has shown that it runs."""
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        if not children:
-            raise ServerError("the container's process has ended")
         return int(children[0])
 
     def status(self, name: str) -> str:
@@ -87,9 +91,12 @@ class Running:
             raise ServerError(f"ended with {self._process.returncode}\n{text}")
         return text
 
-    async def terminate(self, *, timeout_s: float) -> int:
-        """Send SIGTERM and return the exit status. Raises TimeoutError."""
+    def terminate(self) -> None:
+        """Send SIGTERM, as a cluster does."""
         os.kill(self.pid, signal.SIGTERM)
+
+    async def ended(self, *, timeout_s: float) -> int:
+        """The exit status. Raises TimeoutError."""
         async with asyncio.timeout(timeout_s):
             return await self._process.wait()
 

@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import re
+import urllib.request
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -14,11 +17,13 @@ from deploy.image.container import Container, Running
 from stack import Mailbox, ServerError, Stack
 from stack.ports import free_ports
 from stack.probe import greets
+from stack.process import tail
 
 PASSWORD = "sendas"
 SENDER = Mailbox("support@acme.example", PASSWORD)
 RECIPIENT = Mailbox("client@customer.example", PASSWORD)
-LETTERS = 5
+LETTERS = 5  # sent while nothing happens
+MORE_LETTERS = 60  # sent while the worker is told to end
 
 Say = Callable[[str], None]
 
@@ -28,24 +33,72 @@ async def try_image(image: Image, root: Path, directory: Path, say: Say) -> None
     servers = directory / "servers"
     servers.mkdir()
     servers.chmod(0o711)
-    async with AsyncExitStack() as leaving:
-        stack = await leaving.enter_async_context(Stack.start(servers, mailboxes=[SENDER, RECIPIENT]))
+    log = directory / "worker.log"
+    async with Stack.start(servers, mailboxes=[SENDER, RECIPIENT]) as stack:
         [port] = free_ports(1)
         container = Container(image, root, _settings(stack, port), _files(stack, directory))
-        say(f"topology    {(await container.run('topology', 'apply')).splitlines()[-1]}")
-        say(f"ledger      {(await container.run('ledger', 'migrate')).splitlines()[-1]}")
-        worker = await container.start()
+        try:
+            say(f"topology    {(await container.run('topology', 'apply')).splitlines()[-1]}")
+            say(f"ledger      {(await container.run('ledger', 'migrate')).splitlines()[-1]}")
+            await _try_worker(container, stack, log, port, say)
+        except (ServerError, TimeoutError) as error:
+            raise ServerError(f"{error or 'took too long'}\n{tail(log)}") from error
+
+
+async def _try_worker(container: Container, stack: Stack, log: Path, port: int, say: Say) -> None:
+    async with AsyncExitStack() as leaving:
+        worker = await container.start(log)
         leaving.push_async_callback(worker.kill)
         await _ready(worker, port)
         say("worker      ready: /livez, /readyz and /metrics answer")
         await _check_confinement(container, worker, say)
-        await container.execute(image.config["Healthcheck"]["Test"][1:])
+        await container.execute(container.image.config["Healthcheck"]["Test"][1:])
         say("healthcheck passes")
-        await _send_letters(container, stack, say)
-        status = await worker.terminate(timeout_s=60)
-        if status != 0:
-            raise ServerError(f"after SIGTERM the worker ended with {status}")
-        say("SIGTERM     drained, exit status 0")
+        await container.run("publish", "/etc/sendas/events.json")
+        await _check_letters(stack, LETTERS, say)
+        in_flight = await _end_while_letters_are_in_flight(container, worker, stack, port)
+        say(f"SIGTERM     drained with {in_flight} messages in flight, exit status 0")
+        second = await container.start(log)
+        leaving.push_async_callback(second.kill)
+        await _check_letters(stack, LETTERS + MORE_LETTERS, say)
+        second.terminate()
+        await _check_end(second)
+
+
+async def _end_while_letters_are_in_flight(container: Container, worker: Running, stack: Stack, port: int) -> int:
+    """Tell the worker to end while its mail server keeps silent; the number of messages it then held."""
+    stack.mail.postfix.suspend()
+    try:
+        await container.run("publish", "/etc/sendas/more-events.json")
+        in_flight = 0
+        async with asyncio.timeout(30):
+            while not in_flight:
+                in_flight = await asyncio.to_thread(_in_flight, port)
+        worker.terminate()
+        await _draining(port)
+    finally:
+        stack.mail.postfix.resume()
+    await _check_end(worker)
+    return in_flight
+
+
+async def _draining(port: int) -> None:
+    ready = b"GET /readyz HTTP/1.0\r\n\r\n"
+    async with asyncio.timeout(30):
+        while not await greets(port, b"HTTP/1.0 503", hello=ready):  # noqa: ASYNC110 - another process sets no event
+            await asyncio.sleep(0.05)
+
+
+def _in_flight(port: int) -> int:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
+        found = re.search(r"^sendas_in_flight (\S+)$", response.read().decode(), re.MULTILINE)
+    return int(float(found[1])) if found else 0
+
+
+async def _check_end(worker: Running) -> None:
+    status = await worker.ended(timeout_s=90)
+    if status != 0:
+        raise ServerError(f"after SIGTERM the worker ended with {status}")
 
 
 def _settings(stack: Stack, port: int) -> dict[str, str]:
@@ -68,6 +121,7 @@ def _files(stack: Stack, directory: Path) -> dict[str, str]:
         "password": PASSWORD,
         "ca.pem": stack.authority.ca_file.read_text(),
         "events.json": json.dumps([_event(number) for number in range(LETTERS)]),
+        "more-events.json": json.dumps([_event(LETTERS + number) for number in range(MORE_LETTERS)]),
     }
     for name, text in contents.items():
         (directory / name).write_text(text)
@@ -110,7 +164,8 @@ async def _ready(worker: Running, port: int) -> None:
     async with asyncio.timeout(90):
         for path in ("/livez", "/readyz", "/metrics"):
             while not await greets(port, b"HTTP/1.0 200", hello=f"GET {path} HTTP/1.0\r\n\r\n".encode()):
-                _ = worker.pid  # raises when the worker has ended
+                if worker.has_ended:
+                    raise ServerError("the worker ended before it was ready")
                 await asyncio.sleep(0.1)
 
 
@@ -147,12 +202,12 @@ print("read-only, its volume can be written; no pip, compiler or downloader")
 """
 
 
-async def _send_letters(container: Container, stack: Stack, say: Say) -> None:
-    await container.run("publish", "/etc/sendas/events.json")
+async def _check_letters(stack: Stack, count: int, say: Say) -> None:
+    """All have arrived, each once, and lie in Sent."""
     program = MailProgram(stack.mail.dovecot.imaps_port, stack.authority.ca_file, PASSWORD)
-    arrived = await asyncio.to_thread(program.read, RECIPIENT.address, "INBOX", at_least=LETTERS)
-    saved = await asyncio.to_thread(program.read, SENDER.address, SENDER.sent_folder, at_least=LETTERS)
-    subjects = sorted(str(opened(raw)["Subject"]) for raw in arrived)
-    if subjects != [f"Re: Letter {number}" for number in range(LETTERS)]:
-        raise ServerError(f"these letters arrived: {subjects}")
-    say(f"letters     {len(arrived)} arrived from {opened(arrived[0])['From']}, {len(saved)} copies in Sent")
+    arrived = await asyncio.to_thread(program.read, RECIPIENT.address, "INBOX", at_least=count)
+    saved = await asyncio.to_thread(program.read, SENDER.address, SENDER.sent_folder, at_least=count)
+    subjects = Counter(str(opened(raw)["Subject"]) for raw in arrived)
+    if subjects != Counter(f"Re: Letter {number}" for number in range(count)) or len(saved) != count:
+        raise ServerError(f"{len(saved)} copies are in Sent, and these letters arrived: {subjects}")
+    say(f"letters     {len(arrived)} arrived from {opened(arrived[0])['From']}, each once; {len(saved)} copies in Sent")

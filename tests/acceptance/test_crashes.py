@@ -8,7 +8,8 @@ from tests.acceptance.command import RunningWorker, running_worker
 from tests.acceptance.office import Json, Office, Results
 
 EVENTS = 100
-FEW_AT_A_TIME = {"SENDAS_CONCURRENCY": "8"}  # so that most events still wait when the signal comes
+# So that most events still wait when the signal comes, and that one worker cannot take all before another is there.
+FEW_AT_A_TIME = {"SENDAS_CONCURRENCY": "8"}
 
 
 def _final(results: list[Json]) -> Counter[str]:
@@ -95,8 +96,8 @@ async def test_two_workers_with_one_queue_share_it(office: Office) -> None:
     """Two workers on one host share broker and ledger; each letter leaves once, whoever sends it."""
     async with (
         office.results() as results,
-        running_worker(office.settings) as first,
-        running_worker(office.settings) as second,
+        running_worker({**office.settings, **FEW_AT_A_TIME}) as first,
+        running_worker({**office.settings, **FEW_AT_A_TIME}) as second,
     ):
         await office.publish(office.event(number) for number in range(EVENTS))
         await results.wait(lambda found: len(_final(found)) == EVENTS)

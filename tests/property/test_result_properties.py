@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it has no types
+from jsonschema import Draft202012Validator
 from pydantic import AwareDatetime, BaseModel, BeforeValidator
 
 from worker.domain.envelope import EVENT_CLASSES, parse_result
