@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
@@ -209,7 +209,7 @@ class TestReplaying:
         await desk.campaign().run()
 
         [letter] = desk.broker.letters
-        work = read_work(letter.headers, datetime.now(UTC))
+        work = read_work(letter.headers, desk.clock.now())
         assert (letter.exchange, letter.routing_key) == ("", "sendas.outbound")
         assert letter.body == a_dead_letter().body
         assert (work.attempts, work.first_seen, work.last_reason) == (0, desk.clock.now(), None)
