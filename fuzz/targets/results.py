@@ -14,8 +14,6 @@ def check(data: bytes) -> None:
     message = to_message(result)
     again = parse_result(message.body)
     assert to_message(again) == message
-    for name, value in message.headers.items():
-        assert value.isprintable() or name == "ce-subject", name
 
 
 TARGET = Target(

@@ -12,7 +12,7 @@ from tests.doubles.dead_queue import KeptMessage, MemoryDeadQueue
 from worker.adapters.broker.dead_queue import open_dead_queue
 from worker.adapters.broker.declaring import apply_topology
 from worker.domain.topology import Topology
-from worker.operations.dead_letters_queue import DeadMessage, DeadQueue
+from worker.operations.dead_letters.queue import DeadMessage, DeadQueue
 
 Fill = Callable[[int], Awaitable[None]]
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from worker.delivery.messages import Publication
-from worker.operations.dead_letters_queue import DeadMessage
+from worker.operations.dead_letters.queue import DeadMessage
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,10 @@ from worker.adapters.clock import SystemClock
 from worker.delivery.messages import Publication
 from worker.domain.cloudevents import STRUCTURED
 from worker.domain.topology import Topology
-from worker.operations.dead_letters_acting import Campaign
-from worker.operations.dead_letters_deeds import Replay
-from worker.operations.dead_letters_replay import ReplayRules
-from worker.operations.dead_letters_selection import Selection
+from worker.operations.dead_letters.acting import Campaign
+from worker.operations.dead_letters.deeds import Replay
+from worker.operations.dead_letters.replay import ReplayRules
+from worker.operations.dead_letters.selection import Selection
 
 # Each command is a process of its own, which takes seconds to start on a busy machine.
 pytestmark = pytest.mark.timeout(300)

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.doubles.dead_queue import KeptMessage
-from worker.operations.dead_letters import read_dead_letter
-from worker.operations.dead_letters_file import fingerprint, from_line, to_line
-from worker.operations.dead_letters_shown import row, row_document, whole_text
+from worker.operations.dead_letters.file import fingerprint, from_line, to_line
+from worker.operations.dead_letters.letter import read_dead_letter
+from worker.operations.dead_letters.shown import row, row_document, whole_text
 
 NAMES = (
     "x-death",

@@ -1,7 +1,10 @@
 """A copy that could not be saved is tried again, and no two workers save one at the same time."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import pytest
 
 from tests.builders import a_mailbox, an_account
 from tests.doubles.clock import SteppedClock
@@ -10,12 +13,14 @@ from tests.doubles.sent_folder import FakeSentFolder
 from worker.adapters.ledger import MemoryLedger, MemoryStore
 from worker.delivery.copies import Copies, CopyLimits
 from worker.delivery.copy_jobs import JOB, CopyJob
+from worker.delivery.ledger import Claim
 from worker.delivery.messages import Arrival
 from worker.delivery.reporting import Reporter
 from worker.domain.identity import copy_key
 from worker.domain.topology import Topology
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import Phase
+from worker.errors import Unavailable
 
 TOPOLOGY = Topology()
 MESSAGE_ID = "<1@acme.example>"
@@ -106,3 +111,14 @@ async def test_if_a_copy_was_dealt_with_then_nothing_of_it_stays_in_the_ledger()
     await copies.handle(ARRIVAL)
 
     assert not any(store.events.values())
+
+
+async def test_while_the_ledger_is_away_the_job_is_kept_and_not_buried() -> None:
+    """If no claim can be had, then the consumer is told so, and tries the same message again later."""
+
+    class AwayLedger(MemoryLedger):
+        async def claim(self, event_key: str, account_id: str, recipients: Sequence[int]) -> dict[int, Claim]:
+            raise Unavailable("the ledger is away")
+
+    with pytest.raises(Unavailable):
+        await the_copies(FakeSentFolder(), AwayLedger("one", CLOCK)).handle(ARRIVAL)

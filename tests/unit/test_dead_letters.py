@@ -20,15 +20,15 @@ from worker.domain.topology import Topology
 from worker.domain.vocabulary import Reason
 from worker.domain.work import read_work
 from worker.errors import ConfigurationError, Unavailable
-from worker.operations.dead_letters import read_dead_letter
-from worker.operations.dead_letters_acting import HOLD_S, Campaign
-from worker.operations.dead_letters_deeds import Auditor, Discard, Order, Replay
-from worker.operations.dead_letters_file import fingerprint, from_line, put_back, to_line
-from worker.operations.dead_letters_importing import put_all_back, read_filed
-from worker.operations.dead_letters_looking import look
-from worker.operations.dead_letters_replay import Refusal, ReplayRules
-from worker.operations.dead_letters_selection import Census, Selection, moment
-from worker.operations.dead_letters_shown import printable, row, row_document, whole_text
+from worker.operations.dead_letters.acting import HOLD_S, Campaign
+from worker.operations.dead_letters.deeds import Auditor, Discard, Order, Replay
+from worker.operations.dead_letters.file import fingerprint, from_line, put_back, to_line
+from worker.operations.dead_letters.importing import put_all_back, read_filed
+from worker.operations.dead_letters.letter import read_dead_letter
+from worker.operations.dead_letters.looking import look
+from worker.operations.dead_letters.replay import Refusal, ReplayRules
+from worker.operations.dead_letters.selection import Census, Selection, moment
+from worker.operations.dead_letters.shown import printable, row, row_document, whole_text
 
 TOPOLOGY = Topology()
 UNCERTAIN = {"sendas-dead-reason": Reason.OUTCOME_UNKNOWN.value, "sendas-attempt": 4}

@@ -13,14 +13,14 @@ from worker.cli.dead_letters_filters import ALL, Filters, order_of
 from worker.cli.dead_letters_output import Spool, show_outcome
 from worker.cli.output import print_json, print_line, say
 from worker.errors import ConfigurationError
-from worker.operations.dead_letters import DeadLetter
-from worker.operations.dead_letters_deeds import Discard, Replay
-from worker.operations.dead_letters_file import to_line
-from worker.operations.dead_letters_importing import read_filed
-from worker.operations.dead_letters_queue import DeadMessage, Publish
-from worker.operations.dead_letters_replay import MAX_REPLAYS, ReplayRules
-from worker.operations.dead_letters_selection import Census
-from worker.operations.dead_letters_shown import (
+from worker.operations.dead_letters.deeds import Discard, Replay
+from worker.operations.dead_letters.file import to_line
+from worker.operations.dead_letters.importing import read_filed
+from worker.operations.dead_letters.letter import DeadLetter
+from worker.operations.dead_letters.queue import DeadMessage, Publish
+from worker.operations.dead_letters.replay import MAX_REPLAYS, ReplayRules
+from worker.operations.dead_letters.selection import Census
+from worker.operations.dead_letters.shown import (
     census_document,
     census_text,
     row,

@@ -8,8 +8,8 @@ from uuid import uuid4
 from cyclopts import Parameter
 
 from worker.errors import ConfigurationError
-from worker.operations.dead_letters_deeds import Order
-from worker.operations.dead_letters_selection import Selection, moment
+from worker.operations.dead_letters.deeds import Order
+from worker.operations.dead_letters.selection import Selection, moment
 
 
 @Parameter(name="*")

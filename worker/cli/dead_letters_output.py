@@ -16,8 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from worker.cli.output import print_json, print_line, say
 from worker.errors import ConfigurationError
-from worker.operations.dead_letters_acting import Tally
-from worker.operations.dead_letters_replay import WORDS
+from worker.operations.dead_letters.acting import Tally
+from worker.operations.dead_letters.replay import WORDS
 
 
 class Spool:

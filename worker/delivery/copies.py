@@ -31,7 +31,7 @@ from worker.domain.topology import Topology
 from worker.domain.transmission import Trouble
 from worker.domain.vocabulary import Action, CopyOutcome, Phase, Reason, Scope
 from worker.domain.work import Work, read_work
-from worker.errors import InvalidEvent
+from worker.errors import InvalidEvent, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -113,6 +113,8 @@ class Copies:
         with structlog.contextvars.bound_contextvars(event_id=job.event_id, traceparent=job.traceparent):
             try:
                 return await self._handle(Order(arrival, job, work))
+            except Unavailable:  # nobody's mistake: the message is kept until what is away is back
+                raise
             except Exception as error:  # a mistake of ours must not take the message round for ever
                 log.exception("sent_copy.unhandled")
                 return [self._buried(arrival, Reason.INTERNAL_ERROR, type(error).__name__)]

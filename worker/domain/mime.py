@@ -22,7 +22,8 @@ _CONTENT_TYPE = re.compile(rf"({_TYPE_NAME})/({_TYPE_NAME})")
 _CHARSET = re.compile(rf"(?:^|;)\s*charset\s*=\s*\"?({_TYPE_NAME})", re.IGNORECASE)
 
 _NAME_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_PATH_SEPARATOR = re.compile(r"[/\\]")
+# Also angle brackets, which no file name has on Windows, and which some mail programs take for quotes.
+_NOT_IN_NAMES = re.compile(r"[/\\<>]")
 _SIMPLE_NAME = re.compile(r"[A-Za-z0-9 !#$&()+,.=@^_`{}~-]{1,60}")
 _MAX_NAME_BYTES = 240  # file systems take 255
 _MAX_EXTENSION_CHARS = 16
@@ -78,7 +79,7 @@ def multipart(subtype: str, boundary: str, parts: Sequence[bytes]) -> bytes:
 
 def file_name(name: str) -> str:
     """A name that is safe to save under: no path, no control or direction characters, no more than 240 bytes."""
-    cleaned = _PATH_SEPARATOR.sub("_", _NAME_CONTROL.sub("", name)).strip()
+    cleaned = _NOT_IN_NAMES.sub("_", _NAME_CONTROL.sub("", name)).strip()
     if not cleaned.strip("."):
         return "file"
     if len(cleaned.encode()) <= _MAX_NAME_BYTES:

@@ -11,6 +11,7 @@ from worker.adapters.smtp.progress import Progress
 from worker.adapters.smtp.protocol import MALFORMED
 from worker.adapters.smtp.troubles import Failed, failing_in
 from worker.delivery.ports import Route
+from worker.domain.text import one_line
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import Phase, Security
 from worker.errors import SecretUnavailable, TokenRefused, Unavailable
@@ -84,7 +85,7 @@ def _expect(reply: SMTPResponse, code: int) -> None:
 
 
 def _no_mechanism(offered: Sequence[str]) -> Failed:
-    names = ", ".join(offered)[:200] or "none"
+    names = one_line(", ".join(offered))[:200] or "none"  # the server's own words: they come to logs and results
     return Failed(Trouble(Phase.AUTH, Fault.NO_AUTH_MECHANISM, detail=f"mechanisms offered: {names}"))
 
 

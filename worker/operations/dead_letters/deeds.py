@@ -13,11 +13,11 @@ from worker.domain.message import to_message
 from worker.domain.results import DeadLetterAct
 from worker.domain.topology import Topology
 from worker.errors import Unavailable
-from worker.operations.dead_letters import DeadLetter
-from worker.operations.dead_letters_acting import Campaign, Tally
-from worker.operations.dead_letters_queue import DeadMessage, Publish
-from worker.operations.dead_letters_replay import Refusal, ReplayRules, destination, refusal, replayed
-from worker.operations.dead_letters_selection import Selection
+from worker.operations.dead_letters.acting import Campaign, Tally
+from worker.operations.dead_letters.letter import DeadLetter
+from worker.operations.dead_letters.queue import DeadMessage, Publish
+from worker.operations.dead_letters.replay import Refusal, ReplayRules, destination, refusal, replayed
+from worker.operations.dead_letters.selection import Selection
 
 _AUDIT_TIMEOUT_S = 15.0
 

@@ -6,10 +6,10 @@ from collections import Counter
 from datetime import datetime
 
 from worker.domain.addresses import masked
-from worker.operations.dead_letters import DeadLetter
-from worker.operations.dead_letters_file import plain
-from worker.operations.dead_letters_queue import DeadMessage
-from worker.operations.dead_letters_selection import Census
+from worker.operations.dead_letters.file import plain
+from worker.operations.dead_letters.letter import DeadLetter
+from worker.operations.dead_letters.queue import DeadMessage
+from worker.operations.dead_letters.selection import Census
 
 _SHOWN_ADDRESSES = 3
 

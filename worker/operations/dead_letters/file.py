@@ -11,9 +11,9 @@ from datetime import datetime
 from worker.delivery.messages import HeaderValue, Publication
 from worker.delivery.requeueing import DEAD_AT, DEAD_DETAIL, DEAD_QUEUE, DEAD_REASON
 from worker.errors import ConfigurationError
-from worker.operations.dead_letters import DeadLetter, read_dead_letter
-from worker.operations.dead_letters_queue import DeadMessage
-from worker.operations.dead_letters_replay import as_publication, carried
+from worker.operations.dead_letters.letter import DeadLetter, read_dead_letter
+from worker.operations.dead_letters.queue import DeadMessage
+from worker.operations.dead_letters.replay import as_publication, carried
 
 SCHEMA = "sendas.dead-letter/v1"
 

@@ -15,7 +15,7 @@ from worker.domain.strict_json import MAX_BODY_BYTES
 from worker.domain.text import one_line
 from worker.domain.work import ATTEMPT, FIRST_SEEN, RECIPIENTS, parse_positions
 from worker.errors import InvalidEvent
-from worker.operations.dead_letters_queue import DeadMessage
+from worker.operations.dead_letters.queue import DeadMessage
 
 REPLAYS = "sendas-replays"
 REPLAY_ID = "sendas-replay-id"

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from worker.operations.dead_letters import DeadLetter, read_dead_letter
-from worker.operations.dead_letters_queue import DeadMessage, DeadQueue
-from worker.operations.dead_letters_selection import Selection
+from worker.operations.dead_letters.letter import DeadLetter, read_dead_letter
+from worker.operations.dead_letters.queue import DeadMessage, DeadQueue
+from worker.operations.dead_letters.selection import Selection
 
 See = Callable[[DeadMessage, DeadLetter], None]
 

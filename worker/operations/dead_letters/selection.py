@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 
-from worker.operations.dead_letters import DeadLetter
+from worker.operations.dead_letters.letter import DeadLetter
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _AGO = re.compile(r"(\d{1,6})([smhd])")

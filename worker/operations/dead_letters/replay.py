@@ -11,8 +11,8 @@ from worker.domain.cloudevents import attribute_text
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import Reason
 from worker.domain.work import ATTEMPT, FIRST_SEEN, MODE, RECIPIENTS
-from worker.operations.dead_letters import REPLAY_ID, REPLAYS, DeadLetter
-from worker.operations.dead_letters_queue import DeadMessage
+from worker.operations.dead_letters.letter import REPLAY_ID, REPLAYS, DeadLetter
+from worker.operations.dead_letters.queue import DeadMessage
 
 RESEND_UNCERTAIN = "sendas-replay-uncertain"
 """Names the last attempt whose uncertain outcome the operator accepts to repeat; see `replayed`."""

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import IO
 
 from worker.errors import ConfigurationError
-from worker.operations.dead_letters_file import FiledMessage, fingerprint, from_line, put_back
-from worker.operations.dead_letters_looking import look
-from worker.operations.dead_letters_queue import DeadQueue, Publish
-from worker.operations.dead_letters_selection import Selection
+from worker.operations.dead_letters.file import FiledMessage, fingerprint, from_line, put_back
+from worker.operations.dead_letters.looking import look
+from worker.operations.dead_letters.queue import DeadQueue, Publish
+from worker.operations.dead_letters.selection import Selection
 
 _AT_ONCE = 100
 

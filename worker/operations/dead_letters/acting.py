@@ -12,10 +12,10 @@ from functools import partial
 from typing import Protocol
 
 from worker.delivery.ports import Clock
-from worker.operations.dead_letters import DeadLetter, read_dead_letter
-from worker.operations.dead_letters_queue import DeadMessage, DeadQueue, Taking
-from worker.operations.dead_letters_replay import Refusal
-from worker.operations.dead_letters_selection import Selection
+from worker.operations.dead_letters.letter import DeadLetter, read_dead_letter
+from worker.operations.dead_letters.queue import DeadMessage, DeadQueue, Taking
+from worker.operations.dead_letters.replay import Refusal
+from worker.operations.dead_letters.selection import Selection
 
 CONCURRENCY = 100
 HOLD_S = 15 * 60.0

@@ -1,0 +1,1 @@
+"""What operators do with messages that nobody could handle: look, replay, discard, export, import."""
