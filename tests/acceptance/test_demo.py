@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture
 def copy() -> Iterator[Path]:
     """A copy of the demo, to be changed; short and open to servers, because all that is temporary lies there too."""
-    root = Path(tempfile.mkdtemp(prefix="demo-"))
+    root = Path(tempfile.mkdtemp(prefix="d-"))
     root.chmod(0o711)
     shutil.copytree(ROOT / "demo", root / "demo", ignore=shutil.ignore_patterns("__pycache__"))
     (root / "tmp").mkdir()
