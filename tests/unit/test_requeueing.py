@@ -29,6 +29,12 @@ def test_headers_of_the_broker_do_not_go_round() -> None:
     assert later.must_route
 
 
+def test_how_often_a_letter_was_replayed_is_not_forgotten_when_it_waits() -> None:
+    """Else the guard against replaying in a circle would see only letters that die at once."""
+    later = requeueing.later(arrival_with(sendas_replays=2, sendas_attempt=3), {}, TOPOLOGY, 30)
+    assert dict(later.headers) == {"sendas-replays": "2"}
+
+
 def test_what_is_left_of_the_work_replaces_what_was_left_before() -> None:
     arrival = arrival_with(sendas_attempt=3, sendas_recipients="0-7")
     assert dict(requeueing.later(arrival, {"sendas-attempt": 4}, TOPOLOGY, 30).headers) == {"sendas-attempt": 4}

@@ -98,7 +98,6 @@ def replay(
     why: str | None = None,
     operator: str | None = None,
     rate: float = 100.0,
-    resend_uncertain: Flag = False,
     force_loop: Flag = False,
     yes: Flag = False,
     dry_run: Flag = False,
@@ -116,8 +115,6 @@ def replay(
         Who, for the audit event; the user of the operating system when it is left out.
     rate
         At most so many a second; 0: as fast as the broker takes them.
-    resend_uncertain
-        Also send again what may have been accepted already: THE RECIPIENT MAY GET IT TWICE.
     force_loop
         Also replay what was replayed three times already.
     yes
@@ -131,7 +128,7 @@ def replay(
         raise ConfigurationError("--rate: messages per second, or 0 for no limit")
     order = order_of(filters, why, operator, is_meant=yes and not dry_run)
     settings = settings_of_command()
-    rules = ReplayRules(resend_uncertain=resend_uncertain, force_loop=force_loop, max_replays=MAX_REPLAYS)
+    rules = ReplayRules(force_loop=force_loop, max_replays=MAX_REPLAYS)
 
     def deed(publish: Publish) -> Replay:
         return Replay(publish, settings.topology, rules, order.id, SystemClock())

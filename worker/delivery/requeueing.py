@@ -16,6 +16,7 @@ DEAD_DETAIL = "sendas-dead-detail"
 DEAD_AT = "sendas-dead-at"
 DEAD_QUEUE = "sendas-dead-queue"
 
+_REPLAY = "sendas-replay"  # what an operator's replay leaves: it stays for as long as the message goes round
 _MAX_DETAIL = 500
 # Together with what else stands in a frame they stay below 128 KiB, which RabbitMQ takes at most.
 _MAX_OWN_BYTES = 64 * 1024
@@ -79,7 +80,7 @@ def _carried(arrival: Arrival) -> dict[str, HeaderValue]:
     foreign = {
         name: _plain(value)
         for name, value in arrival.headers.items()
-        if not name.startswith("x-") and not _is_ours(name)
+        if not name.startswith("x-") and (not _is_ours(name) or name.startswith(_REPLAY))
     }
     return _fitting(foreign, _MAX_CARRIED_BYTES)
 

@@ -33,7 +33,7 @@ class Refusal(StrEnum):
 
 
 WORDS: Mapping[Refusal, str] = {
-    Refusal.UNCERTAIN: "may have been accepted already: with --resend-uncertain the recipient may get it twice",
+    Refusal.UNCERTAIN: "may have been accepted already: find out, and discard it",
     Refusal.REPLAYED_TOO_OFTEN: "was replayed too often already: mend the cause, or use --force-loop",
     Refusal.NO_DESTINATION: "does not say which work queue it died in",
     Refusal.CAME_BACK: "was replayed just now and has died again",
