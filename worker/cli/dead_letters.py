@@ -8,7 +8,8 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from worker.adapters.clock import SystemClock
-from worker.cli.dead_letters_desk import act, look_through, put_back, settings_of_command
+from worker.cli.configured import configured
+from worker.cli.dead_letters_desk import act, look_through, put_back
 from worker.cli.dead_letters_filters import ALL, Filters, order_of
 from worker.cli.dead_letters_output import Spool, show_outcome
 from worker.cli.output import print_json, print_line, say
@@ -35,11 +36,6 @@ AsJson = Annotated[bool, Parameter(name="--json", negative="")]
 # A single hyphen is standard input or output here, not an option.
 File = Annotated[str, Parameter(allow_leading_hyphen=True)]
 Flag = Annotated[bool, Parameter(negative="")]
-
-
-def register(app: App) -> None:
-    """Add the commands."""
-    app.command(group)
 
 
 @group.command(name="list")
@@ -127,7 +123,7 @@ def replay(
     if not 0 <= rate <= 1_000_000:
         raise ConfigurationError("--rate: messages per second, or 0 for no limit")
     order = order_of(filters, why, operator, is_meant=yes and not dry_run)
-    settings = settings_of_command()
+    settings = configured(is_quiet=True)
     rules = ReplayRules(force_loop=force_loop, max_replays=MAX_REPLAYS)
 
     def deed(publish: Publish) -> Replay:
@@ -166,7 +162,7 @@ def discard(
     deed = Discard()
     is_rehearsal = not yes or dry_run
     outcome = asyncio.run(
-        act(settings_of_command(), lambda _: deed, Discard.event, order, 0.0, is_rehearsal=is_rehearsal)
+        act(configured(is_quiet=True), lambda _: deed, Discard.event, order, 0.0, is_rehearsal=is_rehearsal)
     )
     return show_outcome(outcome, "discarded", as_json=as_json)
 
@@ -203,7 +199,7 @@ def import_(file: File, *, as_json: AsJson = False) -> int:
     as_json
         Print JSON alone.
     """
-    settings = settings_of_command()
+    settings = configured(is_quiet=True)
     with read_filed(file) as filed:
         imported = asyncio.run(put_back(settings, filed))
     if as_json:

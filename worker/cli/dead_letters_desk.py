@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from worker.adapters.broker.dead_queue import AmqpDeadQueue, open_dead_queue
 from worker.adapters.broker.publisher import Publisher
 from worker.adapters.clock import SystemClock
+from worker.cli.configured import configured
 from worker.cli.dead_letters_filters import Filters
 from worker.cli.dead_letters_output import Outcome, progress_bar
 from worker.errors import SendasError
@@ -20,22 +21,14 @@ from worker.operations.dead_letters.letter import DeadLetter
 from worker.operations.dead_letters.looking import look
 from worker.operations.dead_letters.queue import DeadMessage, Publish
 from worker.running import background
-from worker.settings import Settings, load_settings
-from worker.telemetry.logging import configure_logging
+from worker.settings import Settings
 from worker.telemetry.metrics import Metrics
-
-
-def settings_of_command() -> Settings:
-    """The settings; only warnings are logged, as the command's own words say the rest."""
-    settings = load_settings()
-    configure_logging("WARNING" if settings.log_level == "INFO" else settings.log_level)
-    return settings
 
 
 def look_through(filters: Filters, see: Callable[[DeadMessage, DeadLetter], None]) -> int:
     """Show `see` the letters that the filters match; returns how many."""
     selection = filters.selection()
-    settings = settings_of_command()
+    settings = configured(is_quiet=True)
 
     async def run() -> int:
         async with _queue(settings) as queue:
