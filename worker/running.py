@@ -107,7 +107,8 @@ class Worker:
     async def _drain(self, consumers: list[Consumer]) -> None:
         self._health.drain()
         log.info("worker.draining", in_flight=sum(consumer.in_flight for consumer in consumers))
-        await asyncio.gather(*(consumer.stop(self._settings.drain_s) for consumer in consumers))
+        times = self._settings.drain_s, self._settings.drain_answers_s
+        await asyncio.gather(*(consumer.stop(*times) for consumer in consumers))
 
     async def _unless_stopped(self, step: Awaitable[T]) -> T:
         """The step's result; gives up waiting when the worker is told to stop."""

@@ -92,6 +92,11 @@ class Settings(BaseSettings):
     )
     local_hostname: Name = Field(default_factory=socket.getfqdn, description="Name given in EHLO.")
     drain_s: Seconds = Field(default=60.0, description="On SIGTERM, time for letters in flight to be finished.")
+    drain_answers_s: Seconds = Field(
+        default=5.0,
+        description="After that, time for servers to answer to letters that were handed over (RFC 5321 grants them "
+        "600); the rest is in doubt. What starts and kills the worker must grant both.",
+    )
 
     egress_allow: str = Field(
         default="",

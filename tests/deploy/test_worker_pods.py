@@ -25,6 +25,7 @@ from worker.settings import PREFIX, Settings, load_settings
 from worker.telemetry.health import Health
 
 WORKERS = (DEVELOPMENT, PRODUCTION)
+CANCELLING_S = 5  # to take no more from the queues
 RECORDING_S = 30  # to note what a server said in the last moment, and to publish it
 STATE_DIR = "/var/lib/sendas"
 
@@ -104,8 +105,13 @@ def test_an_outage_elsewhere_starts_no_pod_anew(overlay: str) -> None:
 @pytest.mark.parametrize("overlay", WORKERS)
 def test_no_pod_is_killed_while_it_waits_for_an_answer(overlay: str) -> None:
     """If SIGTERM comes and a letter's final dot is written at the end of the drain, then its answer is waited for."""
-    drain_s = float(settings(overlay).get("SENDAS_DRAIN_S", Settings.model_fields["drain_s"].default))
-    longest_s = drain_s + Timeouts().answer_s + RECORDING_S
+    given = literal_settings(overlay, container(overlay))
+
+    def seconds(name: str) -> float:
+        return float(given.get(PREFIX + name.upper(), Settings.model_fields[name].default))
+
+    assert seconds("drain_answers_s") >= Timeouts().answer_s
+    longest_s = CANCELLING_S + seconds("drain_s") + seconds("drain_answers_s") + RECORDING_S
     assert worker(overlay)["terminationGracePeriodSeconds"] >= longest_s
 
 

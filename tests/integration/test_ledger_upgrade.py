@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,7 @@ async def test_migrations_only_add_what_the_code_before_does_not_meet(
     schemas: dict[str, Seen] = {}
     for revision in REVISIONS:
         async with connected(url) as connection:
-            schemas[revision] = await connection.run_sync(lambda sync, to=revision: upgrade_to(to, sync))
+            schemas[revision] = await connection.run_sync(partial(upgrade_to, revision))
     assert schemas[REVISIONS[-1]].keys() == metadata.tables.keys()
     for before, after in pairwise(REVISIONS):
         if oldest_code(after) <= int(before[:4]):
@@ -140,7 +141,7 @@ async def test_migrations_only_add_what_the_code_before_does_not_meet(
 async def test_a_migration_that_breaks_older_code_would_be_found(database_url: str) -> None:
     """If a migration dropped, retyped or demanded a column, then the comparison above would say so."""
     async with connected(database_url) as connection:
-        before = await connection.run_sync(lambda sync: upgrade_to("head", sync))
+        before = await connection.run_sync(partial(upgrade_to, "head"))
         for change in (
             "DROP COLUMN mailbox_id",
             "ALTER COLUMN attempt TYPE TEXT",

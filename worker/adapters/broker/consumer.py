@@ -17,7 +17,6 @@ log = structlog.get_logger(__name__)
 
 _FIRST_WAIT_S = 1.0
 _LONGEST_WAIT_S = 15.0
-_LAST_MOMENT_S = 5.0
 
 
 class Publishes(Protocol):
@@ -64,18 +63,18 @@ class Consumer:
         """Consume until cancelled; stop with `stop` first."""
         await self._link.run()
 
-    async def stop(self, grace_s: float) -> None:
+    async def stop(self, grace_s: float, answers_s: float = 5.0) -> None:
         """Take no more, finish what is in flight within `grace_s`, and give back the rest.
 
-        A letter whose final dot was written is not cut short by cancellation. Should its server still not answer, it
-        is left behind after a moment, and in doubt: the worker's end must come in bounded time.
+        A letter whose final dot was written is not cut short by cancellation. Should its server not answer within
+        `answers_s` either, it is left behind, and in doubt: the worker's end must come in bounded time.
         """
         self._is_stopping = True
         await self._cancel_consumer()
         await self._wait_for_tasks(grace_s)
         for task in self._tasks:
             task.cancel()
-        await self._wait_for_tasks(_LAST_MOMENT_S)
+        await self._wait_for_tasks(answers_s)
         if self._tasks:
             log.warning("consumer.left_behind", queue=self.queue, messages=len(self._tasks))
 
