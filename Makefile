@@ -56,7 +56,7 @@ fuzz: setup ## Search for input that breaks a promise, for about two minutes (AR
 	@$(FUZZ)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/fuzz.txt
 	@$(FUZZ)/bin/python -m fuzz $(ARGS)
 
-CHECKS := check-format check-lint check-types check-imports check-schemas check-asyncapi check-pages
+CHECKS := check-format check-lint check-types check-imports check-schemas check-asyncapi check-pages check-deploy
 
 .PHONY: check $(CHECKS)
 check: setup ## Check format, lint, types, import rules, and that generated files are up to date
@@ -84,6 +84,11 @@ check-pages:
 	@$(BIN)/python -m worker.pages.settings --check
 	@$(BIN)/python -m worker.pages.metrics --check
 
+# Every overlay is rendered and held against strict schemas, and the Dockerfile is linted: no cluster, no engine.
+check-deploy:
+	@$(BIN)/python -m pytest -q --no-header -p no:cacheprovider tests/deploy > $(VENV)/check-deploy.txt || \
+		{ cat $(VENV)/check-deploy.txt; exit 1; }
+
 .PHONY: format
 format: setup ## Format the code, and mend what the linter can mend
 	@$(BIN)/ruff format --quiet .
@@ -95,6 +100,7 @@ schemas: setup ## Write schemas/ and the other generated files anew
 	@$(BIN)/python -m worker.pages.settings
 	@$(BIN)/python -m worker.pages.metrics
 	@$(BIN)/python -m deploy.topology_resources
+	@$(BIN)/python -m deploy.observability_resources
 
 .PHONY: lock
 lock: setup ## Pin what pyproject.toml asks for into requirements/ (UPGRADE=1 for the latest versions)

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from tests.deploy.rendering import (
     DEVELOPMENT,
     OVERLAYS,
+    PREPARE,
     PRODUCTION,
     PROJECT,
     Resource,
@@ -21,7 +22,7 @@ from tests.deploy.rendering import (
 )
 from worker.adapters.http_server import serve_http
 from worker.adapters.smtp.timeouts import Timeouts
-from worker.settings import PREFIX, Settings, load_settings
+from worker.settings import PREFIX, Settings, load_settings, unknown_variables
 from worker.telemetry.health import Health
 
 WORKERS = (DEVELOPMENT, PRODUCTION)
@@ -47,12 +48,36 @@ def test_every_setting_is_one_that_the_worker_knows(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", WORKERS)
+def test_no_setting_falls_back_to_a_developers_machine(overlay: str) -> None:
+    """If a pod starts, then nothing that is particular to an installation is left to its default."""
+    particular = {"broker_url", "snapshot_url", "ledger_url", "sealing_keys_file", "state_dir", "http_port"}
+    if overlay == PRODUCTION:
+        particular |= {"local_hostname"}  # receivers look up the name in EHLO; the pod's own means nothing to them
+    assert particular <= Settings.model_fields.keys()
+    given = {each["name"] for each in container(overlay)["env"]} | settings(overlay).keys()
+    assert {PREFIX + name.upper() for name in particular} <= given
+
+
+def test_jobs_have_the_setting_that_their_command_needs() -> None:
+    """If a Job runs, then it reaches the broker or the database that the workers use, and knows no other secret."""
+    needed = {"sendas-ledger-migrate": "SENDAS_LEDGER_URL", "sendas-topology": "SENDAS_BROKER_URL"}
+    for overlay in (DEVELOPMENT, PREPARE):
+        jobs = {each["metadata"]["name"]: each["spec"]["template"]["spec"] for each in of_kind(overlay, "Job")}
+        secret = {
+            name: [each["name"] for each in spec["containers"][0]["env"] if "valueFrom" in each]
+            for name, spec in jobs.items()
+        }
+        assert secret == {name: [setting] for name, setting in needed.items()}
+
+
+@pytest.mark.parametrize("overlay", WORKERS)
 def test_the_worker_takes_the_settings(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the pod starts with these settings, then none stops it."""
     for name, value in literal_settings(overlay, container(overlay)).items():
         monkeypatch.setenv(name, value)
     found = load_settings()
     assert found.state_dir == Path(STATE_DIR)
+    assert not list(unknown_variables(literal_settings(overlay, container(overlay))))
     assert found.http_port == 8080
 
 
