@@ -238,6 +238,29 @@ async def test_what_cannot_be_cancelled_is_finished_when_there_is_time_for_its_a
     assert await setting.is_empty()
 
 
+async def test_what_is_given_back_does_not_wait_for_the_last_answers(setting: BrokerSetting) -> None:
+    """If one letter's answer takes minutes, then other workers have the other letters meanwhile."""
+    deaf = Deaf()
+
+    async def patient(arrival: Arrival) -> Sequence[Publication]:
+        if arrival.body == b"deaf":
+            return await deaf(arrival)
+        await asyncio.Event().wait()
+        return []
+
+    handler = Scripted(patient)
+    async with setting.consuming(handler) as consumer, asyncio.timeout(30):
+        await setting.publisher.publish(a_work_message(b"deaf"))
+        await setting.publisher.publish(a_work_message(b"for others"))
+        await eventually(lambda: len(handler.arrivals) == 2)
+        stopping = asyncio.ensure_future(consumer.stop(0.01, 20))
+        assert (await setting.get(TOPOLOGY.outbound)).body == b"for others"
+        assert consumer.in_flight == 1
+        deaf.released.set()
+        await stopping
+    assert await setting.is_empty()
+
+
 async def test_a_work_message_that_no_queue_takes_is_an_error_and_a_result_is_only_counted(
     setting: BrokerSetting,
 ) -> None:

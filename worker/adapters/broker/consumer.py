@@ -45,6 +45,7 @@ class Consumer:
         self._channel: AbstractChannel | None = None  # strong references: aio-pika keeps weak ones
         self._source: AbstractQueue | None = None
         self._tag: str | None = None
+        self._late: list[AbstractIncomingMessage] = []
         self._is_stopping = False
 
     @property
@@ -71,6 +72,8 @@ class Consumer:
         """
         self._is_stopping = True
         await self._cancel_consumer()
+        for message in self._late:
+            await self._settle(message.nack(requeue=True))
         await self._wait_for_tasks(grace_s)
         for task in self._tasks:
             task.cancel()
@@ -111,20 +114,27 @@ class Consumer:
             self._link.give_up()
 
     async def _take(self, message: AbstractIncomingMessage) -> None:
-        if self._is_stopping:  # what arrives while stopping stays unacknowledged and returns to the queue
+        if self._is_stopping:
+            self._late.append(message)  # given back only when the broker sends no more, or it would send this one again
             return
         task = asyncio.create_task(self._work(message), name=f"message of {self.queue}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _work(self, message: AbstractIncomingMessage) -> None:
-        """Deal with one message. The only place that settles; a cancelled one is given back by closing the channel."""
+        """Deal with one message, and settle it; a cancelled one is given back at once.
+
+        Others then have it while this worker still waits for its last answers.
+        """
         arrival = Arrival(self.queue, message.body, message.headers, message.content_type, bool(message.redelivered))
         try:
             publications = await self._patiently(arrival, message)
             if publications is None:
                 return
             await self._publish(publications)
+        except asyncio.CancelledError:
+            await self._settle(message.nack(requeue=True))
+            raise
         except Exception:  # whatever it is, the message must not stay unsettled for ever
             log.exception("message.unhandled", queue=self.queue)
             await self._settle(message.nack(requeue=True))  # the queue's delivery limit ends this in the dead queue

@@ -10,6 +10,7 @@ from worker.adapters.smtp.progress import Progress
 from worker.adapters.smtp.session import Session
 from worker.adapters.smtp.timeouts import Timeouts
 from worker.adapters.smtp.troubles import Failed, failing_in, refusal, reply_of, trouble_of
+from worker.delivery.finishing import until_done
 from worker.delivery.ports import BeforeFinalDot
 from worker.domain.transmission import Fault, Reply, Trouble
 from worker.domain.vocabulary import Phase
@@ -149,11 +150,7 @@ class Transaction:
     async def _answer(self) -> SMTPResponse | Trouble:
         """The reply to the letter, or why there is none. Not cut short by cancellation: the letter is on its way."""
         waiting = asyncio.ensure_future(self._protocol.next_reply(self._timeouts.answer_s))
-        while not waiting.done():
-            try:
-                await asyncio.wait([waiting])
-            except asyncio.CancelledError:
-                continue  # the caller gets the outcome instead, and still sees `Task.cancelling()`
+        await until_done(waiting)  # when cancelled, the caller gets the outcome instead
         if waiting.cancelled():
             return Trouble(Phase.DATA, Fault.DISCONNECTED, detail="the worker ended before the server answered")
         error = waiting.exception()
