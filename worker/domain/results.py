@@ -236,6 +236,9 @@ class DeadLetterAct(_Model):
     why: Words
     count: int = Field(ge=0, description="how many letters")
     selection: Mapping[str, str] = Field(default_factory=dict, description="the filters that selected them")
+    consents: tuple[str, ...] = Field(
+        default=(), description="what was allowed beyond the rules, such as resend_uncertain or force_loop"
+    )
     by_reason: Mapping[str, int] = Field(default_factory=dict, description="how many of each reason")
 
 

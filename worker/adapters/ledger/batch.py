@@ -17,9 +17,10 @@ from worker.adapters.ledger.operations import (
     ToList,
     ToRecord,
     ToRelease,
+    ToReopen,
 )
 from worker.adapters.ledger.ownership import leave, renew
-from worker.adapters.ledger.progress import advance, release
+from worker.adapters.ledger.progress import advance, release, reopen
 from worker.adapters.ledger.retention import forget, list_entries
 from worker.delivery.ports import Clock
 
@@ -55,6 +56,7 @@ class Owner:
         now = self.clock.now()
         answers: dict[Operation[Any], Any] = dict.fromkeys(operations)
         await release(connection, me, [each for each in operations if isinstance(each, ToRelease)])
+        await reopen(connection, [each for each in operations if isinstance(each, ToReopen)])
         answers |= await claim(connection, me, now, [each for each in operations if isinstance(each, ToClaim)])
         answers |= await advance(
             connection, me, now, [each for each in operations if isinstance(each, ToHandOver | ToRecord)]

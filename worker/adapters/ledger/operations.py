@@ -60,6 +60,13 @@ class ToRelease(OnEntries[None]):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class ToReopen(OnEntries[None]):
+    """Free entries that are done as uncertain since this attempt or an earlier one."""
+
+    up_to_attempt: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class ToKeepAlive(Operation[None]):
     pass
 
@@ -108,6 +115,11 @@ def to_record(event_key: str, records: Sequence[Record]) -> ToRecord:
 
 def to_release(event_key: str, recipients: Sequence[int], *, keeps_doubt: bool) -> ToRelease:
     return ToRelease(checked_key(event_key), _positions(recipients), keeps_doubt)
+
+
+def to_reopen(event_key: str, recipients: Sequence[int], up_to_attempt: int) -> ToReopen:
+    _check_number(up_to_attempt)
+    return ToReopen(checked_key(event_key), _positions(recipients), up_to_attempt)
 
 
 def checked_key(event_key: str) -> str:

@@ -24,6 +24,7 @@ from worker.adapters.ledger.operations import (
     to_hand_over,
     to_record,
     to_release,
+    to_reopen,
 )
 from worker.delivery.ledger import Claim, HandOver, Record
 from worker.delivery.ports import Clock
@@ -117,6 +118,9 @@ class SqlLedger:
 
     async def let_go(self, event_key: str, recipients: Sequence[int]) -> None:
         await self._writer.submit(to_release(event_key, recipients, keeps_doubt=True))
+
+    async def reopen(self, event_key: str, recipients: Sequence[int], up_to_attempt: int) -> None:
+        await self._writer.submit(to_reopen(event_key, recipients, up_to_attempt))
 
     async def keep_alive(self) -> None:
         await self._writer.submit(ToKeepAlive())
