@@ -120,6 +120,21 @@ async def test_a_mistake_in_the_handler_ends_in_the_dead_queue_and_wedges_nothin
     assert sum(arrival.body == b"bad" for arrival in handler.arrivals) == 21
 
 
+async def test_a_handler_is_told_how_often_its_message_came_back(setting: BrokerSetting) -> None:
+    """What a producer writes into the broker's own header does not count."""
+
+    async def mistaken(arrival: Arrival) -> Sequence[Publication]:
+        if len(handler.arrivals) < 4:
+            raise KeyError("bug")
+        return []
+
+    handler = Scripted(mistaken)
+    await setting.publisher.publish(a_work_message(x_delivery_count=99))
+    async with setting.consuming(handler), asyncio.timeout(30):
+        await eventually(lambda: len(handler.arrivals) == 4)
+    assert [arrival.returns for arrival in handler.arrivals] == [0, 1, 2, 3]
+
+
 async def test_while_something_is_unavailable_intake_pauses_and_goes_on_by_itself(setting: BrokerSetting) -> None:
     is_away = True
 

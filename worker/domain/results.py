@@ -136,12 +136,14 @@ class MailSent(MailResult):
 
 
 class MailDeferred(MailResult):
-    """An attempt did not succeed for these recipients; another follows."""
+    """An attempt did not succeed for these recipients; another follows.
+
+    `next_attempt_at` null: after a mistake of our own (`internal_error`), once an operator lets it.
+    """
 
     account_id: AccountId
     reason: Reason
     hint: Hint
-    next_attempt_at: AwareDatetime
 
 
 class MailFailed(MailResult):

@@ -120,7 +120,7 @@ class Consumer:
 
     async def _work(self, message: AbstractIncomingMessage) -> None:
         """Deal with one message. The only place that settles; a cancelled one is given back by closing the channel."""
-        arrival = Arrival(self.queue, message.body, message.headers, message.content_type, bool(message.redelivered))
+        arrival = _arrival(self.queue, message)
         try:
             publications = await self._patiently(arrival, message)
             if publications is None:
@@ -173,6 +173,13 @@ class Consumer:
                 log.error("publish.unroutable", routing_keys=sorted({p.routing_key for p in waiting}))
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+
+
+def _arrival(queue: str, message: AbstractIncomingMessage) -> Arrival:
+    count = message.headers.get("x-delivery-count")  # quorum queues count returns; whatever a producer put there is not
+    is_redelivered = bool(message.redelivered)
+    returns = count if is_redelivered and isinstance(count, int) else 0
+    return Arrival(queue, message.body, message.headers, message.content_type, is_redelivered, returns)
 
 
 def _is_taken_back(message: AbstractIncomingMessage) -> bool:
