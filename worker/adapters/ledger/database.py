@@ -86,10 +86,15 @@ class Database:
         Raises:
             Unavailable: the database failed; what is unknown then is only whether a commit was carried out.
         """
-        again = AsyncRetrying(
-            retry=retry_if_exception(_may_be_repeated), stop=stop_after_attempt(3), wait=_jitter(), reraise=True
-        )
         try:
+            try:
+                return await self._run_once(work)
+            except _UNAVAILABLE as error:
+                if not _may_be_repeated(error):
+                    raise
+            again = AsyncRetrying(
+                retry=retry_if_exception(_may_be_repeated), stop=stop_after_attempt(2), wait=_jitter(), reraise=True
+            )
             return await again(self._run_once, work)
         except (TimeoutError, *_UNAVAILABLE) as error:
             raise self._unavailable(error) from None
