@@ -103,6 +103,7 @@ lock: setup ## Pin what pyproject.toml asks for into requirements/ (UPGRADE=1 fo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) pyproject.toml --extra fast --group dev -o requirements/dev.txt
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) pyproject.toml --extra fast --group dev --group fuzz -o requirements/fuzz.txt
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --group build -o requirements/build.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --group bench -o requirements/bench.txt
 
 .PHONY: clean
 clean: ## Remove .venv and every cache

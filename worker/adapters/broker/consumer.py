@@ -207,7 +207,7 @@ class Consumer:
         wait_s = _FIRST_WAIT_S
         waiting = list(publications)
         while waiting:
-            outcomes = await asyncio.gather(*map(self._publisher.publish, waiting), return_exceptions=True)
+            outcomes = await self._publish_each(waiting)
             for outcome in outcomes:
                 if isinstance(outcome, BaseException) and not isinstance(outcome, Unavailable):
                     raise outcome
@@ -216,6 +216,16 @@ class Consumer:
                 log.error("publish.unroutable", routing_keys=sorted({p.routing_key for p in waiting}))
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+
+    async def _publish_each(self, publications: Sequence[Publication]) -> Sequence[BaseException | None]:
+        """What each raised. Most letters have one result, which needs no task of its own."""
+        if len(publications) > 1:
+            return await asyncio.gather(*map(self._publisher.publish, publications), return_exceptions=True)
+        try:
+            await self._publisher.publish(publications[0])
+        except Unavailable as error:
+            return [error]
+        return [None]
 
 
 def _arrival(queue: str, message: AbstractIncomingMessage) -> Arrival:

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Insert, Row, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.entry import State
 from worker.adapters.ledger.operations import Key, Operation, ToHandOver, ToRecord, ToRelease, ToReopen
 from worker.adapters.ledger.rows import near, near_keys
@@ -68,7 +68,7 @@ async def reopen(connection: AsyncConnection, operations: Sequence[ToReopen]) ->
         await connection.execute(_REOPEN, rows)
 
 
-async def release(connection: AsyncConnection, me: int, operations: Sequence[ToRelease]) -> None:
+async def release(connection: Connected, me: int, operations: Sequence[ToRelease]) -> None:
     """Give back what is ours of the operations' entries."""
     let_go = _rows_of(me, (operation for operation in operations if operation.keeps_doubt))
     if let_go:
@@ -85,7 +85,7 @@ def _rows_of(me: int, operations: Iterable[ToRelease]) -> list[dict[str, Any]]:
 
 
 async def advance(
-    connection: AsyncConnection, me: int, now: datetime, operations: Sequence[ToHandOver | ToRecord]
+    connection: Connected, me: int, now: datetime, operations: Sequence[ToHandOver | ToRecord]
 ) -> dict[Operation[Any], LostClaim | None]:
     """Hand over and record, each operation whole or not at all.
 
@@ -119,7 +119,7 @@ def _is_ours(operation: ToHandOver | ToRecord, stand: Mapping[Key, Row[*tuple[An
     }
 
 
-async def _hand_over(connection: AsyncConnection, me: int, operations: Sequence[ToHandOver]) -> None:
+async def _hand_over(connection: Connected, me: int, operations: Sequence[ToHandOver]) -> None:
     rows = [
         {
             "of_event": operation.event_key,
@@ -138,7 +138,7 @@ async def _hand_over(connection: AsyncConnection, me: int, operations: Sequence[
         await connection.execute(_HAND_OVER, rows)
 
 
-async def _record(connection: AsyncConnection, me: int, now: datetime, operations: Sequence[ToRecord]) -> None:
+async def _record(connection: Connected, me: int, now: datetime, operations: Sequence[ToRecord]) -> None:
     records = [(operation.event_key, record) for operation in operations for record in operation.records]
     rows = [
         {
