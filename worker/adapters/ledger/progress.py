@@ -57,7 +57,7 @@ _REOPEN = delete(entries).where(
 )
 
 
-async def reopen(connection: AsyncConnection, operations: Sequence[ToReopen]) -> None:
+async def reopen(connection: Connected, operations: Sequence[ToReopen]) -> None:
     """Free what is done as uncertain, whoever recorded it; nobody works on it any more, so there is nobody to lock."""
     rows = [
         {"of_event": event_key, "of_recipient": recipient, "up_to": operation.up_to_attempt}
