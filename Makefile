@@ -80,13 +80,13 @@ RELEASE := $(VENV)-release
 
 .PHONY: sbom
 sbom: setup ## Write down what a worker consists of, as CycloneDX: dist/sendas.cdx.json
-	@rm -rf $(RELEASE) && $(PYTHON) -m venv $(RELEASE) && $(PYTHON) -m venv --without-pip $(RELEASE)/run
+	@rm -rf $(RELEASE) && mkdir -p dist && $(PYTHON) -m venv $(RELEASE) && $(PYTHON) -m venv --without-pip $(RELEASE)/run
 	@$(RELEASE)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/release.txt
 	@$(BIN)/python -m pip --disable-pip-version-check --quiet --python $(RELEASE)/run/bin/python install \
 		--require-hashes --requirement requirements/run.txt
 	@$(RELEASE)/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
-		--gather-license-texts --output-file build/sendas.cdx.json $(RELEASE)/run/bin/python
-	@mkdir -p dist && mv build/sendas.cdx.json dist/ && $(BIN)/python -m deploy.sbom dist/sendas.cdx.json
+		--gather-license-texts --output-file dist/sendas.cdx.json $(RELEASE)/run/bin/python
+	@$(BIN)/python -m deploy.sbom dist/sendas.cdx.json
 
 CHECKS := check-format check-lint check-types check-imports check-schemas check-asyncapi check-pages check-deploy
 
@@ -142,6 +142,7 @@ lock: setup ## Pin what pyproject.toml asks for into requirements/ (UPGRADE=1 fo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) pyproject.toml --extra fast --group dev --group fuzz -o requirements/fuzz.txt
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --group build -o requirements/build.txt
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --group release -o requirements/release.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --group bench -o requirements/bench.txt
 
 .PHONY: clean
 clean: ## Remove .venv and every cache

@@ -238,8 +238,8 @@ async def test_a_worker_that_is_stopped_while_it_notes_what_the_server_said_leav
     await asyncio.sleep(0)
     may_end.set()
 
-    published = await task
-    assert [publication.type for publication in published][0] == "mail.sent"
+    with pytest.raises(asyncio.CancelledError):  # the message is given back, and the result published by another
+        await task
     [claim] = (await world.another_ledger().claim(EVENT.key, "acme", [0])).values()
     assert isinstance(claim, Done)
 
