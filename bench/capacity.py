@@ -1,6 +1,6 @@
 """What one letter costs, for docs/capacity.md: processor time, bytes in the ledger, on the broker, and on the wire.
 
-    python -m bench.capacity [--letters 3000]
+    python -m bench.capacity [--letters 3000] [--mailboxes 40] [--only postgresql copies sqlite]
 
 Starts RabbitMQ, PostgreSQL, Dovecot and a mail server that takes everything over TLS; then one worker sends the
 letters three times: with PostgreSQL, with PostgreSQL and a copy in Sent for each, and with SQLite. Each line names a
@@ -37,7 +37,7 @@ from worker.domain.topology import Topology
 
 TOPOLOGY = Topology()
 MAX_LETTERS = 50_000
-MAILBOXES = 40
+MAX_MAILBOXES = 5_000
 CONNECTIONS = 2
 PASSWORD = "sendas"
 PUBLISHING_AT_ONCE = 500
@@ -50,7 +50,7 @@ def address(number: int) -> str:
     return f"support-{number}@acme.example"
 
 
-def event(number: int) -> dict[str, Any]:
+def event(number: int, mailboxes: int) -> dict[str, Any]:
     """A comment of about a thousand letters, from the mailbox whose turn it is."""
     return {
         "specversion": "1.0",
@@ -63,14 +63,14 @@ def event(number: int) -> dict[str, Any]:
             "author": {"employee_id": "ivan"},
             "task": {"id": str(number), "title": "Ремонт кондиционера"},
             "comment": {"id": str(number), "html": HTML, "created_at": "2026-11-23T10:00:00Z"},
-            "mailbox_id": f"mailbox-{number % MAILBOXES}",
+            "mailbox_id": f"mailbox-{number % mailboxes}",
             "recipients": [{"address": CUSTOMER, "name": "Клиент"}],
             "thread": {"in_reply_to": "<1@product.example>", "references": ["<0@product.example>"]},
         },
     }
 
 
-def snapshot(smtp_port: int, imap_port: int, copies: str) -> dict[str, Any]:
+def snapshot(smtp_port: int, imap_port: int, mailboxes: int, copies: str) -> dict[str, Any]:
     """One account with all mailboxes."""
 
     def mailbox(number: int) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def snapshot(smtp_port: int, imap_port: int, copies: str) -> dict[str, Any]:
         "plan": "paid",
         "settings": {"plain_text_version": True},
         "employees": [{"id": "ivan", "name": "Иван Петров", "internal_address": "ivan@acme.product.example"}],
-        "mailboxes": [mailbox(number) for number in range(MAILBOXES)],
+        "mailboxes": [mailbox(number) for number in range(mailboxes)],
     }
     relay = {"host": "localhost", "port": smtp_port, "security": "tls", "auth": {"method": "none"}}
     document = {"schema": "sendas.snapshot/v1", "version": 1, "generated_at": "2026-11-23T09:00:00Z"}
@@ -146,13 +146,14 @@ class Servers:
     database: PostgreSQL
     mail: MailServer
     sink: ScriptedSmtpServer
+    mailboxes: int
 
 
 @asynccontextmanager
-async def servers(directory: Path) -> AsyncIterator[Servers]:
+async def servers(directory: Path, mailboxes: int) -> AsyncIterator[Servers]:
     """All servers while the context lasts."""
     authority = Authority(directory / "tls")
-    users = {address(number): PASSWORD for number in range(MAILBOXES)}
+    users = {address(number): PASSWORD for number in range(mailboxes)}
     mail = MailServer(directory / "mail", authority, mailboxes=[Mailbox(each, PASSWORD) for each in users])
     certificate = authority.issue("sink")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -160,7 +161,7 @@ async def servers(directory: Path) -> AsyncIterator[Servers]:
     sink = ScriptedSmtpServer(tls=context, is_implicit_tls=True, users=users)
     broker, database = RabbitMQ(directory / "rabbitmq"), PostgreSQL(directory / "postgresql")
     async with running(broker), running(database), running(mail), sink:
-        yield Servers(directory, broker, database, mail, sink)
+        yield Servers(directory, broker, database, mail, sink, mailboxes)
 
 
 def tell(what: str, number: float, unit: str) -> None:
@@ -177,7 +178,8 @@ async def measure(here: Servers, letters: int, name: str, ledger_url: str, copie
     wanted = frozenset({"sent_copy.saved"}) if copies == "always" else frozenset({"mail.sent"})
     state = here.directory / f"worker-{name}"
     state.mkdir()
-    (state / "snapshot.json").write_text(json.dumps(snapshot(here.sink.port, here.mail.dovecot.imaps_port, copies)))
+    document = snapshot(here.sink.port, here.mail.dovecot.imaps_port, here.mailboxes, copies)
+    (state / "snapshot.json").write_text(json.dumps(document))
     settings = worker_settings(here, vhost, state, ledger_url)
     here.sink.letters.clear()
     async with await aio_pika.connect(vhost) as connection:
@@ -225,7 +227,7 @@ async def publish(here: Servers, vhost: str, letters: int) -> None:
         exchange = await channel.get_exchange(TOPOLOGY.events_exchange, ensure=False)
         for first in range(0, letters, PUBLISHING_AT_ONCE):
             bodies = [
-                json.dumps(event(number), ensure_ascii=False).encode()
+                json.dumps(event(number, here.mailboxes), ensure_ascii=False).encode()
                 for number in range(first, min(first + PUBLISHING_AT_ONCE, letters))
             ]
             size += sum(map(len, bodies))
@@ -322,12 +324,19 @@ async def with_sqlite(here: Servers, letters: int) -> None:
 async def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what a letter costs.")
     parser.add_argument("--letters", type=int, default=3_000)
-    letters = min(parser.parse_args().letters, MAX_LETTERS)
+    parser.add_argument("--mailboxes", type=int, default=40)
+    parser.add_argument("--only", nargs="*", choices=["postgresql", "copies", "sqlite"])
+    given = parser.parse_args()
+    letters, mailboxes = min(given.letters, MAX_LETTERS), min(given.mailboxes, MAX_MAILBOXES)
     with private_directory() as directory:
-        async with servers(directory) as here:
-            await with_postgresql(here, letters, "postgresql", "never")
-            await with_postgresql(here, letters, "postgresql and copies", "always")
-            await with_sqlite(here, letters)
+        async with servers(directory, mailboxes) as here:
+            runs = {
+                "postgresql": lambda: with_postgresql(here, letters, "postgresql", "never"),
+                "copies": lambda: with_postgresql(here, letters, "postgresql and copies", "always"),
+                "sqlite": lambda: with_sqlite(here, letters),
+            }
+            for name in given.only or runs:
+                await runs[name]()
 
 
 if __name__ == "__main__":
