@@ -7,9 +7,11 @@ import aio_pika
 import structlog
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import DeliveryError, PublishError
+from aiormq import spec
 
 from worker.adapters.broker.link import BROKER_ERRORS, Link
 from worker.adapters.broker.outlet import Outlet
+from worker.adapters.broker.underlay import underlay
 from worker.delivery.messages import Publication
 from worker.errors import OversizedPublication, Unavailable
 from worker.telemetry.metrics import Metrics
@@ -66,7 +68,8 @@ class Publisher:
         if outlet is None:
             return False
         try:
-            await outlet.publish(_message(publication), publication.exchange, publication.routing_key)
+            properties = _properties(publication)
+            await outlet.publish(publication.body, properties, publication.exchange, publication.routing_key)
         except PublishError:
             return self._returned(publication)
         except DeliveryError:
@@ -115,7 +118,8 @@ class Publisher:
         await self._open(connection)
 
     async def _open(self, connection: AbstractConnection) -> None:
-        outlet = Outlet(await connection.channel(publisher_confirms=True, on_return_raises=True))
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        outlet = Outlet(channel, await underlay(channel))
         if connection is self._connection:
             self._outlet = outlet
             self._is_up.set()
@@ -127,16 +131,15 @@ class Publisher:
             self._outlet = self._connection = None
 
 
-def _message(publication: Publication) -> aio_pika.Message:
-    return aio_pika.Message(
-        publication.body,
+def _properties(publication: Publication) -> spec.Basic.Properties:
+    return spec.Basic.Properties(
         headers=dict(publication.headers),
         content_type=publication.content_type,
-        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT.value,
         # Returned messages are matched by this id, so two in flight must not share one.
         message_id=publication.message_id or uuid4().hex,
         correlation_id=publication.correlation_id,
-        type=publication.type,
+        message_type=publication.type,
         timestamp=publication.timestamp,
         app_id="sendas",
     )
