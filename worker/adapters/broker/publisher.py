@@ -1,16 +1,17 @@
 """Publishing: persistent, confirmed, and tried again until the broker has it."""
 
 import asyncio
+from functools import cache
 from uuid import uuid4
 
 import aio_pika
 import structlog
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import DeliveryError, PublishError
-from aiormq import spec
 
 from worker.adapters.broker.link import BROKER_ERRORS, Link
 from worker.adapters.broker.outlet import Outlet
+from worker.adapters.broker.properties import Properties
 from worker.adapters.broker.underlay import underlay
 from worker.delivery.messages import Publication
 from worker.errors import OversizedPublication, Unavailable
@@ -28,6 +29,7 @@ class Publisher:
     def __init__(self, url: str, metrics: Metrics, *, max_bytes: int, name: str = "sendas-publisher") -> None:
         self._link = Link(url, name, self._up)
         self._metrics = metrics
+        self._results = cache(metrics.results.labels)  # types are a closed list
         self._max_bytes = max_bytes
         self._connection: AbstractConnection | None = None
         self._outlet: Outlet | None = None
@@ -52,7 +54,7 @@ class Publisher:
         while not await self._try(publication):
             self._metrics.publish_retries.inc()
         if publication.type is not None:
-            self._metrics.results.labels(type=publication.type).inc()
+            self._results(publication.type).inc()
 
     def _check_size(self, publication: Publication) -> None:
         size, chars = len(publication.body), sum(len(f"{n}{v}") for n, v in publication.headers.items())
@@ -131,8 +133,8 @@ class Publisher:
             self._outlet = self._connection = None
 
 
-def _properties(publication: Publication) -> spec.Basic.Properties:
-    return spec.Basic.Properties(
+def _properties(publication: Publication) -> Properties:
+    return Properties(
         headers=dict(publication.headers),
         content_type=publication.content_type,
         delivery_mode=aio_pika.DeliveryMode.PERSISTENT.value,
