@@ -24,7 +24,7 @@ async def finished(work: Awaitable[T]) -> T:
     return task.result()
 
 
-def is_told_to_stop() -> bool:
-    """Whether somebody cancelled this task, and the cancellation was put off."""
+def cancellations() -> int:
+    """How often this task was cancelled so far; more than before means that one was put off meanwhile."""
     task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+    return task.cancelling() if task else 0

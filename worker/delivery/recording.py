@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import structlog
 
 from worker.delivery.case import Case
-from worker.delivery.finishing import finished, is_told_to_stop
+from worker.delivery.finishing import cancellations, finished
 from worker.delivery.ledger import Ledger, Record
 from worker.delivery.messages import Publication
 from worker.delivery.reporting import Reporter
@@ -58,11 +58,12 @@ class Recorder:
         await self._patiently("let_go", lambda: self._ledger.let_go(case.event.key, positions))
 
     async def _patiently(self, what: str, step: Callable[[], Awaitable[None]]) -> None:
+        before = cancellations()
         while True:
             try:
                 return await finished(step())
             except Unavailable as error:
                 log.warning("ledger.waits", operation=what, error=str(error))
-            if is_told_to_stop():
+            if cancellations() > before:
                 raise asyncio.CancelledError
             await asyncio.sleep(self._retry_s)
