@@ -18,13 +18,14 @@ class Costs:
     """What one letter costs, measured; rounded up."""
 
     worker_cpu_s: float = 0.003
+    connection_cpu_s: float = 0.003  # a connection of its own, with TLS and sign-in, on top
     copy_cpu_s: float = 0.003  # a copy for Sent, on top
     event_bytes_on_broker: int = 2_300
     letter_bytes: int = 4_700
     ledger_bytes: int = 1_200  # with its indexes; with a copy, the claim of that too
     ledger_log_bytes: int = 2_200
     ledger_transactions: float = 0.4  # under load, when many letters share one
-    worker_bytes: int = 125 * 2**20
+    worker_bytes: int = 150 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Assumptions:
     peak_factor: float = 3.0  # the busiest minutes, over the mean of the day
     copies: float = 0.5  # share of letters whose copy we save; many providers do it themselves
     deferred: float = 0.1  # share of letters that need a second attempt
+    connections: float = 0.8  # share of letters that find no connection open to their mailbox's server
     seconds_per_letter: float = 1.5  # from the first command to the server's answer
     retention_days: int = 14
     worker_load: float = 0.7  # of one processor, so that there is room when a worker ends
@@ -49,7 +51,8 @@ def plan(letters_per_day: int, costs: Costs | None = None, assumed: Assumptions 
     mean = letters_per_day / DAY_S
     peak = mean * assumed.peak_factor
     attempts = peak * (1 + assumed.deferred)
-    cpu = attempts * costs.worker_cpu_s + peak * assumed.copies * costs.copy_cpu_s
+    cpu = attempts * (costs.worker_cpu_s + assumed.connections * costs.connection_cpu_s)
+    cpu += peak * assumed.copies * costs.copy_cpu_s
     workers = max(2, math.ceil(cpu / assumed.worker_load))
     in_flight = attempts * assumed.seconds_per_letter
     messages = peak * (1 + 2 + assumed.copies + 2 * assumed.deferred)
@@ -87,6 +90,7 @@ def main() -> None:
     parser.add_argument("--retention-days", type=int, default=Assumptions().retention_days)
     parser.add_argument("--seconds-per-letter", type=float, default=Assumptions().seconds_per_letter)
     parser.add_argument("--peak-factor", type=float, default=Assumptions().peak_factor)
+    parser.add_argument("--connections", type=float, default=Assumptions().connections)
     parser.add_argument("--copies", type=float, default=Assumptions().copies)
     given = vars(parser.parse_args())
     volumes = tuple(given.pop("volumes")) or VOLUMES
