@@ -10,12 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StringConstraint
 
 HostPattern = Annotated[str, StringConstraints(pattern=r"^(\*\.)?[a-z0-9-]+(\.(\*|[a-z0-9-]+))*\.[a-z0-9-]+$")]
 
+HelpUrl = Annotated[str, StringConstraints(pattern=r"^https://[!-~]+$", max_length=300)]
+
 
 class Provider(BaseModel):
     """One provider. `saves_to_sent` None: not known; `connections` None: no limit of its own is known.
 
     `has_mailbox` False: a transactional service, where no folder can be looked into. `hosts`: host names, where `*`
-    stands for one or more labels.
+    stands for one or more labels. `takes_password` False: only OAuth 2 signs in; None: not known to be so.
+    `help_…`: the provider's own pages.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -25,6 +28,10 @@ class Provider(BaseModel):
     saves_to_sent: bool | None = None
     has_mailbox: bool = True
     connections: PositiveInt | None = None
+    takes_password: bool | None = None
+    help_app_password: HelpUrl | None = None
+    help_oauth: HelpUrl | None = None
+    help_smtp: HelpUrl | None = None
 
 
 GENERIC = Provider(name="generic")
