@@ -1,0 +1,45 @@
+"""The first step of a check: whether the settings can work at all, before anybody is connected to."""
+
+from collections.abc import Callable
+
+from worker.domain.hints import Hint
+from worker.domain.snapshot import SealedSecret, secrets_of
+from worker.domain.vocabulary import Reason
+from worker.operations.mailbox_check.part import Part
+from worker.operations.mailbox_check.subject import Subject
+
+STEP = "settings"
+_REFERS_OUTSIDE = Hint(
+    en="The password of a mailbox that is not saved yet must come sealed. Please tell support: this cannot be mended "
+    "in the mailbox's settings.",
+    ru="Пароль ещё не сохранённого ящика должен передаваться зашифрованным. Сообщите в поддержку: настройками ящика "
+    "это не исправить.",
+)
+
+
+def check_settings(subject: Subject, monotonic: Callable[[], float]) -> Part:
+    """The step, as a part of its own."""
+    part = _begun(monotonic)
+    auths = [subject.mailbox.smtp.auth, subject.imap_auth]
+    secrets = [secret for auth in auths for secret in secrets_of(auth)]
+    if not subject.is_trusted and not all(isinstance(secret, SealedSecret) for secret in secrets):
+        # Variables and files are the operator's: see `SealedOnlyCredentials`, which holds whatever happens here.
+        part.failed(
+            Reason.SENDER_NOT_PERMITTED, hint=_REFERS_OUTSIDE, detail="env and file secrets are for the snapshot only"
+        )
+    else:
+        part.passed(detail=f"provider: {subject.provider.name}")
+    return part
+
+
+def not_found(why: str, monotonic: Callable[[], float]) -> Part:
+    """The step for a mailbox that the snapshot does not have."""
+    part = _begun(monotonic)
+    part.failed(Reason.SENDER_UNAVAILABLE, detail=why)
+    return part
+
+
+def _begun(monotonic: Callable[[], float]) -> Part:
+    part = Part({STEP: True}, monotonic)
+    part.begin(STEP)
+    return part
