@@ -10,7 +10,7 @@ from tests.imap_setting import NamedCredentials
 from worker.adapters.clock import SystemClock
 from worker.adapters.credentials import Credentials
 from worker.adapters.dkim import DkimSignatures
-from worker.adapters.egress import EgressGuard, SystemResolver
+from worker.adapters.egress import EgressGuard, Resolver, SystemResolver
 from worker.adapters.imap.connecting import ImapTimeouts
 from worker.adapters.smtp.timeouts import Timeouts
 from worker.adapters.visitors import ServerVisitors
@@ -34,6 +34,7 @@ class CheckSetting:
     tls: ssl.SSLContext
     names: NameServer = field(default_factory=TableNameServer)
     credentials: Credentials = field(default_factory=NamedCredentials)
+    resolver: Resolver | None = None
     allow: str = "127.0.0.0/8,::1/128"
     allow_plaintext: bool = True
     smtp_timeouts: Timeouts = PATIENT_SMTP
@@ -42,8 +43,8 @@ class CheckSetting:
 
     async def run(self, subject: Subject) -> dict[str, CheckStepResult]:
         """The steps by their names."""
-        resolver = SystemResolver()
-        guard = EgressGuard(EgressPolicy(parse_allowlist(self.allow)), resolver)
+        system = SystemResolver()
+        guard = EgressGuard(EgressPolicy(parse_allowlist(self.allow)), self.resolver or system)
         visitors = ServerVisitors(
             guard,
             self.credentials,
@@ -55,7 +56,7 @@ class CheckSetting:
         )
         check = MailboxCheck(visitors, self.names, DkimSignatures(), SystemClock(), self.limits)
         steps = await check.run(subject)
-        resolver.close()
+        system.close()
         return {step.name: step for step in steps}
 
 
