@@ -1,7 +1,7 @@
 """The steps that the SMTP and the IMAP part have in common, and what else a server answers to."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address
@@ -9,9 +9,11 @@ from typing import Any
 
 from worker.domain.hints import Hint
 from worker.domain.inspection import ResolvedHost, TlsFacts
+from worker.domain.results import CheckStepResult
 from worker.domain.snapshot import SmtpServer
 from worker.domain.transmission import Trouble
 from worker.domain.vocabulary import Reason, Security
+from worker.operations.mailbox_check.part import Part
 from worker.operations.mailbox_check.ports import Visitors
 from worker.operations.mailbox_check.subject import Subject
 from worker.operations.mailbox_check.texts import ENDS_SOON, offers_no_tls, other_way
@@ -21,9 +23,15 @@ _OTHER_WAY_S = 8.0
 _USUAL_SMTP = ((465, Security.TLS), (587, Security.STARTTLS))
 _USUAL_IMAP = (993, Security.TLS)
 # The other reasons say all there is to say: no other port helps.
-WORTH_ANOTHER_WAY = frozenset(
+_WORTH = frozenset(
     {Reason.CONNECT_FAILED, Reason.TLS_FAILED, Reason.TIMEOUT, Reason.DISCONNECTED, Reason.TEMPORARILY_UNAVAILABLE}
 )
+
+
+def is_worth_another_way(part: Part, failure: CheckStepResult, entrance: Container[str]) -> bool:
+    """Whether port or security may be wrong: not where TLS came about, nor where the server refused in words."""
+    is_tls_good = any(step.ok and step.name.endswith("tls") for step in part.results())
+    return failure.name in entrance and failure.reason in _WORTH and failure.reply is None and not is_tls_good
 
 
 def counted(host: ResolvedHost) -> str:

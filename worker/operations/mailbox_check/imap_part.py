@@ -9,7 +9,7 @@ from worker.domain.inspection import SentFolderFacts
 from worker.domain.results import ServerReply
 from worker.domain.transmission import Trouble
 from worker.domain.vocabulary import CopyOutcome, Phase, Reason, Security
-from worker.operations.mailbox_check.connecting import WORTH_ANOTHER_WAY, counted, other_imap_way, tls_step
+from worker.operations.mailbox_check.connecting import counted, is_worth_another_way, other_imap_way, tls_step
 from worker.operations.mailbox_check.explaining import imap_facts
 from worker.operations.mailbox_check.part import Part
 from worker.operations.mailbox_check.ports import ImapVisit, Visitors
@@ -157,7 +157,7 @@ class ImapPart:
 
     async def _look_for_another_way(self) -> None:
         failure = self._part.failure
-        if failure is None or failure.name not in _ENTRANCE or failure.reason not in WORTH_ANOTHER_WAY:
+        if failure is None or not is_worth_another_way(self._part, failure, _ENTRANCE):
             return
         if (hint := await other_imap_way(self._visitors, self._subject)) is not None:
             self._part.amend(failure.name, hint)

@@ -10,7 +10,7 @@ from worker.domain.results import server_reply
 from worker.domain.snapshot import NoAuth
 from worker.domain.transmission import Reply, Transmission, Trouble
 from worker.domain.vocabulary import Reason, Scope, Security
-from worker.operations.mailbox_check.connecting import WORTH_ANOTHER_WAY, counted, other_smtp_way, tls_step
+from worker.operations.mailbox_check.connecting import counted, is_worth_another_way, other_smtp_way, tls_step
 from worker.operations.mailbox_check.explaining import SIGN_IN_REASONS, judge_smtp, smtp_facts
 from worker.operations.mailbox_check.letter import compose_test_letter
 from worker.operations.mailbox_check.part import Part
@@ -137,7 +137,7 @@ class SmtpPart:
 
     async def _look_for_another_way(self) -> None:
         failure = self._part.failure
-        if failure is None or failure.name not in _ENTRANCE or failure.reason not in WORTH_ANOTHER_WAY:
+        if failure is None or not is_worth_another_way(self._part, failure, _ENTRANCE):
             return
         if (hint := await other_smtp_way(self._visitors, self._subject)) is not None:
             self._part.amend(failure.name, hint)
