@@ -1,6 +1,7 @@
 """What is known of mail providers, out of `providers.toml`; a provider is recognised by its SMTP host."""
 
 import tomllib
+from datetime import date
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache
 from importlib import resources
@@ -18,6 +19,7 @@ class Provider(BaseModel):
 
     `has_mailbox` False: a transactional service, where no folder can be looked into. `hosts`: host names, where `*`
     stands for one or more labels. `takes_password` False: only OAuth 2 signs in; None: not known to be so.
+    `password_until`: after this day passwords are turned off by default.
     `help_…`: the provider's own pages.
     """
 
@@ -29,6 +31,7 @@ class Provider(BaseModel):
     has_mailbox: bool = True
     connections: PositiveInt | None = None
     takes_password: bool | None = None
+    password_until: date | None = None
     help_app_password: HelpUrl | None = None
     help_oauth: HelpUrl | None = None
     help_smtp: HelpUrl | None = None
