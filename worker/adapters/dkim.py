@@ -5,6 +5,9 @@ from asyncio import to_thread
 from collections.abc import Mapping, Sequence
 
 import dkim
+from dkim.asn1 import ASN1FormatError
+from dkim.canonicalization import InvalidCanonicalizationPolicyError
+from dkim.crypto import DigestTooLargeError
 from dkim.util import InvalidTagValueList, parse_tag_value
 
 from worker.domain.hosts import parse_host
@@ -14,6 +17,18 @@ MAX_SIGNATURES = 5
 _LEAST_RSA_BITS = 1024  # RFC 8301 section 3.2
 # RSA keys of 4,096 bits have about 740 characters. With a much longer one a letter would keep a processor busy.
 _MAX_KEY_CHARS = 1_000
+# The library trusts the form of keys and signatures in some places; what it stumbles over is no signature.
+_STUMBLES = (
+    ASN1FormatError,
+    DigestTooLargeError,
+    InvalidCanonicalizationPolicyError,
+    InvalidTagValueList,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
 _KEY = re.compile(rb"(?:^|;)\s*p\s*=([^;]*)")
 _SELECTOR = re.compile(r"[A-Za-z0-9_.-]{1,253}")
 
@@ -25,7 +40,7 @@ class DkimSignatures:
         """Who says that they signed it; at most five, those that cannot be read left out."""
         try:
             headers, _ = dkim.rfc822_parse(letter)
-        except dkim.MessageFormatError:
+        except (dkim.MessageFormatError, *_STUMBLES):
             return ()
         fields = [value for name, value in headers if name.strip().lower() == b"dkim-signature"][:MAX_SIGNATURES]
         return tuple(name for name in map(_name, fields) if name is not None)
@@ -47,7 +62,10 @@ def _name(field: bytes) -> SignatureName | None:
 
 def _verify(letter: bytes, keys: Mapping[SignatureName, str]) -> list[SignatureVerdict]:
     records = {f"{name.record}.".lower().encode(): record.encode() for name, record in keys.items()}
-    verifier = dkim.DKIM(letter, minkey=_LEAST_RSA_BITS)
+    try:
+        verifier = dkim.DKIM(letter, minkey=_LEAST_RSA_BITS)
+    except (dkim.MessageFormatError, *_STUMBLES):
+        return []
     fields = [value for name, value in verifier.headers if name.strip().lower() == b"dkim-signature"]
     verdicts = []
     for index, field in enumerate(fields[:MAX_SIGNATURES]):
@@ -66,8 +84,7 @@ def _verdict(verifier: dkim.DKIM, index: int, name: SignatureName, records: Mapp
         is_valid = verifier.verify(index, dnsfunc=lambda asked, **_: records.get(asked.lower(), b""))
     except dkim.DKIMException as error:
         return SignatureVerdict(name, False, str(error)[:200])
-    except (ValueError, IndexError, TypeError, KeyError, OverflowError) as error:
-        # The library trusts the form of keys and signatures in some places; what it stumbles over is no signature.
+    except _STUMBLES as error:
         return SignatureVerdict(name, False, f"it cannot be read ({type(error).__name__})")
     return SignatureVerdict(name, is_valid, "" if is_valid else "it does not fit the letter")
 
