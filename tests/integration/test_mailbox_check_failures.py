@@ -1,12 +1,15 @@
 """A check before servers that refuse, stall, cut and answer oddly: each step can fail, and each says what to do."""
 
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import trustme
 from pydantic import SecretStr
 
 from stack.ports import free_ports
@@ -18,6 +21,7 @@ from tests.doubles.resolver import TableResolver
 from tests.doubles.smtp import CERTIFICATES, PASSWORD, TOKEN, USERNAME
 from tests.imap_setting import FixedCredentials, password
 from worker.adapters.credentials import AccessToken
+from worker.adapters.tls import client_context
 from worker.domain.results import CheckStepResult
 from worker.domain.snapshot import Mailbox
 from worker.errors import SecretUnavailable, TokenRefused, Unavailable
@@ -218,7 +222,33 @@ async def test_a_server_without_starttls_gets_no_password(world: World) -> None:
     steps = await world.run(at(server.port, security="starttls"))
     assert failures(steps)["tls"] == "tls_failed"
     assert steps["tls"].detail == "the server does not offer STARTTLS"
+    assert steps["tls"].hint is not None
+    assert f"Port {server.port} of this server offers no encryption" in steps["tls"].hint.en
     assert "AUTH" not in server.verbs()
+
+
+@pytest.mark.parametrize(
+    ("name", "not_after", "words"),
+    [
+        (HOST, datetime(2020, 1, 1, tzinfo=UTC), "expired"),
+        ("other.example", None, "not valid for"),
+    ],
+)
+async def test_a_certificate_that_is_not_good_is_told_with_what_is_wrong(
+    world: World, name: str, not_after: datetime | None, words: str
+) -> None:
+    """If the certificate ended or is of another name, then the hint does not say that it passes by itself."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name, not_after=not_after).configure_cert(context)
+    world.setting.tls = client_context()
+    authority.configure_trust(world.setting.tls)
+    server = await world.smtp(tls=context)
+    steps = await world.run(at(server.port))
+    assert failures(steps)["tls"] == "tls_failed"
+    assert words in str(steps["tls"].detail)
+    assert steps["tls"].hint is not None
+    assert steps["tls"].hint.en.startswith("The mail server's certificate is not good")
 
 
 async def test_a_plain_server_on_the_tls_port_is_told_as_what_it_is(world: World) -> None:

@@ -16,7 +16,7 @@ from worker.adapters.secrets import load_sealing_keys
 from worker.cli import app, status
 from worker.domain.vocabulary import Phase
 
-COMMANDS = "run topology publish deliver explain classify config seal ledger schemas".split()  # noqa: SIM905 - reads better
+COMMANDS = "run topology publish deliver explain classify config mailbox seal ledger schemas".split()  # noqa: SIM905 - reads better
 
 
 @pytest.fixture(autouse=True)

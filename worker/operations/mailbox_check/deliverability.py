@@ -57,7 +57,7 @@ class Deliverability:
         elif any(record.partition(" ")[2] == "." for record in found.records):
             part.failed(_UNTRUSTED, hint=texts.NULL_MX, detail="null MX (RFC 7505)")
         elif found.records:
-            part.passed(detail=f"{len(found.records)} mail servers; the first is {_first_exchanger(found.records)}")
+            part.passed(detail=f"mail servers: {len(found.records)}")
         elif await self._has_address():
             part.passed(detail="no MX record, but an address: letters go to the domain's own host (RFC 5321)")
         else:
@@ -140,11 +140,6 @@ class Deliverability:
 
 def _dkim_alignment(policy: DmarcPolicy | NoDmarc) -> str:
     return policy.dkim_alignment if isinstance(policy, DmarcPolicy) else "r"
-
-
-def _first_exchanger(records: Iterable[str]) -> str:
-    ranked = sorted(records, key=lambda record: int(record.partition(" ")[0]))
-    return ranked[0].partition(" ")[2].rstrip(".")
 
 
 def _judge_spf(part: Part, verdicts: list[SpfVerdict], included: set[str], host: str) -> None:

@@ -9,8 +9,8 @@ from worker.domain.providers import Provider
 from worker.domain.results import ServerReply, server_reply
 from worker.domain.snapshot import Auth, PasswordAuth
 from worker.domain.transmission import Fault, Trouble
-from worker.domain.vocabulary import Phase, Reason
-from worker.operations.mailbox_check.texts import APP_PASSWORD, OTHER_SIGN_IN, joined
+from worker.domain.vocabulary import Reason
+from worker.operations.mailbox_check.texts import APP_PASSWORD, BAD_CERTIFICATE, OTHER_SIGN_IN, joined
 
 SIGN_IN_REASONS = frozenset(
     {
@@ -34,7 +34,7 @@ def smtp_facts(trouble: Trouble, provider: Provider, auth: Auth) -> dict[str, An
     reason = judge_smtp(trouble, provider).reason
     return {
         "reason": reason,
-        "hint": _hint(reason, provider, auth),
+        "hint": BAD_CERTIFICATE if _is_about_certificate(trouble) else _hint(reason, provider, auth),
         "reply": server_reply(trouble.reply),
         "help_url": help_url(reason, provider, auth),
         "detail": trouble.detail or None,
@@ -47,7 +47,7 @@ def imap_facts(trouble: Trouble, provider: Provider, auth: Auth) -> dict[str, An
     is_said = trouble.fault is Fault.REPLY and bool(trouble.detail)
     return {
         "reason": reason,
-        "hint": _hint(reason, provider, auth) if trouble.phase is Phase.AUTH else hint_for(reason),
+        "hint": BAD_CERTIFICATE if _is_about_certificate(trouble) else _hint(reason, provider, auth),
         "reply": ServerReply(code=None, text=trouble.detail) if is_said else None,
         "help_url": help_url(reason, provider, auth),
         "detail": None if is_said else trouble.detail or None,
@@ -63,6 +63,11 @@ def _hint(reason: Reason, provider: Provider, auth: Auth) -> Hint:
     if provider.takes_password is False:
         return joined(hint_for(reason), OTHER_SIGN_IN)
     return hint_for(reason)
+
+
+def _is_about_certificate(trouble: Trouble) -> bool:
+    """The reason is the same as for a handshake that fails, which passes; this does not."""
+    return trouble.fault is Fault.TLS and "certificate" in trouble.detail
 
 
 def help_url(reason: Reason, provider: Provider, auth: Auth) -> str | None:

@@ -16,6 +16,7 @@ from worker.operations.mailbox_check.letter import compose_test_letter
 from worker.operations.mailbox_check.part import Part
 from worker.operations.mailbox_check.ports import SmtpVisit, Visitors
 from worker.operations.mailbox_check.subject import Subject
+from worker.operations.mailbox_check.texts import offers_no_tls
 
 _ENTRANCE = frozenset({"connect", "tls", "greeting"})
 _MEETING = {
@@ -49,6 +50,7 @@ class SmtpPart:
         self._visitors = visitors
         self._now = now
         self.findings = SmtpFindings()
+        self._is_without_tls = False
 
     async def run(self) -> None:
         """All steps, as far as they come."""
@@ -81,6 +83,8 @@ class SmtpPart:
         self._part.begin(name)
         met: TlsFacts | str | Trouble = await (visit.secure() if name == "tls" else visit.greet())
         if isinstance(met, Trouble):
+            is_greeted = name == "tls" and self._subject.mailbox.smtp.security is Security.STARTTLS
+            self._is_without_tls = is_greeted and "starttls" not in visit.offer().extensions
             return self._fail(met)
         if isinstance(met, TlsFacts):
             self._part.passed(**tls_step(met, self._now()))
@@ -139,7 +143,10 @@ class SmtpPart:
         failure = self._part.failure
         if failure is None or not is_worth_another_way(self._part, failure, _ENTRANCE):
             return
-        if (hint := await other_smtp_way(self._visitors, self._subject)) is not None:
+        hint = await other_smtp_way(self._visitors, self._subject)
+        if hint is None and self._is_without_tls:
+            hint = offers_no_tls(self._subject.mailbox.smtp.port)
+        if hint is not None:
             self._part.amend(failure.name, hint)
 
 

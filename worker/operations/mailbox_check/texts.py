@@ -17,6 +17,13 @@ ENDS_SOON = Hint(
     ru="Срок действия сертификата почтового сервера скоро истекает. Попросите администратора сервера обновить его: "
     "после этого дня письма уходить не будут.",
 )
+BAD_CERTIFICATE = Hint(
+    en="The mail server's certificate is not good: ended, of another name, or of nobody who is trusted; the step's "
+    "detail says which. Give the server's name as its provider writes it, or ask whoever runs the server to renew it.",
+    ru="Сертификат почтового сервера не годится: истёк, выдан для другого имени или никем из доверенных; что именно, "
+    "указано в подробностях шага. Укажите имя сервера так, как его пишет почтовая служба, или попросите администратора "
+    "сервера обновить сертификат.",
+)
 IMAP_STARTTLS = Hint(
     en="For IMAP choose TLS from the first byte (security “tls”), usually port 993: STARTTLS is not supported there.",
     ru="Для IMAP выберите TLS с самого начала (security «tls»), обычно порт 993: STARTTLS здесь не поддерживается.",
