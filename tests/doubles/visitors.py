@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 
 from worker.delivery.ports import Route
+from worker.domain.hosts import IpAddress
 from worker.domain.inspection import ResolvedHost, SentFolderFacts, SmtpOffer, TlsFacts
 from worker.domain.letters import ComposedLetter
 from worker.domain.snapshot import Auth, ImapServer
@@ -21,6 +22,7 @@ class FakeVisitors:
 
     troubles: dict[str, Trouble] = field(default_factory=dict)
     valid_until: datetime = datetime(2027, 11, 23, tzinfo=UTC)
+    addresses: tuple[IpAddress, ...] = (ip_address("192.0.2.10"),)
     folder: SentFolderFacts | None = field(default_factory=lambda: SentFolderFacts("Sent", True, True))
     inbox: dict[str, bytes] = field(default_factory=dict)
     transmission: Transmission | None = None
@@ -53,7 +55,7 @@ class FakeSmtpVisit:
     world: FakeVisitors
 
     async def resolve(self) -> ResolvedHost | Trouble:
-        return self.world.step("smtp.resolve") or ResolvedHost((ip_address("192.0.2.10"),))
+        return self.world.step("smtp.resolve") or ResolvedHost(self.world.addresses)
 
     async def connect(self) -> Trouble | None:
         return self.world.step("smtp.connect")

@@ -1,6 +1,7 @@
 """A check over doubles: the order of its steps, what each needs, warnings, and what DNS says of the domain."""
 
 from datetime import timedelta
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -16,14 +17,13 @@ from worker.domain.inspection import SentFolderFacts
 from worker.domain.providers import providers
 from worker.domain.results import CheckStepResult
 from worker.domain.snapshot import Mailbox
-from worker.domain.transmission import Fault, Transmission, Trouble
+from worker.domain.transmission import Fault, Reply, Transmission, Trouble
 from worker.domain.vocabulary import Phase
 from worker.operations.mailbox_check import texts
 from worker.operations.mailbox_check.check import CheckLimits, MailboxCheck, is_good
 from worker.operations.mailbox_check.sender_domains import sender_domain_records
 
 IMAP = {"host": "imap.acme.example", "port": 993, "security": "tls"}
-ADDRESS = "192.0.2.10"
 
 
 class World:
@@ -120,6 +120,42 @@ async def test_if_the_sender_is_refused_no_test_letter_is_sent(world: World) -> 
     steps = await world.run(test_to="client@example.net")
     assert world.visitors.letters == []
     assert steps["test_letter"].ok is None
+
+
+async def test_words_that_may_mean_sender_or_recipient_decide_nothing(world: World) -> None:
+    denied = Trouble(Phase.RCPT, Fault.REPLY, Reply(554, "5.7.1", "relay access denied"))
+    world.visitors.troubles["smtp.propose"] = denied
+    step = (await world.run())["sender"]
+    assert step.ok is None
+    assert step.hint is not None
+    assert step.reply is not None
+
+
+async def test_a_provider_that_takes_no_password_is_told_at_once(world: World) -> None:
+    step = (await world.run(a_mailbox(smtp={"host": "smtp-mail.outlook.com"})))["settings"]
+    assert (step.ok, step.hint) == (True, texts.OTHER_SIGN_IN)
+    assert step.help_url is not None
+
+
+async def test_a_mistake_before_the_first_step_does_not_look_like_success(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If a part cannot even begin, then its first step fails: a mailbox is not good because nobody looked."""
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr(world.visitors, "smtp", broken, raising=False)
+    steps = await world.run()
+    assert failures(steps)["dns"] == "internal_error"
+    assert not is_good(tuple(steps.values()))
+
+
+async def test_a_record_that_covers_one_family_only_says_so(world: World) -> None:
+    world.visitors.addresses = (ip_address("192.0.2.10"), ip_address("2001:db8::10"))
+    step = await spf(world, "v=spf1 ip4:192.0.2.10 -all")
+    assert step.ok is False
+    assert step.detail == "covers only some addresses of smtp.acme.example: pass, fail"
 
 
 async def spf(world: World, *records: str, host: str = "smtp.acme.example") -> CheckStepResult:

@@ -145,6 +145,13 @@ async def test_two_names_that_are_not_there_are_allowed_and_a_third_is_not() -> 
     assert await result("v=spf1 a:n1.example a:n2.example a:n3.example ip4:192.0.2.10 -all") == "permerror"
 
 
+async def test_exchangers_without_an_address_of_the_family_are_no_void_lookups() -> None:
+    """If a domain's three exchangers have IPv4 only, then its record is not broken for an IPv6 address."""
+    hosts = [(DOMAIN, "MX", f"10 mx{n}.acme.example") for n in range(3)]
+    hosts += [(f"mx{n}.acme.example", "A", "198.51.100.1") for n in range(3)]
+    assert await result("v=spf1 mx ip6:2001:db8::/32 -all", *hosts, address=V6) == "pass"
+
+
 async def test_more_than_ten_mail_exchangers_are_an_error() -> None:
     exchangers = [(DOMAIN, "MX", f"10 mx{n}.acme.example") for n in range(11)]
     assert await result("v=spf1 mx -all", *exchangers) == "permerror"

@@ -158,7 +158,8 @@ def _judge_spf(part: Part, verdicts: list[SpfVerdict], included: set[str], host:
         part.undecided(reason=Reason.DNS_FAILED, detail=f"temperror: {why}")
     else:
         said = ", ".join(dict.fromkeys(result.value for result in results))
-        part.failed(_UNTRUSTED, hint=texts.SPF_DOES_NOT_COVER, detail=f"does not cover {host}: {said}")
+        what = "covers only some addresses of" if SpfResult.PASS in results else "does not cover"
+        part.failed(_UNTRUSTED, hint=texts.SPF_DOES_NOT_COVER, detail=f"{what} {host}: {said}")
 
 
 def _key(records: Iterable[str]) -> str | None:

@@ -49,7 +49,10 @@ class Part:
         self._done[name] = step.model_copy(update={"hint": joined})
 
     def interrupted(self, reason: Reason, detail: str) -> None:
-        """The step under way comes to no end of its own."""
+        """The step under way, or the next one, comes to no end of its own: nothing may look as if it was not wanted."""
+        if self._name is None and self.failure is None:
+            self._name = next((name for name in self._required if name not in self._done), None)
+            self._began_s = self._monotonic()
         if self._name is not None:
             self.failed(reason, detail=detail)
 

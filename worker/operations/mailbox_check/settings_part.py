@@ -1,12 +1,14 @@
 """The first step of a check: whether the settings can work at all, before anybody is connected to."""
 
 from collections.abc import Callable
+from typing import Any
 
 from worker.domain.hints import Hint
-from worker.domain.snapshot import SealedSecret, secrets_of
+from worker.domain.snapshot import PasswordAuth, SealedSecret, secrets_of
 from worker.domain.vocabulary import Reason
 from worker.operations.mailbox_check.part import Part
 from worker.operations.mailbox_check.subject import Subject
+from worker.operations.mailbox_check.texts import OTHER_SIGN_IN
 
 STEP = "settings"
 _REFERS_OUTSIDE = Hint(
@@ -28,8 +30,16 @@ def check_settings(subject: Subject, monotonic: Callable[[], float]) -> Part:
             Reason.SENDER_NOT_PERMITTED, hint=_REFERS_OUTSIDE, detail="env and file secrets are for the snapshot only"
         )
     else:
-        part.passed(detail=f"provider: {subject.provider.name}")
+        part.passed(detail=f"provider: {subject.provider.name}", **_warning(subject))
     return part
+
+
+def _warning(subject: Subject) -> dict[str, Any]:
+    """A password where the provider takes none any more."""
+    provider = subject.provider
+    if provider.takes_password is not False or not isinstance(subject.mailbox.smtp.auth, PasswordAuth):
+        return {}
+    return {"hint": OTHER_SIGN_IN, "help_url": provider.help_oauth}
 
 
 def not_found(why: str, monotonic: Callable[[], float]) -> Part:

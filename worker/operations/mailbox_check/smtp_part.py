@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from worker.domain.hints import hint_for
 from worker.domain.hosts import IpAddress
 from worker.domain.inspection import SmtpOffer, TlsFacts
 from worker.domain.results import server_reply
@@ -108,8 +109,12 @@ class SmtpPart:
         answer = await visit.propose(self._subject.mailbox.address)
         if not isinstance(answer, Trouble):
             self._part.passed(reply=server_reply(answer))
-        elif judge_smtp(answer, self._subject.provider).scope is Scope.RECIPIENT:
-            detail = "the sender was accepted; the server would not take a letter to the same address now"
+            return
+        judged = judge_smtp(answer, self._subject.provider)
+        detail = "the sender was accepted; the server would not take a letter to the same address now"
+        if judged.reason is Reason.RECIPIENT_REFUSED:  # in words that may mean either, such as `relaying denied`
+            self._part.undecided(reply=server_reply(answer.reply), hint=hint_for(judged.reason), detail=detail)
+        elif judged.scope is Scope.RECIPIENT:
             self._part.passed(reply=server_reply(answer.reply), detail=detail)
         else:
             self._fail(answer)

@@ -122,21 +122,24 @@ class SpfCheck:
         return result is SpfResult.PASS
 
     async def _is_address_of(self, name: str, mechanism: Mechanism) -> bool:
-        kind, prefix = (
-            (RecordType.A, mechanism.prefix_v4)
-            if isinstance(self._address, IPv4Address)
-            else (RecordType.AAAA, mechanism.prefix_v6)
-        )
-        found = await self._ask(name, kind)
+        return self._is_among(await self._ask(name, self._address_type), mechanism)
+
+    @property
+    def _address_type(self) -> RecordType:
+        return RecordType.A if isinstance(self._address, IPv4Address) else RecordType.AAAA
+
+    def _is_among(self, found: Lookup, mechanism: Mechanism) -> bool:
+        prefix = mechanism.prefix_v4 if isinstance(self._address, IPv4Address) else mechanism.prefix_v6
         return any(self._address in ip_network(f"{text}/{prefix}", strict=False) for text in found.records)
 
     async def _is_exchanger_of(self, name: str, mechanism: Mechanism) -> bool:
+        """Exchangers without an address of this family are no void look-ups: the record's author did not name them."""
         exchangers = (await self._ask(name, RecordType.MX)).records
         if len(exchangers) > _MAX_EXCHANGERS:
             raise _Stop(SpfResult.PERMERROR, f"{name[:100]} has more than {_MAX_EXCHANGERS} mail exchangers")
         for exchanger in exchangers:
             host = exchanger.partition(" ")[2].rstrip(".")
-            if host and await self._is_address_of(host, mechanism):
+            if host and self._is_among(await self._names.ask(host, self._address_type), mechanism):
                 return True
         return False
 
@@ -150,9 +153,8 @@ class SpfCheck:
 
     async def _validated_names(self) -> AsyncIterator[str]:
         pointers = await self._names.ask(self._address.reverse_pointer, RecordType.PTR)
-        kind = RecordType.A if isinstance(self._address, IPv4Address) else RecordType.AAAA
         for pointer in pointers.records[:_MAX_POINTERS]:
-            found = await self._names.ask(pointer.rstrip("."), kind)
+            found = await self._names.ask(pointer.rstrip("."), self._address_type)
             if any(ip_address(text) == self._address for text in found.records):
                 yield pointer.rstrip(".").lower()
 
