@@ -17,9 +17,12 @@ from worker.delivery.messages import Arrival, Publication
 from worker.delivery.reporting import Reporter
 from worker.delivery.requeueing import DEAD_REASON
 from worker.domain.cloudevents import STRUCTURED
-from worker.domain.topology import Topology
+from worker.domain.topology import MAX_RETURNS, Topology
 from worker.domain.transmission import Fault, Reply, Trouble
 from worker.domain.vocabulary import Phase
+from worker.operations.dead_letters.file import FiledMessage
+from worker.operations.dead_letters.letter import read_dead_letter
+from worker.operations.dead_letters.replay import destination
 from worker.operations.mailbox_check.check import CheckLimits, MailboxCheck
 from worker.operations.mailbox_check.handler import CheckHandler
 
@@ -45,7 +48,7 @@ class CheckWorld:
             observer=self.observer,
         )
 
-    async def handle(self, *, is_redelivered: bool = False, **data: Any) -> list[Publication]:
+    async def handle(self, *, is_redelivered: bool = False, returns: int = 0, **data: Any) -> list[Publication]:
         """What comes of a request with this data."""
         event = {
             "specversion": "1.0",
@@ -56,7 +59,7 @@ class CheckWorld:
             "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "data": {"account_id": "acme", **data},
         }
-        arrival = Arrival(TOPOLOGY.mailbox_check, json.dumps(event).encode(), {}, STRUCTURED, is_redelivered)
+        arrival = Arrival(TOPOLOGY.mailbox_check, json.dumps(event).encode(), {}, STRUCTURED, is_redelivered, returns)
         return list(await self.handler.handle(arrival))
 
     async def answer(self, **options: Any) -> dict[str, Any]:
@@ -197,5 +200,22 @@ async def test_a_mistake_of_ours_is_kept_for_an_operator(world: CheckWorld, monk
         raise RuntimeError("unforeseen")
 
     monkeypatch.setattr(world.snapshot.directory.__class__, "account", broken)
-    [buried] = await world.handle(mailbox_id="mb-support")
+    told, buried = await world.handle(mailbox_id="mb-support")
+    assert steps(json.loads(told.body))["settings"]["reason"] == "internal_error"
     assert (buried.routing_key, buried.headers[DEAD_REASON]) == ("sendas.dead", "internal_error")
+
+
+async def test_a_request_that_workers_die_of_is_kept_before_the_broker_gives_it_up(world: CheckWorld) -> None:
+    """If a request comes back again and again, then nobody is connected to any more, and it is told."""
+    told, buried = await world.handle(mailbox_id="mb-support", is_redelivered=True, returns=MAX_RETURNS)
+    assert json.loads(told.body)["data"]["ok"] is False
+    assert buried.headers[DEAD_REASON] == "internal_error"
+    assert world.visitors.steps == []
+
+
+async def test_a_kept_request_can_be_replayed(world: CheckWorld) -> None:
+    """If an operator replays a dead request, then it goes back to the queue of checks."""
+    world.snapshot.directory.accounts.clear()
+    _, buried = await world.handle()
+    message = FiledMessage(place=0, body=buried.body, headers=dict(buried.headers), properties={})
+    assert destination(read_dead_letter(message), TOPOLOGY) == TOPOLOGY.mailbox_check

@@ -6,6 +6,7 @@ from dataclasses import replace
 import structlog
 
 from worker.delivery import requeueing
+from worker.delivery.burials import RETURNED_TOO_OFTEN, has_returned_too_often
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.observing import Observer
 from worker.delivery.ports import Clock, SnapshotService
@@ -22,7 +23,7 @@ from worker.domain.vocabulary import Reason
 from worker.errors import InvalidEvent
 from worker.operations.mailbox_check.check import MailboxCheck, is_good
 from worker.operations.mailbox_check.invalid import invalid_check
-from worker.operations.mailbox_check.settings_part import not_found
+from worker.operations.mailbox_check.settings_part import failed_settings
 from worker.operations.mailbox_check.subject import Subject
 
 log = structlog.get_logger(__name__)
@@ -64,17 +65,26 @@ class CheckHandler:
             account_id=event.data.account_id,
             traceparent=event.traceparent,
         ):
-            return [await self._guarded(arrival, event)]
+            return await self._guarded(arrival, event)
 
-    async def _guarded(self, arrival: Arrival, event: Event[MailboxCheckRequested]) -> Publication:
+    async def _guarded(self, arrival: Arrival, event: Event[MailboxCheckRequested]) -> list[Publication]:
+        if has_returned_too_often(arrival):
+            log.error("event.returned_too_often", returns=arrival.returns)
+            return self._stranded(arrival, event, RETURNED_TOO_OFTEN)
         try:
             answer = await self._answer(event, is_first=not arrival.is_redelivered)
         except Exception as error:  # whatever our mistake is, the message must not go round for ever
             log.exception("event.unhandled")
-            self._observer.settled(arrival.queue, event.type, "failed")
-            return self._buried(arrival, Reason.INTERNAL_ERROR, type(error).__name__)
+            return self._stranded(arrival, event, type(error).__name__)
         self._observer.settled(arrival.queue, event.type, "done")
-        return self._reporter.publication(answer)
+        return [self._reporter.publication(answer)]
+
+    def _stranded(self, arrival: Arrival, event: Event[MailboxCheckRequested], detail: str) -> list[Publication]:
+        """Kept for an operator; and whoever waits is told that there will be no answer by itself."""
+        self._observer.settled(arrival.queue, event.type, "failed")
+        steps = failed_settings(Reason.INTERNAL_ERROR, detail, self._clock.monotonic).results()
+        told = self._reporter.publication(self._result(event, None, steps, stage="stranded"))
+        return [told, self._buried(arrival, Reason.INTERNAL_ERROR, detail)]
 
     def _told(self, arrival: Arrival, problem: str) -> list[Publication]:
         """The answer to a request that cannot be read as a whole, as far as its parts can be."""
@@ -89,7 +99,7 @@ class CheckHandler:
         """`is_first` False: a letter is not sent twice because of a redelivery, not even a test letter."""
         mailbox = event.data.mailbox or await self._known(event.data.account_id, event.data.mailbox_id)
         if isinstance(mailbox, str):
-            steps = not_found(mailbox, self._clock.monotonic).results()
+            steps = failed_settings(Reason.SENDER_UNAVAILABLE, mailbox, self._clock.monotonic).results()
             return self._result(event, None, steps)
         subject = Subject(
             account_id=event.data.account_id,
@@ -120,7 +130,11 @@ class CheckHandler:
         return next(known, "the account has no such mailbox in the snapshot")
 
     def _result(
-        self, event: Event[MailboxCheckRequested], mailbox: Mailbox | None, steps: tuple[CheckStepResult, ...]
+        self,
+        event: Event[MailboxCheckRequested],
+        mailbox: Mailbox | None,
+        steps: tuple[CheckStepResult, ...],
+        stage: str = "checked",
     ) -> MailboxCheckedEvent:
         data = MailboxChecked(
             account_id=event.data.account_id,
@@ -134,7 +148,7 @@ class CheckHandler:
         failed = [step.name for step in steps if step.ok is False]
         log.info("mailbox.checked", mailbox_id=data.mailbox_id, ok=data.ok, failed=failed)
         return MailboxCheckedEvent(
-            id=result_id(event.key, (), "checked"),
+            id=result_id(event.key, (), stage),
             source=self._reporter.source,
             subject=data.mailbox_id,
             time=self._clock.now(),

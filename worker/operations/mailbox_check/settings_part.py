@@ -42,10 +42,10 @@ def _warning(subject: Subject) -> dict[str, Any]:
     return {"hint": OTHER_SIGN_IN, "help_url": provider.help_oauth}
 
 
-def not_found(why: str, monotonic: Callable[[], float]) -> Part:
-    """The step for a mailbox that the snapshot does not have."""
+def failed_settings(reason: Reason, why: str, monotonic: Callable[[], float]) -> Part:
+    """The step where there is nothing to be looked at: the snapshot has no such mailbox, for example."""
     part = _begun(monotonic)
-    part.failed(Reason.SENDER_UNAVAILABLE, detail=why)
+    part.failed(reason, detail=why)
     return part
 
 
