@@ -251,6 +251,14 @@ async def test_a_certificate_that_is_not_good_is_told_with_what_is_wrong(
     assert steps["tls"].hint.en.startswith("The mail server's certificate is not good")
 
 
+async def test_a_handshake_that_fails_usually_passes_and_the_hint_says_so(world: World) -> None:
+    server = await world.smtp("starttls: raw 220 go\\r\\n, read 5, garbage, close", is_implicit_tls=False)
+    steps = await world.run(at(server.port, security="starttls"))
+    assert failures(steps)["tls"] == "tls_failed"
+    assert steps["tls"].hint is not None
+    assert "usually passes by itself" in steps["tls"].hint.en
+
+
 async def test_a_plain_server_on_the_tls_port_is_told_as_what_it_is(world: World) -> None:
     server = await world.smtp(tls=None, is_implicit_tls=False)
     steps = await world.run(at(server.port))

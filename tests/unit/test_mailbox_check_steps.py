@@ -122,6 +122,15 @@ async def test_if_the_sender_is_refused_no_test_letter_is_sent(world: World) -> 
     assert steps["test_letter"].ok is None
 
 
+async def test_a_connection_that_times_out_is_tried_in_other_ways_without_signing_in(world: World) -> None:
+    """If nothing answers, then the usual ports are tried too; nobody signs in there."""
+    world.visitors.troubles["smtp.connect"] = Trouble(Phase.CONNECT, Fault.TIMEOUT, detail="no answer in time")
+    step = (await world.run(a_mailbox()))["connect"]
+    assert (step.ok, step.reason) == (False, "timeout")
+    assert world.visitors.steps.count("smtp.connect") == 3
+    assert "smtp.sign_in" not in world.visitors.steps
+
+
 async def test_words_that_may_mean_sender_or_recipient_decide_nothing(world: World) -> None:
     denied = Trouble(Phase.RCPT, Fault.REPLY, Reply(554, "5.7.1", "relay access denied"))
     world.visitors.troubles["smtp.propose"] = denied

@@ -64,7 +64,7 @@ def _show_step(console: Console, step: CheckStepResult, language: Language) -> N
     seconds = f"{step.seconds:6.2f} s" if step.ok is not None else " " * 8
     console.print(Text.assemble(_mark(step), f" {title:<{_NAME_CHARS}}{seconds}", (note, "yellow")))
     for line in _lines(step, language):
-        console.print(Padding(line, (0, 0, 0, _INDENT)))
+        console.print(Padding(line, (0, 0, 0, _INDENT), expand=False))
 
 
 def _mark(step: CheckStepResult) -> tuple[str, str]:
