@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StringConstraint
 
 HostPattern = Annotated[str, StringConstraints(pattern=r"^(\*\.)?[a-z0-9-]+(\.(\*|[a-z0-9-]+))*\.[a-z0-9-]+$")]
 
-HelpUrl = Annotated[str, StringConstraints(pattern=r"^https://[!-~]+$", max_length=300)]
+HttpsUrl = Annotated[str, StringConstraints(pattern=r"^https://[!-~]+$")]
 
 
 class Provider(BaseModel):
@@ -32,9 +32,9 @@ class Provider(BaseModel):
     connections: PositiveInt | None = None
     takes_password: bool | None = None
     password_until: date | None = None
-    help_app_password: HelpUrl | None = None
-    help_oauth: HelpUrl | None = None
-    help_smtp: HelpUrl | None = None
+    help_app_passwords: HttpsUrl | None = None
+    help_oauth: HttpsUrl | None = None
+    help_smtp: HttpsUrl | None = None
 
 
 GENERIC = Provider(name="generic")

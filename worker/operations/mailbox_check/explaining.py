@@ -58,7 +58,7 @@ def _hint(reason: Reason, provider: Provider, auth: Auth) -> Hint:
     """A wrong password is mostly the usual one where an app password is wanted: said where the provider has them."""
     if not isinstance(auth, PasswordAuth) or reason is not Reason.AUTH_FAILED:
         return hint_for(reason)
-    if provider.help_app_password is not None:
+    if provider.help_app_passwords is not None:
         return joined(hint_for(reason), APP_PASSWORD)
     if provider.takes_password is False:
         return joined(hint_for(reason), OTHER_SIGN_IN)
@@ -75,5 +75,5 @@ def help_url(reason: Reason, provider: Provider, auth: Auth) -> str | None:
     if reason in (Reason.AUTH_BASIC_DISABLED, Reason.AUTH_TOKEN_REVOKED) or not isinstance(auth, PasswordAuth):
         return provider.help_oauth if reason in SIGN_IN_REASONS else provider.help_smtp
     if reason in (Reason.AUTH_FAILED, Reason.AUTH_APP_PASSWORD_REQUIRED):
-        return provider.help_app_password or provider.help_oauth or provider.help_smtp
+        return provider.help_app_passwords or provider.help_oauth or provider.help_smtp
     return provider.help_smtp if reason in _REACHING else None
