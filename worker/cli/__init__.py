@@ -33,6 +33,7 @@ for _target, _help in (
     ("explain:explain", "Say which mailbox an event's letters would leave from, and why. Sends nothing."),
     ("classify:classify", "Say what a mail server's reply means, and what the worker would do."),
     ("config:group", "Check a configuration snapshot."),
+    ("mailbox:group", "Mailboxes: check that one can send, step by step."),
     ("seal:seal", 'Seal a secret read from standard input for a snapshot\'s `{"sealed": …}`, or make a key.'),
     ("dead_letters:group", "Messages that nobody could handle: list, show, replay, discard, export, import."),
     ("ledger:group", "The memory of what was sent: bring its tables up to date, or ask it."),
