@@ -12,7 +12,9 @@ HostPattern = Annotated[str, StringConstraints(pattern=r"^(\*\.)?[a-z0-9-]+(\.(\
 
 
 class Provider(BaseModel):
-    """One provider. `saves_to_sent` None: not known; `connections` None: no limit of its own is known.
+    """One provider. `saves_to_sent` None: not known.
+
+    `connections`, `per_minute` (letters) and `per_day` (recipients) None: no limit of its own is known.
 
     `has_mailbox` False: a transactional service, where no folder can be looked into. `hosts`: host names, where `*`
     stands for one or more labels.
@@ -25,6 +27,8 @@ class Provider(BaseModel):
     saves_to_sent: bool | None = None
     has_mailbox: bool = True
     connections: PositiveInt | None = None
+    per_minute: PositiveInt | None = None
+    per_day: PositiveInt | None = None
 
 
 GENERIC = Provider(name="generic")
