@@ -17,7 +17,7 @@ from worker.adapters.ledger import MemoryLedger, MemoryStore
 from worker.delivery.building import Delivery, Rules, World, build_delivery
 from worker.delivery.copies import CopyLimits
 from worker.delivery.ledger import Claim, HandOver, Record
-from worker.delivery.letter_delivery import Limits
+from worker.delivery.limits import Limits
 from worker.delivery.messages import Arrival, Publication
 from worker.domain.cloudevents import STRUCTURED
 from worker.domain.envelope import AnyResultEvent
@@ -141,6 +141,7 @@ class DeliveryWorld:
         world = World(
             snapshot=self.snapshot,
             ledger=ledger,
+            mailboxes=ledger.mailboxes,
             transport=self.transport,
             sent_folder=self.sent_folder,
             files=self.file_store,

@@ -86,6 +86,9 @@ class MoodyTransport:
         for _ in range(self._chance.randrange(3)):
             await asyncio.sleep(0)
 
+    async def close_idle(self, account_id: str, mailbox_id: str, keep: int) -> None:
+        """Nothing to close."""
+
     async def close(self) -> None:
         """Nothing to close."""
 

@@ -1,0 +1,82 @@
+"""The shared states of mailboxes, in the ledger's database and by its one writer."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from worker.adapters.ledger.group_commit import GroupCommit
+from worker.adapters.ledger.mailbox_operations import (
+    Seen,
+    ToEnter,
+    ToKeep,
+    ToListSuspended,
+    ToLook,
+    ToPermit,
+    ToProve,
+    ToRefund,
+    ToRest,
+    ToResume,
+    ToSuspend,
+    ToTakeOver,
+    ToTell,
+    checked_mailbox,
+)
+from worker.delivery.mailbox_states import (
+    Announcement,
+    Entry,
+    Limited,
+    MailboxKey,
+    MailboxLimits,
+    News,
+    Overdue,
+    Resting,
+    Revision,
+    Shut,
+    Suspension,
+)
+from worker.domain.vocabulary import Reason
+
+
+class SqlMailboxStates:
+    """Implements `worker.delivery.mailbox_states.MailboxStates`; see there."""
+
+    def __init__(self, writer: GroupCommit) -> None:
+        self._writer = writer
+        self._seen: Seen | None = None
+
+    async def enter(self, key: MailboxKey, revision: Revision, limits: MailboxLimits, connections: int) -> Entry:
+        return await self._writer.submit(ToEnter(checked_mailbox(key), revision, limits, connections))
+
+    async def keep(self, key: MailboxKey, connections: int) -> None:
+        await self._writer.submit(ToKeep(checked_mailbox(key), connections))
+
+    async def permit(self, key: MailboxKey, limits: MailboxLimits, recipients: int) -> Shut | Resting | Limited | None:
+        return await self._writer.submit(ToPermit(checked_mailbox(key), limits, recipients))
+
+    async def refund(self, key: MailboxKey, recipients: int) -> None:
+        await self._writer.submit(ToRefund(checked_mailbox(key), recipients))
+
+    async def prove(self, key: MailboxKey, revision: Revision) -> None:
+        await self._writer.submit(ToProve(checked_mailbox(key), revision))
+
+    async def rest(self, key: MailboxKey, until: datetime, reason: Reason) -> None:
+        await self._writer.submit(ToRest(checked_mailbox(key), until, reason))
+
+    async def suspend(self, suspension: Suspension, announcement: Announcement) -> Suspension | None:
+        return await self._writer.submit(ToSuspend(checked_mailbox(suspension.key), suspension, announcement))
+
+    async def resume(self, suspension: Suspension, announcement: Announcement) -> bool:
+        return await self._writer.submit(ToResume(checked_mailbox(suspension.key), suspension, announcement))
+
+    async def told(self, announcement_id: str) -> None:
+        await self._writer.submit(ToTell(announcement_id))
+
+    async def take_over(self, overdue: Overdue) -> bool:
+        return await self._writer.submit(ToTakeOver(overdue))
+
+    async def look(self) -> News:
+        answer = await self._writer.submit(ToLook(self._seen))
+        news, self._seen = answer
+        return news
+
+    async def suspended(self) -> Sequence[Suspension]:
+        return await self._writer.submit(ToListSuspended())
