@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import BigInteger, bindparam, cast, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.adapters.ledger.mailbox_operations import Seen, ToLook, ToTakeOver, ToTell
@@ -28,9 +28,9 @@ _HELD = (
     .where(shares.c.owner == bindparam("me"))
 )
 _IS_SUSPENDED = mailboxes.c.suspended_at.is_not(None)
-_SEEN = select(func.count(), func.max(mailboxes.c.suspended_at), func.sum(mailboxes.c.suspended_at)).where(
-    _IS_SUSPENDED
-)
+_MOMENT = cast(mailboxes.c.suspended_at, BigInteger)
+# The sum of remainders: that of whole moments would not fit into 64 bits.
+_SEEN = select(func.count(), func.max(_MOMENT), func.sum(_MOMENT % 1_000_003)).where(_IS_SUSPENDED)
 _SUSPENDED = select(mailboxes.c.suspension).where(_IS_SUSPENDED).order_by(mailboxes.c.suspended_at)
 _OVERDUE = (
     select(announcements)
@@ -54,15 +54,10 @@ async def look(connection: AsyncConnection, me: int | None, now: datetime, opera
             key = MailboxKey(row.account_id, row.mailbox_id)
             held[key] = held_news(state_of(row), row.connections, me, now)
     count, latest, total = (await connection.execute(_SEEN)).one()
-    seen = Seen(count, *(0 if value is None else _number(value) for value in (latest, total)))
+    seen = Seen(count, latest or 0, int(total or 0))
     suspended = None if seen == operation.seen else await list_suspended(connection)
     overdue = await connection.execute(_OVERDUE, {"before": now - OVERDUE_AFTER})
     return News(held, suspended, [Overdue(Announcement(row.id, row.body), row.at) for row in overdue]), seen
-
-
-def _number(value: Any) -> int:
-    # The sum of moments is a plain number, their maximum a moment again.
-    return int(value.timestamp() * 1_000_000) if isinstance(value, datetime) else int(value)
 
 
 async def list_suspended(connection: AsyncConnection) -> list[Suspension]:

@@ -143,7 +143,7 @@ class ToTakeOver(Operation[bool]):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Tells two sets of suspensions apart without reading them: how many, and the latest and the sum of their times."""
+    """Tells two sets of suspensions apart without reading them: how many, the latest, and a sum over their times."""
 
     count: int
     latest: int
