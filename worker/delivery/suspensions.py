@@ -132,11 +132,11 @@ class Suspensions:
                     await self._tell(event)
 
     async def _tell(self, event: MailboxSuspendedEvent | MailboxResumedEvent) -> None:
-        await self._publish(self._reporter.publication(event))
         try:
+            await self._publish(self._reporter.publication(event))
             await self._states.told(event.id)
-        except Unavailable:
-            log.warning("ledger.unavailable", operation="told")  # told once more then, with the same id
+        except Unavailable as error:  # it stays noted that this is to be told; it is told soon, with the same id
+            log.warning("mailbox.told_later", type=event.type.value, why=str(error))
 
     def _forget(self, suspension: Suspension) -> None:
         if self._known.get(suspension.key) == suspension:
