@@ -157,9 +157,9 @@ class Lane:
 
     def _reserve(self, now: datetime) -> datetime:
         """The next turn: each one takes as long as letters took lately."""
-        ahead_s = self._service_s * self.waiting / self._width
+        ahead_s = self._service_s * self.waiting / self._capacity
         turn = max(self._backlog_ends, self._held_until, now + timedelta(seconds=ahead_s))
-        self._backlog_ends = turn + timedelta(seconds=max(self._service_s / self._width, self.pace_s))
+        self._backlog_ends = turn + timedelta(seconds=max(self._service_s / self._capacity, self.pace_s))
         return turn
 
 
