@@ -137,6 +137,7 @@ class Copies:
         if verdict is not None or target is None:  # the mailbox was changed after the letter was sent
             saved = SavedCopy(verdict or CopyOutcome.NO_IMAP)
             return [self._ended(job, saved, mailbox, attempt=work.attempts)]
+        await self._suspensions.ask(MailboxKey(job.account_id, job.mailbox_id))
         if suspension := self._kept_from_signing_in(target, mailbox):
             return self._wait_for_sign_in(order, suspension, mailbox)
         lane = self._lanes.of((job.account_id, job.mailbox_id), target, _CONNECTIONS)

@@ -190,6 +190,9 @@ class MailboxStates(Protocol):
     async def look(self) -> News:
         """What is new since the last look of this worker."""
 
+    async def suspension(self, key: MailboxKey) -> Suspension | None:
+        """The suspension of one mailbox, if there is one."""
+
     async def suspended(self) -> Sequence[Suspension]:
         """All suspensions, the oldest first; for an operator."""
 

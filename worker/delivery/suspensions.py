@@ -113,6 +113,14 @@ class Suspensions:
         await self.resume(suspension, self._clock.now(), ResumedBy.SETTINGS_CHANGED)
         return self.of(key)
 
+    async def ask(self, key: MailboxKey) -> None:
+        """Learn whether this one is suspended, now. Raises `Unavailable`."""
+        suspension = await self._states.suspension(key)
+        if suspension is not None:
+            self.learn_one(suspension)
+        else:
+            self._known.pop(key, None)
+
     def keeps_from_signing_in(self, key: MailboxKey, mailbox: Mailbox, version: int, auth: Auth) -> bool:
         """Whether these credentials are those with which the mailbox's sign-in is refused: also elsewhere, as for IMAP.
 

@@ -97,8 +97,15 @@ class MailboxWay(Way):
                 yield closed
             finally:
                 if closed is None:
-                    share.give_back()
+                    await self._leave(share)
                 self.lane.resize(share.room(self._limits.connections))
+
+    async def _leave(self, share: Share) -> None:
+        """Where it did not work, another worker may try next: perhaps only this host has no way there."""
+        share.give_back()
+        if share.is_probe or self._common.suspensions.of(self.key) is not None:
+            with suppress(Unavailable):  # it is given back later then
+                await self._common.shares.drop(self.key)
 
     async def _enter(self, share: Share, case: Case) -> Closed | None:
         if suspension := self._common.suspensions.of(self.key):  # what those before us met concerns us too
@@ -165,8 +172,6 @@ class MailboxWay(Way):
     async def suspend(self, suspension: Suspension) -> None:
         """Stop the mailbox in all workers."""
         await self._common.suspensions.suspend(suspension)
-        with suppress(Unavailable):  # connections at rest are closed later then
-            await self._common.shares.drop(self.key)
 
 
 class Ways:

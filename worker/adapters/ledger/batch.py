@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.adapters.ledger.claiming import claim
-from worker.adapters.ledger.mailbox_looks import list_suspended, look, tell
-from worker.adapters.ledger.mailbox_operations import OnMailbox, ToListSuspended, ToLook, ToTakeOver, ToTell
+from worker.adapters.ledger.mailbox_looks import find, list_suspended, look, tell
+from worker.adapters.ledger.mailbox_operations import OnMailbox, ToFind, ToListSuspended, ToLook, ToTakeOver, ToTell
 from worker.adapters.ledger.mailbox_rows import change
 from worker.adapters.ledger.operations import (
     Operation,
@@ -26,7 +26,7 @@ from worker.adapters.ledger.progress import advance, release
 from worker.adapters.ledger.retention import forget, list_entries
 from worker.delivery.ports import Clock
 
-_READING = (ToList, ToListSuspended, ToLook)
+_READING = (ToFind, ToList, ToListSuspended, ToLook)
 
 Answers = Mapping[Operation[Any], Any]
 
@@ -84,6 +84,8 @@ class Owner:
                 answers[operation] = await list_entries(connection, now, operation.event_key)
             elif isinstance(operation, ToListSuspended):
                 answers[operation] = await list_suspended(connection)
+            elif isinstance(operation, ToFind):
+                answers[operation] = await find(connection, operation)
             elif isinstance(operation, ToLook):
                 answers[operation] = await look(connection, self.id, now, operation)
         return answers

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, bindparam, cast, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.adapters.ledger.mailbox_operations import Seen, ToLook, ToTakeOver, ToTell
+from worker.adapters.ledger.mailbox_operations import Seen, ToFind, ToLook, ToTakeOver, ToTell
 from worker.adapters.ledger.mailbox_rows import state_of
 from worker.adapters.ledger.schema import announcements, mailboxes, shares
 from worker.adapters.ledger.suspension_text import suspension_from
@@ -32,6 +32,9 @@ _MOMENT = cast(mailboxes.c.suspended_at, BigInteger)
 # The sum of remainders: that of whole moments would not fit into 64 bits.
 _SEEN = select(func.count(), func.max(_MOMENT), func.sum(_MOMENT % 1_000_003)).where(_IS_SUSPENDED)
 _SUSPENDED = select(mailboxes.c.suspension).where(_IS_SUSPENDED).order_by(mailboxes.c.suspended_at)
+_FIND = select(mailboxes.c.suspension).where(
+    mailboxes.c.account_id == bindparam("account"), mailboxes.c.mailbox_id == bindparam("mailbox")
+)
 _OVERDUE = (
     select(announcements)
     .where(announcements.c.at < bindparam("before"))
@@ -58,6 +61,13 @@ async def look(connection: AsyncConnection, me: int | None, now: datetime, opera
     suspended = None if seen == operation.seen else await list_suspended(connection)
     overdue = await connection.execute(_OVERDUE, {"before": now - OVERDUE_AFTER})
     return News(held, suspended, [Overdue(Announcement(row.id, row.body), row.at) for row in overdue]), seen
+
+
+async def find(connection: AsyncConnection, operation: ToFind) -> Suspension | None:
+    """The suspension of one mailbox."""
+    parameters = {"account": operation.key.account_id, "mailbox": operation.key.mailbox_id}
+    found = (await connection.execute(_FIND, parameters)).scalar_one_or_none()
+    return None if found is None else suspension_from(found)
 
 
 async def list_suspended(connection: AsyncConnection) -> list[Suspension]:

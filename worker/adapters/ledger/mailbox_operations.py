@@ -158,6 +158,11 @@ class ToLook(Operation[tuple[News, Seen]]):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class ToFind(Operation[Suspension | None]):
+    key: MailboxKey
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class ToListSuspended(Operation[list[Suspension]]):
     pass
 

@@ -7,6 +7,7 @@ from worker.adapters.ledger.group_commit import GroupCommit
 from worker.adapters.ledger.mailbox_operations import (
     Seen,
     ToEnter,
+    ToFind,
     ToKeep,
     ToListSuspended,
     ToLook,
@@ -77,6 +78,9 @@ class SqlMailboxStates:
         answer = await self._writer.submit(ToLook(self._seen))
         news, self._seen = answer
         return news
+
+    async def suspension(self, key: MailboxKey) -> Suspension | None:
+        return await self._writer.submit(ToFind(checked_mailbox(key)))
 
     async def suspended(self) -> Sequence[Suspension]:
         return await self._writer.submit(ToListSuspended())

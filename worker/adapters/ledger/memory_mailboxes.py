@@ -113,6 +113,10 @@ class MemoryMailboxStates:
         overdue = [each for each in self._store.announcements.values() if each.at < now - OVERDUE_AFTER]
         return News(held, self._suspended(), overdue)
 
+    async def suspension(self, key: MailboxKey) -> Suspension | None:
+        self._begin()
+        return self._state(checked_mailbox(key)).suspension
+
     async def suspended(self) -> Sequence[Suspension]:
         return self._suspended()
 
