@@ -117,6 +117,13 @@ class Lane:
     def _held(self, turn: datetime | None) -> Closed | None:
         return self.wait_for_turn(turn) if self._held_until > self._clock.now() else None
 
+    def is_busy(self, turn: datetime) -> bool:
+        """True when a letter whose turn has not come yet finds no room."""
+        if turn <= self._clock.now() or self.obstacle() is not None:
+            return False
+        closed = self._closed(turn)
+        return closed is not None and closed.reason is None
+
     async def _come_in(self, turn: datetime | None) -> Closed | None:
         self.waiting += 1
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -200,6 +207,11 @@ class Lanes:
                 del self._lanes[mailbox]
             else:
                 self._lanes.move_to_end(mailbox)  # so that it does not hide the others
+
+    def is_busy(self, mailbox: Hashable, turn: datetime) -> bool:
+        """True when a letter with this turn would only be sent away again, and nothing more could be said of it."""
+        kept = self._lanes.get(mailbox)
+        return kept is not None and kept.lane.is_busy(turn)
 
     def __len__(self) -> int:
         return len(self._lanes)

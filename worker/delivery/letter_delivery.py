@@ -16,7 +16,7 @@ from worker.delivery.handing_over import FinalDot, hand_over_of
 from worker.delivery.lanes import Closed
 from worker.delivery.ledger import Ledger
 from worker.delivery.limits import Limits
-from worker.delivery.messages import Publication
+from worker.delivery.messages import Arrival, Publication
 from worker.delivery.outcomes import Outcomes
 from worker.delivery.ports import Clock, MailTransport
 from worker.delivery.recording import Recorder
@@ -28,6 +28,7 @@ from worker.domain.planning import distinct_positions
 from worker.domain.topology import Topology
 from worker.domain.transmission import Transmission
 from worker.domain.vocabulary import Action, Reason, Scope
+from worker.domain.work import Work
 from worker.errors import FileUnavailable, LostClaim, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -64,17 +65,30 @@ class LetterDelivery:
 
     async def deliver(self, item: LetterCase) -> list[Publication]:
         """Take the letter as far as it comes now; what is returned says what came of it, and what is left to do."""
-        if self.is_expired(item.case):
+        if self.is_expired(item.case.work):
             return await self._claims.working_on(item, partial(self._outcomes.expired, item), can_send=False)
         way = self._ways.of(item.case)
         async with way.passage(item.case) as closed:
             if closed is not None:
-                return self._wait(item, closed, item.letter.envelope)
+                return self._wait(item, way, closed, item.letter.envelope)
             return await self._claims.working_on(item, partial(self._send, item, way), can_send=True)
 
-    def is_expired(self, case: Case) -> bool:
-        """True when the letters of the case are too old to be tried once more."""
-        return is_expired(case.work.first_seen, self._clock.now(), self._limits.max_age_s)
+    def is_expired(self, work: Work) -> bool:
+        """True when the letters of this work are too old to be tried once more."""
+        return is_expired(work.first_seen, self._clock.now(), self._limits.max_age_s)
+
+    def sent_away(self, arrival: Arrival, work: Work) -> Publication | None:
+        """The message once more, for later, when its letter waits for its turn and would only hear that again.
+
+        A backlog of 100,000 letters comes by several times before it is through: without a look into the event, and
+        so at a fraction of the cost, or it would take the time of all the other mailboxes' letters.
+        """
+        if work.turn is None or work.lane is None or self.is_expired(work):
+            return None
+        if not self._ways.is_busy(work.lane, work.turn):
+            return None
+        left_s = (work.turn - self._clock.now()).total_seconds()
+        return requeueing.later(arrival, work.headers(), self._topology, pause_level_s(left_s))
 
     async def fail(self, case: Case, why: Classification) -> list[Publication]:
         """No letter leaves for those who still wait."""
@@ -83,11 +97,11 @@ class LetterDelivery:
             return await self._claims.working_on(item, partial(self._outcomes.expired, item), can_send=False)
         return await self._claims.working_on(item, partial(self._outcomes.failed, item, why), can_send=False)
 
-    def _wait(self, item: LetterCase, closed: Closed, positions: tuple[int, ...]) -> list[Publication]:
+    def _wait(self, item: LetterCase, way: Way, closed: Closed, positions: tuple[int, ...]) -> list[Publication]:
         """Let the letter wait for its mailbox; that is no attempt."""
         level_s = waiting_level_s(item.case.age_s) if closed.wait_s is None else pause_level_s(closed.wait_s)
         if closed.reason is None:
-            work = item.work(positions, turn=closed.turn)
+            work = item.work(positions, turn=closed.turn, lane=way.token)
             return [requeueing.later(item.case.arrival, work.headers(), self._topology, level_s)]
         action = Action.SUSPEND if closed.wait_s is None else Action.PAUSE
         scope = Scope.MAILBOX if item.case.sender.mailbox else Scope.PLATFORM
@@ -109,7 +123,7 @@ class LetterDelivery:
             return [requeueing.later(item.case.arrival, work.headers(), self._topology, HELD_WAIT_S)]
         if isinstance(transmission, Closed):
             await self._recorder.release(item.case, positions)
-            return self._wait(item, transmission, positions)
+            return self._wait(item, way, transmission, positions)
         publications = await self._outcomes.of_transmission(Attempt(item, composed, way, hand_over), transmission)
         await way.ended(transmission, len(positions))
         return publications

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from worker.delivery.case import Case
 from worker.delivery.lanes import Closed, Lane, Lanes
@@ -25,6 +25,7 @@ from worker.delivery.ports import Clock, Route, SnapshotService
 from worker.delivery.shares import Share, Shares
 from worker.delivery.suspensions import Suspensions
 from worker.domain.fingerprint import fingerprint
+from worker.domain.identity import lane_token
 from worker.domain.snapshot import Mailbox
 from worker.domain.transmission import Transmission
 from worker.domain.vocabulary import Phase, Reason
@@ -51,6 +52,7 @@ class Way:
     def __init__(self, route: Route, lane: Lane) -> None:
         self.route = route
         self.lane = lane
+        self.token = lane_token(route.account_id, route.mailbox_id or "")
 
     @asynccontextmanager
     async def passage(self, case: Case) -> AsyncIterator[Closed | None]:
@@ -187,14 +189,18 @@ class Ways:
         mailbox = case.sender.mailbox
         if mailbox is None:
             route = Route("", None, case.directory.platform.relay, self._limits.relay_connections)
-            return Way(route, self._lanes.of(("", None), route, route.max_connections))
+            return Way(route, self._lanes.of(lane_token("", ""), route, route.max_connections))
         return self._of_mailbox(case, mailbox)
+
+    def is_busy(self, lane: str, turn: datetime) -> bool:
+        """True when a letter that waits for its turn in this lane has to wait on."""
+        return self._lanes.is_busy(lane, turn)
 
     def _of_mailbox(self, case: Case, mailbox: Mailbox) -> MailboxWay:
         limits = self._limits.of(mailbox)
         route = Route(case.sender.account.id, mailbox.id, mailbox.smtp, limits.connections)
         # All of the mailbox, not only its server: to mend "sender not owned" somebody changes the address.
-        lane = self._lanes.of((route.account_id, route.mailbox_id), mailbox, limits.connections)
+        lane = self._lanes.of(lane_token(route.account_id, mailbox.id), mailbox, limits.connections)
         if not lane.fingerprint:
             lane.fingerprint = fingerprint(mailbox)
             lane.resize(1)  # until it is known how many connections this worker may have
