@@ -33,7 +33,7 @@ SLOW_S = 0.2
 PER_ACCOUNT = 20
 AT_ONCE = 500
 DEAD_LETTERS = 100
-READY_S, CALM_S, LATE_S = 60.0, 900.0, 60.0
+READY_S, CALM_S, LATE_S, SETTLE_S = 60.0, 900.0, 60.0, 12.0
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,8 @@ class Side:
             while not await self.worker.is_ready():  # noqa: ASYNC110 - it is a process, which sets no event of ours
                 await asyncio.sleep(0.1)
         await self._calm()
+        # What had come back while no worker ran went away again all at once, and comes back so some seconds later.
+        await asyncio.sleep(SETTLE_S)
 
     async def round(self, number: int, plan: Plan) -> list[float]:
         """Publish letters of all the other mailboxes in turn, evenly, and wait for them."""

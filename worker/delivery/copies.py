@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from worker.delivery import requeueing
+from worker.delivery.burials import RETURNED_TOO_OFTEN, has_returned_too_often
 from worker.delivery.case import Case
 from worker.delivery.copy_jobs import JOB, CopyJob, copy_job, copy_publication, copy_target, copy_verdict, read_copy_job
 from worker.delivery.copy_results import copy_result
@@ -115,13 +116,23 @@ class Copies:
         except (InvalidEvent, ValueError) as error:
             return [self._buried(arrival, Reason.INVALID_EVENT, str(error))]
         with structlog.contextvars.bound_contextvars(event_id=job.event_id, traceparent=job.traceparent):
+            if has_returned_too_often(arrival):
+                log.error("sent_copy.returned_too_often", returns=arrival.returns)
+                return self._stranded(Order(arrival, job, work), RETURNED_TOO_OFTEN)
             try:
                 return await self._handle(Order(arrival, job, work))
             except Unavailable:  # nobody's mistake: the message is kept until what is away is back
                 raise
             except Exception as error:  # a mistake of ours must not take the message round for ever
                 log.exception("sent_copy.unhandled")
-                return [self._buried(arrival, Reason.INTERNAL_ERROR, type(error).__name__)]
+                return self._stranded(Order(arrival, job, work), type(error).__name__)
+
+    def _stranded(self, order: Order, detail: str) -> list[Publication]:
+        """The copy failed, unless an operator replays it after the mistake is mended."""
+        why = Classification(Reason.INTERNAL_ERROR, Scope.PLATFORM, Action.FAIL)
+        saved = SavedCopy(CopyOutcome.FAILED)
+        told = self._ended(order.job, saved, None, attempt=order.work.attempts, why=why)
+        return [told, self._buried(order.arrival, Reason.INTERNAL_ERROR, detail)]
 
     def _buried(self, arrival: Arrival, reason: Reason, detail: str) -> Publication:
         self._observer.buried(reason)

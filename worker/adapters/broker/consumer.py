@@ -18,6 +18,8 @@ log = structlog.get_logger(__name__)
 _FIRST_WAIT_S = 1.0
 _LONGEST_WAIT_S = 15.0
 _LAST_MOMENT_S = 5.0
+_LOOK_EVERY_S = 30.0
+_LOOK_TIMEOUT_S = 10.0
 
 
 class Publishes(Protocol):
@@ -31,10 +33,20 @@ class Consumer:
 
     aio-pika cancels its callbacks when a channel drops, so they only start tasks, and the tasks go on: a letter half
     sent is finished and its outcome published. Its late acknowledgement fails then, and the message comes once more.
+
+    A watchdog looks at the queue every `look_every_s`: brokers have lost consumers without a word.
     """
 
     def __init__(
-        self, url: str, queue: str, handler: Handler, publisher: Publishes, metrics: Metrics, *, prefetch: int
+        self,
+        url: str,
+        queue: str,
+        handler: Handler,
+        publisher: Publishes,
+        metrics: Metrics,
+        *,
+        prefetch: int,
+        look_every_s: float = _LOOK_EVERY_S,
     ) -> None:
         self.queue = queue
         self._link = Link(url, f"sendas-consumer {queue}", self._up)
@@ -47,6 +59,8 @@ class Consumer:
         self._source: AbstractQueue | None = None
         self._tag: str | None = None
         self._is_stopping = False
+        self._look_every_s = look_every_s
+        self._taken_total = 0
 
     @property
     def is_consuming(self) -> bool:
@@ -62,7 +76,7 @@ class Consumer:
 
     async def run(self) -> None:
         """Consume until cancelled; stop with `stop` first."""
-        await self._link.run()
+        await asyncio.gather(self._link.run(), self._watch())
 
     async def stop(self, grace_s: float) -> None:
         """Take no more, finish what is in flight within `grace_s`, and give back the rest.
@@ -111,16 +125,45 @@ class Consumer:
             self._tag = None
             self._link.give_up()
 
+    async def _watch(self) -> None:
+        """Consume anew when messages are ready, there is room for them here, and none came between two looks."""
+        was_starving = False
+        while True:
+            taken_before = self._taken_total
+            await asyncio.sleep(self._look_every_s)
+            channel = self._channel
+            if channel is None or not self.is_consuming:
+                was_starving = False
+                continue
+            is_starving = await self._has_ready(channel) and self._taken_total == taken_before
+            is_starving = is_starving and self.in_flight < self._prefetch and channel is self._channel
+            if is_starving and was_starving:
+                log.warning("consumer.starving", queue=self.queue)
+                self._lose()
+            was_starving = is_starving
+
+    async def _has_ready(self, channel: AbstractChannel) -> bool:
+        """Whether messages wait in the queue; a broker that does not say so within its time has lost us."""
+        try:
+            found = await channel.declare_queue(self.queue, passive=True, timeout=_LOOK_TIMEOUT_S)
+        except BROKER_ERRORS as error:
+            if channel is self._channel:
+                log.warning("consumer.look_failed", queue=self.queue, error=type(error).__name__)
+                self._lose()
+            return False
+        return bool(found.declaration_result.message_count)
+
     async def _take(self, message: AbstractIncomingMessage) -> None:
         if self._is_stopping:  # what arrives while stopping stays unacknowledged and returns to the queue
             return
+        self._taken_total += 1
         task = asyncio.create_task(self._work(message), name=f"message of {self.queue}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _work(self, message: AbstractIncomingMessage) -> None:
         """Deal with one message. The only place that settles; a cancelled one is given back by closing the channel."""
-        arrival = Arrival(self.queue, message.body, message.headers, message.content_type, bool(message.redelivered))
+        arrival = _arrival(self.queue, message)
         try:
             publications = await self._patiently(arrival, message)
             if publications is None:
@@ -164,7 +207,7 @@ class Consumer:
         wait_s = _FIRST_WAIT_S
         waiting = list(publications)
         while waiting:
-            outcomes = await asyncio.gather(*map(self._publisher.publish, waiting), return_exceptions=True)
+            outcomes = await self._publish_each(waiting)
             for outcome in outcomes:
                 if isinstance(outcome, BaseException) and not isinstance(outcome, Unavailable):
                     raise outcome
@@ -173,6 +216,23 @@ class Consumer:
                 log.error("publish.unroutable", routing_keys=sorted({p.routing_key for p in waiting}))
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+
+    async def _publish_each(self, publications: Sequence[Publication]) -> Sequence[BaseException | None]:
+        """What each raised. Most letters have one result, which needs no task of its own."""
+        if len(publications) > 1:
+            return await asyncio.gather(*map(self._publisher.publish, publications), return_exceptions=True)
+        try:
+            await self._publisher.publish(publications[0])
+        except Unavailable as error:
+            return [error]
+        return [None]
+
+
+def _arrival(queue: str, message: AbstractIncomingMessage) -> Arrival:
+    count = message.headers.get("x-delivery-count")  # quorum queues count returns; whatever a producer put there is not
+    is_redelivered = bool(message.redelivered)
+    returns = count if is_redelivered and isinstance(count, int) else 0
+    return Arrival(queue, message.body, message.headers, message.content_type, is_redelivered, returns)
 
 
 def _is_taken_back(message: AbstractIncomingMessage) -> bool:

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import BigInteger, bindparam, cast, delete, func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.mailbox_operations import Seen, ToFind, ToLook, ToTakeOver, ToTell
 from worker.adapters.ledger.mailbox_rows import state_of
 from worker.adapters.ledger.schema import announcements, mailboxes, shares
@@ -49,33 +49,33 @@ _TAKE_OVER = (
 _FORGET = delete(announcements).where(announcements.c.id == bindparam("of_id"))
 
 
-async def look(connection: AsyncConnection, me: int | None, now: datetime, operation: ToLook) -> tuple[News, Seen]:
+async def look(connection: Connected, me: int | None, now: datetime, operation: ToLook) -> tuple[News, Seen]:
     """What is new for an owner, and what it has seen then."""
     held = {}
     if me is not None:
         for row in await connection.execute(_HELD, {"me": me}):
             key = MailboxKey(row.account_id, row.mailbox_id)
             held[key] = held_news(state_of(row), row.connections, me, now)
-    count, latest, total = (await connection.execute(_SEEN)).one()
-    seen = Seen(count, latest or 0, int(total or 0))
+    numbers = (await connection.execute(_SEEN)).one()
+    seen = Seen(*(int(number or 0) for number in numbers))
     suspended = None if seen == operation.seen else await list_suspended(connection)
     overdue = await connection.execute(_OVERDUE, {"before": now - OVERDUE_AFTER})
     return News(held, suspended, [Overdue(Announcement(row.id, row.body), row.at) for row in overdue]), seen
 
 
-async def find(connection: AsyncConnection, operation: ToFind) -> Suspension | None:
+async def find(connection: Connected, operation: ToFind) -> Suspension | None:
     """The suspension of one mailbox."""
     parameters = {"account": operation.key.account_id, "mailbox": operation.key.mailbox_id}
     found = (await connection.execute(_FIND, parameters)).scalar_one_or_none()
     return None if found is None else suspension_from(found)
 
 
-async def list_suspended(connection: AsyncConnection) -> list[Suspension]:
+async def list_suspended(connection: Connected) -> list[Suspension]:
     """All suspensions, the oldest first."""
     return [suspension_from(text) for text in (await connection.execute(_SUSPENDED)).scalars()]
 
 
-async def tell(connection: AsyncConnection, now: datetime, operations: Sequence[ToTell | ToTakeOver]) -> dict[Any, Any]:
+async def tell(connection: Connected, now: datetime, operations: Sequence[ToTell | ToTakeOver]) -> dict[Any, Any]:
     """Forget announcements that were published, and take over those that were left behind."""
     answers: dict[Any, Any] = {}
     for operation in operations:

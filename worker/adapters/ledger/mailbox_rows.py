@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Row as SqlRow
 from sqlalchemy import bindparam, delete, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.mailbox_operations import OnMailbox, Row
 from worker.adapters.ledger.operations import Operation
 from worker.adapters.ledger.schema import announcements, mailboxes, owners, shares
@@ -46,7 +46,7 @@ _WRITE = (
 
 
 async def change(
-    connection: AsyncConnection, me: int, now: datetime, operations: Sequence[OnMailbox[Any]]
+    connection: Connected, me: int, now: datetime, operations: Sequence[OnMailbox[Any]]
 ) -> dict[Operation[Any], Any]:
     """Apply operations in their order; each mailbox's row is locked until the end of the transaction."""
     if not operations:
@@ -69,7 +69,7 @@ async def change(
     return answers
 
 
-async def _locked(connection: AsyncConnection, keys: Sequence[MailboxKey]) -> dict[MailboxKey, MailboxState]:
+async def _locked(connection: Connected, keys: Sequence[MailboxKey]) -> dict[MailboxKey, MailboxState]:
     found = await _lock(connection, keys)
     if missing := [key for key in keys if key not in found]:
         rows = [{"account_id": key.account_id, "mailbox_id": key.mailbox_id} for key in missing]
@@ -78,7 +78,7 @@ async def _locked(connection: AsyncConnection, keys: Sequence[MailboxKey]) -> di
     return found
 
 
-async def _lock(connection: AsyncConnection, keys: Collection[MailboxKey]) -> dict[MailboxKey, MailboxState]:
+async def _lock(connection: Connected, keys: Collection[MailboxKey]) -> dict[MailboxKey, MailboxState]:
     rows = await connection.execute(_LOCK, {"keys": [tuple(key) for key in keys]})
     return {MailboxKey(row.account_id, row.mailbox_id): state_of(row) for row in rows}
 
@@ -89,7 +89,7 @@ def _insert_new(dialect: str) -> Any:
     return insert(mailboxes).on_conflict_do_nothing()
 
 
-async def _read_shares(connection: AsyncConnection, rows: dict[MailboxKey, Row], now: datetime) -> list[dict[str, Any]]:
+async def _read_shares(connection: Connected, rows: dict[MailboxKey, Row], now: datetime) -> list[dict[str, Any]]:
     """Put the living owners' shares into the rows; gives those of the dead, which nobody will ever give back."""
     dead = []
     found = await connection.execute(_SHARES, {"keys": [tuple(key) for key in rows], "now": now})
@@ -102,7 +102,7 @@ async def _read_shares(connection: AsyncConnection, rows: dict[MailboxKey, Row],
 
 
 async def _write_shares(
-    connection: AsyncConnection, me: int, after: dict[MailboxKey, int], before: dict[MailboxKey, int]
+    connection: Connected, me: int, after: dict[MailboxKey, int], before: dict[MailboxKey, int]
 ) -> None:
     changed = [(key, number) for key, number in after.items() if number != before[key]]
     dropped = [
@@ -129,7 +129,7 @@ def _put_share(dialect: str) -> Any:
     )
 
 
-async def _announce(connection: AsyncConnection, now: datetime, made: Sequence[Announcement]) -> None:
+async def _announce(connection: Connected, now: datetime, made: Sequence[Announcement]) -> None:
     if made:
         rows = [{"id": each.id, "at": now, "body": each.body} for each in made]
         await connection.execute(_insert_announcement(connection.dialect.name), rows)

@@ -1,8 +1,8 @@
 """Where the sending of one letter stands, and how long its stages took."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from worker.adapters.smtp.troubles import Failed, failing_in
 from worker.domain.transmission import Fault, Trouble
@@ -18,21 +18,14 @@ class Progress:
         self.timings_s: dict[str, float] = {}
         self._deadline: asyncio.Timeout | None = None
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the time spent inside to the stage."""
-        started_s = self._monotonic()
-        try:
-            yield
-        finally:
-            self.timings_s[name] = self.timings_s.get(name, 0.0) + self._monotonic() - started_s
+    def stage(self, name: str) -> "_Stage":
+        """A context: the time spent inside is added to the stage."""
+        return _Stage(self.timings_s, name, self._monotonic)
 
-    @contextmanager
-    def entering(self, phase: Phase) -> Iterator[None]:
-        """Set the phase; errors of the library and the network inside become `Failed` in it."""
+    def entering(self, phase: Phase) -> failing_in:
+        """Set the phase; a context: errors of the library and the network inside become `Failed` in it."""
         self.phase = phase
-        with failing_in(phase):
-            yield
+        return failing_in(phase)
 
     @asynccontextmanager
     async def deadline(self, limit_s: float) -> AsyncIterator[None]:
@@ -51,3 +44,22 @@ class Progress:
         """From here on nothing may be cut short."""
         if self._deadline is not None:
             self._deadline.reschedule(None)
+
+
+class _Stage:
+    """Measures one stay in a stage; several stays add up."""
+
+    __slots__ = ("_began_s", "_monotonic", "_name", "_timings_s")
+
+    def __init__(self, timings_s: dict[str, float], name: str, monotonic: Callable[[], float]) -> None:
+        self._timings_s = timings_s
+        self._name = name
+        self._monotonic = monotonic
+        self._began_s = 0.0
+
+    def __enter__(self) -> None:
+        self._began_s = self._monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        spent_s = self._monotonic() - self._began_s
+        self._timings_s[self._name] = self._timings_s.get(self._name, 0.0) + spent_s
