@@ -27,6 +27,7 @@ PROOF = timedelta(minutes=10)
 """For how long a sign-in that succeeded shows that the next one will."""
 
 _LAGGING = timedelta(minutes=15)  # a snapshot that is behind for longer than that has been set back
+_TOUCHED_AGAIN = timedelta(minutes=5)
 _WANTED = timedelta(seconds=10)
 _EASED_MINUTES = 10
 _EASED_PER_MINUTE = 30
@@ -45,7 +46,7 @@ def enter(
         return state, Shut(state.suspension)
     if _is_outdated(state, revision, now):
         return state, Outdated()
-    state = replace(_with_settings(state, revision), touched_at=now)
+    state = _touched(_with_settings(state, revision), now)
     if resting := resting_of(state, now):
         return state, resting
     proof_age = now - state.proven_at if state.proven_at is not None else PROOF
@@ -69,7 +70,13 @@ def _with_settings(state: MailboxState, revision: Revision) -> MailboxState:
     known = state.revision
     if known is not None and (known.fingerprint == revision.fingerprint or known.version == revision.version):
         return state
-    return replace(state, revision=revision, proven_at=None)
+    return replace(state, revision=revision, proven_at=None, touched_at=None)
+
+
+def _touched(state: MailboxState, now: datetime) -> MailboxState:
+    """The state in use; noted now and then only, because each note is a row to write."""
+    is_noted = state.touched_at is not None and now - state.touched_at < _TOUCHED_AGAIN
+    return state if is_noted else replace(state, touched_at=now)
 
 
 def permit(
