@@ -14,7 +14,7 @@ from tests.doubles.mail_transport import FakeMailTransport
 from tests.doubles.observer import RecordingObserver
 from tests.doubles.sent_folder import FakeSentFolder
 from worker.adapters.ledger import MemoryLedger, MemoryStore
-from worker.adapters.ledger.memory_mailboxes import MemoryMailboxStates
+from worker.adapters.ledger.mailboxes import OperatedMailboxStates
 from worker.delivery.building import Delivery, Rules, World, build_delivery
 from worker.delivery.copies import CopyLimits
 from worker.delivery.ledger import Claim, HandOver, Record
@@ -102,7 +102,7 @@ class FlakyLedger(MemoryLedger):
     async def _suspend(self, suspension: Suspension, announcement: Announcement) -> Suspension | None:
         if self._is_away("suspend"):
             raise Unavailable("the ledger is away")
-        return await MemoryMailboxStates.suspend(self.mailboxes, suspension, announcement)
+        return await OperatedMailboxStates.suspend(self.mailboxes, suspension, announcement)
 
     async def let_go(self, event_key: str, recipients: Sequence[int]) -> None:
         if self._is_away("let_go"):

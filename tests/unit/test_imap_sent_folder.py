@@ -628,15 +628,15 @@ async def test_another_secret_or_server_is_another_connection(server: ScriptedIm
     assert server.connections == 2
 
 
-@pytest.mark.parametrize("other", [{"account_id": "globex"}, {"mailbox_id": "mb-other"}])
+@pytest.mark.parametrize(("account_id", "mailbox_id"), [("globex", "mb-support"), ("acme", "mb-other")])
 async def test_a_connection_is_never_shared_between_accounts_or_mailboxes(
-    server: ScriptedImap, adapter: Adapter, other: dict[str, str]
+    server: ScriptedImap, adapter: Adapter, account_id: str, mailbox_id: str
 ) -> None:
     """If two accounts have the very same server, user and mailbox id, each still signs in for itself."""
     sent = adapter()
     ours = target(server.port)
     await sent.find(ours, ID)
-    await sent.find(replace(ours, **other), ID)
+    await sent.find(replace(ours, account_id=account_id, mailbox_id=mailbox_id), ID)
 
     assert server.connections == 2
 

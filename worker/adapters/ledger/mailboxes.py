@@ -1,9 +1,9 @@
-"""The shared states of mailboxes, in the ledger's database and by its one writer."""
+"""The shared states of mailboxes as operations on a ledger: in its database by its one writer, or in its memory."""
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Protocol, TypeVar
 
-from worker.adapters.ledger.group_commit import GroupCommit
 from worker.adapters.ledger.mailbox_operations import (
     Seen,
     ToEnter,
@@ -21,6 +21,7 @@ from worker.adapters.ledger.mailbox_operations import (
     ToTell,
     checked_mailbox,
 )
+from worker.adapters.ledger.operations import Operation
 from worker.delivery.mailbox_states import (
     Announcement,
     Entry,
@@ -36,51 +37,60 @@ from worker.delivery.mailbox_states import (
 )
 from worker.domain.vocabulary import Reason
 
+T = TypeVar("T")
 
-class SqlMailboxStates:
+
+class Submits(Protocol):
+    """What carries an operation out. Raises `Unavailable`."""
+
+    async def submit(self, operation: Operation[T]) -> T:
+        """The operation's answer."""
+
+
+class OperatedMailboxStates:
     """Implements `worker.delivery.mailbox_states.MailboxStates`; see there."""
 
-    def __init__(self, writer: GroupCommit) -> None:
-        self._writer = writer
+    def __init__(self, ledger: Submits) -> None:
+        self._ledger = ledger
         self._seen: Seen | None = None
 
     async def enter(self, key: MailboxKey, revision: Revision, limits: MailboxLimits, connections: int) -> Entry:
-        return await self._writer.submit(ToEnter(checked_mailbox(key), revision, limits, connections))
+        return await self._ledger.submit(ToEnter(checked_mailbox(key), revision, limits, connections))
 
     async def keep(self, key: MailboxKey, connections: int) -> None:
-        await self._writer.submit(ToKeep(checked_mailbox(key), connections))
+        await self._ledger.submit(ToKeep(checked_mailbox(key), connections))
 
     async def permit(self, key: MailboxKey, limits: MailboxLimits, recipients: int) -> Shut | Resting | Limited | None:
-        return await self._writer.submit(ToPermit(checked_mailbox(key), limits, recipients))
+        return await self._ledger.submit(ToPermit(checked_mailbox(key), limits, recipients))
 
     async def refund(self, key: MailboxKey, recipients: int) -> None:
-        await self._writer.submit(ToRefund(checked_mailbox(key), recipients))
+        await self._ledger.submit(ToRefund(checked_mailbox(key), recipients))
 
     async def prove(self, key: MailboxKey, revision: Revision) -> None:
-        await self._writer.submit(ToProve(checked_mailbox(key), revision))
+        await self._ledger.submit(ToProve(checked_mailbox(key), revision))
 
     async def rest(self, key: MailboxKey, until: datetime, reason: Reason) -> None:
-        await self._writer.submit(ToRest(checked_mailbox(key), until, reason))
+        await self._ledger.submit(ToRest(checked_mailbox(key), until, reason))
 
     async def suspend(self, suspension: Suspension, announcement: Announcement) -> Suspension | None:
-        return await self._writer.submit(ToSuspend(checked_mailbox(suspension.key), suspension, announcement))
+        return await self._ledger.submit(ToSuspend(checked_mailbox(suspension.key), suspension, announcement))
 
     async def resume(self, suspension: Suspension, announcement: Announcement) -> bool:
-        return await self._writer.submit(ToResume(checked_mailbox(suspension.key), suspension, announcement))
+        return await self._ledger.submit(ToResume(checked_mailbox(suspension.key), suspension, announcement))
 
     async def told(self, announcement_id: str) -> None:
-        await self._writer.submit(ToTell(announcement_id))
+        await self._ledger.submit(ToTell(announcement_id))
 
     async def take_over(self, overdue: Overdue) -> bool:
-        return await self._writer.submit(ToTakeOver(overdue))
+        return await self._ledger.submit(ToTakeOver(overdue))
 
     async def look(self) -> News:
-        answer = await self._writer.submit(ToLook(self._seen))
+        answer = await self._ledger.submit(ToLook(self._seen))
         news, self._seen = answer
         return news
 
     async def suspension(self, key: MailboxKey) -> Suspension | None:
-        return await self._writer.submit(ToFind(checked_mailbox(key)))
+        return await self._ledger.submit(ToFind(checked_mailbox(key)))
 
     async def suspended(self) -> Sequence[Suspension]:
-        return await self._writer.submit(ToListSuspended())
+        return await self._ledger.submit(ToListSuspended())

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from worker.adapters.ledger.entry import Entry, State
-from worker.adapters.ledger.memory_mailboxes import MailboxStore, MemoryMailboxStates
+from worker.adapters.ledger.mailboxes import OperatedMailboxStates
+from worker.adapters.ledger.memory_mailboxes import MailboxStore, MemoryMailboxes
 from worker.adapters.ledger.operations import checked_key, to_claim, to_hand_over, to_record, to_release, to_reopen
 from worker.delivery.ledger import Claim, Done, Granted, HandOver, Held, InDoubt, Record
 from worker.delivery.ports import Clock
@@ -56,7 +57,8 @@ class MemoryLedger:
         self._events = store.events
         self._me = _Owner(owner, clock.now())
         self._is_closed = False
-        self.mailboxes = MemoryMailboxStates(store.mailboxes, self._me, clock, self._renew, self._is_living)
+        memory = MemoryMailboxes(store.mailboxes, self._me, clock, self._renew, self._is_living)
+        self.mailboxes = OperatedMailboxStates(memory)
 
     async def claim(self, event_key: str, account_id: str, recipients: Sequence[int]) -> dict[int, Claim]:
         operation = to_claim(event_key, account_id, recipients)

@@ -12,7 +12,7 @@ from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.database import Database
 from worker.adapters.ledger.entry import Entry
 from worker.adapters.ledger.group_commit import GroupCommit, Observer
-from worker.adapters.ledger.mailboxes import SqlMailboxStates
+from worker.adapters.ledger.mailboxes import OperatedMailboxStates
 from worker.adapters.ledger.migration import check_schema, upgrade
 from worker.adapters.ledger.operations import (
     Operation,
@@ -102,7 +102,7 @@ class SqlLedger:
         self._owner = owner
         self._options = options
         self._writer = GroupCommit(self._run, owner.clock, options.timeout_s, options.max_operations, observer)
-        self.mailboxes = SqlMailboxStates(self._writer)
+        self.mailboxes = OperatedMailboxStates(self._writer)
 
     async def claim(self, event_key: str, account_id: str, recipients: Sequence[int]) -> dict[int, Claim]:
         return await self._writer.submit(to_claim(event_key, account_id, recipients))
