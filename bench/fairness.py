@@ -264,11 +264,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=None, help="of a round")
     parser.add_argument("--per-second", type=float, default=25.0, help="letters of the other mailboxes")
+    parser.add_argument("--backlog", type=int, default=None, help="letters of the flooded mailbox")
     parser.add_argument("--postgresql", action="store_true", help="with the ledger in PostgreSQL")
     arguments = parser.parse_args()
     mailboxes, backlog, seconds = (100, 2_000, 10.0) if arguments.quick else (1_000, 100_000, 40.0)
     rounds = max(1, min(arguments.rounds, 10))
     seconds = max(2.0, min(arguments.seconds or seconds, 300.0))
+    backlog = max(0, min(backlog if arguments.backlog is None else arguments.backlog, 1_000_000))
     plan = Plan(mailboxes, backlog, rounds, seconds, max(1.0, min(arguments.per_second, 500.0)))
     return 0 if asyncio.run(run(plan, is_postgresql=arguments.postgresql)) else 1
 

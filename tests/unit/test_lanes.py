@@ -9,7 +9,7 @@ import pytest
 
 from tests.doubles.clock import SteppedClock
 from worker.delivery.lanes import Closed, Lane, Lanes
-from worker.domain.backoff import pause_level_s
+from worker.domain.backoff import turn_level_s
 from worker.domain.vocabulary import Reason
 
 MAILBOX = ("acme", "mb-support")
@@ -277,7 +277,7 @@ async def test_a_backlog_keeps_its_mailbox_busy_until_it_is_done(service_s: floa
                     return await simulation.sleep(service_s)
             hops += 1
             turn = closed.turn
-            await simulation.sleep(pause_level_s(closed.wait_s or 0))
+            await simulation.sleep(turn_level_s(closed.wait_s or 0, hops))
 
     await simulation.run(*(asyncio.create_task(letter()) for _ in range(letters)))
 

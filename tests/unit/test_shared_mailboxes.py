@@ -346,6 +346,20 @@ async def test_a_rest_that_one_worker_is_told_to_make_holds_for_the_other() -> N
     assert len(workers.world.results(MailDeferredEvent)) == 4
 
 
+async def test_a_worker_that_has_connections_hears_of_a_rest_at_its_next_look() -> None:
+    """While connections are held nothing is asked before a letter; the look says it within seconds."""
+    workers = TwoWorkers()
+    await workers.deliver("a", "b")  # both have a connection now
+    workers.world.transport.refuse(TOO_FAST, times=1)
+    await workers.deliver("c", until_s=1)
+    await workers.look()
+
+    await workers.deliver("d", "e", until_s=2)
+
+    assert workers.attempts == 3
+    assert len(workers.world.results(MailDeferredEvent)) == 3
+
+
 async def test_a_server_that_cannot_be_reached_from_one_host_may_be_from_another() -> None:
     workers = TwoWorkers()
     workers.world.transport.refuse(UNREACHABLE, times=1)
@@ -434,6 +448,25 @@ async def test_a_connection_at_rest_goes_to_the_worker_that_wants_it() -> None:
 
     assert workers.attempts == 2
     assert ("acme", "mb-support", 0) in workers.world.transport.closed_idle
+
+
+async def test_two_workers_that_both_want_more_do_not_pass_a_connection_to_and_fro() -> None:
+    workers = TwoWorkers(limited(connections=3))
+    await workers.deliver("before", "before too")
+    workers.world.transport.pause_before_dot.clear()
+    arrivals = [an_arrival(a_comment_event(str(number))) for number in range(8)]
+    handled = [asyncio.create_task(_handled(workers, number % 2, arrival)) for number, arrival in enumerate(arrivals)]
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert workers.attempts == 2 + 3
+
+    for _ in range(3):
+        await workers.look()
+        workers.world.clock.step(2)
+
+    assert workers.world.transport.closed_idle == []
+    workers.world.transport.pause_before_dot.set()
+    await asyncio.gather(*handled)
 
 
 async def test_a_connection_that_is_long_at_rest_is_given_back() -> None:

@@ -130,5 +130,5 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
         observer=world.observer,
         unknown_sender_wait_s=rules.unknown_sender_wait_s,
     )
-    keeper = MailboxKeeper(world.mailboxes, shares, suspensions, world.snapshot, world.clock)
+    keeper = MailboxKeeper(world.mailboxes, lanes, shares, suspensions, world.snapshot, world.clock)
     return Delivery(pipeline, copies, keeper, lanes, suspensions)

@@ -208,6 +208,11 @@ class Lanes:
             else:
                 self._lanes.move_to_end(mailbox)  # so that it does not hide the others
 
+    def pause(self, mailbox: Hashable, seconds: float, reason: Reason) -> None:
+        """Let nothing of a mailbox through for a while, if it has a lane here."""
+        if kept := self._lanes.get(mailbox):
+            kept.lane.pause(seconds, reason)
+
     def is_busy(self, mailbox: Hashable, turn: datetime) -> bool:
         """True when a letter with this turn would only be sent away again, and nothing more could be said of it."""
         kept = self._lanes.get(mailbox)

@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 
 import structlog
@@ -21,7 +22,7 @@ from worker.delivery.outcomes import Outcomes
 from worker.delivery.ports import Clock, MailTransport
 from worker.delivery.recording import Recorder
 from worker.delivery.ways import Way, Ways
-from worker.domain.backoff import is_expired, pause_level_s, waiting_level_s
+from worker.domain.backoff import is_expired, pause_level_s, turn_level_s, waiting_level_s
 from worker.domain.classification import Classification
 from worker.domain.letters import ComposedLetter, LetterMode, PlannedLetter
 from worker.domain.planning import distinct_positions
@@ -88,7 +89,7 @@ class LetterDelivery:
         if not self._ways.is_busy(work.lane, work.turn):
             return None
         left_s = (work.turn - self._clock.now()).total_seconds()
-        return requeueing.later(arrival, work.headers(), self._topology, pause_level_s(left_s))
+        return requeueing.later(arrival, work.headers(), self._topology, turn_level_s(left_s, _spread(work.turn)))
 
     async def fail(self, case: Case, why: Classification) -> list[Publication]:
         """No letter leaves for those who still wait."""
@@ -99,10 +100,11 @@ class LetterDelivery:
 
     def _wait(self, item: LetterCase, way: Way, closed: Closed, positions: tuple[int, ...]) -> list[Publication]:
         """Let the letter wait for its mailbox; that is no attempt."""
-        level_s = waiting_level_s(item.case.age_s) if closed.wait_s is None else pause_level_s(closed.wait_s)
         if closed.reason is None:
+            level_s = turn_level_s(closed.wait_s or 0, _spread(closed.turn))
             work = item.work(positions, turn=closed.turn, lane=way.token)
             return [requeueing.later(item.case.arrival, work.headers(), self._topology, level_s)]
+        level_s = waiting_level_s(item.case.age_s) if closed.wait_s is None else pause_level_s(closed.wait_s)
         action = Action.SUSPEND if closed.wait_s is None else Action.PAUSE
         scope = Scope.MAILBOX if item.case.sender.mailbox else Scope.PLATFORM
         return self._outcomes.waiting(item, positions, Classification(closed.reason, scope, action), level_s)
@@ -147,6 +149,11 @@ class LetterDelivery:
             if not dot.is_allowed:
                 await self._recorder.release(item.case, dot.positions)
             raise
+
+
+def _spread(turn: datetime | None) -> int:
+    """A number that differs between letters, and is the same whenever one of them comes by."""
+    return turn.microsecond if turn else 0
 
 
 def _whole(case: Case) -> LetterCase:

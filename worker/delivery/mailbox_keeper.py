@@ -1,15 +1,16 @@
 """Keeps this worker and the others at one about their mailboxes: a short look every few seconds."""
 
 import asyncio
-from collections.abc import Iterable
 
 import structlog
 
+from worker.delivery.lanes import Lanes
 from worker.delivery.mailbox_states import MailboxStates, Revision, Suspension
 from worker.delivery.ports import Clock, Directory, SnapshotService
 from worker.delivery.shares import Shares
 from worker.delivery.suspensions import Suspensions
 from worker.domain.fingerprint import fingerprint
+from worker.domain.identity import lane_token
 from worker.domain.vocabulary import ResumedBy
 from worker.errors import Unavailable
 
@@ -24,12 +25,14 @@ class MailboxKeeper:
     def __init__(
         self,
         states: MailboxStates,
+        lanes: Lanes,
         shares: Shares,
         suspensions: Suspensions,
         snapshot: SnapshotService,
         clock: Clock,
     ) -> None:
         self._states = states
+        self._lanes = lanes
         self._shares = shares
         self._suspensions = suspensions
         self._snapshot = snapshot
@@ -54,6 +57,9 @@ class MailboxKeeper:
         for key, held in news.held.items():
             if held.suspension is not None:
                 await self._shares.drop(key)
+            if held.resting is not None:  # another worker was told so; connections that are held ask for nothing
+                left_s = (held.resting.until - self._clock.now()).total_seconds()
+                self._lanes.pause(lane_token(*key), left_s, held.resting.reason)
         await self._shares.tend(news.held, looked_s)
         await self._suspensions.tell_overdue(news.overdue)
         await self._resume_changed()
@@ -63,21 +69,20 @@ class MailboxKeeper:
         directory, known = self._snapshot.directory, frozenset(self._suspensions.known)
         if self._seen is not None and self._seen[0] is directory and self._seen[1] >= known:
             return
-        for suspension in _changed(directory, known):
-            await self._suspensions.resume(suspension, self._clock.now(), ResumedBy.SETTINGS_CHANGED)
+        for suspension in known:
+            if _is_changed(directory, suspension):
+                await self._suspensions.resume(suspension, self._clock.now(), ResumedBy.SETTINGS_CHANGED)
             await asyncio.sleep(0)  # to read an account takes a moment, and the letters have theirs between two
         self._seen = (directory, known)
 
 
-def _changed(directory: Directory, suspensions: Iterable[Suspension]) -> Iterable[Suspension]:
-    for suspension in suspensions:
-        if directory.version <= suspension.revision.version:
-            continue
-        account = directory.account(suspension.key.account_id)
-        if account is None and directory.is_left_out(suspension.key.account_id):
-            continue  # the account is there, and nobody knows what its mailboxes are like
-        mailboxes = account.mailboxes if account else ()
-        mailbox = next((each for each in mailboxes if each.id == suspension.key.mailbox_id), None)
-        # One that was taken away is resumed too: nothing of it is left that could wait.
-        if mailbox is None or Revision(fingerprint(mailbox), directory.version).is_newer_than(suspension.revision):
-            yield suspension
+def _is_changed(directory: Directory, suspension: Suspension) -> bool:
+    """Whether the mailbox has other settings than those that were refused. One that was taken away has none at all."""
+    if directory.version <= suspension.revision.version:
+        return False
+    account = directory.account(suspension.key.account_id)
+    if account is None and directory.is_left_out(suspension.key.account_id):
+        return False  # the account is there, and nobody knows what its mailboxes are like
+    mailboxes = account.mailboxes if account else ()
+    mailbox = next((each for each in mailboxes if each.id == suspension.key.mailbox_id), None)
+    return mailbox is None or Revision(fingerprint(mailbox), directory.version).is_newer_than(suspension.revision)

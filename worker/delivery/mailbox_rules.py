@@ -140,10 +140,10 @@ def resume(state: MailboxState, suspension: Suspension, now: datetime) -> tuple[
     return replace(state, suspension=None, resumed_at=now, proven_at=None, resting=None), True
 
 
-def held_news(state: MailboxState, connections: int, owner: object, now: datetime) -> HeldNews:
+def held_news(state: MailboxState, connections: int, others: int, owner: object, now: datetime) -> HeldNews:
     """What a worker should know that has connections."""
     is_wanted = state.wanted_at is not None and now - state.wanted_at < _WANTED and state.wanted_by != owner
-    return HeldNews(connections, state.suspension, resting_of(state, now), is_wanted)
+    return HeldNews(connections, others, state.suspension, resting_of(state, now), is_wanted)
 
 
 def eased_for_s(eased_since: datetime | None, now: datetime) -> float:

@@ -131,9 +131,10 @@ Entry = Entered | Shut | Resting | Full | Outdated
 
 @dataclass(frozen=True, slots=True)
 class HeldNews:
-    """What became of a mailbox of which this worker has connections."""
+    """What became of a mailbox of which this worker has connections; `others` is how many other workers have."""
 
     connections: int
+    others: int = 0
     suspension: Suspension | None = None
     resting: Resting | None = None
     is_wanted: bool = False

@@ -135,8 +135,10 @@ class Share:
         `looked_s`: when the news were asked for.
         """
         is_wanted = news is not None and news.is_wanted
-        # Of several connections that are all in use, the next one that comes to rest is for the others.
-        self._ceiling = self.held - 1 if is_wanted and self.in_use == self.held > 1 else None
+        # Of several connections that are all in use, the next one that comes to rest is for the others; but two workers
+        # that both want more must not pass one to and fro: each time it is opened anew.
+        has_most = news is not None and self.held > news.others + 1
+        self._ceiling = self.held - 1 if is_wanted and has_most and self.in_use == self.held else None
         # This worker was silent for so long that it was taken for dead.
         is_lost = news is None and self._asked_s < looked_s
         is_long_at_rest = self._clock.monotonic() - self._all_used_s >= KEPT_S

@@ -135,9 +135,16 @@ class Suspensions:
         """Publish what a worker has left behind that died between a change and telling of it."""
         for each in overdue:
             if await self._states.take_over(each):
-                event = parse_result(each.announcement.body)
-                if isinstance(event, MailboxSuspendedEvent | MailboxResumedEvent):
-                    await self._tell(event)
+                await self._tell_left_behind(each.announcement)
+
+    async def _tell_left_behind(self, announcement: Announcement) -> None:
+        try:
+            event = parse_result(announcement.body)
+        except ValueError:  # of a newer version, perhaps: it stays for a worker that can read it
+            log.error("mailbox.announcement_unreadable", id=announcement.id)
+            return
+        if isinstance(event, MailboxSuspendedEvent | MailboxResumedEvent):
+            await self._tell(event)
 
     async def _tell(self, event: MailboxSuspendedEvent | MailboxResumedEvent) -> None:
         try:

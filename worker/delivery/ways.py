@@ -33,6 +33,7 @@ from worker.errors import Unavailable
 
 _BEYOND_SIGN_IN = frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA})
 _OUTDATED_WAIT_S = 5.0
+_DAYS_LIMIT_LOOK = timedelta(minutes=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,9 @@ class MailboxWay(Way):
     def _limited(self, limited: Limited) -> Closed:
         """A day's limit is told of; with a minute's the letter has its turn, as in any backlog."""
         if limited.is_of_day:
-            return self._resting(Resting(limited.until, Reason.QUOTA_EXCEEDED))
+            # Not for all of that time at once: what is taken back meanwhile leaves room.
+            soon = self._common.clock.now() + _DAYS_LIMIT_LOOK
+            return self._resting(Resting(min(limited.until, soon), Reason.QUOTA_EXCEEDED))
         self.lane.hold(limited.until)
         return self.lane.wait_for_turn(None)
 

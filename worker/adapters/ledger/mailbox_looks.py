@@ -17,8 +17,18 @@ from worker.delivery.mailbox_states import Announcement, MailboxKey, News, Overd
 OVERDUE_AFTER = timedelta(seconds=30)
 _MAX_OVERDUE = 100
 
+_OTHERS = shares.alias()
+_OF_OTHERS = (
+    select(func.sum(_OTHERS.c.connections))
+    .where(
+        _OTHERS.c.account_id == shares.c.account_id,
+        _OTHERS.c.mailbox_id == shares.c.mailbox_id,
+        _OTHERS.c.owner != shares.c.owner,
+    )
+    .scalar_subquery()
+)
 _HELD = (
-    select(mailboxes, shares.c.connections)
+    select(mailboxes, shares.c.connections, _OF_OTHERS.label("others"))
     .select_from(
         shares.join(
             mailboxes,
@@ -55,7 +65,7 @@ async def look(connection: Connected, me: int | None, now: datetime, operation: 
     if me is not None:
         for row in await connection.execute(_HELD, {"me": me}):
             key = MailboxKey(row.account_id, row.mailbox_id)
-            held[key] = held_news(state_of(row), row.connections, me, now)
+            held[key] = held_news(state_of(row), row.connections, row.others or 0, me, now)
     numbers = (await connection.execute(_SEEN)).one()
     seen = Seen(*(int(number or 0) for number in numbers))
     suspended = None if seen == operation.seen else await list_suspended(connection)

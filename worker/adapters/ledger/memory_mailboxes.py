@@ -86,8 +86,10 @@ class MemoryMailboxes:
 
     def _look(self) -> News:
         now = self._clock.now()
-        mine = {key: shares[self._owner] for key, shares in self._store.shares.items() if shares.get(self._owner)}
-        held = {key: held_news(self._state(key), number, self._owner, now) for key, number in mine.items()}
+        held = {}
+        for key, shares in self._store.shares.items():
+            if mine := shares.get(self._owner):
+                held[key] = held_news(self._state(key), mine, sum(shares.values()) - mine, self._owner, now)
         overdue = [each for each in self._store.announcements.values() if each.at < now - OVERDUE_AFTER]
         return News(held, self._suspended(), overdue)
 
