@@ -152,10 +152,9 @@ class Looks:
 
 async def forget(consumer: Consumer) -> None:
     """Have the broker drop the consumer as if it had lost it."""
-    assert consumer._channel is not None
+    assert consumer._underlay is not None
     assert consumer._tag is not None
-    underlay = await consumer._channel.get_underlay_channel()
-    await underlay.basic_cancel(consumer._tag)
+    await consumer._underlay.basic_cancel(consumer._tag)
 
 
 async def test_a_mistake_in_the_handler_ends_in_the_dead_queue_and_wedges_nothing(setting: BrokerSetting) -> None:
@@ -187,6 +186,30 @@ async def test_a_handler_is_told_how_often_its_message_came_back(setting: Broker
     async with setting.consuming(handler), asyncio.timeout(30):
         await eventually(lambda: len(handler.arrivals) == 4)
     assert [arrival.returns for arrival in handler.arrivals] == [0, 1, 2, 3]
+
+
+async def test_what_is_given_back_between_acknowledgements_costs_nobody_the_channel(setting: BrokerSetting) -> None:
+    """Acknowledged together with its neighbours, the tag that was given back would be unknown to the broker."""
+    may_end = asyncio.Event()
+
+    async def second_fails(arrival: Arrival) -> Sequence[Publication]:
+        if arrival.body == b"2" and not arrival.is_redelivered:
+            raise KeyError("bug")
+        if arrival.body == b"1":
+            await may_end.wait()
+        return []
+
+    handler = Scripted(second_fails)
+    async with setting.consuming(handler) as consumer, asyncio.timeout(30):
+        for body in (b"1", b"2"):
+            await setting.publisher.publish(a_work_message(body))
+        await eventually(lambda: len(handler.arrivals) == 3 and consumer.in_flight == 1)
+        may_end.set()
+        await eventually(lambda: consumer.in_flight == 0)
+        await setting.publisher.publish(a_work_message(b"3"))
+        await eventually(lambda: len(handler.arrivals) == 4)
+        assert consumer.is_consuming
+    assert [arrival.is_redelivered for arrival in handler.arrivals] == [False, False, True, False]
 
 
 async def test_while_something_is_unavailable_intake_pauses_and_goes_on_by_itself(setting: BrokerSetting) -> None:

@@ -1,6 +1,7 @@
 """What the delivery tells, as metrics."""
 
 from datetime import datetime
+from functools import cache
 
 from worker.delivery.case import Case
 from worker.domain.transmission import Transmission
@@ -13,29 +14,33 @@ class MetricsObserver:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        # Labels are from closed lists, so each combination's child is looked up once and kept.
+        self._events = cache(metrics.events.labels)
+        self._attempts = cache(metrics.attempts.labels)
+        self._letters = cache(metrics.letters.labels)
+        self._stage = cache(metrics.stage.labels)
 
     def settled(self, queue: str, event_type: EventType | None, outcome: str) -> None:
-        name = event_type.value if event_type else "unknown"
-        self._metrics.events.labels(queue=queue, type=name, outcome=outcome).inc()
+        self._events(queue, event_type.value if event_type else "unknown", outcome).inc()
 
     def attempted(self, provider: str, transmission: Transmission) -> None:
         result = "uncertain" if transmission.uncertain else "refused" if not transmission.accepted else "accepted"
-        self._metrics.attempts.labels(provider=provider, result=result).inc()
+        self._attempts(provider, result).inc()
         for stage, seconds in transmission.timings_s.items():
             self.timed(stage, seconds)
 
     def delivered(self, case: Case, recipients: int, at: datetime) -> None:
-        self._metrics.letters.labels(outcome=Outcome.SENT.value, reason="").inc(recipients)
+        self._letters(Outcome.SENT.value, "").inc(recipients)
         self._metrics.delivery.observe(max((at - case.event.time).total_seconds(), 0))
 
     def ended(self, outcome: Outcome, reason: Reason, recipients: int) -> None:
-        self._metrics.letters.labels(outcome=outcome.value, reason=reason.value).inc(recipients)
+        self._letters(outcome.value, reason.value).inc(recipients)
 
     def copied(self, provider: str, outcome: CopyOutcome) -> None:
         self._metrics.copies.labels(provider=provider, outcome=outcome.value).inc()
 
     def timed(self, stage: str, seconds: float) -> None:
-        self._metrics.stage.labels(stage=stage).observe(seconds)
+        self._stage(stage).observe(seconds)
 
     def buried(self, reason: Reason) -> None:
         self._metrics.dead_letters.labels(reason=reason.value).inc()

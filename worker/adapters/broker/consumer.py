@@ -1,14 +1,17 @@
 """Consuming a queue: bounded, each message in a task of its own, and settled in one place."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
-from aio_pika.exceptions import ChannelInvalidStateError
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aiormq import Channel
+from aiormq.abc import DeliveredMessage
 
+from worker.adapters.broker.acknowledging import Acknowledgements
 from worker.adapters.broker.link import BROKER_ERRORS, Link
+from worker.adapters.broker.underlay import underlay
 from worker.delivery.messages import Arrival, Handler, Publication
 from worker.errors import Unavailable
 from worker.telemetry.metrics import Metrics
@@ -35,6 +38,8 @@ class Consumer:
     sent is finished and its outcome published. Its late acknowledgement fails then, and the message comes once more.
 
     A watchdog looks at the queue every `look_every_s`: brokers have lost consumers without a word.
+
+    Messages are taken from the channel below aio-pika's: its own queue builds an object around each that is never used.
     """
 
     def __init__(
@@ -54,9 +59,11 @@ class Consumer:
         self._publisher = publisher
         self._metrics = metrics
         self._prefetch = prefetch
+        self._task_name = f"message of {queue}"
         self._tasks: set[asyncio.Task[None]] = set()
         self._channel: AbstractChannel | None = None  # strong references: aio-pika keeps weak ones
-        self._source: AbstractQueue | None = None
+        self._underlay: Channel | None = None
+        self._acknowledgements: Acknowledgements | None = None
         self._tag: str | None = None
         self._is_stopping = False
         self._look_every_s = look_every_s
@@ -92,16 +99,27 @@ class Consumer:
         await self._wait_for_tasks(_LAST_MOMENT_S)
         if self._tasks:
             log.warning("consumer.left_behind", queue=self.queue, messages=len(self._tasks))
+        await self._flush()
+
+    async def _flush(self) -> None:
+        """Let the broker know what is done before the connection is closed: it would all come once more."""
+        if self._acknowledgements is None:
+            return
+        try:
+            async with asyncio.timeout(_LAST_MOMENT_S):
+                await self._acknowledgements.flush()
+        except BROKER_ERRORS as error:
+            log.info("consumer.late_settlement", queue=self.queue, error=type(error).__name__)
 
     async def _wait_for_tasks(self, timeout_s: float) -> None:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout_s)
 
     async def _cancel_consumer(self) -> None:
-        if self._source is None or self._tag is None or not self.is_consuming:
+        if self._underlay is None or self._tag is None or not self.is_consuming:
             return
         try:
-            await self._source.cancel(self._tag, timeout=5)
+            await self._underlay.basic_cancel(self._tag, timeout=5)
         except BROKER_ERRORS as error:
             log.warning("consumer.cancel_failed", queue=self.queue, error=type(error).__name__)
         self._tag = None
@@ -111,13 +129,18 @@ class Consumer:
             return
         channel = await connection.channel(publisher_confirms=False)
         await channel.set_qos(prefetch_count=self._prefetch)
-        self._source = await channel.declare_queue(self.queue, passive=True)
-        underlay = await channel.get_underlay_channel()
+        await channel.declare_queue(self.queue, passive=True)
+        below = await underlay(channel)
+        self._acknowledgements = acknowledgements = Acknowledgements(below)
+
+        async def take(message: DeliveredMessage) -> None:
+            self._take(Delivery(message, acknowledgements))
+
         # The broker cancels consumers when a queue is deleted or its leader is lost; nothing else would tell.
-        underlay.on_consumer_cancel_callbacks.add(lambda *_: self._lose())
+        below.on_consumer_cancel_callbacks.add(lambda *_: self._lose())
         channel.close_callbacks.add(lambda *_: self._lose())
-        self._channel = channel
-        self._tag = await self._source.consume(self._take)
+        self._channel, self._underlay = channel, below
+        self._tag = (await below.basic_consume(self.queue, take)).consumer_tag
 
     def _lose(self) -> None:
         if not self._is_stopping:
@@ -153,43 +176,45 @@ class Consumer:
             return False
         return bool(found.declaration_result.message_count)
 
-    async def _take(self, message: AbstractIncomingMessage) -> None:
+    def _take(self, delivery: "Delivery") -> None:
         if self._is_stopping:  # what arrives while stopping stays unacknowledged and returns to the queue
             return
         self._taken_total += 1
-        task = asyncio.create_task(self._work(message), name=f"message of {self.queue}")
+        task = asyncio.create_task(self._work(delivery), name=self._task_name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _work(self, message: AbstractIncomingMessage) -> None:
+    async def _work(self, delivery: "Delivery") -> None:
         """Deal with one message. The only place that settles; a cancelled one is given back by closing the channel."""
-        arrival = _arrival(self.queue, message)
         try:
-            publications = await self._patiently(arrival, message)
+            publications = await self._patiently(delivery)
             if publications is None:
                 return
             await self._publish(publications)
         except Exception:  # whatever it is, the message must not stay unsettled for ever
             log.exception("message.unhandled", queue=self.queue)
-            await self._settle(message.nack(requeue=True))  # the queue's delivery limit ends this in the dead queue
+            await self._settle(delivery, is_done=False)  # the queue's delivery limit ends this in the dead queue
         else:
-            await self._settle(message.ack())
+            await self._settle(delivery, is_done=True)
 
-    async def _settle(self, answer: Awaitable[object]) -> None:
+    async def _settle(self, delivery: "Delivery", *, is_done: bool) -> None:
         try:
-            await answer
+            if is_done:
+                delivery.acknowledge()
+            else:
+                await delivery.give_back()
         except BROKER_ERRORS as error:
             # The connection on which it came is gone, so it comes again; the ledger knows what was done.
             log.info("consumer.late_settlement", queue=self.queue, error=type(error).__name__)
 
-    async def _patiently(self, arrival: Arrival, message: AbstractIncomingMessage) -> Sequence[Publication] | None:
+    async def _patiently(self, delivery: "Delivery") -> Sequence[Publication] | None:
         """The handler's answer. While it says that something is unavailable, the message waits unacknowledged.
 
         As no more messages than the prefetch are held, intake pauses by itself until the outage is over. When the
         broker takes the message back meanwhile (it does after 30 minutes), the answer is None: it comes once more,
         and each outage would leave more tasks behind otherwise.
         """
-        wait_s = _FIRST_WAIT_S
+        wait_s, arrival = _FIRST_WAIT_S, delivery.arrival(self.queue)
         while True:
             try:
                 return await self._handler(arrival)
@@ -198,7 +223,7 @@ class Consumer:
                 log.warning("intake.paused", queue=self.queue, error=str(error), wait_s=wait_s)
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
-            if _is_taken_back(message):
+            if delivery.is_taken_back:
                 log.info("message.taken_back", queue=self.queue)
                 return None
 
@@ -228,16 +253,35 @@ class Consumer:
         return [None]
 
 
-def _arrival(queue: str, message: AbstractIncomingMessage) -> Arrival:
-    count = message.headers.get("x-delivery-count")  # quorum queues count returns; whatever a producer put there is not
-    is_redelivered = bool(message.redelivered)
-    returns = count if is_redelivered and isinstance(count, int) else 0
-    return Arrival(queue, message.body, message.headers, message.content_type, is_redelivered, returns)
+class Delivery:
+    """A message that was delivered and is not settled yet."""
 
+    __slots__ = ("_acknowledgements", "_message")
 
-def _is_taken_back(message: AbstractIncomingMessage) -> bool:
-    """Whether the channel that a message came on is gone, and so the message is the broker's again."""
-    try:
-        return message.channel.is_closed
-    except ChannelInvalidStateError:
-        return True
+    def __init__(self, message: DeliveredMessage, acknowledgements: Acknowledgements) -> None:
+        self._message = message
+        self._acknowledgements = acknowledgements
+
+    @property
+    def is_taken_back(self) -> bool:
+        """Whether the channel that it came on is gone, and so the message is the broker's again."""
+        return self._message.channel.is_closed
+
+    def arrival(self, queue: str) -> Arrival:
+        """The message as the delivery sees it."""
+        properties = self._message.header.properties
+        headers = properties.headers or {}
+        is_redelivered = bool(self._message.redelivered)
+        count = headers.get("x-delivery-count")  # of quorum queues, and what a producer wrote into it does not count
+        returns = count if is_redelivered and isinstance(count, int) else 0
+        return Arrival(queue, self._message.body, headers, properties.content_type, is_redelivered, returns)
+
+    def acknowledge(self) -> None:
+        """It is dealt with. Raises one of `BROKER_ERRORS`."""
+        self._acknowledgements.add(self._message.delivery_tag or 0)
+
+    async def give_back(self) -> None:
+        """It is to be delivered again. Raises one of `BROKER_ERRORS`."""
+        tag = self._message.delivery_tag or 0
+        await self._message.channel.basic_nack(tag, requeue=True)
+        self._acknowledgements.returned(tag)

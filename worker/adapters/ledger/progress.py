@@ -1,6 +1,5 @@
 """What becomes of claims: handed over, recorded, given back."""
 
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
@@ -12,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.entry import State
 from worker.adapters.ledger.operations import Key, Operation, ToHandOver, ToRecord, ToRelease, ToReopen
-from worker.adapters.ledger.rows import near, near_keys
+from worker.adapters.ledger.rows import compressed, near, near_keys
 from worker.adapters.ledger.schema import entries, results
 from worker.domain.vocabulary import Outcome
 from worker.errors import LostClaim
@@ -157,7 +156,7 @@ async def _record(connection: Connected, me: int, now: datetime, operations: Seq
     await connection.execute(
         _insert_result(connection.dialect.name),
         [
-            {"result_id": result_id, "recorded_at": now, "body": zlib.compress(body)}
+            {"result_id": result_id, "recorded_at": now, "body": compressed(body)}
             for result_id, body in sorted(bodies.items())
         ],
     )
