@@ -14,6 +14,7 @@ import asyncio
 import json
 import statistics
 import time
+import urllib.request
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -170,6 +171,12 @@ class Side:
         # What had come back while no worker ran went away again all at once, and comes back so some seconds later.
         await asyncio.sleep(SETTLE_S)
 
+    async def handled(self) -> float:
+        """How many messages the worker has taken from its queue until now, fresh ones and those that came back."""
+        page = await asyncio.to_thread(_page, f"http://127.0.0.1:{self.worker.http_port}/metrics")
+        counts = [line for line in page.splitlines() if line.startswith("sendas_events_total{")]
+        return sum(float(line.rpartition(" ")[2]) for line in counts)
+
     async def round(self, number: int, plan: Plan) -> list[float]:
         """Publish letters of all the other mailboxes in turn, evenly, and wait for them."""
         names = []
@@ -189,6 +196,11 @@ class Side:
         return latencies
 
 
+def _page(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return str(answer.read().decode())
+
+
 def percentile(values: Sequence[float], per_cent: int) -> float:
     return statistics.quantiles(values, n=100, method="inclusive")[per_cent - 1]
 
@@ -206,9 +218,10 @@ async def measure(plan: Plan, calm: Side, disturbed: Side, letters: Letters) -> 
     for number in range(plan.rounds + 1):  # the first of each is to warm up
         for side in (calm, disturbed):
             await side.start()
-            before = letters.others
+            before, handled, began_s = letters.others, await side.handled(), time.monotonic()
             latencies = await side.round(number, plan)
-            more = f"  and {letters.others - before} of the backlog" if side is disturbed else ""
+            per_second = (await side.handled() - handled) / (time.monotonic() - began_s)
+            more = f"  {letters.others - before:>4} of the backlog, {per_second:.0f} messages/s"
             print(line(f"{side.name} {number or '(warming up)'}", latencies) + more, flush=True)
             await side.worker.stop()
     pooled = {side.name: [each for latencies in side.latencies[1:] for each in latencies] for side in (calm, disturbed)}
