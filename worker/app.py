@@ -32,7 +32,7 @@ from worker.adapters.tls import client_context
 from worker.adapters.visitors import ServerVisitors
 from worker.delivery.building import Rules
 from worker.delivery.copies import CopyLimits
-from worker.delivery.letter_delivery import Limits
+from worker.delivery.limits import Limits
 from worker.delivery.ports import FileStore, MailTransport, SentFolder
 from worker.domain.egress import IMAP_PORTS, SMTP_PORTS, EgressPolicy, parse_allowlist
 from worker.errors import ConfigurationError, Unavailable
@@ -143,6 +143,8 @@ def delivery_rules(settings: Settings) -> Rules:
             max_age_s=settings.max_age_s,
             relay_connections=settings.relay_connections,
             mailbox_connections=settings.mailbox_connections,
+            mailbox_per_minute=settings.mailbox_per_minute,
+            mailbox_per_day=settings.mailbox_per_day,
             concurrency=settings.concurrency,
         ),
         copy_limits=CopyLimits(max_age_s=settings.copy_max_age_s, max_bytes=settings.max_message_bytes),

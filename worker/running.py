@@ -100,6 +100,7 @@ class Worker:
             Announcements(url, settings.topology, snapshot).run(),
             self._keep_ledger(ledger),
             self._expire_ledger(ledger),
+            delivery.keeper.run(),
             *(consumer.run() for consumer in consumers),
         ) as failed:
             self._phase = None
@@ -167,6 +168,7 @@ class Worker:
         world = World(
             snapshot=snapshot,
             ledger=ledger,
+            mailboxes=ledger.mailboxes,
             transport=outside.transport,
             sent_folder=outside.sent_folder,
             files=outside.files,
@@ -228,7 +230,7 @@ class Worker:
         add("sendas_smtp_connections_idle", lambda: numbers().idle)
         add("sendas_smtp_connections_opened", lambda: numbers().opened_total)
         add("sendas_smtp_connections_reused", lambda: numbers().reused_total)
-        self._readings.add_by_label("sendas_mailboxes_suspended", lanes.suspended)
+        self._readings.add_by_label("sendas_mailboxes_suspended", delivery.suspensions.counts)
 
     async def _keep_ledger(self, ledger: SqlLedger) -> None:
         """Say again and again that this worker lives; whoever stops saying so loses its letters to others."""

@@ -79,7 +79,14 @@ class Settings(BaseSettings):
     copy_concurrency: PositiveInt = Field(default=16, description="Copies for Sent in work at a time.")
     check_concurrency: PositiveInt = Field(default=4, description="Checks of mailboxes in work at a time.")
     mailbox_connections: PositiveInt = Field(
-        default=2, description="Connections per mailbox where neither it nor its provider says a number."
+        default=2,
+        description="Connections per mailbox, over all workers, where neither it nor its provider says a number.",
+    )
+    mailbox_per_minute: PositiveInt | None = Field(
+        default=None, description="Letters a minute per mailbox where neither it nor its provider says a number."
+    )
+    mailbox_per_day: PositiveInt | None = Field(
+        default=None, description="Recipients a day per mailbox where neither it nor its provider says a number."
     )
     relay_connections: PositiveInt = Field(default=10, description="Connections to the platform's own relay.")
     max_age_s: Seconds = Field(default=float(MAX_AGE_S), description="Age at which a letter is given up.")

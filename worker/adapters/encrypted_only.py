@@ -21,6 +21,9 @@ class EncryptedTransport:
             return Transmission(refused=dict.fromkeys(letter.envelope_to, PLAINTEXT_REFUSED))
         return await self._inner.send(route, letter, before_final_dot)
 
+    async def close_idle(self, account_id: str, mailbox_id: str, keep: int) -> None:
+        await self._inner.close_idle(account_id, mailbox_id, keep)
+
     async def close(self) -> None:
         await self._inner.close()
 

@@ -33,9 +33,9 @@ for _target, _help in (
     ("explain:explain", "Say which mailbox an event's letters would leave from, and why. Sends nothing."),
     ("classify:classify", "Say what a mail server's reply means, and what the worker would do."),
     ("config:group", "Check a configuration snapshot."),
-    ("mailbox:group", "Mailboxes: check that one can send, step by step."),
     ("seal:seal", 'Seal a secret read from standard input for a snapshot\'s `{"sealed": …}`, or make a key.'),
     ("dead_letters:group", "Messages that nobody could handle: list, show, replay, discard, export, import."),
+    ("mailbox:group", "Mailboxes: check one, see which are suspended and why, let them send again."),
     ("ledger:group", "The memory of what was sent: bring its tables up to date, or ask it."),
     ("schemas:schemas", "Write the contract's schemas, or check that they are what the models generate."),
 ):

@@ -28,6 +28,11 @@ def copy_key(message_id: str) -> str:
     return _digest("copy", message_id)
 
 
+def lane_token(account_id: str, mailbox_id: str) -> str:
+    """Identity of a mailbox's lane, as it stands in the headers of a letter that waits for it."""
+    return _digest("lane", account_id, mailbox_id)
+
+
 def result_id(event: str, recipients: Iterable[int], stage: str) -> str:
     """Id of a result, as a UUID (version 8, RFC 9562): equal results have equal ids, so a consumer can drop one."""
     digest = bytearray(bytes.fromhex(_digest("result", event, _positions(recipients), stage)))

@@ -15,7 +15,9 @@ HttpsUrl = Annotated[str, StringConstraints(pattern=r"^https://[!-~]+$")]
 
 
 class Provider(BaseModel):
-    """One provider. `saves_to_sent` None: not known; `connections` None: no limit of its own is known.
+    """One provider. `saves_to_sent` None: not known.
+
+    `connections`, `per_minute` (letters) and `per_day` (recipients) None: no limit of its own is known.
 
     `has_mailbox` False: a transactional service, where no folder can be looked into. `hosts`: host names, where `*`
     stands for one or more labels. `takes_password` False: only OAuth 2 signs in; None: not known to be so.
@@ -35,6 +37,8 @@ class Provider(BaseModel):
     help_app_passwords: HttpsUrl | None = None
     help_oauth: HttpsUrl | None = None
     help_smtp: HttpsUrl | None = None
+    per_minute: PositiveInt | None = None
+    per_day: PositiveInt | None = None
 
 
 GENERIC = Provider(name="generic")

@@ -199,6 +199,7 @@ class MailboxResumed(_Model):
     resumed_at: AwareDatetime
     resumed_by: ResumedBy
     operator: Words | None = Field(default=None, description="who, when `resumed_by` is `operator`")
+    why: Words | None = Field(default=None, description="the operator's own words")
     reason: Reason | None = Field(default=None, description="why it had been suspended")
 
 
