@@ -70,7 +70,7 @@ class MoodyTransport:
         if not taken:
             return Transmission(refused=refused)
         await self._moments()
-        await before_final_dot()
+        await before_final_dot(taken)
         if self._is(self._mood.refuses):
             return Transmission(refused={**refused, **dict.fromkeys(taken, BUSY)})
         is_answer_lost = self._is(self._mood.loses_answers)

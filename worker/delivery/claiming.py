@@ -64,9 +64,9 @@ class Claims:
                 publications += await self._repeats.of(item, claims)
                 settled = await self._doubts.settle(item, _in_doubt(claims), is_last=not can_send)
                 publications += settled.publications
-                ours = (*(p for p, claim in claims.items() if isinstance(claim, Granted)), *settled.send_again)
-                if ours:
-                    publications += await act(tuple(sorted(ours)))
+                free = tuple(sorted(p for p, claim in claims.items() if isinstance(claim, Granted)))
+                for ours in filter(None, (free, *settled.send_again)):
+                    publications += await act(ours)
             except BaseException:  # also cancellation: what is not settled must block nobody
                 await self._let_go(event_key, mine)
                 raise
