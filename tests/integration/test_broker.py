@@ -318,9 +318,9 @@ async def test_what_is_too_large_for_the_broker_is_refused_before_it_costs_the_c
     with pytest.raises(OversizedPublication):
         await setting.publisher.publish(a_work_message(bytes(1_000_001)))
     with pytest.raises(OversizedPublication):
-        await setting.publisher.publish(a_work_message(huge="x" * 100_000))
+        await setting.publisher.publish(a_work_message(huge="x" * 115_000))
 
-    await setting.publisher.publish(a_work_message(huge="ы" * 29_000))
+    await setting.publisher.publish(a_work_message(huge="ы" * 57_000))
     assert setting.publisher.problem() is None
 
 
