@@ -225,6 +225,31 @@ async def test_a_message_that_waits_for_an_outage_and_is_taken_back_leaves_no_ta
         await eventually(lambda: consumer.in_flight == 1)
 
 
+async def test_what_comes_again_after_a_reconnect_waits_for_the_room_that_its_first_tasks_take(
+    setting: BrokerSetting, rabbitmq: RabbitMQ
+) -> None:
+    """Else a broker that blocks publishers for hours, and takes messages back meanwhile, would fill the memory."""
+    may_end = asyncio.Event()
+
+    async def slow(_: Arrival) -> Sequence[Publication]:
+        await may_end.wait()
+        return []
+
+    handler = Scripted(slow)
+    for _ in range(4):
+        await setting.publisher.publish(a_work_message())
+    async with setting.consuming(handler, prefetch=2) as consumer, asyncio.timeout(60):
+        await eventually(lambda: consumer.in_flight == 2)
+        for _ in range(2):
+            await rabbitmq.first.ctl("close_all_connections", "--vhost", setting.url.rsplit("/", 1)[1], "test")
+            await eventually(lambda: not consumer.is_consuming)
+            await eventually(lambda: len(consumer._waiting) == 2)
+        assert (consumer.in_flight, len(handler.arrivals)) == (2, 2)
+        may_end.set()
+        await eventually(lambda: len(handler.arrivals) == 6)
+        await eventually(lambda: consumer.in_flight == 0)
+
+
 async def test_a_stopping_consumer_finishes_what_is_in_flight_and_takes_nothing_more(setting: BrokerSetting) -> None:
     may_end = asyncio.Event()
 

@@ -1,6 +1,7 @@
 """Consuming a queue: bounded, each message in a task of its own, and settled in one place."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
@@ -55,6 +56,7 @@ class Consumer:
         self._metrics = metrics
         self._prefetch = prefetch
         self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: deque[AbstractIncomingMessage] = deque()
         self._channel: AbstractChannel | None = None  # strong references: aio-pika keeps weak ones
         self._source: AbstractQueue | None = None
         self._tag: str | None = None
@@ -109,6 +111,7 @@ class Consumer:
     async def _up(self, connection: AbstractConnection) -> None:
         if self._is_stopping:
             return
+        self._waiting.clear()  # they are the broker's again, and come once more
         channel = await connection.channel(publisher_confirms=False)
         await channel.set_qos(prefetch_count=self._prefetch)
         self._source = await channel.declare_queue(self.queue, passive=True)
@@ -157,9 +160,26 @@ class Consumer:
         if self._is_stopping:  # what arrives while stopping stays unacknowledged and returns to the queue
             return
         self._taken_total += 1
-        task = asyncio.create_task(self._work(message), name=f"message of {self.queue}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._waiting.append(message)
+        self._start_some()
+
+    def _start_some(self) -> None:
+        """Begin with what waits, as long as there is room.
+
+        There always is, but for messages that a lost channel brought: their tasks go on while the broker gives out
+        the same number once more. Without a limit each half hour of a blocked broker would bring as many again.
+        """
+        while self._waiting and len(self._tasks) < self._prefetch and not self._is_stopping:
+            message = self._waiting.popleft()
+            if _is_taken_back(message):
+                continue
+            task = asyncio.create_task(self._work(message), name=f"message of {self.queue}")
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        self._start_some()
 
     async def _work(self, message: AbstractIncomingMessage) -> None:
         """Deal with one message. The only place that settles; a cancelled one is given back by closing the channel."""
