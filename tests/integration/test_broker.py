@@ -208,6 +208,29 @@ async def test_while_something_is_unavailable_intake_pauses_and_goes_on_by_itsel
         await eventually(lambda: consumer.in_flight == 0)
 
 
+async def test_a_message_is_put_back_as_a_new_one_before_the_broker_takes_it_back_by_force(
+    setting: BrokerSetting,
+) -> None:
+    """Each time that is done by force counts, and after a night without a ledger the message would be dead."""
+
+    async def away(_: Arrival) -> Sequence[Publication]:
+        if len(handler.arrivals) < 4:
+            raise Unavailable("the ledger is away")
+        return []
+
+    handler = Scripted(away)
+    async with setting.consuming(handler, hold_s=0) as consumer, asyncio.timeout(30):
+        await setting.publisher.publish(a_work_message(sendas_attempt=2, custom="kept"))
+        await eventually(lambda: len(handler.arrivals) == 4)
+        await eventually(lambda: consumer.in_flight == 0)
+        assert await setting.is_empty()
+    assert all(arrival.returns == 0 for arrival in handler.arrivals)
+    assert all(arrival.headers["custom"] == "kept" for arrival in handler.arrivals)
+    first_seen = {arrival.headers["sendas-first-seen"] for arrival in handler.arrivals[1:]}
+    assert len(first_seen) == 1
+    assert handler.arrivals[3].headers["sendas-attempt"] == 2
+
+
 async def test_a_message_that_waits_for_an_outage_and_is_taken_back_leaves_no_task_behind(
     setting: BrokerSetting, rabbitmq: RabbitMQ
 ) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from worker.delivery.messages import Arrival, HeaderValue, Publication, header_bytes
+from worker.domain.backoff import RETRY_LEVELS_S
 from worker.domain.cloudevents import attribute_text
 from worker.domain.text import one_line
 from worker.domain.topology import Topology
@@ -26,6 +27,13 @@ _MAX_CARRIED_BYTES = 32 * 1024
 def later(arrival: Arrival, headers: Mapping[str, HeaderValue], topology: Topology, level_s: int) -> Publication:
     """The same message for a later time: it waits in the delay queue of the level and comes back to its own queue."""
     return _again(arrival, headers, topology.delay(arrival.queue, level_s))
+
+
+def put_back(arrival: Arrival, topology: Topology, at: datetime) -> Publication:
+    """The message as it is, for a later time, as a new one: the broker has not counted how often it came back."""
+    headers = own_headers(arrival)
+    headers.setdefault(FIRST_SEEN, at.isoformat())
+    return later(arrival, headers, topology, RETRY_LEVELS_S[0])
 
 
 def part(arrival: Arrival, work: Work) -> Publication:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import structlog
@@ -21,6 +21,7 @@ _LONGEST_WAIT_S = 15.0
 _LAST_MOMENT_S = 5.0
 _LOOK_EVERY_S = 30.0
 _LOOK_TIMEOUT_S = 10.0
+_HOLD_S = 20 * 60.0  # the broker takes messages back by force that are held for 30 minutes
 
 
 class Publishes(Protocol):
@@ -47,7 +48,9 @@ class Consumer:
         metrics: Metrics,
         *,
         prefetch: int,
+        put_back: Callable[[Arrival], Publication],
         look_every_s: float = _LOOK_EVERY_S,
+        hold_s: float = _HOLD_S,
     ) -> None:
         self.queue = queue
         self._link = Link(url, f"sendas-consumer {queue}", self._up)
@@ -61,6 +64,8 @@ class Consumer:
         self._source: AbstractQueue | None = None
         self._tag: str | None = None
         self._is_stopping = False
+        self._put_back = put_back
+        self._hold_s = hold_s
         self._look_every_s = look_every_s
         self._taken_total = 0
 
@@ -205,17 +210,21 @@ class Consumer:
     async def _patiently(self, arrival: Arrival, message: AbstractIncomingMessage) -> Sequence[Publication] | None:
         """The handler's answer. While it says that something is unavailable, the message waits unacknowledged.
 
-        As no more messages than the prefetch are held, intake pauses by itself until the outage is over. When the
-        broker takes the message back meanwhile (it does after 30 minutes), the answer is None: it comes once more,
-        and each outage would leave more tasks behind otherwise.
+        As no more messages than the prefetch are held, intake pauses by itself until the outage is over. After
+        `hold_s` the message is put back for a while, as a new one: the broker would take it back by force, with all
+        others of the channel, and count that, so that a long outage would end in the dead queue. When the broker
+        takes it back all the same, the answer is None: it comes once more, and each time would leave more tasks
+        behind otherwise.
         """
-        wait_s = _FIRST_WAIT_S
+        wait_s, began_s = _FIRST_WAIT_S, asyncio.get_running_loop().time()
         while True:
             try:
                 return await self._handler(arrival)
             except Unavailable as error:
                 self._metrics.intake_pauses.labels(queue=self.queue).inc()
                 log.warning("intake.paused", queue=self.queue, error=str(error), wait_s=wait_s)
+            if asyncio.get_running_loop().time() - began_s >= self._hold_s:
+                return [self._put_back(arrival)]
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
             if _is_taken_back(message):
