@@ -1,4 +1,4 @@
-"""Workers that live through everything that may happen, until all has come to its end; and what has to hold then."""
+"""Workers that live through everything that may happen, until all has come to its end."""
 
 import asyncio
 import random
@@ -10,12 +10,10 @@ from tests.delivery_world import IMAP, TOPOLOGY, DeliveryWorld, FlakyLedger
 from tests.doubles.broker import redelivered
 from tests.doubles.dead_queue import KeptMessage
 from tests.doubles.moody_server import Mood, MoodyServer, MoodyTransport
+from tests.property.delivery_verdict import Verdict, waiting_in
 from worker.delivery.building import Delivery
 from worker.delivery.messages import Arrival, Publication
-from worker.domain.envelope import MailSentEvent, MailUncertainEvent
-from worker.domain.results import MailFailed, MailSent, SentCopyResult
-from worker.domain.vocabulary import Outcome, UncertainPolicy
-from worker.domain.work import RECIPIENTS, parse_positions
+from worker.domain.vocabulary import UncertainPolicy
 from worker.errors import Unavailable
 from worker.operations.dead_letters.letter import read_dead_letter
 from worker.operations.dead_letters.replay import ReplayRules, refusal, replayed
@@ -73,11 +71,11 @@ class Life:
         self.world.publish(self.event)
         await self._go_through_a_bad_time()
         await self._come_to_an_end()
-        self.check()
+        self._judge()
         self._replay()
         await self._go_through_a_bad_time()
         await self._come_to_an_end()
-        self.check()
+        self._judge()
         for task in self._killed:
             task.cancel()
         for worker in self._workers:
@@ -235,62 +233,12 @@ class Life:
             letter = read_dead_letter(kept)
             assert refusal(letter, TOPOLOGY, _CONSENT, "replay") is None
             again = replayed(kept, letter, TOPOLOGY.outbound, "replay", self.world.clock.now())
-            for address in self._waiting_in(message):
+            for address in waiting_in(message, self.addresses):
                 self._consents[address] += 1
             arrival = Arrival(TOPOLOGY.outbound, again.body, dict(again.headers), again.content_type)
             for _ in range(self._chance.randrange(1, 3)):
                 broker.put(arrival)
 
-    def _waiting_in(self, message: Arrival) -> list[str]:
-        return [self.addresses[position] for position in parse_positions(str(message.headers[RECIPIENTS]))]
-
-    def check(self) -> None:
-        """What has to hold in the end, whatever happened."""
-        assert self.world.broker.dropped == []
-        self._check_ends()
-        self._check_duplicates()
-        self._check_copies()
-        by_id: dict[str, set[bytes]] = {}
-        for result in self.world.broker.results:
-            if isinstance(result.data, MailSent | MailFailed):
-                by_id.setdefault(result.id, set()).add(result.to_json())
-        # What a worker that stood still has found out is told, although another one has told of the same meanwhile.
-        assert self._was_frozen or all(len(words) == 1 for words in by_id.values()), "one id, two results"
-
-    def _check_ends(self) -> None:
-        ends: dict[str, set[str]] = {address: set() for address in self.addresses}
-        for result in self.world.broker.results:
-            if isinstance(result.data, MailSent | MailFailed):
-                for recipient in result.data.recipients:
-                    ends[recipient.address].add(recipient.outcome)
-        dead = self.world.broker.dead
-        assert all(message.headers["sendas-dead-reason"] == "outcome_unknown" for message in dead)
-        held = {address for message in dead for address in self._waiting_in(message)}
-        accepted = {recipient for one in self.server.delivered for recipient in one.recipients}
-        for address, known in ends.items():
-            assert known or address in held, f"{address} was forgotten"
-            assert len(known) <= 1 or self._was_frozen, f"{address} ended as {known}"
-            assert Outcome.SENT not in known or address in accepted, f"{address} is called sent and got nothing"
-
-    def _check_duplicates(self) -> None:
-        """Nobody got it more often than was told; a repeat with the same id tells nothing new."""
-        told = {result.id: result for result in self.world.results(MailUncertainEvent)}
-        doubts = Counter(
-            recipient.address
-            for result in told.values()
-            if result.data.resolution_policy is not UncertainPolicy.HOLD
-            for recipient in result.data.recipients
-        )
-        accepted = Counter(recipient for one in self.server.delivered for recipient in one.recipients)
-        for address, times in accepted.items():
-            allowed = 1 + doubts[address] + self._consents[address]
-            assert times <= allowed, f"{address} got it {times} times, {allowed} were announced"
-
-    def _check_copies(self) -> None:
-        copies = Counter(copy.message_id for copy in self.server.folder.copies("mb-support"))
-        assert all(times == 1 for times in copies.values()), "a copy was doubled"
-        results = self.world.broker.results
-        told = {result.data.message_id for result in results if isinstance(result.data, SentCopyResult)}
-        for sent in self.world.results(MailSentEvent):
-            is_found_in_sent = sent.data.detail is not None
-            assert is_found_in_sent or sent.data.message_id in told, "nobody knows what became of a copy"
+    def _judge(self) -> None:
+        verdict = Verdict(self.world.broker, self.server, self.addresses, self._consents, is_shaken=self._was_frozen)
+        verdict.pronounce()
