@@ -31,7 +31,7 @@ class _Worker:
     ledger: FlakyLedger
     delivery: Delivery
     gate: asyncio.Event
-    stuck: set["asyncio.Task[None]"] = field(default_factory=set)
+    stuck: list["asyncio.Task[None]"] = field(default_factory=list)
 
 
 class Life:
@@ -51,8 +51,8 @@ class Life:
         self.world.sent_folder = self.server.folder
         self._names = iter(range(10**6))
         self._workers = [self._a_worker(), self._a_worker()]
-        self._killed: set[asyncio.Task[None]] = set()
-        self._given_back: set[int] = set()
+        self._killed: list[_Worker] = []
+        self._given_back: dict[int, Arrival] = {}  # by identity, and kept so that none is used twice
         self._consents: Counter[str] = Counter()
         self._was_frozen = False
         self.addresses = [f"client{n}@example.net" for n in range(recipients)]
@@ -68,18 +68,26 @@ class Life:
 
     async def live(self) -> None:
         """Everything goes wrong for a while, then nothing any more; then an operator replays what is held."""
-        self.world.publish(self.event)
-        await self._go_through_a_bad_time()
-        await self._come_to_an_end()
-        self._judge()
-        self._replay()
-        await self._go_through_a_bad_time()
-        await self._come_to_an_end()
-        self._judge()
-        for task in self._killed:
-            task.cancel()
-        for worker in self._workers:
+        try:
+            self.world.publish(self.event)
+            await self._go_through_a_bad_time()
+            await self._come_to_an_end()
+            self._judge()
+            self._replay()
+            await self._go_through_a_bad_time()
+            await self._come_to_an_end()
+            self._judge()
+        finally:
+            await self._bury()
+
+    async def _bury(self) -> None:
+        """The tasks of those who were killed end too, so that nothing of them is left in the loop."""
+        for worker in (*self._killed, *self._workers):
+            for task in worker.stuck:
+                task.cancel()
             worker.gate.set()
+            await asyncio.gather(*worker.stuck, return_exceptions=True)
+            await self._turns(_TURNS)  # what they left to itself, such as a shielded word to the ledger
 
     async def _go_through_a_bad_time(self) -> None:
         self.server.is_calm = False
@@ -132,12 +140,12 @@ class Life:
         if moved(self._mood.ledger_fails):
             self._have_ledger_fail(self._chance.choice(awake).ledger)
         tasks: dict[asyncio.Task[None], Arrival] = {}
-        shares: dict[_Worker, set[asyncio.Task[None]]] = {worker: set() for worker in awake}
+        shares: dict[_Worker, list[asyncio.Task[None]]] = {worker: [] for worker in awake}
         for arrival in arrivals:
             worker = self._chance.choice(awake)
             task = asyncio.create_task(self._deal_with(worker, arrival))
             tasks[task] = arrival
-            shares[worker].add(task)
+            shares[worker].append(task)
         if moved(self._mood.freezes):
             await self._freeze_or_thaw(shares, tasks)
         elif moved(self._mood.crashes):
@@ -172,13 +180,13 @@ class Life:
             self.world.broker.publish(publications)
 
     async def _freeze_or_thaw(
-        self, shares: dict[_Worker, set["asyncio.Task[None]"]], tasks: dict["asyncio.Task[None]", Arrival]
+        self, shares: dict[_Worker, list["asyncio.Task[None]"]], tasks: dict["asyncio.Task[None]", Arrival]
     ) -> None:
         """A worker stands still for longer than its lease; some are killed like that, the others come back."""
         for worker in self._workers:
             if not worker.gate.is_set():
                 if self._chance.random() < 0.3:
-                    self._killed |= worker.stuck
+                    self._killed.append(worker)
                     self._workers[self._workers.index(worker)] = self._a_worker()
                 else:
                     await self._thaw(worker)
@@ -188,9 +196,9 @@ class Life:
         await self._turns(self._chance.randrange(12))
         worker.gate.clear()
         await self._turns(_TURNS)
-        worker.stuck = {task for task in shares[worker] if not task.done()}
+        worker.stuck = [task for task in shares[worker] if not task.done()]
         for task in worker.stuck:
-            self._given_back.add(id(tasks[task]))
+            self._given_back[id(tasks[task])] = tasks[task]
             self.world.broker.put(redelivered(tasks[task]))
         self.world.clock.step(_LEASE_S + 1)
         for other in self._workers:
@@ -200,7 +208,7 @@ class Life:
     async def _thaw(self, worker: _Worker) -> None:
         worker.gate.set()
         await asyncio.gather(*worker.stuck)
-        worker.stuck = set()
+        worker.stuck = []
 
     async def _turns(self, number: int) -> None:
         for _ in range(number):
@@ -209,7 +217,7 @@ class Life:
     async def _crash(
         self,
         worker: _Worker,
-        shares: dict[_Worker, set["asyncio.Task[None]"]],
+        shares: dict[_Worker, list["asyncio.Task[None]"]],
         tasks: dict["asyncio.Task[None]", Arrival],
     ) -> None:
         await self._turns(self._chance.randrange(12))
