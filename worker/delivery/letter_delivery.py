@@ -116,7 +116,8 @@ class LetterDelivery:
         except FileUnavailable as error:
             return await self._outcomes.without_file(item, error)
         hand_over = hand_over_of(item, composed, self._clock.now())
-        dot = FinalDot(self._ledger, item.case.event.key, positions, hand_over)
+        envelope = dict(zip(composed.envelope_to, positions, strict=True))
+        dot = FinalDot(self._ledger, item.case.event.key, envelope, hand_over)
         try:
             transmission = await self._transmit(item, way, composed, dot)
         except LostClaim:
