@@ -2,7 +2,12 @@
 
 from cyclopts import App
 
-group = App(name="mailbox", help="Mailboxes: which are suspended and why; let them send again.")
+group = App(name="mailbox", help="Mailboxes: check one, see which are suspended and why, let them send again.")
+group.command(
+    "worker.cli.mailbox_check:check",
+    name="check",
+    help="Check that a mailbox can send: names, connection, TLS, sign-in, sender, Sent folder, SPF, DKIM, DMARC.",
+)
 group.command(
     "worker.cli.mailbox_suspended:suspended", name="suspended", help="List the mailboxes nothing is sent from, and why."
 )
