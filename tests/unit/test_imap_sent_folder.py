@@ -698,3 +698,29 @@ def test_a_context_that_does_not_verify_is_refused(lax: str) -> None:
 
     with pytest.raises(ConfigurationError):
         sent_folder(context=context)
+
+
+@pytest.mark.parametrize(
+    ("moment", "said"),
+    [
+        ("EXAMINE", "{tag} NO [SERVERBUG] for {secret}"),
+        ("UID SEARCH", "{tag} BAD {secret}"),
+        ("APPEND", "{tag} NO [OVERQUOTA] {secret}"),
+        ("STORED", "* BYE {secret}"),
+    ],
+)
+async def test_a_secret_that_the_server_repeats_after_the_sign_in_reaches_no_result(
+    server: ScriptedImap, adapter: Adapter, moment: str, said: str
+) -> None:
+    secret = f"hunter2 {base64.b64encode(b'hunter2').decode()}"
+    server.script(moment, Say(said.replace("{secret}", secret)), Cut())
+    server.script("EXAMINE", Say("{tag} NO " + secret))
+    saved = await save(adapter(), target(server.port))
+    assert "hunter2" not in repr(saved)
+    assert base64.b64encode(b"hunter2").decode()[:8] not in repr(saved)
+
+
+async def test_a_folder_that_is_called_like_the_secret_is_not_told_by_its_name(adapter: Adapter) -> None:
+    async with ScriptedImap(ScriptedFolder(b"hunter2", flags="\\Sent")) as server:
+        saved = await save(adapter(), target(server.port))
+    assert (saved.outcome, saved.folder) == (CopyOutcome.SAVED, "***")

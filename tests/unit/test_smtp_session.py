@@ -1,6 +1,7 @@
 """Opening a session: connect, greeting, TLS, signing in; every failure names its phase."""
 
 import asyncio
+import base64
 import ssl
 from dataclasses import replace
 
@@ -341,3 +342,31 @@ async def test_stages_have_their_times() -> None:
     async with world(security=Security.STARTTLS, opened=password()) as w:
         assert set((await w.send()).timings_s) == {"connect", "tls", "auth", "mail", "data"}
         assert set((await w.send()).timings_s) == {"mail", "data"}
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "mail: 550 5.7.1 no: {0}",
+        "rcpt: 550 5.1.1 no: {0}",
+        "data: 451 4.3.0 no: {0}",
+        "content: 552 5.3.4 no: {0}",
+        "dot: 554 5.7.1 no|5.7.1 {0}|5.7.1 bye",
+        "dot: 250 2.0.0 fine, {0}",
+        "mail: raw {0}\\r\\n",
+        "dot: raw 25 {0}\\r\\n",
+        "content: raw {0}\\r\\n",
+        "after 1 mail: 421 4.7.0 {0}, close",
+    ],
+)
+@pytest.mark.parametrize("opened", [password(), token()], ids=["password", "token"])
+async def test_a_server_that_repeats_the_secret_after_the_sign_in_does_not_get_it_into_a_result(
+    script: str, opened: Password | AccessToken
+) -> None:
+    secret = (opened.password if isinstance(opened, Password) else opened.token).get_secret_value()
+    said = f"{secret} {base64.b64encode(secret.encode()).decode()}"
+    async with world(script.format(said), security=Security.TLS, opened=opened) as w:
+        outcomes = [await w.send(), await w.send()]
+    for outcome in outcomes:
+        assert secret not in repr(outcome)
+        assert base64.b64encode(secret.encode()).decode()[:-4] not in repr(outcome)

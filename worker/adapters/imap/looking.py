@@ -100,7 +100,7 @@ async def _open_found(session: ImapSession, key: Hashable, memory: FolderMemory)
     located = await locate(session)
     if located is None:
         return None
-    folder = Folder(located.name, located.raw)
+    folder = Folder(session.shown(located.name), located.raw)
     opened = Look(folder, True, await session.examine(folder.raw))
     memory.remember(key, folder)
     return opened

@@ -7,8 +7,9 @@ from aiosmtplib import SMTPAuthenticationError, SMTPResponse, SMTPResponseExcept
 from aiosmtplib.auth import auth_login_encode, auth_plain_encode, auth_xoauth2_encode
 
 from worker.adapters.credentials import AccessToken, Credentials, Password
+from worker.adapters.redaction import Redaction
 from worker.adapters.smtp.progress import Progress
-from worker.adapters.smtp.protocol import MALFORMED
+from worker.adapters.smtp.protocol import MALFORMED, PairedProtocol
 from worker.adapters.smtp.troubles import Failed, failing_in
 from worker.delivery.ports import Route
 from worker.domain.text import one_line
@@ -23,7 +24,10 @@ _SIGNED_IN = 235
 async def sign_in(
     client: aiosmtplib.SMTP, route: Route, credentials: Credentials, offered: Sequence[str], progress: Progress
 ) -> None:
-    """Open the route's credentials and use them. Raises `Failed` in phase auth, with no secret in it."""
+    """Open the route's credentials and use them. Raises `Failed` in phase auth, with no secret in it.
+
+    From here on the protocol hides them in whatever the server says, in this phase and in all later ones.
+    """
     progress.phase = Phase.AUTH
     opened = await _open(route, credentials)
     if opened is None:
@@ -31,13 +35,18 @@ async def sign_in(
     with failing_in(Phase.AUTH):
         if route.smtp.security is not Security.NONE and client.get_transport_info("sslcontext") is None:
             raise Failed(Trouble(Phase.AUTH, Fault.TLS, detail="the connection is not protected"))
+        if isinstance(client.protocol, PairedProtocol):
+            client.protocol.hide(_redaction(opened))
         try:
             if isinstance(opened, AccessToken):
                 await _with_token(client, opened, offered)
             else:
                 await _with_password(client, opened, offered)
         except SMTPResponseException as error:
-            raise SMTPResponseException(error.code, _redacted(error, opened)) from None
+            if error.code != MALFORMED:
+                raise
+            # It may be a piece of the secret, cut off anywhere.
+            raise SMTPResponseException(MALFORMED, "the server's answer is no reply") from None
 
 
 async def _open(route: Route, credentials: Credentials) -> Password | AccessToken | None:
@@ -89,18 +98,11 @@ def _no_mechanism(offered: Sequence[str]) -> Failed:
     return Failed(Trouble(Phase.AUTH, Fault.NO_AUTH_MECHANISM, detail=f"mechanisms offered: {names}"))
 
 
-def _redacted(error: SMTPResponseException, opened: Password | AccessToken) -> str:
-    """The server's words without the secret, in each form in which it was sent: some servers repeat what they got."""
-    if error.code == MALFORMED:
-        return "the server's answer is no reply"  # it may be a piece of the secret
+def _redaction(opened: Password | AccessToken) -> Redaction:
+    """Hides the secret, also in each form in which it is sent."""
     if isinstance(opened, AccessToken):
         secret = opened.token.get_secret_value()
-        encoded = [auth_xoauth2_encode(opened.username, secret)]
-    else:
-        secret = opened.password.get_secret_value()
-        encoded = [auth_plain_encode(opened.username, secret), auth_login_encode(opened.username, secret)[1]]
-    text = error.message
-    for form in [*(form.decode("ascii") for form in encoded), secret]:
-        if form:
-            text = text.replace(form, "***")
-    return text
+        return Redaction(secret, sent=[auth_xoauth2_encode(opened.username, secret).decode("ascii")])
+    secret = opened.password.get_secret_value()
+    sent = (auth_plain_encode(opened.username, secret), auth_login_encode(opened.username, secret)[1])
+    return Redaction(secret, sent=[form.decode("ascii") for form in sent])
