@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import structlog
-from pydantic import SecretStr
 
 from worker.adapters.clock import SystemClock
 from worker.adapters.egress import EgressGuard, GuardedDialer, SystemResolver
@@ -21,6 +21,7 @@ from worker.adapters.imap.connecting import ImapTimeouts
 from worker.adapters.imap.sent_folder import ImapSentFolder
 from worker.adapters.ledger import LedgerOptions, SqlLedger, open_ledger
 from worker.adapters.oauth import TokenSource
+from worker.adapters.rotation import RotationKeeper
 from worker.adapters.secrets import SealingKeys, SecretStore, load_sealing_keys
 from worker.adapters.sign_in import SecretCredentials
 from worker.adapters.smtp import PoolNumbers, SmtpTransport
@@ -30,7 +31,11 @@ from worker.adapters.tls import client_context
 from worker.delivery.building import Rules
 from worker.delivery.copies import CopyLimits
 from worker.delivery.letter_delivery import Limits
-from worker.delivery.ports import FileStore, MailTransport, SentFolder
+from worker.delivery.messages import Publish
+from worker.delivery.ports import FileStore, MailTransport, SentFolder, SnapshotService
+from worker.delivery.refresh_tokens import RefreshTokens
+from worker.delivery.reporting import Reporter
+from worker.delivery.token_telling import IsOf, TokenTelling
 from worker.domain.egress import IMAP_PORTS, SMTP_PORTS, EgressPolicy, parse_allowlist
 from worker.errors import ConfigurationError, Unavailable
 from worker.settings import Settings
@@ -49,11 +54,16 @@ class Outside:
     sent_folder: SentFolder
     files: FileStore
     connections: Callable[[], PoolNumbers]
+    is_of: IsOf
 
 
 @asynccontextmanager
-async def open_outside(settings: Settings) -> AsyncIterator[Outside]:
+async def open_outside(
+    settings: Settings, refresh_tokens: RefreshTokens, rotated: Callable[[], None]
+) -> AsyncIterator[Outside]:
     """Everything that connects to hosts which customers chose, behind one egress guard.
+
+    `rotated` is called when there is a refresh token to tell of.
 
     Raises:
         ConfigurationError: a setting is wrong.
@@ -67,7 +77,8 @@ async def open_outside(settings: Settings) -> AsyncIterator[Outside]:
     secrets = SecretStore(keys, os.environ, settings.secrets_dir, settings.secret_env_prefix)
     # From here on nothing can be wrong with the settings, so that what is opened is also closed.
     session = guarded_client_session(guard, tls, allow_http=settings.files_allow_http)
-    tokens = TokenSource(session, secrets, SystemClock(), _token_rotated, random=random.random)
+    keeper = RotationKeeper(refresh_tokens, keys, SystemClock(), holder=uuid4().hex, rotated=rotated)
+    tokens = TokenSource(session, secrets, SystemClock(), keeper, random=random.random)
     credentials = SecretCredentials(secrets, tokens)
     smtp = SmtpTransport(GuardedDialer(guard, SMTP_PORTS), credentials, local_hostname=settings.local_hostname, tls=tls)
     imap = ImapSentFolder(GuardedDialer(guard, IMAP_PORTS), credentials, tls, ImapTimeouts(), SystemClock())
@@ -76,6 +87,7 @@ async def open_outside(settings: Settings) -> AsyncIterator[Outside]:
         imap if settings.allow_plaintext else EncryptedSentFolder(imap),
         HttpFileStore(session),
         lambda: smtp.numbers,
+        tokens.is_of,
     )
     try:
         yield outside
@@ -103,11 +115,6 @@ def _naming(setting: str) -> Iterator[None]:
         raise ConfigurationError(f"{setting}: {error}") from None
 
 
-def _token_rotated(account_id: str, username: str, token: SecretStr) -> None:
-    del username, token  # kept in memory by the token source
-    log.info("oauth.refresh_token_rotated", account_id=account_id)
-
-
 def snapshot_source(settings: Settings) -> Source:
     """Where configuration snapshots come from."""
     if settings.snapshot_url.startswith("file:"):
@@ -130,6 +137,14 @@ def delivery_rules(settings: Settings) -> Rules:
         uncertain_policy=settings.uncertain_policy,
         unknown_sender_wait_s=settings.unknown_sender_wait_s,
     )
+
+
+def token_telling(
+    settings: Settings, tokens: RefreshTokens, outside: Outside, snapshot: SnapshotService, publish: Publish
+) -> TokenTelling:
+    """What tells the product of rotated refresh tokens."""
+    reporter = Reporter(settings.source, settings.topology.results_exchange)
+    return TokenTelling(tokens=tokens, snapshot=snapshot, is_of=outside.is_of, reporter=reporter, publish=publish)
 
 
 class _LedgerMetrics:

@@ -35,10 +35,6 @@ class Redaction:
         return "Redaction()"
 
 
-NO_SECRETS = Redaction()
-"""Before anything was said that a server could repeat."""
-
-
 def _forms(secret: str) -> Iterable[str]:
     raw = secret.encode("utf-8", "surrogatepass")
     yield secret

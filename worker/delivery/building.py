@@ -1,6 +1,6 @@
 """Puts the parts of the delivery together, over whatever implements its ports."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from worker.delivery.claiming import Claims
 from worker.delivery.composition import Composer
@@ -17,6 +17,7 @@ from worker.delivery.ports import Clock, FileStore, MailTransport, SentFolder, S
 from worker.delivery.recording import Recorder
 from worker.delivery.repeating import Repeats
 from worker.delivery.reporting import Reporter
+from worker.delivery.sent_habits import NothingLearned, SentHabits
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import UncertainPolicy
 
@@ -33,6 +34,7 @@ class World:
     clock: Clock
     observer: Observer
     publish: Publish
+    sent_habits: SentHabits = field(default_factory=NothingLearned)
 
 
 @dataclass(frozen=True, slots=True)

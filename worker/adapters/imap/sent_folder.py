@@ -17,7 +17,7 @@ from worker.adapters.imap.connecting import ImapTimeouts, connect
 from worker.adapters.imap.idle import IdleSessions
 from worker.adapters.imap.looking import FolderMemory, Look, look
 from worker.adapters.imap.session import ImapSession
-from worker.adapters.imap.troubles import ImapTrouble
+from worker.adapters.imap.troubles import ImapTrouble, Refused
 from worker.adapters.tls import verifying
 from worker.delivery.ports import Clock, CopyTarget, SavedCopy
 from worker.domain.snapshot import Auth, ImapServer
@@ -142,7 +142,22 @@ class ImapSentFolder:
         return result
 
     async def _open(self, target: CopyTarget) -> ImapSession:
+        """A signed-in session; a token from memory that the server refuses is replaced once."""
         credentials = await self._opened_credentials(target)
+        try:
+            return await self._open_with(target, credentials)
+        except Refused:
+            if not isinstance(credentials, AccessToken) or not await self._is_replaced(target, credentials):
+                raise
+        return await self._open_with(target, await self._opened_credentials(target))
+
+    async def _is_replaced(self, target: CopyTarget, refused: AccessToken) -> bool:
+        try:
+            return await self._credentials.forget(target.account_id, target.auth, refused.token)
+        except SecretUnavailable as error:
+            raise ImapTrouble(Phase.AUTH, Fault.SECRET, str(error)) from None
+
+    async def _open_with(self, target: CopyTarget, credentials: Password | AccessToken) -> ImapSession:
         protocol = await connect(self._dialer, target.imap, self._context, self._timeouts)
         session = ImapSession(protocol, self._timeouts)
         is_signed_in = False

@@ -19,6 +19,7 @@ from worker.errors import SecretUnavailable, TokenRefused, Unavailable
 
 _CHALLENGE = 334
 _SIGNED_IN = 235
+_NO_REPLY = "the server's answer is no reply"
 
 
 async def sign_in(
@@ -26,7 +27,8 @@ async def sign_in(
 ) -> None:
     """Open the route's credentials and use them. Raises `Failed` in phase auth, with no secret in it.
 
-    From here on the protocol hides them in whatever the server says, in this phase and in all later ones.
+    A token from memory that the server refuses is replaced once: what is refused for a token that was issued just now,
+    or for a password, is not tried again.
     """
     progress.phase = Phase.AUTH
     opened = await _open(route, credentials)
@@ -35,18 +37,46 @@ async def sign_in(
     with failing_in(Phase.AUTH):
         if route.smtp.security is not Security.NONE and client.get_transport_info("sslcontext") is None:
             raise Failed(Trouble(Phase.AUTH, Fault.TLS, detail="the connection is not protected"))
-        if isinstance(client.protocol, PairedProtocol):
-            client.protocol.hide(_redaction(opened))
         try:
-            if isinstance(opened, AccessToken):
-                await _with_token(client, opened, offered)
-            else:
-                await _with_password(client, opened, offered)
+            await _use(client, opened, offered)
         except SMTPResponseException as error:
-            if error.code != MALFORMED:
-                raise
-            # It may be a piece of the secret, cut off anywhere.
-            raise SMTPResponseException(MALFORMED, "the server's answer is no reply") from None
+            renewed = await _renewed(route, credentials, opened, error)
+            if renewed is None:
+                raise _without_pieces(error) from None
+            try:
+                await _use(client, renewed, offered)
+            except SMTPResponseException as second:
+                raise _without_pieces(second) from None
+
+
+async def _renewed(
+    route: Route, credentials: Credentials, refused: Password | AccessToken, error: SMTPResponseException
+) -> AccessToken | None:
+    """Another token where one from memory was refused for good; None when there is nothing else to try."""
+    if not isinstance(refused, AccessToken) or not 500 <= error.code <= 599:
+        return None
+    try:
+        if not await credentials.forget(route.account_id, route.smtp.auth, refused.token):
+            return None
+    except SecretUnavailable as unavailable:
+        raise Failed(Trouble(Phase.AUTH, Fault.SECRET, detail=str(unavailable))) from None
+    renewed = await _open(route, credentials)
+    return renewed if isinstance(renewed, AccessToken) and renewed != refused else None
+
+
+async def _use(client: aiosmtplib.SMTP, opened: Password | AccessToken, offered: Sequence[str]) -> None:
+    """Sign in; from here on the protocol hides the secret in all that the server says."""
+    if isinstance(client.protocol, PairedProtocol):
+        client.protocol.hide(_redaction(opened))
+    if isinstance(opened, AccessToken):
+        await _with_token(client, opened, offered)
+    else:
+        await _with_password(client, opened, offered)
+
+
+def _without_pieces(error: SMTPResponseException) -> SMTPResponseException:
+    """The error, unless it tells of what is no reply: that may be a piece of the secret, cut off anywhere."""
+    return SMTPResponseException(MALFORMED, _NO_REPLY) if error.code == MALFORMED else error
 
 
 async def _open(route: Route, credentials: Credentials) -> Password | AccessToken | None:
