@@ -16,6 +16,7 @@ from worker.delivery.copy_jobs import JOB, CopyJob
 from worker.delivery.ledger import Claim
 from worker.delivery.messages import Arrival
 from worker.delivery.reporting import Reporter
+from worker.delivery.sent_habits import NothingLearned
 from worker.domain.identity import copy_key
 from worker.domain.topology import Topology
 from worker.domain.transmission import Fault, Trouble
@@ -67,6 +68,7 @@ def the_copies(folder: FakeSentFolder, ledger: MemoryLedger) -> Copies:
     return Copies(
         snapshot=FixedSnapshot(a_directory([an_account(mailboxes=[MAILBOX])])),
         ledger=ledger,
+        habits=NothingLearned(),
         sent_folder=folder,
         reporter=Reporter("/sendas", TOPOLOGY.results_exchange),
         topology=TOPOLOGY,

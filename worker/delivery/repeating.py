@@ -8,6 +8,7 @@ import structlog
 from worker.delivery.case import LetterCase
 from worker.delivery.composition import Composer
 from worker.delivery.copies import Copies
+from worker.delivery.copy_jobs import Accepted
 from worker.delivery.doubts import Doubts
 from worker.delivery.ledger import Claim, Done
 from worker.delivery.messages import Publication
@@ -63,4 +64,5 @@ class Repeats:
             return []
         if composed.message_id != sent.message_id:
             return []
-        return self._copies.after_sending(item.case, mailbox, composed, positions)
+        accepted = Accepted(positions, provider_message_id=sent.provider_message_id)
+        return self._copies.after_sending(item.case, mailbox, composed, accepted)
