@@ -14,6 +14,7 @@ from worker.adapters.ledger import migrate
 from worker.adapters.mailbox_memory import MemoryRefreshTokens, MemorySentHabits, mailbox_memory
 from worker.delivery.refresh_tokens import RefreshTokens, Rotation
 from worker.delivery.sent_habits import SentHabits, SentPlace, sent_place
+from worker.domain.snapshot import SealedSecret
 from worker.errors import ConfigurationError, Unavailable
 
 GRANT, OTHER_GRANT = b"g" * 32, b"o" * 32
@@ -213,3 +214,6 @@ def test_every_change_of_server_or_of_the_copys_settings_is_another_place() -> N
         places.add(sent_place("acme", changed))
     assert len(places) == 4
     assert sent_place("acme", before.model_copy(update={"display_name": "New"})) in places
+    new_secret = before.smtp.auth.model_copy(update={"secret": SealedSecret(sealed="main.new")})
+    resealed = before.model_copy(update={"smtp": before.smtp.model_copy(update={"auth": new_secret})})
+    assert sent_place("acme", resealed) in places, "a rotated token is no other folder"

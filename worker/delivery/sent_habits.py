@@ -1,10 +1,11 @@
 """What was learned of mailboxes' Sent folders, shared by all workers."""
 
 import hashlib
+import json
 from dataclasses import dataclass
 from typing import Protocol
 
-from worker.domain.snapshot import Mailbox
+from worker.domain.snapshot import Auth, Mailbox, NoAuth
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,17 @@ class NothingLearned:
 
 
 def sent_place(account_id: str, mailbox: Mailbox) -> SentPlace:
-    """Where the copies of this mailbox's letters are, by all that decides it."""
-    text = f"{mailbox.smtp.model_dump_json()}{mailbox.sent_copy.model_dump_json()}"
-    return SentPlace(account_id, mailbox.id, hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
+    """Where the copies of this mailbox's letters are, by all that decides it.
+
+    Secrets do not: a refresh token is another one every hour, and the folder is the same.
+    """
+    smtp, copy = mailbox.smtp, mailbox.sent_copy
+    servers = [(smtp.host, smtp.port, _username(smtp.auth))]
+    if copy.imap is not None:
+        servers.append((copy.imap.host, copy.imap.port, _username(copy.imap.auth)))
+    text = json.dumps([servers, copy.mode.value, copy.folder])
+    return SentPlace(account_id, mailbox.id, hashlib.sha256(text.encode()).digest())
+
+
+def _username(auth: Auth | None) -> str | None:
+    return None if auth is None or isinstance(auth, NoAuth) else auth.username
