@@ -11,7 +11,12 @@ import pytest
 from tests.builders import a_mailbox
 from tests.ledger_worlds import HandClock, sqlite_url
 from worker.adapters.ledger import migrate
-from worker.adapters.mailbox_memory import MemoryRefreshTokens, MemorySentHabits, mailbox_memory
+from worker.adapters.mailbox_memory import (
+    MemoryRefreshTokens,
+    MemorySentHabits,
+    RecalledSentHabits,
+    mailbox_memory,
+)
 from worker.delivery.refresh_tokens import RefreshTokens, Rotation
 from worker.delivery.sent_habits import SentHabits, SentPlace, sent_place
 from worker.domain.snapshot import SealedSecret
@@ -159,6 +164,38 @@ async def database_memory(url: str) -> AsyncIterator[Memory]:
     clock = HandClock()
     async with mailbox_memory(url, clock) as one, mailbox_memory(url, clock) as two:
         yield Memory(one.refresh_tokens, two.refresh_tokens, one.sent_habits, two.sent_habits, clock)
+
+
+class TestRecalled(MemoryContract):
+    @pytest.fixture
+    def memory(self) -> Memory:
+        clock = HandClock()
+        tokens, shared = MemoryRefreshTokens(clock), MemorySentHabits(clock)
+        one, two = RecalledSentHabits(shared, clock), RecalledSentHabits(shared, clock)
+        return Memory(tokens, tokens, one, two, clock)
+
+    async def test_what_is_known_is_not_asked_nor_told_again_for_some_minutes(self) -> None:
+        clock, calls = HandClock(), 0
+
+        class Counted(MemorySentHabits):
+            async def saves(self, place: SentPlace) -> bool | None:
+                nonlocal calls
+                calls += 1
+                return await super().saves(place)
+
+            async def saw(self, place: SentPlace, *, was_there: bool) -> None:
+                nonlocal calls
+                calls += 1
+                await super().saw(place, was_there=was_there)
+
+        habits = RecalledSentHabits(Counted(clock), clock)
+        for _ in range(100):
+            assert await habits.saves(PLACE) in (None, False)
+            await habits.saw(PLACE, was_there=False)
+        assert calls == 7, "three letters to learn it, and the look that found it known"
+        clock.advance(600)
+        await habits.saw(PLACE, was_there=False)
+        assert calls == 8, "and now and then one that renews it"
 
 
 class TestInSqlite(MemoryContract):

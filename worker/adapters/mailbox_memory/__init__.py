@@ -2,6 +2,7 @@
 
 from worker.adapters.mailbox_memory.database import MailboxMemory, mailbox_memory
 from worker.adapters.mailbox_memory.memory import MemoryRefreshTokens, MemorySentHabits
+from worker.adapters.mailbox_memory.recalled import RecalledSentHabits
 from worker.adapters.mailbox_memory.refresh_tokens import SqlRefreshTokens
 from worker.adapters.mailbox_memory.sent_habits import SqlSentHabits
 
@@ -9,6 +10,7 @@ __all__ = [
     "MailboxMemory",
     "MemoryRefreshTokens",
     "MemorySentHabits",
+    "RecalledSentHabits",
     "SqlRefreshTokens",
     "SqlSentHabits",
     "mailbox_memory",

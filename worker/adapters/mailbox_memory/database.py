@@ -9,6 +9,7 @@ from typing import TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.adapters.ledger.database import Database
+from worker.adapters.mailbox_memory.recalled import RecalledSentHabits
 from worker.adapters.mailbox_memory.refresh_tokens import SqlRefreshTokens
 from worker.adapters.mailbox_memory.sent_habits import SqlSentHabits
 from worker.delivery.ports import Clock
@@ -57,6 +58,6 @@ async def mailbox_memory(url: str, clock: Clock) -> AsyncIterator[MailboxMemory]
         await habits.forget()
 
     try:
-        yield MailboxMemory(tokens, habits, forget)
+        yield MailboxMemory(tokens, RecalledSentHabits(habits, clock), forget)
     finally:
         await database.close()
