@@ -16,7 +16,7 @@ class TokenServer:
 
     `/token` (RFC 6749) is on `port`, with TLS; `/introspect` (RFC 7662) on `introspection_port`, without. With
     `rotates`, each renewal hands out a new refresh token and voids the former one. Every token begins with `prefix`.
-    `answers` are given out first, as they stand.
+    `answers` are given out first, as they stand. With `is_access_refused`, no access token is good at the mail server.
     """
 
     certificate: Certificate
@@ -24,6 +24,7 @@ class TokenServer:
     prefix: str = ""
     rotates: bool = False
     lifetime_s: int = 3_600
+    is_access_refused: bool = False
     refresh_tokens: dict[str, str] = field(default_factory=dict)
     clients: dict[tuple[str, str], str] = field(default_factory=dict)
     answers: list[web.Response] = field(default_factory=list)
@@ -51,10 +52,6 @@ class TokenServer:
         for tokens in (self.refresh_tokens, self._active):
             for token in [token for token, owner in tokens.items() if owner == username]:
                 del tokens[token]
-
-    def end_sessions(self, username: str) -> None:
-        """Take the access tokens of a user back; refresh tokens stay good."""
-        self._active = {token: owner for token, owner in self._active.items() if owner != username}
 
     async def __aenter__(self) -> Self:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -103,4 +100,5 @@ class TokenServer:
 
     async def _introspect(self, request: web.Request) -> web.Response:
         username = self._active.get(str((await request.post()).get("token", "")))
-        return web.json_response({"active": username is not None, "username": username})
+        is_active = username is not None and not self.is_access_refused
+        return web.json_response({"active": is_active, "username": username})

@@ -114,6 +114,21 @@ async def test_a_revoked_grant_suspends_and_a_server_that_is_down_does_not(offic
     assert not [form for form in tokens.forms if form["refresh_token"] in json.dumps(results.all)]
 
 
+async def test_a_token_that_the_mail_server_refuses_suspends_after_one_sign_in(
+    office: Office, tokens: TokenServer
+) -> None:
+    """Postfix and Dovecot refuse by a challenge; a token that was issued just now is not asked for once more."""
+    with_tokens(office, tokens)
+    tokens.is_access_refused = True
+    async with office.results() as results, running_worker(settings(office)) as worker:
+        await office.publish([office.event(1)])
+        (suspended,) = await results.of_type("mailbox.suspended")
+        await worker.stop()
+    assert (suspended["data"]["reason"], suspended["data"]["reply"]["code"]) == ("auth_failed", 535)
+    assert len(tokens.forms) == 1
+    assert "at-" not in suspended["data"]["reply"]["text"]
+
+
 async def test_client_credentials_need_no_refresh_token(office: Office, tokens: TokenServer) -> None:
     for mailbox in office.mailboxes:
         tokens.clients[(f"client-of-{mailbox.address}", "client-secret")] = mailbox.address
