@@ -361,12 +361,13 @@ async def test_stages_have_their_times() -> None:
     ],
 )
 @pytest.mark.parametrize("opened", [password(), token()], ids=["password", "token"])
+@pytest.mark.parametrize("security", [Security.TLS, Security.STARTTLS])
 async def test_a_server_that_repeats_the_secret_after_the_sign_in_does_not_get_it_into_a_result(
-    script: str, opened: Password | AccessToken
+    script: str, opened: Password | AccessToken, security: Security
 ) -> None:
     secret = (opened.password if isinstance(opened, Password) else opened.token).get_secret_value()
     said = f"{secret} {base64.b64encode(secret.encode()).decode()}"
-    async with world(script.format(said), security=Security.TLS, opened=opened) as w:
+    async with world(script.format(said), security=security, opened=opened) as w:
         outcomes = [await w.send(), await w.send()]
     for outcome in outcomes:
         assert secret not in repr(outcome)

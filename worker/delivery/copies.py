@@ -5,7 +5,7 @@ It has its own queue, retries, deadline and results. Whatever happens here, no l
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 import structlog
@@ -20,9 +20,9 @@ from worker.delivery.copy_jobs import (
     copy_publication,
     copy_target,
     copy_verdict,
-    is_learned,
     read_copy_job,
 )
+from worker.delivery.copy_learning import CopyLearning
 from worker.delivery.copy_results import copy_result
 from worker.delivery.copy_troubles import classify_copy
 from worker.delivery.lanes import Closed, Lane, Lanes
@@ -31,7 +31,7 @@ from worker.delivery.messages import Arrival, Publication
 from worker.delivery.observing import Observer
 from worker.delivery.ports import Clock, CopyTarget, SavedCopy, SentFolder, SnapshotService
 from worker.delivery.reporting import Reporter
-from worker.delivery.sent_habits import SentHabits, sent_place
+from worker.delivery.sent_habits import SentHabits
 from worker.domain.backoff import is_expired, pause_level_s, retry_level_s
 from worker.domain.classification import Classification
 from worker.domain.identity import copy_key
@@ -70,6 +70,11 @@ class Order:
     job: CopyJob
     work: Work
 
+    @property
+    def is_first_look(self) -> bool:
+        """True when nobody can have begun to save this copy before."""
+        return self.work.attempts == 0 and not self.arrival.is_redelivered
+
     def later(self, work: Work, topology: Topology, level_s: int) -> Publication:
         """The same order for a later time, with what is left to do."""
         headers = {JOB: self.job.model_dump_json(), **work.headers()}
@@ -95,7 +100,7 @@ class Copies:
         self._snapshot = snapshot
         self._ledger = ledger
         self._sent_folder = sent_folder
-        self._habits = habits
+        self._learning = CopyLearning(habits)
         self._reporter = reporter
         self._topology = topology
         self._clock = clock
@@ -141,7 +146,7 @@ class Copies:
         mailbox = self._mailbox(job)
         if mailbox is None:
             return self._again_or_never(order, _unavailable(Reason.SENDER_UNAVAILABLE), None, None)
-        verdict = copy_verdict(mailbox) or await self._learned_verdict(job, mailbox)
+        verdict = copy_verdict(mailbox) or await self._learning.verdict(job, mailbox)
         target = copy_target(job.account_id, mailbox)
         if verdict is not None or target is None:  # the mailbox was changed after the letter was sent
             saved = SavedCopy(verdict or CopyOutcome.NO_IMAP)
@@ -154,30 +159,12 @@ class Copies:
                 if not is_alone:
                     return [order.later(work, self._topology, retry_level_s(1))]
                 saved = await self._save(target, job, order.arrival.body)
-            await self._learn(order, mailbox, saved)
+            await self._learning.learn(job, mailbox, saved, is_first_look=order.is_first_look)
             if saved.outcome is not CopyOutcome.FAILED or saved.trouble is None:
                 return [self._ended(job, saved, mailbox, attempt=work.attempts + 1)]
             why = classify_copy(saved.trouble)
             _close_lane(lane, why, saved.trouble)
             return self._again_or_never(order, why, saved, mailbox)
-
-    async def _learned_verdict(self, job: CopyJob, mailbox: Mailbox) -> CopyOutcome | None:
-        """The provider saves by itself, as letters before this one showed: then nothing is looked for."""
-        if is_learned(mailbox) and await self._habits.saves(sent_place(job.account_id, mailbox)):
-            return CopyOutcome.PROVIDER_SAVES
-        return None
-
-    async def _learn(self, order: Order, mailbox: Mailbox, saved: SavedCopy) -> None:
-        """Remember whether the provider's own copy was there.
-
-        Only of a first look for a letter that has no other transactions: else what was found may be our own copy.
-        """
-        job = order.job
-        is_telling = job.is_whole and order.work.attempts == 0 and not order.arrival.is_redelivered
-        if is_telling and is_learned(mailbox) and saved.outcome in (CopyOutcome.ALREADY_THERE, CopyOutcome.SAVED):
-            was_there = saved.outcome is CopyOutcome.ALREADY_THERE
-            with suppress(Unavailable):  # the next letter shows it too, and this one's outcome is worth more
-                await self._habits.saw(sent_place(job.account_id, mailbox), was_there=was_there)
 
     def _wait(self, order: Order, closed: Closed, mailbox: Mailbox) -> list[Publication]:
         if closed.reason in _SIGN_IN_REASONS:  # it was refused just now, and providers lock mailboxes for repetitions
