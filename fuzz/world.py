@@ -58,3 +58,7 @@ class FixedCredentials:
         if isinstance(auth, OAuthAuth):
             return AccessToken(auth.username, SecretStr(CANARY))
         return Password(auth.username, SecretStr(CANARY))
+
+    async def forget(self, account_id: str, auth: Auth, refused: SecretStr) -> bool:
+        """Nothing is in memory."""
+        return False

@@ -8,6 +8,7 @@ from stack.postgresql import PostgreSQL
 from stack.process import ServerError
 from stack.rabbitmq import RabbitMQ
 from stack.stack import SERVICES, Stack, rabbitmq_cluster, running
+from stack.token_server import TokenServer
 
 __all__ = [
     "BUSY",
@@ -20,6 +21,7 @@ __all__ = [
     "RabbitMQ",
     "ServerError",
     "Stack",
+    "TokenServer",
     "private_directory",
     "rabbitmq_cluster",
     "running",

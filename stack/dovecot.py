@@ -23,16 +23,23 @@ ssl = yes
 ssl_cert = <{certificate.chain}
 ssl_key = <{certificate.key}
 disable_plaintext_auth = no
-auth_mechanisms = plain login
+auth_mechanisms = plain login xoauth2
 auth_username_chars =
 auth_failure_delay = 0
 first_valid_uid = {uid}
 first_valid_gid = {uid}
 mail_location = maildir:~/
 mail_max_userip_connections = 1000
+# Asks whoever listens on this port whose access token it is (RFC 7662).
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2
+  args = {directory}/oauth2.conf
+}}
 # One file for each user: Dovecot looks whether one shared file has changed only once in a second.
 passdb {{
   driver = passwd-file
+  mechanisms = plain login
   args = username_format=%u {directory}/users/%{{sha256:user}}
 }}
 userdb {{
@@ -79,16 +86,28 @@ service anvil {{
 }}
 """
 
+_TOKENS = """\
+introspection_mode = post
+introspection_url = http://127.0.0.1:{introspection_port}/introspect
+username_attribute = username
+active_attribute = active
+active_value = true
+timeout_msecs = 5000
+"""
+
 
 class Dovecot:
-    """A private Dovecot. Letters lie in Maildirs under `mail_directory`, one for each mailbox."""
+    """A private Dovecot. Letters lie in Maildirs under `mail_directory`, one for each mailbox.
+
+    Access tokens are good when a server on `introspection_port` says so (`token_server`); without one, none is.
+    """
 
     def __init__(self, directory: Path, certificate: Certificate) -> None:
         self._directory = directory
         self._certificate = certificate
         self.mail_directory = directory / "mail"
         self.auth_socket = directory / "run" / "postfix-auth"
-        self.imap_port, self.imaps_port = free_ports(2)
+        self.imap_port, self.imaps_port, self.introspection_port = free_ports(3)
         self._child = Child(
             "dovecot",
             ["dovecot", "-F", "-c", str(directory / "dovecot.conf")],
@@ -112,6 +131,9 @@ class Dovecot:
                 auth_socket=self.auth_socket,
             )
         )
+
+        tokens = _TOKENS.format(introspection_port=self.introspection_port)
+        (self._directory / "oauth2.conf").write_text(tokens)
 
     async def start(self) -> None:
         """Start, or start again with the same letters, users and ports."""

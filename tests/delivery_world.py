@@ -15,6 +15,7 @@ from tests.doubles.observer import RecordingObserver
 from tests.doubles.sent_folder import FakeSentFolder
 from worker.adapters.ledger import MemoryLedger, MemoryStore
 from worker.adapters.ledger.mailboxes import OperatedMailboxStates
+from worker.adapters.mailbox_memory import MemorySentHabits
 from worker.delivery.building import Delivery, Rules, World, build_delivery
 from worker.delivery.copies import CopyLimits
 from worker.delivery.ledger import Claim, HandOver, Record
@@ -125,6 +126,7 @@ class DeliveryWorld:
         self.snapshot = FixedSnapshot(a_directory(accounts))
         self.transport = FakeMailTransport()
         self.sent_folder = FakeSentFolder()
+        self.sent_habits = MemorySentHabits(self.clock)
         self.file_store = MemoryFileStore(self.files)
         self.observer = RecordingObserver()
         self.broker = MemoryBroker(TOPOLOGY, self.clock)
@@ -156,6 +158,7 @@ class DeliveryWorld:
             clock=self.clock,
             observer=self.observer,
             publish=self._publish,
+            sent_habits=self.sent_habits,
         )
         rules = Rules(
             topology=TOPOLOGY,

@@ -55,6 +55,10 @@ class FixedCredentials:
             raise self.opened
         return self.opened
 
+    async def forget(self, account_id: str, auth: Auth, refused: SecretStr) -> bool:
+        """Nothing is in memory."""
+        return False
+
 
 class NamedCredentials:
     """Opens an `auth` as the password that was noted for its user name."""
@@ -66,6 +70,10 @@ class NamedCredentials:
         """The password of the auth's user name."""
         assert isinstance(auth, PasswordAuth)
         return Password(auth.username, SecretStr(self.passwords[auth.username]))
+
+    async def forget(self, account_id: str, auth: Auth, refused: SecretStr) -> bool:
+        """Nothing is in memory."""
+        return False
 
 
 @dataclass

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import structlog
-from pydantic import SecretStr
 
 from worker.adapters.clock import SystemClock
 from worker.adapters.dkim import DkimSignatures
@@ -18,11 +18,12 @@ from worker.adapters.dns import DnsLookups
 from worker.adapters.egress import EgressGuard, GuardedDialer, SystemResolver
 from worker.adapters.encrypted_only import EncryptedSentFolder, EncryptedTransport
 from worker.adapters.files import HttpFileStore
-from worker.adapters.http_session import guarded_client_session
+from worker.adapters.http_session import guarded_client_session, guarded_connector
 from worker.adapters.imap.connecting import ImapTimeouts
 from worker.adapters.imap.sent_folder import ImapSentFolder
 from worker.adapters.ledger import LedgerOptions, SqlLedger, open_ledger
 from worker.adapters.oauth import TokenSource
+from worker.adapters.rotation import RotationKeeper
 from worker.adapters.secrets import SealingKeys, SecretStore, load_sealing_keys
 from worker.adapters.sign_in import SecretCredentials
 from worker.adapters.smtp import PoolNumbers, SmtpTransport
@@ -33,7 +34,11 @@ from worker.adapters.visitors import ServerVisitors
 from worker.delivery.building import Rules
 from worker.delivery.copies import CopyLimits
 from worker.delivery.limits import Limits
-from worker.delivery.ports import FileStore, MailTransport, SentFolder
+from worker.delivery.messages import Publish
+from worker.delivery.ports import FileStore, MailTransport, SentFolder, SnapshotService
+from worker.delivery.refresh_tokens import RefreshTokens
+from worker.delivery.reporting import Reporter
+from worker.delivery.token_telling import IsOf, TokenTelling
 from worker.domain.egress import IMAP_PORTS, SMTP_PORTS, EgressPolicy, parse_allowlist
 from worker.errors import ConfigurationError, Unavailable
 from worker.operations.mailbox_check.check import MailboxCheck
@@ -54,11 +59,16 @@ class Outside:
     files: FileStore
     check: MailboxCheck
     connections: Callable[[], PoolNumbers]
+    is_of: IsOf
 
 
 @asynccontextmanager
-async def open_outside(settings: Settings) -> AsyncIterator[Outside]:
+async def open_outside(
+    settings: Settings, refresh_tokens: RefreshTokens, rotated: Callable[[], None]
+) -> AsyncIterator[Outside]:
     """Everything that connects to hosts which customers chose, behind one egress guard.
+
+    `rotated` is called when there is a refresh token to tell of.
 
     Raises:
         ConfigurationError: a setting is wrong.
@@ -73,7 +83,8 @@ async def open_outside(settings: Settings) -> AsyncIterator[Outside]:
     secrets = SecretStore(keys, os.environ, settings.secrets_dir, settings.secret_env_prefix)
     # From here on nothing can be wrong with the settings, so that what is opened is also closed.
     session = guarded_client_session(guard, tls, allow_http=settings.files_allow_http)
-    tokens = TokenSource(session, secrets, SystemClock(), _token_rotated, random=random.random)
+    keeper = RotationKeeper(refresh_tokens, keys, SystemClock(), holder=uuid4().hex, rotated=rotated)
+    tokens = TokenSource(session, secrets, SystemClock(), keeper, random=random.random)
     credentials = SecretCredentials(secrets, tokens)
     smtp = SmtpTransport(GuardedDialer(guard, SMTP_PORTS), credentials, local_hostname=settings.local_hostname, tls=tls)
     imap = ImapSentFolder(GuardedDialer(guard, IMAP_PORTS), credentials, tls, ImapTimeouts(), SystemClock())
@@ -88,6 +99,7 @@ async def open_outside(settings: Settings) -> AsyncIterator[Outside]:
             SystemClock(),
         ),
         lambda: smtp.numbers,
+        tokens.is_of,
     )
     try:
         yield outside
@@ -106,9 +118,9 @@ def _name_server(settings: Settings) -> DnsLookups:
         raise ConfigurationError(f"SENDAS_DNS_SERVER: {error}") from None
 
 
-def _egress_policy(settings: Settings) -> EgressPolicy:
+def _egress_policy(settings: Settings, *, is_operators: bool = False) -> EgressPolicy:
     try:
-        return EgressPolicy(parse_allowlist(settings.egress_allow))
+        return EgressPolicy(parse_allowlist(settings.egress_allow), is_operators)
     except ValueError as error:
         raise ConfigurationError(f"SENDAS_EGRESS_ALLOW: {error}") from None
 
@@ -122,16 +134,22 @@ def _naming(setting: str) -> Iterator[None]:
         raise ConfigurationError(f"{setting}: {error}") from None
 
 
-def _token_rotated(account_id: str, username: str, token: SecretStr) -> None:
-    del username, token  # kept in memory by the token source
-    log.info("oauth.refresh_token_rotated", account_id=account_id)
-
-
 def snapshot_source(settings: Settings) -> Source:
-    """Where configuration snapshots come from."""
+    """Where configuration snapshots come from; inside a running event loop.
+
+    The operator named the host, which may be in a private network; but whatever the name resolves to, no metadata
+    service is asked, and the connection goes to the address that was vetted.
+
+    Raises:
+        ConfigurationError: a setting is wrong.
+    """
     if settings.snapshot_url.startswith("file:"):
         return FileSource(Path(settings.snapshot_url.removeprefix("file://").removeprefix("file:")))
-    return HttpSource(settings.snapshot_url, token=settings.snapshot_token)
+    guard = EgressGuard(_egress_policy(settings, is_operators=True), SystemResolver(max_threads=2))
+    with _naming("SENDAS_TLS_CA_FILE"):
+        tls = client_context(settings.tls_ca_file)
+    connector = guarded_connector(guard, tls, frozenset())
+    return HttpSource(settings.snapshot_url, token=settings.snapshot_token, connector=connector)
 
 
 def delivery_rules(settings: Settings) -> Rules:
@@ -151,6 +169,14 @@ def delivery_rules(settings: Settings) -> Rules:
         uncertain_policy=settings.uncertain_policy,
         unknown_sender_wait_s=settings.unknown_sender_wait_s,
     )
+
+
+def token_telling(
+    settings: Settings, tokens: RefreshTokens, outside: Outside, snapshot: SnapshotService, publish: Publish
+) -> TokenTelling:
+    """What tells the product of rotated refresh tokens."""
+    reporter = Reporter(settings.source, settings.topology.results_exchange)
+    return TokenTelling(tokens=tokens, snapshot=snapshot, is_of=outside.is_of, reporter=reporter, publish=publish)
 
 
 class _LedgerMetrics:

@@ -17,9 +17,18 @@ from worker.adapters.broker.publisher import Publisher
 from worker.adapters.clock import SystemClock
 from worker.adapters.http_server import serve_http
 from worker.adapters.ledger import SqlLedger
+from worker.adapters.mailbox_memory import MailboxMemory, mailbox_memory
 from worker.adapters.snapshot.keeper import Schedule, SnapshotKeeper
 from worker.adapters.snapshot.looks import Look, LookOutcome
-from worker.app import Outside, delivery_rules, open_ledger_patiently, open_outside, snapshot_source
+from worker.app import (
+    Outside,
+    delivery_rules,
+    make_state_dir,
+    open_ledger_patiently,
+    open_outside,
+    snapshot_source,
+    token_telling,
+)
 from worker.delivery import requeueing
 from worker.delivery.building import Delivery, World, build_delivery
 from worker.delivery.messages import Arrival, Publication
@@ -85,7 +94,10 @@ class Worker:
             serve_http(settings.http_host, settings.http_port, self._health, self._registry)
         )
         log.info("worker.starting", version=__version__, http_port=port)
-        outside = await stack.enter_async_context(open_outside(settings))
+        make_state_dir(settings)
+        memory = await stack.enter_async_context(mailbox_memory(settings.ledger, SystemClock()))
+        rotated = asyncio.Event()
+        outside = await stack.enter_async_context(open_outside(settings, memory.refresh_tokens, rotated.set))
         ledger = await self._unless_stopped(self._opened_ledger(stack))
         snapshot = await stack.enter_async_context(self._snapshot())
         self._phase = "waiting for the broker"
@@ -93,7 +105,8 @@ class Worker:
         self._phase = "waiting for the first configuration snapshot"
         await self._unless_stopped(snapshot.wait_until_ready())
         publisher = Publisher(url, self._metrics, max_bytes=settings.max_message_bytes)
-        delivery = self._delivery(outside, ledger, snapshot, publisher)
+        delivery = self._delivery(outside, memory, ledger, snapshot, publisher)
+        telling = token_telling(settings, memory.refresh_tokens, outside, snapshot, publisher.publish)
         consumers = self._consumers(url, delivery, publisher)
         consumers.append(self._checking(url, outside, snapshot, publisher))
         self._watch(outside, delivery, snapshot, publisher, consumers)
@@ -101,8 +114,9 @@ class Worker:
             publisher.run(),
             Announcements(url, settings.topology, snapshot).run(),
             self._keep_ledger(ledger),
-            self._expire_ledger(ledger),
+            self._expire_ledger(ledger, memory),
             delivery.keeper.run(),
+            telling.run(rotated),
             *(consumer.run() for consumer in consumers),
         ) as failed:
             self._phase = None
@@ -165,7 +179,12 @@ class Worker:
             log.warning("snapshot.not_renewed", outcome=look.outcome.value, why=look.message, **fields)
 
     def _delivery(
-        self, outside: Outside, ledger: SqlLedger, snapshot: SnapshotKeeper, publisher: Publisher
+        self,
+        outside: Outside,
+        memory: MailboxMemory,
+        ledger: SqlLedger,
+        snapshot: SnapshotKeeper,
+        publisher: Publisher,
     ) -> Delivery:
         world = World(
             snapshot=snapshot,
@@ -177,6 +196,7 @@ class Worker:
             clock=SystemClock(),
             observer=MetricsObserver(self._metrics),
             publish=publisher.publish,
+            sent_habits=memory.sent_habits,
         )
         return build_delivery(world, delivery_rules(self._settings))
 
@@ -257,11 +277,12 @@ class Worker:
                 log.warning("ledger.unavailable", error=str(error))
             await asyncio.sleep(self._settings.ledger_lease_s / 3)
 
-    async def _expire_ledger(self, ledger: SqlLedger) -> None:
+    async def _expire_ledger(self, ledger: SqlLedger, memory: MailboxMemory) -> None:
         while True:
             with suppress(Unavailable):  # it is only tidying; the next hour is as good
                 forgotten = await ledger.expire()
                 log.info("ledger.expired", entries=forgotten)
+                await memory.forget()
             await asyncio.sleep(_EXPIRE_EVERY_S)
 
 

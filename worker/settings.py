@@ -122,7 +122,10 @@ class Settings(BaseSettings):
     )
     files_allow_http: bool = Field(default=False, description="Whether files may be downloaded without TLS.")
     tls_ca_file: Path | None = Field(default=None, description="Certificates (PEM) to trust beside the system's.")
-    sealing_keys_file: Path | None = Field(default=None, description="Keys that open the secrets in the snapshot.")
+    sealing_keys_file: Path | None = Field(
+        default=None,
+        description="Keys that open the secrets in the snapshot; the first one seals rotated refresh tokens.",
+    )
     secrets_dir: Path | None = Field(
         default=None, description="Directory of the secrets that the snapshot names by file."
     )

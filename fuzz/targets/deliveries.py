@@ -60,7 +60,9 @@ class _Transport:
 class _SentFolder:
     """Nothing is there, and everything is saved."""
 
-    async def save(self, target: CopyTarget, message_id: str, date: datetime, copy: bytes) -> SavedCopy:
+    async def save(
+        self, target: CopyTarget, message_id: str, date: datetime, copy: bytes, *, also_known_as: str | None = None
+    ) -> SavedCopy:
         del target, message_id, date, copy
         return SavedCopy(CopyOutcome.SAVED, "Sent")
 

@@ -103,6 +103,18 @@ async def test_a_letter_that_comes_again_is_already_there(setting: Setting) -> N
     assert again.trouble is None
 
 
+async def test_a_letter_that_the_server_keeps_under_an_id_of_its_own_is_already_there(setting: Setting) -> None:
+    """If the server said that it rewrote the Message-ID, then its own copy has that one."""
+    mailbox = await setting.mailbox()
+    rewritten = "<b1@ex1.acme.example>"
+    first = await setting.sent.save(mailbox, rewritten, DATE, letter(rewritten))
+
+    again = await setting.sent.save(mailbox, ID, DATE, letter(ID), also_known_as=rewritten)
+
+    assert (again.outcome, again.uid) == (CopyOutcome.ALREADY_THERE, first.uid)
+    assert (await setting.sent.save(mailbox, ID, DATE, letter(ID))).outcome is CopyOutcome.SAVED
+
+
 async def test_mailboxes_and_letters_are_apart(setting: Setting) -> None:
     one, other = await setting.mailbox(), await setting.mailbox()
     await setting.sent.save(one, ID, DATE, letter(ID))

@@ -39,6 +39,7 @@ class FakeMailTransport:
 
     `delivered` is what was accepted, `attempts` every letter that was passed in. `pause_before_dot` and
     `pause_after_dot` hold letters there until they are set; `before_dot` and `after_dot` say that one has come.
+    `reply` is what an accepted letter is answered with.
     """
 
     def __init__(self) -> None:
@@ -46,6 +47,7 @@ class FakeMailTransport:
         self.attempts: list[tuple[Route, ComposedLetter]] = []
         self.closed_idle: list[tuple[str, str, int]] = []
         self.is_closed = False
+        self.reply = OK
         self.pause_before_dot, self.pause_after_dot = asyncio.Event(), asyncio.Event()
         self.pause_before_dot.set()
         self.pause_after_dot.set()
@@ -113,7 +115,7 @@ class FakeMailTransport:
         self.delivered.append(Delivered(route, letter, taken))
         if verdicts:
             return Transmission(refused=refused, uncertain=verdicts, timings_s=timings_s)
-        return Transmission(accepted=dict.fromkeys(taken, OK), refused=refused, timings_s=timings_s)
+        return Transmission(accepted=dict.fromkeys(taken, self.reply), refused=refused, timings_s=timings_s)
 
     def _troubles(self, route: Route, recipients: tuple[str, ...], *, is_after_dot: bool) -> dict[str, Trouble]:
         """The trouble of each recipient; one that ends the session or the letter is everybody's who has none."""

@@ -136,7 +136,9 @@ class RacySentFolder(FakeSentFolder):
         if all(there.message_id != letter.message_id for there in stored):
             stored.append(StoredCopy(len(stored) + 1, letter.message_id, letter.date, letter.wire))
 
-    async def save(self, target: CopyTarget, message_id: str, date: datetime, copy: bytes) -> SavedCopy:
+    async def save(
+        self, target: CopyTarget, message_id: str, date: datetime, copy: bytes, *, also_known_as: str | None = None
+    ) -> SavedCopy:
         stored = self.folders.setdefault(target.mailbox_id, {}).setdefault("Sent", [])
         is_there = any(there.message_id == message_id for there in stored)
         for _ in range(self._chance.randrange(4)):

@@ -40,7 +40,9 @@ class FakeSentFolder:
         """What lies in a mailbox's folder."""
         return self.folders.get(mailbox_id, {}).get(folder, [])
 
-    async def save(self, target: CopyTarget, message_id: str, date: datetime, copy: bytes) -> SavedCopy:
+    async def save(
+        self, target: CopyTarget, message_id: str, date: datetime, copy: bytes, *, also_known_as: str | None = None
+    ) -> SavedCopy:
         """Keep the copy unless it is there already. A folder that the settings name is made when it is missing."""
         if trouble := self._trouble(target):
             return SavedCopy(CopyOutcome.FAILED, target.folder, trouble=trouble)
@@ -49,7 +51,7 @@ class FakeSentFolder:
             return SavedCopy(CopyOutcome.NO_FOLDER, trouble=_NO_FOLDER)
         stored = self.folders.setdefault(target.mailbox_id, {}).setdefault(folder, [])
         for there in stored:
-            if there.message_id == message_id:
+            if there.message_id in (message_id, also_known_as):
                 return SavedCopy(CopyOutcome.ALREADY_THERE, folder, there.uid, UID_VALIDITY)
         stored.append(StoredCopy(len(stored) + 1, message_id, date, copy))
         return SavedCopy(CopyOutcome.SAVED, folder, stored[-1].uid, UID_VALIDITY)

@@ -89,6 +89,10 @@ class FixedCredentials:
             raise self.opened
         return self.opened
 
+    async def forget(self, account_id: str, auth: Auth, refused: SecretStr) -> bool:
+        """Nothing is in memory."""
+        return False
+
 
 def password(text: str = PASSWORD) -> Password:
     return Password(USERNAME, SecretStr(text))

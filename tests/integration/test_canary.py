@@ -9,13 +9,16 @@ from dataclasses import dataclass
 
 import pytest
 from aiohttp import web
+from nacl.public import PrivateKey
 from pydantic import SecretStr
 
 from tests.doubles.clock import SteppedClock
 from tests.integration.web_server import server_context, session, web_server
 from worker.adapters.files import FileServerToken, HttpFileStore
 from worker.adapters.http_session import GuardedSession
+from worker.adapters.mailbox_memory import MemoryRefreshTokens
 from worker.adapters.oauth import TokenSource
+from worker.adapters.rotation import RotationKeeper
 from worker.adapters.secrets import SealingKeys, SecretStore, generate_key, seal
 from worker.adapters.sign_in import SecretCredentials
 from worker.domain.events import File
@@ -89,9 +92,12 @@ async def use_tokens(witness: Witness, guarded: GuardedSession, url: str) -> Non
     async def at_once(_: float) -> None:
         return None
 
-    source = TokenSource(
-        guarded, secrets, SteppedClock(), lambda *told: witness.hear(told), random=lambda: 0.0, sleep=at_once
+    clock = SteppedClock()
+    tokens = MemoryRefreshTokens(clock)
+    keeper = RotationKeeper(
+        tokens, SealingKeys({"k": PrivateKey.generate()}), clock, holder="one", rotated=lambda: None, sleep=at_once
     )
+    source = TokenSource(guarded, secrets, clock, keeper, random=lambda: 0.0, sleep=at_once)
     auth = OAuthAuth(
         method=AuthMethod.XOAUTH2,
         username="support@acme.example",
@@ -106,6 +112,7 @@ async def use_tokens(witness: Witness, guarded: GuardedSession, url: str) -> Non
     except SendasError as error:
         witness.hear_error(error)
     witness.hear(auth, secrets, source, credentials, vars(source))
+    witness.hear(keeper, vars(keeper), tokens, vars(tokens), await tokens.untold(10))
     await source.close()
 
 
@@ -174,7 +181,11 @@ async def test_passwords(witness: Witness) -> None:
     for secret in (sealed, *(EnvSecret(env=name) for name in environment)):
         auth = PasswordAuth(method=AuthMethod.PASSWORD, username="u", secret=secret)
         async with session() as guarded:
-            source = TokenSource(guarded, secrets, SteppedClock(), print, random=lambda: 0.0)
+            clock = SteppedClock()
+            keeper = RotationKeeper(
+                MemoryRefreshTokens(clock), SealingKeys({}), clock, holder="one", rotated=lambda: None
+            )
+            source = TokenSource(guarded, secrets, clock, keeper, random=lambda: 0.0)
             try:
                 witness.hear(await SecretCredentials(secrets, source).open("acme", auth))
             except SendasError as error:

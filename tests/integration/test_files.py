@@ -1,6 +1,8 @@
 """Downloads that go wrong, and who gets the file server's token."""
 
 import asyncio
+import gzip
+import zlib
 
 import pytest
 from aiohttp import web
@@ -14,7 +16,8 @@ from worker.errors import ConfigurationError, FileUnavailable
 
 def file(url: str) -> File:
     # Unchecked: the store must not rely on the event's model having refused a link.
-    return File.model_construct(name="a.pdf", size=5, url=url, link="https://product.example/d/1")
+    link = "https://product.example/d/1"
+    return File.model_construct(name="a.pdf", content_type="application/pdf", size=5, url=url, link=link)
 
 
 async def failure(store: HttpFileStore, url: str, max_bytes: int = 1_000_000) -> FileUnavailable:
@@ -76,6 +79,61 @@ async def test_a_compressed_body_counts_by_what_it_becomes() -> None:
 
     async with web_server({"/": bomb}) as port, session() as guarded:
         assert (await failure(HttpFileStore(guarded), f"https://web.example:{port}/")).is_permanent
+
+
+async def test_bombs_in_layers_and_in_other_codings_are_cut_too() -> None:
+    layers = gzip.compress(gzip.compress(b"\0" * 30_000_000))
+    for coding, body in (("gzip", gzip.compress(b"\0" * 30_000_000)), ("deflate", zlib.compress(b"\0" * 30_000_000))):
+        headers = {"Content-Encoding": coding}
+        async with web_server({"/": answering(body, headers=headers)}) as port, session() as guarded:
+            assert (await failure(HttpFileStore(guarded), f"https://web.example:{port}/")).is_permanent
+    async with web_server({"/": answering(layers, headers={"Content-Encoding": "gzip"})}) as port, session() as guarded:
+        content = await HttpFileStore(guarded).fetch(file(f"https://web.example:{port}/"), 1_000_000)
+        assert len(content) < 100_000, "only one layer is the transport's"
+
+
+async def test_a_drip_of_single_bytes_ends_in_time() -> None:
+    """If a server sends a byte now and then, then no single wait is long, and the whole is."""
+    left = asyncio.Event()
+
+    async def drip(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        try:
+            while True:
+                await response.write(b"x")
+                await asyncio.sleep(0)
+        finally:
+            left.set()
+
+    async with web_server({"/": drip}) as port, session() as guarded:
+        error = await failure(HttpFileStore(guarded, timeout_s=0.2), f"https://web.example:{port}/", 10**12)
+        await asyncio.wait_for(left.wait(), 10)
+    assert not error.is_permanent
+
+
+@pytest.mark.parametrize(
+    ("expected", "given", "is_refused"),
+    [
+        ("application/pdf", "text/html; charset=utf-8", True),
+        ("image/png", "TEXT/HTML", True),
+        ("text/html", "text/html", False),
+        ("application/octet-stream", "text/html", False),
+        ("application/pdf", "application/octet-stream", False),
+        ("application/pdf", "binary/whatever", False),
+    ],
+)
+async def test_a_page_is_no_file(expected: str, given: str, is_refused: bool) -> None:
+    """If a link has expired, then a sign-in page with status 200 must not go out as the estimate."""
+    headers = {"Content-Type": given}
+    async with web_server({"/": answering(b"hello", headers=headers)}) as port, session() as guarded:
+        wanted = file(f"https://web.example:{port}/").model_copy(update={"content_type": expected})
+        if not is_refused:
+            assert await HttpFileStore(guarded).fetch(wanted, 100) == b"hello"
+            return
+        with pytest.raises(FileUnavailable, match="page") as caught:
+            await HttpFileStore(guarded).fetch(wanted, 100)
+        assert caught.value.is_permanent
 
 
 @pytest.mark.parametrize(

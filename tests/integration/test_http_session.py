@@ -36,7 +36,20 @@ async def test_without_the_operators_word_loopback_is_refused_and_nothing_arrive
 
 @pytest.mark.parametrize(
     "host",
-    ["127.0.0.1", "[::1]", "2130706433", "127.1", "0x7f.1", "0177.0.0.1", "127.0.0.1.", "127%2e0%2e0%2e1", "１２７.1"],
+    [
+        *(
+            "127.0.0.1",
+            "[::1]",
+            "2130706433",
+            "127.1",
+            "0x7f.1",
+            "0177.0.0.1",
+            "127.0.0.1.",
+            "127%2e0%2e0%2e1",
+            "１２７.1",
+        ),
+        *("①②⑦.⓪.⓪.①", "127.0.0.1.:443", "127.0.0.1#@web.example", "127.0.0.1?@web.example", "127.0.0.1\u200b"),
+    ],
 )
 async def test_addresses_in_the_url_are_refused_in_any_spelling(host: str) -> None:
     async with session(allow="") as tested:
@@ -59,6 +72,15 @@ async def test_addresses_in_the_url_are_refused_in_any_spelling(host: str) -> No
         "https://user@web.example/",
         "https://web.example:99999/",
         "https://web.example\\@other.example/",
+        "https://web.example@127.0.0.1/",
+        "https://web.example:443@127.0.0.1/",
+        "https://[::ffff:127.0.0.1]/",
+        "https://[fe80::1%25eth0]/",
+        "https://web.example%00.evil.example/",
+        "https:127.0.0.1/",
+        "javascript:alert(1)",
+        "data:text/plain,x",
+        "gopher://web.example/",
         "https://[::1/",
     ],
 )
@@ -118,6 +140,11 @@ class TestRedirects:
             "https://2852039166/",
             "//169.254.169.254/",
             "https://10.0.0.1/",
+            "https://[::ffff:169.254.169.254]/",
+            "https://[64:ff9b::a9fe:a9fe]/",
+            "https://0xa9fea9fe/",
+            "https://１６９.254.169.254/",
+            "https://169.254.169.254.:443/",
             "https://user:pw@web.example:{port}/end",
         ],
     )
@@ -129,7 +156,16 @@ class TestRedirects:
             with pytest.raises(EgressDenied):
                 await read(tested, url)
 
-    @pytest.mark.parametrize("location", ["http://web.example:{port}/end", "file:///etc/passwd", "gopher://x/"])
+    @pytest.mark.parametrize(
+        "location",
+        [
+            "http://web.example:{port}/end",
+            "file:///etc/passwd",
+            "gopher://x/",
+            "ftp://web.example/",
+            "data:text/plain,x",
+        ],
+    )
     async def test_one_away_from_https_is_refused_even_where_http_is_allowed(self, location: str) -> None:
         async with self.redirecting(location) as (tested, url):
             with pytest.raises(EgressDenied, match="from https"):

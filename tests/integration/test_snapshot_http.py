@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,11 +16,15 @@ from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
 from tests.documents import a_document
+from tests.doubles.resolver import TableResolver
+from worker.adapters.egress import EgressGuard
+from worker.adapters.http_session import guarded_connector
 from worker.adapters.snapshot.http import HttpSource
 from worker.adapters.snapshot.keeper import Schedule, SnapshotKeeper
 from worker.adapters.snapshot.looks import Look
 from worker.adapters.snapshot.problems import RefusedDocument
 from worker.adapters.snapshot.sources import Document, Unchanged
+from worker.domain.egress import EgressPolicy
 from worker.errors import ConfigurationError, EgressDenied, Unavailable
 
 BODY = json.dumps(a_document()).encode()
@@ -264,6 +269,32 @@ async def test_a_host_that_the_egress_guard_denies_is_unavailable_and_not_tried_
     with pytest.raises(Unavailable, match="is not allowed"):
         await make(server.url, connector=Guarded()).fetch(None, tmp_path / "download")
     assert attempts == 1
+
+
+@pytest.mark.parametrize("address", ["169.254.169.254", "fd00:ec2::254", "100.100.100.200"])
+async def test_a_snapshots_name_that_resolves_to_a_metadata_service_is_refused(
+    make: Make, tmp_path: Path, address: str
+) -> None:
+    """If somebody changes the name's record, then the worker's token does not go to the cloud's metadata service."""
+    resolver = TableResolver()
+    resolver.set("product.example", [address])
+    guard = EgressGuard(EgressPolicy(is_operators=True), resolver)
+    connector = guarded_connector(guard, ssl.create_default_context(), frozenset())
+    with pytest.raises(Unavailable, match="is not allowed"):
+        await make("http://product.example:8080/s.json", connector=connector).fetch(None, tmp_path / "download")
+    assert resolver.asked == ["product.example"], "it will not pass by itself"
+
+
+async def test_a_snapshot_in_the_operators_own_network_is_fetched_from_the_vetted_address(
+    server: _Server, make: Make, tmp_path: Path
+) -> None:
+    resolver = TableResolver()
+    resolver.set("product.example", ["127.0.0.1"], ["169.254.169.254"])
+    guard = EgressGuard(EgressPolicy(is_operators=True), resolver)
+    connector = guarded_connector(guard, ssl.create_default_context(), frozenset())
+    url = server.url.replace("127.0.0.1", "product.example")
+    await make(url, connector=connector).fetch(None, tmp_path / "download")
+    assert len(server.requests) == 1
 
 
 async def test_a_keeper_counts_not_modified_as_fresh_and_a_refused_document_as_refused_until_there_is_another(

@@ -100,7 +100,7 @@ async def test_letter_between_cyrillic_addresses_arrives(mail: MailServer, new_m
 
 
 async def test_session_offers_what_senders_use(mail: MailServer) -> None:
-    """PIPELINING, SMTPUTF8, 8BITMIME and SIZE are there; sign-in only behind TLS, by PLAIN and LOGIN."""
+    """PIPELINING, SMTPUTF8, 8BITMIME and SIZE are there; sign-in only behind TLS, by PLAIN, LOGIN and XOAUTH2."""
 
     def ask() -> tuple[dict[str, str], dict[str, str]]:
         with smtplib.SMTP("localhost", mail.postfix.submission_port, timeout=20) as client:
@@ -114,7 +114,7 @@ async def test_session_offers_what_senders_use(mail: MailServer) -> None:
     assert "auth" not in plain
     assert {"pipelining", "smtputf8", "8bitmime"} <= encrypted.keys()
     assert encrypted["size"] == str(35 * 1024 * 1024)
-    assert set(encrypted["auth"].split()) == {"PLAIN", "LOGIN"}
+    assert set(encrypted["auth"].split()) == {"PLAIN", "LOGIN", "XOAUTH2"}
 
 
 async def test_wrong_password_is_535(mail: MailServer, new_mailbox: NewMailbox) -> None:

@@ -54,7 +54,7 @@ def test_a_real_reply_means_what_the_corpus_says(case: Case) -> None:
 
 
 def test_the_corpus_is_large_and_holds_no_reply_twice() -> None:
-    assert len(CASES) >= 120
+    assert len(CASES) >= 290
     assert len({(case.phase, case.host, case.reply) for case in CASES}) == len(CASES)
 
 
@@ -188,7 +188,19 @@ def test_what_is_known_of_providers_is_what_their_users_were_promised() -> None:
     saving = {"gmail", "exchange_online", "outlook", "zoho"}
     assert known == dict.fromkeys(saving, True) | dict.fromkeys(["yandex", "mailru", "yahoo"], False)
     assert {"mailgun", "sparkpost", "sendpulse"} <= {p.name for p in providers() if not p.has_mailbox}
-    assert provider_of("smtp.office365.com").connections == 3
+    exchange = provider_of("smtp.office365.com")
+    limits = (exchange.connections, exchange.per_minute, exchange.per_day, exchange.recipients_per_letter)
+    assert limits == (3, 30, 10_000, 500)
+    assert provider_of("smtp.gmail.com").recipients_per_letter == 100
+    assert {p.name for p in providers() if not p.keeps_message_id} == {"outlook", "ses", "brevo"}
+    for provider in providers():
+        assert provider.smtp is not None
+        assert provider_of(provider.smtp.host) is provider, "the server that it recommends is recognised as its own"
+        assert provider.has_mailbox == (provider.imap is not None)
+        assert provider.help_smtp
+    # Where two-factor sign-in wants an app password, people need the page about it.
+    assert all(p.help_app_passwords for p in providers() if p.name in ("gmail", "yandex", "mailru", "yahoo", "icloud"))
+    assert all(p.help_oauth for p in providers() if p.name in ("gmail", "exchange_online", "outlook"))
     assert all(p.hosts for p in providers())
     assert PLATFORM not in {p.name for p in providers()}
     assert (GENERIC.hosts, GENERIC.saves_to_sent, GENERIC.has_mailbox) == ((), None, True)

@@ -20,9 +20,10 @@ from worker.adapters.secrets import load_sealing_keys
 from worker.cli import app, status
 from worker.delivery.mailbox_states import Announcement, MailboxKey, Revision, Suspension
 from worker.domain.identity import result_id
+from worker.domain.providers import GENERIC, providers
 from worker.domain.vocabulary import Phase, Reason
 
-COMMANDS = "run topology publish deliver explain classify config mailbox seal ledger schemas".split()  # noqa: SIM905 - reads better
+COMMANDS = "run topology publish deliver explain classify providers config mailbox seal ledger schemas".split()  # noqa: SIM905 - reads better
 
 
 @pytest.fixture(autouse=True)
@@ -116,6 +117,8 @@ def process(*arguments: str, stdin: str = "", **environment: str) -> subprocess.
         (["publish", "/nowhere/at/all"], "/nowhere/at/all: No such file"),
         (["deliver", "--snapshot", "/nowhere/at/all", "--event", "e"], "/nowhere/at/all: No such file"),
         (["seal"], "--public-key"),
+        (["providers", "nope"], "there is no provider 'nope'"),
+        (["providers", "gmail", "--host", "smtp.gmail.com"], "exclude"),
         (["seal", "--public-key", "a:b", "--generate-key", "a"], "exclude"),
         (["seal", "--generate-key", "no good name"], "key's name"),
         (["ledger", "show", "evt-1"], "--source"),
@@ -335,6 +338,34 @@ def test_a_sealed_secret_is_opened_by_the_key_it_was_sealed_for(shell: Shell, mo
     assert (code, err) == (0, "")
     assert "пароль7" not in sealed
     assert load_sealing_keys(Path(keys)).open(sealed.strip()).get_secret_value() == "пароль7"
+
+
+def test_a_secret_sealed_for_two_keys_is_opened_by_either(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a key is being replaced, then workers with the old file and with the new one open the same snapshot."""
+    pairs = [shell.run("seal", "--generate-key", name) for name in ("old", "new")]
+    public = [said.rpartition(" ")[2].strip() for _, _, said in pairs]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("secret"))
+    code, sealed, _ = shell.run("seal", "--public-key", public[0], "--public-key", public[1])
+    assert code == 0
+    for name, (_, private, _) in zip(("old", "new"), pairs, strict=True):
+        keys = load_sealing_keys(Path(shell.file(f"{name}.keys", private)))
+        assert keys.open(sealed.strip()).get_secret_value() == "secret"
+
+
+def test_providers_are_shown_to_people_and_to_programs(shell: Shell) -> None:
+    """If somebody sets up a mailbox, then the servers, limits and pages of its provider are at hand."""
+    code, out, _ = shell.run("providers")
+    assert code == 0
+    assert {line.split()[0] for line in out.splitlines()} == {provider.name for provider in (*providers(), GENERIC)}
+    _, out, _ = shell.run("providers", "yandex")
+    assert "imap.yandex.ru port 993, tls" in out
+    assert "recipients per letter  35" in out
+    assert "https://yandex.ru/support/id/ru/authorization/app-passwords" in out
+    _, out, _ = shell.run("providers", "--host", "smtp.sparkpostmail.com", "--json")
+    shown = json.loads(out)
+    assert (shown["name"], shown["username_is"], shown["has_mailbox"]) == ("sparkpost", "SMTP_Injection", False)
+    _, out, _ = shell.run("providers", "--json")
+    assert len(json.loads(out)) == len(providers()) + 1
 
 
 @pytest.mark.parametrize(("public_key", "secret"), [("k1:short", "x"), ("nonsense", "x"), (None, "")])

@@ -21,6 +21,7 @@ LISTS: dict[str, type[StrEnum]] = {
     "outcome (of a copy)": vocabulary.CopyOutcome,
     "resolution_policy": vocabulary.UncertainPolicy,
     "resumed_by": vocabulary.ResumedBy,
+    "used_for": vocabulary.SignInUse,
     "role": vocabulary.Role,
 }
 

@@ -5,9 +5,10 @@ import pytest
 from tests.builders import a_comment_event, a_mailbox, a_recipient, an_account
 from tests.delivery_world import GREYLISTED, IMAP, TOPOLOGY, UNREACHABLE, DeliveryWorld, an_arrival
 from tests.doubles.broker import redelivered
+from worker.delivery.copy_jobs import copy_target
 from worker.delivery.messages import Arrival
-from worker.domain.envelope import SentCopyFailedEvent, SentCopySavedEvent, SentCopySkippedEvent
-from worker.domain.transmission import Fault, Trouble
+from worker.domain.envelope import MailSentEvent, SentCopyFailedEvent, SentCopySavedEvent, SentCopySkippedEvent
+from worker.domain.transmission import Fault, Reply, Trouble
 from worker.domain.vocabulary import CopyOutcome, Phase, Reason
 
 EVENT = a_comment_event()
@@ -93,9 +94,9 @@ async def test_a_wrong_password_is_not_tried_again_nor_by_the_next_copy() -> Non
     tries: list[object] = []
     save = world.sent_folder.save
 
-    async def counted(*arguments: object) -> object:
+    async def counted(*arguments: object, **also: object) -> object:
         tries.append(arguments)
-        return await save(*arguments)  # type: ignore[arg-type]
+        return await save(*arguments, **also)  # type: ignore[arg-type]
 
     world.sent_folder.save = counted  # type: ignore[method-assign,assignment]
     await world.run()
@@ -232,3 +233,83 @@ async def test_a_crash_loses_no_copy_although_the_account_wants_another_kind_of_
     sent = {delivered.letter.message_id: delivered.letter.copy for delivered in world.transport.delivered}
     assert len(sent) == (1 if was_common else 2)
     assert {copy.message_id: copy.content for copy in world.sent_folder.copies("mb-support")} == sent
+
+
+async def send(world: DeliveryWorld, number: int, *, saves: bool, first: int = 1) -> None:
+    """Send letters through a provider that saves to Sent by itself, or does not."""
+    for n in range(first, first + number):
+        world.publish(a_comment_event(f"event-{n}"))
+        await world.run(until_s=0)
+        if saves:
+            letter, route = world.transport.delivered[-1].letter, world.transport.attempts[-1][0]
+            target = copy_target("acme", a_mailbox(sent_copy={"imap": IMAP}))
+            assert target is not None
+            assert route.mailbox_id == target.mailbox_id
+            await world.sent_folder.save(target, letter.message_id, letter.date, letter.wire)
+        await world.run()
+
+
+def skipped(world: DeliveryWorld) -> list[CopyOutcome]:
+    return [result.data.outcome for result in world.results(SentCopySkippedEvent)]
+
+
+async def test_it_is_learned_that_a_provider_saves_by_itself_and_then_its_imap_is_left_alone() -> None:
+    """After three letters that were there without our doing, the fourth is not even looked for."""
+    world = world_of()
+    await send(world, 3, saves=True)
+    assert skipped(world) == []
+    world.sent_folder.broken["mb-support"] = WRONG_PASSWORD  # nobody will notice
+    await send(world, 2, saves=False, first=4)
+    assert skipped(world) == [CopyOutcome.PROVIDER_SAVES] * 2
+    assert world.results(SentCopyFailedEvent) == []
+
+
+async def test_what_was_learned_outlives_a_restart_and_ends_with_other_settings() -> None:
+    world = world_of()
+    await send(world, 3, saves=True)
+    await world.restart()
+    await send(world, 1, saves=False, first=4)
+    assert skipped(world) == [CopyOutcome.PROVIDER_SAVES]
+    world.serve(an_account(mailboxes=[a_mailbox(sent_copy={"imap": {**IMAP, "host": "imap.other.example"}})]))
+    await send(world, 1, saves=False, first=5)
+    assert skipped(world) == [CopyOutcome.PROVIDER_SAVES]
+    assert world.results(SentCopySavedEvent)[-1].data.outcome is CopyOutcome.SAVED
+
+
+async def test_our_own_copies_teach_nothing() -> None:
+    """If a repeated event finds the copy that we saved ourselves, then the provider must not seem to have done it."""
+    world = world_of()
+    await send(world, 1, saves=False)
+    for _ in range(4):
+        world.publish(a_comment_event("event-1"))
+        await world.run()
+    assert [result.data.outcome for result in world.results(SentCopySavedEvent)][1:] == [CopyOutcome.ALREADY_THERE] * 4
+    await send(world, 1, saves=False, first=2)
+    assert world.results(SentCopySavedEvent)[-1].data.outcome is CopyOutcome.SAVED
+    assert skipped(world) == []
+
+
+@pytest.mark.parametrize("mode", ["always", "never"])
+async def test_what_was_learned_counts_for_auto_alone(mode: str) -> None:
+    world = world_of()
+    await send(world, 3, saves=True)
+    world.serve(an_account(mailboxes=[a_mailbox(sent_copy={"imap": IMAP, "mode": mode})]))
+    await send(world, 1, saves=False, first=4)
+    assert skipped(world) == ([CopyOutcome.TURNED_OFF] if mode == "never" else [])
+
+
+async def test_a_copy_under_the_servers_own_message_id_is_found_and_the_result_has_it() -> None:
+    """If the server says that it rewrote the Message-ID, then its copy has that one, and answers will too."""
+    rewritten = "<b1@EX1.acme.local>"
+    world = world_of()
+    world.transport.reply = Reply(250, "2.6.0", f"{rewritten} [InternalId=1, Hostname=EX1] Queued mail for delivery")
+    world.publish(a_comment_event("event-1"))
+    await world.run(until_s=0)
+    (sent,) = world.results(MailSentEvent)
+    assert sent.data.provider_message_id == rewritten
+    letter = world.transport.delivered[0].letter
+    target = copy_target("acme", a_mailbox(sent_copy={"imap": IMAP}))
+    assert target is not None
+    await world.sent_folder.save(target, rewritten, letter.date, letter.wire)
+    await world.run()
+    assert [result.data.outcome for result in world.results(SentCopySavedEvent)] == [CopyOutcome.ALREADY_THERE]

@@ -19,6 +19,7 @@ from worker.delivery.ledger import Claim
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.ports import CopyTarget, SavedCopy
 from worker.delivery.reporting import Reporter
+from worker.delivery.sent_habits import NothingLearned
 from worker.delivery.suspensions import Suspensions
 from worker.domain.identity import copy_key
 from worker.domain.topology import Topology
@@ -72,6 +73,7 @@ def the_copies(folder: FakeSentFolder, ledger: MemoryLedger, snapshot: FixedSnap
     return Copies(
         snapshot=snapshot or FixedSnapshot(a_directory([an_account(mailboxes=[MAILBOX])])),
         ledger=ledger,
+        habits=NothingLearned(),
         sent_folder=folder,
         reporter=reporter,
         topology=TOPOLOGY,
@@ -120,10 +122,18 @@ async def test_if_this_worker_is_saving_the_same_copy_through_an_older_lane_then
     class SlowFolder(FakeSentFolder):
         looked, may_append = asyncio.Event(), asyncio.Event()
 
-        async def save(self, target: CopyTarget, message_id: str, date: datetime, copy: bytes) -> SavedCopy:
+        async def save(
+            self,
+            target: CopyTarget,
+            message_id: str,
+            date: datetime,
+            copy: bytes,
+            *,
+            also_known_as: str | None = None,
+        ) -> SavedCopy:
             self.looked.set()
             await self.may_append.wait()
-            return await super().save(target, message_id, date, copy)
+            return await super().save(target, message_id, date, copy, also_known_as=also_known_as)
 
     folder, snapshot = SlowFolder(), FixedSnapshot(a_directory([an_account(mailboxes=[MAILBOX])]))
     copies = the_copies(folder, MemoryLedger("one", CLOCK), snapshot)

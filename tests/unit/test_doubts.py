@@ -5,11 +5,12 @@ import asyncio
 import pytest
 
 from tests.builders import a_comment_event, a_mailbox, a_recipient, an_account
-from tests.delivery_world import BUSY, IMAP, TOPOLOGY, UNREACHABLE, DeliveryWorld, an_arrival
+from tests.delivery_world import BUSY, GREYLISTED, IMAP, TOPOLOGY, UNREACHABLE, DeliveryWorld, an_arrival
 from worker.delivery.ledger import Done, Granted, InDoubt
 from worker.delivery.ports import CopyTarget
+from worker.delivery.sent_habits import sent_place
 from worker.domain.envelope import MailFailedEvent, MailSentEvent, MailUncertainEvent
-from worker.domain.snapshot import Account
+from worker.domain.snapshot import Account, AccountSettings
 from worker.domain.vocabulary import UncertainPolicy
 from worker.errors import LostClaim, Unavailable
 
@@ -317,3 +318,62 @@ async def test_a_doubt_of_a_sender_that_may_not_send_any_more_is_held() -> None:
     assert world.results(MailFailedEvent) == []
     assert world.results(MailUncertainEvent)[-1].data.resolution_policy is UncertainPolicy.HOLD
     assert len(world.broker.dead) == 1
+
+
+def gmail_for_all() -> Account:
+    """As `gmail`, with one common letter for all recipients."""
+    return gmail().model_copy(update={"settings": AccountSettings(name_all_recipients=True)})
+
+
+async def test_a_common_letter_to_more_than_the_provider_takes_reaches_everybody_once() -> None:
+    """Gmail takes 100 recipients in one transaction; 250 make three, of one and the same letter."""
+    world = DeliveryWorld([gmail_for_all()])
+    recipients = [a_recipient(f"client-{n}@example.net") for n in range(250)]
+    await world.deliver(a_comment_event(recipients=recipients))
+    assert sorted(len(delivered.recipients) for delivered in world.transport.delivered) == [50, 100, 100]
+    assert len(set(world.delivered_to)) == len(world.delivered_to) == 250
+    assert len({delivered.letter.wire for delivered in world.transport.delivered}) == 1
+
+
+async def test_a_common_letter_in_very_many_parts_is_split_between_messages() -> None:
+    """Yandex takes 35: 1,000 recipients are 29 transactions, which no message is held for."""
+    account = an_account(mailboxes=[a_mailbox(smtp={"host": "smtp.yandex.ru"})], settings={"name_all_recipients": True})
+    world = DeliveryWorld([account])
+    await world.deliver(a_comment_event(recipients=[a_recipient(f"client-{n}@example.net") for n in range(1_000)]))
+    assert len(world.transport.delivered) == 29
+    assert len(set(world.delivered_to)) == len(world.delivered_to) == 1_000
+    assert len({delivered.letter.message_id for delivered in world.transport.delivered}) == 1
+
+
+async def test_the_copy_of_one_part_says_nothing_about_another_part() -> None:
+    """If the first part is in Sent and nobody answered to the second, then the copy must not make it look sent."""
+    world = DeliveryWorld([gmail_for_all()])
+    world.publish(a_comment_event(recipients=[a_recipient("first@example.net"), a_recipient("second@example.net")]))
+    world.transport.refuse(GREYLISTED, recipient="second@example.net", times=1)
+    await world.run(until_s=0)
+    letter = world.transport.delivered[0].letter
+    box = gmail().mailboxes[0]
+    target = CopyTarget("acme", "mb-support", box.sent_copy.imap, box.smtp.auth, None)  # type: ignore[arg-type]
+    await world.sent_folder.save(target, letter.message_id, letter.date, letter.wire)
+    world.transport.lose_answer(times=1)
+    await world.run()
+    assert world.delivered_to.count("second@example.net") == 2, "in doubt, and sent again"
+    assert world.delivered_to.count("first@example.net") == 1
+    assert len({uncertain.id for uncertain in world.results(MailUncertainEvent)}) == 1
+
+
+async def test_a_learned_habit_of_saving_settles_a_doubt_too() -> None:
+    """If letters before this one were in Sent by themselves, then a look there says whether this one was accepted."""
+    box = a_mailbox(sent_copy={"imap": IMAP})
+    world = DeliveryWorld([an_account(mailboxes=[box])])
+    for _ in range(3):
+        await world.sent_habits.saw(sent_place("acme", box), was_there=True)
+    world.transport.lose_answer(times=1)
+    world.publish(EVENT)
+    await world.run(until_s=0)
+    letter = world.transport.delivered[0].letter
+    target = CopyTarget("acme", "mb-support", box.sent_copy.imap, box.smtp.auth, None)  # type: ignore[arg-type]
+    await world.sent_folder.save(target, letter.message_id, letter.date, letter.wire)
+    await world.run()
+    assert len(world.transport.delivered) == 1
+    assert len(world.results(MailSentEvent)) == 1

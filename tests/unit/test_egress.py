@@ -30,6 +30,14 @@ ATTACKS_BY_ADDRESS = {
     "metadata of Oracle": "192.0.0.192",
     "wire server of Azure": "168.63.129.16",
     "carrier-grade NAT": "100.64.0.1",
+    "carrier-grade NAT, last": "100.127.255.255",
+    "benchmarking, first": "198.18.0.0",
+    "AS112": "192.175.48.1",
+    "AMT relay": "192.52.193.1",
+    "protocol assignment": "192.0.0.8",
+    "this network": "0.1.2.3",
+    "multicast, last": "239.255.255.255",
+    "reserved, last but broadcast": "255.255.255.254",
     "documentation 1": "192.0.2.1",
     "documentation 2": "198.51.100.1",
     "documentation 3": "203.0.113.1",
@@ -50,6 +58,23 @@ ATTACKS_BY_ADDRESS = {
     "Teredo": "2001:0:4136:e378:8000:63bf:3fff:fdd2",
     "unique-local": "fd12:3456::1",
     "metadata of AWS, IPv6": "fd00:ec2::254",
+    "resolver of AWS, IPv6": "fd00:ec2::253",
+    "metadata of Google, IPv6": "fd20:ce::254",
+    "IPv4-mapped private": "::ffff:10.0.0.1",
+    "IPv4-mapped public": "::ffff:93.184.216.34",
+    "IPv4-mapped, written out": "0:0:0:0:0:ffff:7f00:1",
+    "IPv4-compatible metadata": "::a9fe:a9fe",
+    "NAT64 of private": "64:ff9b::10.0.0.1",
+    "NAT64 of carrier-grade NAT": "64:ff9b::6440:1",
+    "NAT64 of broadcast": "64:ff9b::255.255.255.255",
+    "6to4 of private": "2002:a00:1::1",
+    "6to4 of metadata": "2002:a9fe:a9fe::1",
+    "6to4 of public": "2002:5db8:d822::1",
+    "Teredo of loopback": "2001:0:7f00:1::1",
+    "ISATAP in unique-local": "fd00::5efe:7f00:1",
+    "link-local, last": "febf::1",
+    "multicast, all nodes": "ff05::1",
+    "AS112, IPv6": "2620:4f:8000::1",
     "link-local, IPv6": "fe80::1",
     "link-local with a zone": "fe80::1%lo",
     "loopback with a zone": "::1%lo",
@@ -81,6 +106,35 @@ ODD_SPELLINGS = {
     "full-width digits": ("１２７.０.０.１", Fault.EGRESS),
     "circled digits": ("①②⑦.⓪.⓪.①", Fault.EGRESS),
     "ideographic dots": ("127。0。0。1", Fault.EGRESS),
+    "octal, padded": ("0177.0000.0000.0001", Fault.EGRESS),
+    "octal and hexadecimal": ("0177.0x0.0.1", Fault.EGRESS),
+    "decimal that overflows": ("4294967297", Fault.EGRESS),
+    "hexadecimal that overflows": ("0x17f000001", Fault.EGRESS),
+    "hexadecimal, upper case": ("0X7F000001", Fault.EGRESS),
+    "hexadecimal, no digits": ("127.0.0.0x", Fault.EGRESS),
+    "short, two parts": ("10.1", Fault.EGRESS),
+    "metadata, decimal": ("2852039166", Fault.EGRESS),
+    "metadata, octal": ("0251.0376.0251.0376", Fault.EGRESS),
+    "metadata, short": ("169.254.43518", Fault.EGRESS),
+    "zero-width space at the end": ("127.0.0.1\u200b", Fault.EGRESS),
+    "zero-width joiner inside": ("127.0\u200d.0.1", Fault.DNS),
+    "soft hyphens": ("127\u00ad.0.0\u00ad.1", Fault.EGRESS),
+    "full-width dots": ("127．0．0．1", Fault.EGRESS),
+    "half-width ideographic dots": ("127｡0｡0｡1", Fault.EGRESS),
+    "superscripts": ("¹²⁷.⁰.⁰.¹", Fault.EGRESS),
+    "mathematical digits": ("𝟙𝟚𝟟.𝟘.𝟘.𝟙", Fault.EGRESS),
+    "Arabic digits": ("١٢٧.٠.٠.١", Fault.DNS),
+    "mapped in brackets": ("[::ffff:127.0.0.1]", Fault.EGRESS),
+    "in full width": ("［：：１］", Fault.EGRESS),
+    "a zone in a URL": ("[fe80::1%25eth0]", Fault.DNS),
+    "a zone by number": ("fe80::1%1", Fault.DNS),
+    "a fragment": ("127.0.0.1#@smtp.example", Fault.DNS),
+    "a query": ("127.0.0.1?smtp.example", Fault.DNS),
+    "a semicolon": ("127.0.0.1;smtp.example", Fault.DNS),
+    "a tab": ("127.0.0.1\tsmtp.example", Fault.DNS),
+    "a plus": ("+127.0.0.1", Fault.DNS),
+    "a minus": ("-1", Fault.DNS),
+    "an overlong IPv6": ("0:0:0:0:0:0:0:0:1", Fault.DNS),
     "two trailing dots": ("127.0.0.1..", Fault.DNS),
     "brackets around IPv4": ("[127.0.0.1]", Fault.DNS),
     "a bracket too few": ("[::1", Fault.DNS),
@@ -152,6 +206,62 @@ async def test_a_pasted_url_does_not_come_back_in_the_error() -> None:
     """People paste `smtp://user:password@host` into the host field."""
     error = await fault_of(guard(), "smtp://ivan:hunter2@smtp.example")
     assert "hunter2" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["localhost", "LOCALHOST.", "loc\u200balhost", "ｌｏｃａｌｈｏｓｔ", "loca\u00adlhost"],
+)
+async def test_localhost_is_looked_up_as_localhost_and_refused(name: str) -> None:
+    """If a name only looks different, then it is judged by what it resolves to, like every other."""
+    resolver = TableResolver()
+    resolver.set("localhost", ["127.0.0.1", "::1"])
+    assert (await fault_of(guard(resolver), name)).fault is Fault.EGRESS
+    assert resolver.asked == ["localhost"]
+
+
+@pytest.mark.parametrize(
+    "name", ["127.0.0.1.nip.io", "metadata.google.internal", "rebind.network", "1.0.0.127.in-addr.arpa"]
+)
+async def test_a_public_name_for_an_inner_address_is_refused(name: str) -> None:
+    resolver = TableResolver()
+    resolver.set(name, ["169.254.169.254", "127.0.0.1", "fd00:ec2::254", "::ffff:10.0.0.1"])
+    error = await fault_of(guard(resolver), name)
+    assert error.fault is Fault.EGRESS
+    assert "cloud metadata" in str(error)
+
+
+class TestOperatorsHosts:
+    """Hosts that the operator's own settings name, such as the snapshot's."""
+
+    @pytest.mark.parametrize(
+        "address", ["127.0.0.1", "10.0.0.1", "192.168.1.1", "100.64.0.1", "::1", "fd12::1", PUBLIC]
+    )
+    @pytest.mark.parametrize("port", [80, 443, 8080])
+    async def test_they_may_be_in_private_networks_on_any_port(self, address: str, port: int) -> None:
+        tested = EgressGuard(EgressPolicy(is_operators=True), TableResolver())
+        assert await tested.vetted(address, port, frozenset(), 5) == [ip_address(address)]
+
+    @pytest.mark.parametrize(
+        "address",
+        [
+            "169.254.169.254",
+            "fd00:ec2::254",
+            "fd20:ce::254",
+            "100.100.100.200",
+            "192.0.0.192",
+            "168.63.129.16",
+            "0.0.0.0",
+            "fe80::1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::ffff:127.0.0.1",
+            "2002:7f00:1::1",
+        ],
+    )
+    async def test_but_no_metadata_service_and_nothing_that_is_no_host(self, address: str) -> None:
+        tested = EgressGuard(EgressPolicy(is_operators=True), TableResolver())
+        assert (await fault_of(tested, address, 80)).fault is Fault.EGRESS
 
 
 class TestNames:

@@ -29,6 +29,7 @@ from worker.adapters.imap.connecting import ImapTimeouts
 from worker.adapters.imap.looking import FOLDER_MEMORY_S
 from worker.adapters.imap.sent_folder import ImapSentFolder
 from worker.delivery.ports import CopyTarget, SavedCopy
+from worker.domain.snapshot import Auth
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import CopyOutcome, Phase, Security
 from worker.errors import ConfigurationError, SecretUnavailable, TokenRefused, Unavailable
@@ -711,3 +712,46 @@ def test_a_context_that_does_not_verify_is_refused(lax: str) -> None:
 
     with pytest.raises(ConfigurationError):
         sent_folder(context=context)
+
+
+@pytest.mark.parametrize(
+    ("moment", "said"),
+    [
+        ("EXAMINE", "{tag} NO [SERVERBUG] for {secret}"),
+        ("UID SEARCH", "{tag} BAD {secret}"),
+        ("APPEND", "{tag} NO [OVERQUOTA] {secret}"),
+        ("STORED", "* BYE {secret}"),
+    ],
+)
+async def test_a_secret_that_the_server_repeats_after_the_sign_in_reaches_no_result(
+    server: ScriptedImap, adapter: Adapter, moment: str, said: str
+) -> None:
+    secret = f"hunter2 {base64.b64encode(b'hunter2').decode()}"
+    server.script(moment, Say(said.replace("{secret}", secret)), Cut())
+    server.script("EXAMINE", Say("{tag} NO " + secret))
+    saved = await save(adapter(), target(server.port))
+    assert "hunter2" not in repr(saved)
+    assert base64.b64encode(b"hunter2").decode()[:8] not in repr(saved)
+
+
+async def test_a_folder_that_is_called_like_the_secret_is_not_told_by_its_name(adapter: Adapter) -> None:
+    async with ScriptedImap(ScriptedFolder(b"hunter2", flags="\\Sent")) as server:
+        saved = await save(adapter(), target(server.port))
+    assert (saved.outcome, saved.folder) == (CopyOutcome.SAVED, "***")
+
+
+class RenewingCredentials(FixedCredentials):
+    """A token from memory, and another one when that is refused."""
+
+    async def forget(self, account_id: str, auth: Auth, refused: SecretStr) -> bool:
+        self.opened = AccessToken("user@acme.example", SecretStr("new"))
+        return refused.get_secret_value() == "old"
+
+
+async def test_a_token_from_memory_that_is_refused_is_replaced_once(server: ScriptedImap, adapter: Adapter) -> None:
+    """If somebody ended the mailbox's sessions, then its copies are saved with a new token."""
+    refusal = Say("{tag} NO [AUTHENTICATIONFAILED] expired")
+    for refusals, outcome in ((1, CopyOutcome.SAVED), (2, CopyOutcome.FAILED)):
+        server.script("AUTHENTICATE", *[refusal] * refusals)
+        sent = adapter(RenewingCredentials(AccessToken("user@acme.example", SecretStr("old"))))
+        assert (await sent.save(target(server.port), f"<{refusals}@acme.example>", DATE, LETTER)).outcome is outcome

@@ -56,3 +56,15 @@ def test_if_only_the_repetition_is_wanted_nothing_is_planned_because_the_first_h
 def test_if_local_parts_differ_in_case_they_are_two_people() -> None:
     data = comment_data(recipients=[a_recipient("Client@example.net"), a_recipient("client@example.net")])
     assert distinct_positions(data.recipients) == (0, 1)
+
+
+def test_if_the_provider_takes_fewer_recipients_the_common_letter_is_handed_in_several_times() -> None:
+    """Each time the same letter, which names everybody, and everybody gets it once."""
+    letters = plan(THREE, NAME_ALL, most=2)
+    assert letters == (
+        PlannedLetter(LetterMode.COMMON, (0, 1, 2), (0, 1)),
+        PlannedLetter(LetterMode.COMMON, (0, 1, 2), (2,)),
+    )
+    assert plan(THREE, NAME_ALL, most=3) == plan(THREE, NAME_ALL)
+    assert plan(THREE, NAME_ONE, most=2) == plan(THREE, NAME_ONE)
+    assert plan(THREE, NAME_ALL, wanted=[], most=2) == ()

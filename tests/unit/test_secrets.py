@@ -51,6 +51,31 @@ class TestSealed:
             sealed = SealedSecret(sealed=seal(SecretStr(public), public))
             assert (await store(keys).open(sealed)).get_secret_value() == public
 
+    async def test_what_is_sealed_for_several_keys_opens_with_any_of_them(self, tmp_path: Path) -> None:
+        """While one key replaces another, workers with the old one and with the new one read the same snapshot."""
+        (old_keys, old), (new_keys, new) = key_pair(tmp_path, "old"), key_pair(tmp_path, "new")
+        sealed = SealedSecret(sealed=seal(SecretStr(CANARY), old, new))
+        for keys in (old_keys, new_keys):
+            assert (await store(keys).open(sealed)).get_secret_value() == CANARY
+        text = await refusal(store(key_pair(tmp_path, "third")[0]), sealed)
+        assert "old, new" in text
+
+    def test_it_is_sealed_for_each_key_once_and_for_one_at_least(self) -> None:
+        _, public = generate_key("k1")
+        for wrong in ((public, public), ()):
+            with pytest.raises(ConfigurationError):
+                seal(SecretStr(CANARY), *wrong)
+
+    async def test_the_worker_seals_for_its_first_key(self, tmp_path: Path) -> None:
+        """If an operator puts a new key first, then new secrets need no other."""
+        (new, _), (old, _) = generate_key("new"), generate_key("old")
+        keys = load_sealing_keys(key_file(tmp_path / "keys", new.get_secret_value(), old.get_secret_value()))
+        sealed = keys.seal(SecretStr(CANARY))
+        assert sealed is not None
+        assert sealed.startswith("new.")
+        assert (await store(keys).open(SealedSecret(sealed=sealed))).get_secret_value() == CANARY
+        assert SealingKeys({}).seal(SecretStr(CANARY)) is None
+
     def test_sealing_twice_gives_two_boxes(self) -> None:
         """Equal passwords must not show as equal."""
         _, public = generate_key("k1")

@@ -1,10 +1,12 @@
 """Opening a session: connect, greeting, TLS, signing in; every failure names its phase."""
 
 import asyncio
+import base64
 import ssl
 from dataclasses import replace
 
 import pytest
+from pydantic import SecretStr
 
 from tests.doubles.smtp import (
     CERTIFICATES,
@@ -341,3 +343,75 @@ async def test_stages_have_their_times() -> None:
     async with world(security=Security.STARTTLS, opened=password()) as w:
         assert set((await w.send()).timings_s) == {"connect", "tls", "auth", "mail", "data"}
         assert set((await w.send()).timings_s) == {"mail", "data"}
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "mail: 550 5.7.1 no: {0}",
+        "rcpt: 550 5.1.1 no: {0}",
+        "data: 451 4.3.0 no: {0}",
+        "content: 552 5.3.4 no: {0}",
+        "dot: 554 5.7.1 no|5.7.1 {0}|5.7.1 bye",
+        "dot: 250 2.0.0 fine, {0}",
+        "mail: raw {0}\\r\\n",
+        "dot: raw 25 {0}\\r\\n",
+        "content: raw {0}\\r\\n",
+        "after 1 mail: 421 4.7.0 {0}, close",
+    ],
+)
+@pytest.mark.parametrize("opened", [password(), token()], ids=["password", "token"])
+@pytest.mark.parametrize("security", [Security.TLS, Security.STARTTLS])
+async def test_a_server_that_repeats_the_secret_after_the_sign_in_does_not_get_it_into_a_result(
+    script: str, opened: Password | AccessToken, security: Security
+) -> None:
+    secret = (opened.password if isinstance(opened, Password) else opened.token).get_secret_value()
+    said = f"{secret} {base64.b64encode(secret.encode()).decode()}"
+    async with world(script.format(said), security=security, opened=opened) as w:
+        outcomes = [await w.send(), await w.send()]
+    for outcome in outcomes:
+        assert secret not in repr(outcome)
+        assert base64.b64encode(secret.encode()).decode()[:-4] not in repr(outcome)
+
+
+class RenewingCredentials(FixedCredentials):
+    """An access token from memory, and another one when that is refused, if `is_old`."""
+
+    def __init__(self, *tokens: str, is_old: bool = True) -> None:
+        super().__init__()
+        self.tokens = list(tokens)
+        self.is_old = is_old
+        self.forgotten: list[str] = []
+
+    async def open(self, account_id: str, auth: Auth) -> Password | AccessToken | None:
+        return token(self.tokens[0])
+
+    async def forget(self, account_id: str, auth: Auth, refused: SecretStr) -> bool:
+        self.forgotten.append(refused.get_secret_value())
+        if self.is_old:
+            self.tokens.pop(0)
+        return self.is_old
+
+
+async def test_a_token_from_memory_that_is_refused_is_replaced_at_once() -> None:
+    """If an administrator ended all sessions, then the mailbox is well, and only its token in memory is not."""
+    async with world(security=Security.TLS) as w:
+        w.server.tokens = {USERNAME: "new"}
+        credentials = RenewingCredentials("old", "new")
+        smtp = transport(credentials)
+        outcome = await smtp.send(w.route, letter(), w.hook)
+        await smtp.close()
+        assert outcome.accepted
+        assert credentials.forgotten == ["old"]
+        assert w.server.connections == 1
+
+
+@pytest.mark.parametrize(("is_old", "sign_ins"), [(False, 1), (True, 2)])
+async def test_a_refused_token_is_never_replaced_twice_nor_when_it_is_fresh(is_old: bool, sign_ins: int) -> None:
+    """If each refusal brought one more try, then the provider would lock the mailbox."""
+    async with world(security=Security.TLS) as w:
+        smtp = transport(RenewingCredentials("old", "older", "oldest", is_old=is_old))
+        found = trouble(await smtp.send(w.route, letter(), w.hook))
+        await smtp.close()
+        assert (found.phase, found.fault) == (Phase.AUTH, Fault.REPLY)
+        assert w.server.verbs().count("AUTH") == sign_ins

@@ -35,3 +35,13 @@ class Credentials(Protocol):
             TokenRefused: the token endpoint says that the grant is no longer good.
             Unavailable: the token endpoint does not answer.
         """
+
+    async def forget(self, account_id: str, auth: Auth, refused: SecretStr) -> bool:
+        """Do not hand out this access token again: a mail server refused it.
+
+        True when it had been in memory for a while, so that a new one may be taken where the old one was not: somebody
+        may have ended all of the mailbox's sessions. Other methods have nothing to forget.
+
+        Raises:
+            SecretUnavailable: as for `open`.
+        """

@@ -34,10 +34,12 @@ class EncryptedSentFolder:
     def __init__(self, inner: SentFolder) -> None:
         self._inner = inner
 
-    async def save(self, target: CopyTarget, message_id: str, date: datetime, copy: bytes) -> SavedCopy:
+    async def save(
+        self, target: CopyTarget, message_id: str, date: datetime, copy: bytes, *, also_known_as: str | None = None
+    ) -> SavedCopy:
         if target.imap.security is Security.NONE:
             return SavedCopy(CopyOutcome.FAILED, target.folder, trouble=PLAINTEXT_REFUSED)
-        return await self._inner.save(target, message_id, date, copy)
+        return await self._inner.save(target, message_id, date, copy, also_known_as=also_known_as)
 
     async def find(self, target: CopyTarget, message_id: str) -> bool | Trouble:
         if target.imap.security is Security.NONE:

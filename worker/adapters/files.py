@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import aiohttp
 from pydantic import SecretStr
 from yarl import URL
 
@@ -10,6 +11,7 @@ from worker.domain.events import File
 from worker.errors import ConfigurationError, EgressDenied, FileUnavailable, Unavailable
 
 _GONE = frozenset({403, 404, 410})
+_PAGES = frozenset({"text/html", "application/xhtml+xml", "application/octet-stream"})  # the last says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class HttpFileStore:
         try:
             async with self._session.get(file.url, timeout_s=self._timeout_s, headers=self._headers(file)) as response:
                 if response.status == 200:
+                    _refuse_page(response, file)
                     return await read_at_most(response, max_bytes)
         except EgressDenied as error:
             raise FileUnavailable(f"a file's URL may not be used: {error}", is_permanent=True) from None
@@ -62,3 +65,11 @@ class HttpFileStore:
         if self._token is not None and self._token.is_for(file.url):
             headers["Authorization"] = f"Bearer {self._token.token.get_secret_value()}"
         return headers
+
+
+def _refuse_page(response: aiohttp.ClientResponse, file: File) -> None:
+    """Refuse a page where a file was expected: links that have expired answer with one, status 200 and all."""
+    if response.content_type == "text/html" and file.content_type not in _PAGES:
+        raise FileUnavailable(
+            f"{response.url.host} has a page for us where a file of another type was expected", is_permanent=True
+        )

@@ -135,14 +135,8 @@ def guarded_client_session(
 
     http:// URLs and port 80 only with `allow_http`. The cap per host keeps one slow host from taking all connections.
     """
-    ports = _usual_ports(allow_http)
-    connector = aiohttp.TCPConnector(
-        resolver=VettingResolver(guard, ports),
-        socket_factory=vetting_socket_factory(guard, ports),
-        use_dns_cache=False,
-        ssl=tls,
-        limit=max_connections,
-        limit_per_host=max_connections_per_host,
+    connector = guarded_connector(
+        guard, tls, _usual_ports(allow_http), limit=max_connections, limit_per_host=max_connections_per_host
     )
     client = aiohttp.ClientSession(
         connector=connector,
@@ -152,6 +146,20 @@ def guarded_client_session(
         trust_env=False,  # a proxy would do the look-up that has to be ours
     )
     return GuardedSession(client, guard, allow_http=allow_http)
+
+
+def guarded_connector(
+    guard: EgressGuard, tls: ssl.SSLContext, ports: frozenset[int], *, limit: int = 100, limit_per_host: int = 0
+) -> aiohttp.TCPConnector:
+    """Opens connections to vetted addresses only; inside a running event loop."""
+    return aiohttp.TCPConnector(
+        resolver=VettingResolver(guard, ports),
+        socket_factory=vetting_socket_factory(guard, ports),
+        use_dns_cache=False,
+        ssl=tls,
+        limit=limit,
+        limit_per_host=limit_per_host,
+    )
 
 
 async def read_at_most(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:

@@ -3,61 +3,33 @@
 A *grant* here is what renews a mailbox's token: a refresh token or client credentials. Many servers hand out a new
 refresh token with each renewal and void the former one (RFC 6749 section 6). The snapshot then lags behind, or
 catches up with a token from some renewals ago; so a grant answers to every refresh token it ever had, and goes on
-with its newest.
+with its newest, whichever worker got it (`rotation`).
 """
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from hashlib import sha256
-from typing import NamedTuple
 
 from pydantic import SecretStr
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 from yarl import URL
 
+from worker.adapters.grants import Grant, GrantKey, grant_key
 from worker.adapters.http_session import GuardedSession, TooLarge, read_at_most
+from worker.adapters.rotation import RotationKeeper, digest
 from worker.adapters.secrets import SecretStore
 from worker.adapters.token_response import MAX_RESPONSE_BYTES, TokenResponse, parse_token_response
 from worker.delivery.ports import Clock
+from worker.delivery.refresh_tokens import Rotation
 from worker.domain.snapshot import OAuthAuth
-from worker.errors import EgressDenied, SendasError, TokenRefused, Unavailable
-
-Rotated = Callable[[str, str, SecretStr], None]
-"""Told account id, user name and the new refresh token; must not raise."""
+from worker.errors import EgressDenied, SecretUnavailable, SendasError, TokenRefused, Unavailable
 
 _ATTEMPTS = 3
 _MAX_WAIT_S = 2.0
 _RENEW_BEFORE_S = 300.0
 _PAUSE_S = 30.0
+_FRESH_S = 60.0
 _MAX_KEYS = 200_000
-
-
-class _GrantKey(NamedTuple):
-    """Whose grant: never less than all of this, so that two accounts with the same mailbox never share a token."""
-
-    account_id: str
-    username: str
-    token_endpoint: str
-    client_id: str
-    scope: str | None
-    secret_digest: bytes
-
-
-@dataclass(slots=True, eq=False)
-class _Grant:
-    """The memory of one grant; times are monotonic seconds.
-
-    From `renew_at` a renewal is begun while the token is still handed out; from `wait_at` callers wait for it.
-    """
-
-    refresh_token: SecretStr | None
-    access_token: SecretStr | None = None
-    renew_at: float = 0.0
-    wait_at: float = 0.0
-    expires_at: float = 0.0
-    renewal: asyncio.Task[None] | None = field(default=None, repr=False)
 
 
 class TokenSource:
@@ -73,7 +45,7 @@ class TokenSource:
         session: GuardedSession,
         secrets: SecretStore,
         clock: Clock,
-        rotated: Rotated,
+        keeper: RotationKeeper,
         *,
         random: Callable[[], float],
         timeout_s: float = 15.0,
@@ -82,11 +54,11 @@ class TokenSource:
         self._session = session
         self._secrets = secrets
         self._clock = clock
-        self._rotated = rotated
+        self._keeper = keeper
         self._random = random
         self._timeout_s = timeout_s
         self._sleep = sleep
-        self._grants: OrderedDict[_GrantKey, _Grant] = OrderedDict()  # least recently used first
+        self._grants: OrderedDict[GrantKey, Grant] = OrderedDict()  # least recently used first
 
     async def token(self, account_id: str, auth: OAuthAuth) -> SecretStr:
         """A token that is good now and for the length of a sign-in.
@@ -109,41 +81,58 @@ class TokenSource:
             raise Unavailable("the new access token was refused at once")
         return grant.access_token
 
-    async def forget(self, account_id: str, auth: OAuthAuth, refused: SecretStr) -> None:
+    async def forget(self, account_id: str, auth: OAuthAuth, refused: SecretStr) -> bool:
         """Drop an access token that a mail server refused, unless a newer one has replaced it already.
+
+        True when another token is worth a try: the refused one was not issued just now.
 
         Raises:
             SecretUnavailable: as for `token`.
         """
         _, grant = await self._grant(account_id, auth)
-        if grant.access_token == refused:
-            grant.access_token = None
+        if grant.access_token != refused:
+            return grant.access_token is not None
+        grant.access_token = None
+        return self._clock.monotonic() - grant.issued_at >= _FRESH_S
+
+    async def is_of(self, rotation: Rotation, account_id: str, auth: OAuthAuth) -> bool:
+        """Whether it is this sign-in's refresh token whose place was taken."""
+        if auth.refresh_token is None:
+            return False
+        try:
+            token = await self._secrets.open(auth.refresh_token)
+        except SecretUnavailable:
+            return False
+        key = grant_key(account_id, auth, token)
+        return key.owner.grant == rotation.grant and key.secret_digest in rotation.known
 
     async def close(self) -> None:
-        """Stop renewals that are under way."""
+        """Let renewals that are under way finish, for as long as one request may take: each may bring a new token."""
         renewals = {grant.renewal for grant in self._grants.values() if grant.renewal is not None}
-        for renewal in renewals:
+        if not renewals:
+            return
+        _, unfinished = await asyncio.wait(renewals, timeout=self._timeout_s)
+        for renewal in unfinished:
             renewal.cancel()
-        if renewals:
-            await asyncio.wait(renewals)
+        await asyncio.wait(renewals)
 
-    async def _grant(self, account_id: str, auth: OAuthAuth) -> tuple[_GrantKey, _Grant]:
+    async def _grant(self, account_id: str, auth: OAuthAuth) -> tuple[GrantKey, Grant]:
         refresh_token = await self._secrets.open(auth.refresh_token) if auth.refresh_token else None
         secret = refresh_token or (
             await self._secrets.open(auth.client_secret) if auth.client_secret else SecretStr("")
         )
-        key = _GrantKey(account_id, auth.username, auth.token_endpoint, auth.client_id, auth.scope, _digest(secret))
-        grant = self._grants.setdefault(key, _Grant(refresh_token))
+        key = grant_key(account_id, auth, secret)
+        grant = self._grants.setdefault(key, Grant(refresh_token))
         self._touch(key, grant)
         return key, grant
 
-    def _touch(self, key: _GrantKey, grant: _Grant) -> None:
+    def _touch(self, key: GrantKey, grant: Grant) -> None:
         self._grants[key] = grant
         self._grants.move_to_end(key)
         if len(self._grants) > _MAX_KEYS:
             self._grants.popitem(last=False)
 
-    async def _renewed(self, key: _GrantKey, grant: _Grant, auth: OAuthAuth) -> None:
+    async def _renewed(self, key: GrantKey, grant: Grant, auth: OAuthAuth) -> None:
         renewal = self._renewal(key, grant, auth)
         await asyncio.wait({renewal})  # unlike awaiting it: a caller who is cancelled does not cancel the others' token
         if renewal.cancelled():
@@ -154,31 +143,60 @@ class TokenSource:
             if grant.access_token is None or self._clock.monotonic() >= grant.expires_at:
                 raise
 
-    def _renewal(self, key: _GrantKey, grant: _Grant, auth: OAuthAuth) -> asyncio.Task[None]:
+    def _renewal(self, key: GrantKey, grant: Grant, auth: OAuthAuth) -> asyncio.Task[None]:
         """The renewal that is under way, begun if there is none."""
         if grant.renewal is None:
             grant.renewal = asyncio.create_task(self._renew(key, grant, auth), name="token-renewal")
             grant.renewal.add_done_callback(lambda done: _finish(grant, done))
         return grant.renewal
 
-    async def _renew(self, key: _GrantKey, grant: _Grant, auth: OAuthAuth) -> None:
-        asked_at = self._clock.monotonic()  # before the request: the token's life may begin when it arrives there
+    async def _renew(self, key: GrantKey, grant: Grant, auth: OAuthAuth) -> None:
         try:
-            response = await self._ask_patiently(auth.token_endpoint, await self._form(grant, auth))
+            if grant.refresh_token is None:
+                await self._ask_for_token(key, grant, auth)
+            else:
+                async with self._keeper.turn(key.owner):
+                    await self._renew_in_turn(key, grant, auth)
         except SendasError:
             grant.renew_at = self._clock.monotonic() + _PAUSE_S  # while the old token lasts, not at every sign-in
             raise
+
+    async def _renew_in_turn(self, key: GrantKey, grant: Grant, auth: OAuthAuth) -> None:
+        await self._catch_up(key, grant)
+        try:
+            await self._ask_for_token(key, grant, auth)
+        except TokenRefused:
+            # A worker that stood still for longer than its turn may have been given a newer one just now.
+            if not await self._catch_up(key, grant):
+                raise
+            await self._ask_for_token(key, grant, auth)
+
+    async def _catch_up(self, key: GrantKey, grant: Grant) -> bool:
+        """Go on with the token that another worker, or this one before it was restarted, was given."""
+        if grant.refresh_token is None:
+            return False
+        newer = await self._keeper.newer(key.owner, grant.refresh_token)
+        if newer is None:
+            return False
+        grant.refresh_token = newer
+        self._touch(key._replace(secret_digest=digest(newer)), grant)
+        return True
+
+    async def _ask_for_token(self, key: GrantKey, grant: Grant, auth: OAuthAuth) -> None:
+        asked_at = self._clock.monotonic()  # before the request: the token's life may begin when it arrives there
+        response = await self._ask_patiently(auth.token_endpoint, await self._form(grant, auth))
+        spent, new = grant.refresh_token, response.refresh_token
+        if spent is not None and new is not None and new != spent:
+            grant.refresh_token = new
+            self._touch(key._replace(secret_digest=digest(new)), grant)
+            await self._keeper.keep(key.owner, key.secret_digest, spent, new)
         margin_s = min(_RENEW_BEFORE_S, response.lifetime_s / 4)
-        grant.access_token = response.access_token
+        grant.access_token, grant.issued_at = response.access_token, asked_at
         grant.expires_at = asked_at + response.lifetime_s
         grant.renew_at = grant.expires_at - margin_s * (1 + self._random())
         grant.wait_at = grant.expires_at - margin_s / 5
-        if response.refresh_token is not None and response.refresh_token != grant.refresh_token:
-            grant.refresh_token = response.refresh_token
-            self._touch(key._replace(secret_digest=_digest(response.refresh_token)), grant)
-            self._rotated(key.account_id, key.username, response.refresh_token)
 
-    async def _form(self, grant: _Grant, auth: OAuthAuth) -> dict[str, str]:
+    async def _form(self, grant: Grant, auth: OAuthAuth) -> dict[str, str]:
         form = {"client_id": auth.client_id}
         if grant.refresh_token is None:
             form["grant_type"] = "client_credentials"
@@ -211,11 +229,7 @@ class TokenSource:
         return parse_token_response(response.status, body, URL(endpoint).host or "")
 
 
-def _digest(secret: SecretStr) -> bytes:
-    return sha256(secret.get_secret_value().encode()).digest()
-
-
-def _finish(grant: _Grant, renewal: asyncio.Task[None]) -> None:
+def _finish(grant: Grant, renewal: asyncio.Task[None]) -> None:
     grant.renewal = None
     if not renewal.cancelled():
         renewal.exception()  # seen: the callers may all have gone by now

@@ -1,7 +1,8 @@
 """Opening the secrets that a snapshot refers to, and sealing them.
 
-A sealed secret is `KEY.BOX`: the name of the key, and a NaCl sealed box (X25519, XSalsa20-Poly1305) in base64url.
-Whoever makes the snapshot needs the public half only. Names let several keys be in use while one replaces another.
+A sealed secret is `KEY.BOX`: the name of the key, and a NaCl sealed box (X25519, XSalsa20-Poly1305) in base64url; or
+several of them with commas between, for as many keys. Whoever makes the snapshot needs the public half only. Names let
+several keys be in use while one replaces another; the first in the file is the one that the worker itself seals for.
 """
 
 import base64
@@ -28,6 +29,7 @@ _KEY_BYTES = 32
 _LEAST_BOX_BYTES = 48  # the ephemeral key and the authenticator; an empty text is never sealed
 _MAX_SECRET_BYTES = 16 * 1024
 _MAX_KEY_FILE_BYTES = 64 * 1024
+_MAX_BOXES = 16
 
 
 class SealingKeys:
@@ -37,21 +39,23 @@ class SealingKeys:
         self._keys = dict(keys)
 
     def open(self, sealed: str) -> SecretStr:
-        """The secret in a sealed text. Raises `SecretUnavailable`."""
-        name, dot, box = sealed.partition(".")
-        # Somebody's password may stand here, not sealed at all: the part before its dot is no name to be told.
-        if not dot or not _KEY_NAME.fullmatch(name) or not _is_box(box):
-            raise SecretUnavailable("the sealed secret is not a name of a key, a dot and a sealed box")
-        key = self._keys.get(name)
-        if key is None:
-            known = ", ".join(self._keys) or "none"
-            raise SecretUnavailable(f"the secret is sealed for the key {name}; the worker's keys: {known}")
-        try:
-            return _checked(SealedBox(key).decrypt(_decode(box)), f"the secret sealed for {name}")
-        except (ValueError, CryptoError):
-            raise SecretUnavailable(
-                f"the secret does not open with the key {name}: damaged, or sealed with another key of that name"
-            ) from None
+        """The secret in a sealed text, by the first of its boxes that has a key here. Raises `SecretUnavailable`."""
+        boxes = _boxes(sealed)
+        for name, box in boxes:
+            if (key := self._keys.get(name)) is not None:
+                return _opened(name, key, box)
+        wanted, known = ", ".join(name for name, _ in boxes), ", ".join(self._keys) or "none"
+        raise SecretUnavailable(f"the secret is sealed for the key {wanted}; the worker's keys: {known}")
+
+    def seal(self, text: SecretStr) -> str | None:
+        """The text sealed for the first key, so that whoever has the keys can open it; None without keys.
+
+        Raises:
+            ConfigurationError: the text is one that `open` would refuse.
+        """
+        for name, key in self._keys.items():
+            return _sealed(text, name, key.public_key)
+        return None
 
 
 class SecretStore:
@@ -150,19 +154,52 @@ def generate_key(name: str) -> tuple[SecretStr, str]:
     return SecretStr(f"{name}:{_encode(bytes(key))}"), f"{name}:{_encode(bytes(key.public_key))}"
 
 
-def seal(text: SecretStr, public_key: str) -> str:
-    """The text, sealed for a public key given as `NAME:PUBLIC_KEY`; each call gives another box.
+def seal(text: SecretStr, *public_keys: str) -> str:
+    """The text, sealed for public keys given as `NAME:PUBLIC_KEY`; each call gives other boxes.
 
     Raises:
-        ConfigurationError: the key is malformed, or the text is one that `SecretStore` would refuse to open.
+        ConfigurationError: a key is malformed or named twice, or the text is one that `SecretStore` would refuse to
+            open.
     """
-    name, raw = _parse_key(public_key, "the public key")
+    keys: dict[str, PublicKey] = {}
+    for public_key in public_keys:
+        name, raw = _parse_key(public_key, "the public key")
+        if name in keys:
+            raise ConfigurationError(f"two public keys have the name {name}")
+        keys[name] = PublicKey(raw)
+    if not 1 <= len(keys) <= _MAX_BOXES:
+        raise ConfigurationError(f"a secret is sealed for one to {_MAX_BOXES} keys")
+    return ",".join(_sealed(text, name, key) for name, key in keys.items())
+
+
+def _sealed(text: SecretStr, name: str, key: PublicKey) -> str:
     plain = text.get_secret_value().encode()
     try:
         _checked(plain, "the text to seal")
     except SecretUnavailable as error:
         raise ConfigurationError(str(error)) from None
-    return f"{name}.{_encode(SealedBox(PublicKey(raw)).encrypt(plain))}"
+    return f"{name}.{_encode(SealedBox(key).encrypt(plain))}"
+
+
+def _boxes(sealed: str) -> list[tuple[str, str]]:
+    """The names of keys and the boxes for them. Raises `SecretUnavailable`."""
+    boxes = []
+    for part in sealed.split(",", _MAX_BOXES):
+        name, dot, box = part.partition(".")
+        # Somebody's password may stand here, not sealed at all: the part before its dot is no name to be told.
+        if not dot or not _KEY_NAME.fullmatch(name) or not _is_box(box):
+            raise SecretUnavailable("the sealed secret is not a name of a key, a dot and a sealed box")
+        boxes.append((name, box))
+    return boxes
+
+
+def _opened(name: str, key: PrivateKey, box: str) -> SecretStr:
+    try:
+        return _checked(SealedBox(key).decrypt(_decode(box)), f"the secret sealed for {name}")
+    except (ValueError, CryptoError):
+        raise SecretUnavailable(
+            f"the secret does not open with the key {name}: damaged, or sealed with another key of that name"
+        ) from None
 
 
 def _parse_key(line: str, where: str) -> tuple[str, bytes]:

@@ -26,14 +26,9 @@ class SecretCredentials:
             case OAuthAuth():
                 return AccessToken(auth.username, await self._tokens.token(account_id, auth))
 
-    async def forget(self, account_id: str, auth: Auth, refused: SecretStr) -> None:
-        """Do not hand out this access token again: a mail server refused it. Nothing happens for other methods.
-
-        Raises:
-            SecretUnavailable: as for `open`.
-        """
-        if isinstance(auth, OAuthAuth):
-            await self._tokens.forget(account_id, auth, refused)
+    async def forget(self, account_id: str, auth: Auth, refused: SecretStr) -> bool:
+        """See `Credentials`."""
+        return isinstance(auth, OAuthAuth) and await self._tokens.forget(account_id, auth, refused)
 
 
 class SealedOnlyCredentials:
@@ -51,3 +46,7 @@ class SealedOnlyCredentials:
         if not all(isinstance(secret, SealedSecret) for secret in secrets_of(auth)):
             raise SecretUnavailable("a mailbox that is not in the snapshot may only bring sealed secrets")
         return await self._inner.open(account_id, auth)
+
+    async def forget(self, account_id: str, auth: Auth, refused: SecretStr) -> bool:
+        """See `Credentials`."""
+        return await self._inner.forget(account_id, auth, refused)

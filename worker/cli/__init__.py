@@ -32,6 +32,10 @@ for _target, _help in (
     ),
     ("explain:explain", "Say which mailbox an event's letters would leave from, and why. Sends nothing."),
     ("classify:classify", "Say what a mail server's reply means, and what the worker would do."),
+    (
+        "providers:providers",
+        "Say what is known of mail providers: servers, limits, habits, and their own pages for people.",
+    ),
     ("config:group", "Check a configuration snapshot."),
     ("seal:seal", 'Seal a secret read from standard input for a snapshot\'s `{"sealed": …}`, or make a key.'),
     ("dead_letters:group", "Messages that nobody could handle: list, show, replay, discard, export, import."),

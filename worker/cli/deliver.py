@@ -9,8 +9,9 @@ from prometheus_client import CollectorRegistry
 
 from worker.adapters.clock import SystemClock
 from worker.adapters.ledger import MemoryLedger
+from worker.adapters.mailbox_memory import MemoryRefreshTokens, MemorySentHabits
 from worker.adapters.snapshot.directory import CompiledDirectory
-from worker.app import delivery_rules, open_outside
+from worker.app import delivery_rules, open_outside, token_telling
 from worker.cli.configured import configured
 from worker.cli.inputs import read_event, read_snapshot
 from worker.cli.output import print_line, say
@@ -56,8 +57,10 @@ class _FixedSnapshot:
 
 
 async def _deliver(settings: Settings, directory: CompiledDirectory, arrival: Arrival) -> bool:
-    async with open_outside(settings) as outside:
-        ledger = MemoryLedger("sendas deliver", SystemClock())
+    clock = SystemClock()
+    tokens = MemoryRefreshTokens(clock)
+    async with open_outside(settings, tokens, _no_matter) as outside:
+        ledger = MemoryLedger("sendas deliver", clock)
         world = World(
             snapshot=_FixedSnapshot(directory),
             ledger=ledger,
@@ -65,11 +68,20 @@ async def _deliver(settings: Settings, directory: CompiledDirectory, arrival: Ar
             transport=outside.transport,
             sent_folder=outside.sent_folder,
             files=outside.files,
-            clock=SystemClock(),
+            clock=clock,
             observer=MetricsObserver(Metrics(CollectorRegistry())),
             publish=_print,
+            sent_habits=MemorySentHabits(clock),
         )
-        return await _Errand(build_delivery(world, delivery_rules(settings)), settings.topology).run(arrival)
+        delivery = build_delivery(world, delivery_rules(settings))
+        try:
+            return await _Errand(delivery, settings.topology).run(arrival)
+        finally:
+            await token_telling(settings, tokens, outside, world.snapshot, _print).tell()
+
+
+def _no_matter() -> None:
+    """Rotated tokens are told of at the end."""
 
 
 async def _print(publication: Publication) -> None:

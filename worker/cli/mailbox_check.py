@@ -1,6 +1,7 @@
 """`sendas mailbox check`: one mailbox, from its servers' names to its domain's records."""
 
 import asyncio
+import json
 import uuid
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,12 +9,14 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from pydantic import TypeAdapter, ValidationError
 
+from worker.adapters.clock import SystemClock
+from worker.adapters.mailbox_memory import MemoryRefreshTokens
 from worker.adapters.snapshot.problems import complaints
 from worker.app import open_outside
 from worker.cli.configured import configured
 from worker.cli.inputs import read_bytes, read_snapshot
 from worker.cli.mailbox_check_report import show_report
-from worker.cli.output import print_json
+from worker.cli.output import print_json, say
 from worker.domain.addresses import EmailAddress
 from worker.domain.results import MailboxChecked
 from worker.domain.snapshot import Mailbox
@@ -23,6 +26,7 @@ from worker.operations.mailbox_check.subject import Subject
 from worker.settings import Settings
 
 _SOURCE = "sendas mailbox check"
+_MOST_ROTATED = 10
 _ADDRESS: TypeAdapter[str] = TypeAdapter(EmailAddress)
 
 
@@ -73,8 +77,12 @@ def check(
 
 
 async def _checked(settings: Settings, subject: Subject, *, is_saved: bool) -> MailboxChecked:
-    async with open_outside(settings) as outside:
-        steps = await outside.check.run(subject)
+    tokens = MemoryRefreshTokens(SystemClock())
+    async with open_outside(settings, tokens, _no_matter) as outside:
+        try:
+            steps = await outside.check.run(subject)
+        finally:
+            await _say_rotated(tokens)
     return MailboxChecked(
         account_id=subject.account_id,
         event_id=subject.key,
@@ -84,6 +92,17 @@ async def _checked(settings: Settings, subject: Subject, *, is_saved: bool) -> M
         ok=is_good(steps),
         steps=steps,
     )
+
+
+def _no_matter() -> None:
+    """Rotated tokens are told of at the end."""
+
+
+async def _say_rotated(tokens: MemoryRefreshTokens) -> None:
+    """The sign-in may have voided the mailbox's refresh token for a new one, which somebody has to store."""
+    for rotation in await tokens.untold(_MOST_ROTATED):
+        token = json.dumps({"sealed": rotation.sealed})
+        say(f"the refresh token of {rotation.username} was replaced; put this one into the snapshot: {token}")
 
 
 def _found(account: str | None, mailbox: str | None, snapshot: Path | None, file: Path | None) -> tuple[str, Mailbox]:

@@ -15,7 +15,7 @@ from worker.errors import ConfigurationError
 
 def seal(
     *,
-    public_key: str | None = None,
+    public_key: list[str] | None = None,
     generate: Annotated[str | None, Parameter(name="--generate-key")] = None,
 ) -> int:
     """Seal a secret read from standard input, for a snapshot's `{"sealed": …}`.
@@ -23,7 +23,8 @@ def seal(
     Parameters
     ----------
     public_key
-        NAME:KEY as --generate-key printed it.
+        NAME:KEY as --generate-key printed it. Given several times, the secret is sealed for each of the keys, and any
+        one of them opens it: for the time in which one key replaces another.
     generate
         Make a new key of this name instead: its private line goes to standard output, for the file in
         SENDAS_SEALING_KEYS_FILE; its public key to standard error.
@@ -35,9 +36,9 @@ def seal(
         print_line(private.get_secret_value())
         say(f"public key, for sealing: {public}")
         return 0
-    if public_key is None:
+    if not public_key:
         raise ConfigurationError("seal: give --public-key, or --generate-key to make one")
-    print_line(seal_text(_read_secret(), public_key))
+    print_line(seal_text(_read_secret(), *public_key))
     return 0
 
 

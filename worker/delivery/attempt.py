@@ -7,7 +7,9 @@ from worker.delivery.case import LetterCase
 from worker.delivery.ledger import HandOver
 from worker.delivery.ways import Way
 from worker.domain.letters import ComposedLetter
+from worker.domain.provider_ids import rewritten_message_id
 from worker.domain.providers import provider_of
+from worker.domain.transmission import Transmission
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,14 @@ class Attempt:
 
     def position(self, address: str) -> int:
         return self.positions((address,))[0]
+
+    def provider_message_id(self, transmission: Transmission) -> str | None:
+        """The Message-ID that the server gave the letter in the place of its own, where it said so."""
+        mailbox, reply = self.item.case.sender.mailbox, next(iter(transmission.accepted.values()), None)
+        if mailbox is None or reply is None:
+            return None
+        host = mailbox.smtp.host
+        return rewritten_message_id(reply, self.composed.message_id, provider_of(host), host)
 
     @property
     def provider(self) -> str:

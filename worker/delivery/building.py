@@ -1,6 +1,6 @@
 """Puts the parts of the delivery together, over whatever implements its ports."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from worker.delivery.burials import Burials
 from worker.delivery.claiming import Claims
@@ -21,6 +21,7 @@ from worker.delivery.ports import Clock, FileStore, MailTransport, SentFolder, S
 from worker.delivery.recording import Recorder
 from worker.delivery.repeating import Repeats
 from worker.delivery.reporting import Reporter
+from worker.delivery.sent_habits import NothingLearned, SentHabits
 from worker.delivery.shares import Shares
 from worker.delivery.suspensions import Suspensions
 from worker.delivery.ways import Common, Ways
@@ -41,6 +42,7 @@ class World:
     clock: Clock
     observer: Observer
     publish: Publish
+    sent_habits: SentHabits = field(default_factory=NothingLearned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
         snapshot=world.snapshot,
         ledger=world.ledger,
         sent_folder=world.sent_folder,
+        habits=world.sent_habits,
         reporter=reporter,
         topology=rules.topology,
         clock=world.clock,
@@ -92,6 +95,7 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
         ledger=world.ledger,
         recorder=recorder,
         sent_folder=world.sent_folder,
+        habits=world.sent_habits,
         reporter=reporter,
         topology=rules.topology,
         clock=world.clock,

@@ -13,7 +13,17 @@ import structlog
 from worker.delivery import requeueing
 from worker.delivery.burials import RETURNED_TOO_OFTEN, has_returned_too_often
 from worker.delivery.case import Case
-from worker.delivery.copy_jobs import JOB, CopyJob, copy_job, copy_publication, copy_target, copy_verdict, read_copy_job
+from worker.delivery.copy_jobs import (
+    JOB,
+    Accepted,
+    CopyJob,
+    copy_job,
+    copy_publication,
+    copy_target,
+    copy_verdict,
+    read_copy_job,
+)
+from worker.delivery.copy_learning import CopyLearning
 from worker.delivery.copy_results import copy_result
 from worker.delivery.copy_troubles import classify_copy
 from worker.delivery.in_work import InWork
@@ -24,6 +34,7 @@ from worker.delivery.messages import Arrival, Publication
 from worker.delivery.observing import Observer
 from worker.delivery.ports import Clock, CopyTarget, SavedCopy, SentFolder, SnapshotService
 from worker.delivery.reporting import Reporter
+from worker.delivery.sent_habits import SentHabits
 from worker.delivery.suspensions import Suspensions
 from worker.domain.backoff import is_expired, pause_level_s, retry_level_s, waiting_level_s
 from worker.domain.classification import Classification
@@ -63,6 +74,11 @@ class Order:
     job: CopyJob
     work: Work
 
+    @property
+    def is_first_look(self) -> bool:
+        """True when nobody can have begun to save this copy before."""
+        return self.work.attempts == 0 and not self.arrival.is_redelivered
+
     def later(self, work: Work, topology: Topology, level_s: int) -> Publication:
         """The same order for a later time, with what is left to do."""
         headers = {JOB: self.job.model_dump_json(), **work.headers()}
@@ -78,6 +94,7 @@ class Copies:
         snapshot: SnapshotService,
         ledger: Ledger,
         sent_folder: SentFolder,
+        habits: SentHabits,
         reporter: Reporter,
         topology: Topology,
         clock: Clock,
@@ -88,6 +105,7 @@ class Copies:
         self._snapshot = snapshot
         self._ledger = ledger
         self._sent_folder = sent_folder
+        self._learning = CopyLearning(habits)
         self._reporter = reporter
         self._topology = topology
         self._clock = clock
@@ -98,10 +116,10 @@ class Copies:
         self._in_work = InWork()
 
     def after_sending(
-        self, case: Case, mailbox: Mailbox, letter: ComposedLetter, positions: tuple[int, ...]
+        self, case: Case, mailbox: Mailbox, letter: ComposedLetter, accepted: Accepted
     ) -> list[Publication]:
         """What follows from a letter that was sent: a job for this stage, or the result that no copy is wanted."""
-        job = copy_job(case, mailbox, letter, positions)
+        job = copy_job(case, mailbox, letter, accepted)
         verdict = copy_verdict(mailbox)
         if verdict is not None:
             return [self._ended(job, SavedCopy(verdict), mailbox, attempt=0)]
@@ -145,7 +163,7 @@ class Copies:
         mailbox = self._mailbox(job)
         if mailbox is None:
             return self._again_or_never(order, _unavailable(Reason.SENDER_UNAVAILABLE), None, None)
-        verdict = copy_verdict(mailbox)
+        verdict = copy_verdict(mailbox) or await self._learning.verdict(job, mailbox)
         target = copy_target(job.account_id, mailbox)
         if verdict is not None or target is None:  # the mailbox was changed after the letter was sent
             saved = SavedCopy(verdict or CopyOutcome.NO_IMAP)
@@ -161,6 +179,7 @@ class Copies:
                 if not is_alone:
                     return [order.later(work, self._topology, retry_level_s(1))]
                 saved = await self._save(target, job, order.arrival.body)
+            await self._learning.learn(job, mailbox, saved, is_first_look=order.is_first_look)
             if saved.outcome is not CopyOutcome.FAILED or saved.trouble is None:
                 return [self._ended(job, saved, mailbox, attempt=work.attempts + 1)]
             why = classify_copy(saved.trouble)
@@ -211,7 +230,9 @@ class Copies:
 
     async def _save(self, target: CopyTarget, job: CopyJob, letter: bytes) -> SavedCopy:
         began = self._clock.monotonic()
-        saved = await self._sent_folder.save(target, job.message_id, job.date, letter)
+        saved = await self._sent_folder.save(
+            target, job.message_id, job.date, letter, also_known_as=job.provider_message_id
+        )
         self._observer.timed("append", self._clock.monotonic() - began)
         return saved
 

@@ -1,5 +1,7 @@
 """From a sent letter to its copy: whether one is wanted, and the job that asks for it."""
 
+from dataclasses import dataclass
+
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from worker.delivery.case import Case
@@ -20,7 +22,11 @@ LETTER_TYPE = "message/rfc822"
 
 
 class CopyJob(BaseModel):
-    """What the copying stage must know of a letter; the letter itself is the message's body."""
+    """What the copying stage must know of a letter; the letter itself is the message's body.
+
+    `is_whole`: it was handed in for all of its recipients at once, so that no other transaction of it can have left a
+    copy. `provider_message_id`: where the server said that it rewrote the Message-ID.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -33,6 +39,8 @@ class CopyJob(BaseModel):
     task_id: str
     comment_id: str | None
     message_id: str
+    provider_message_id: str | None = None
+    is_whole: bool = False
     recipients: tuple[int, ...]
     date: AwareDatetime
     sent_at: AwareDatetime
@@ -52,6 +60,11 @@ def copy_verdict(mailbox: Mailbox) -> CopyOutcome | None:
     return None
 
 
+def is_learned(mailbox: Mailbox) -> bool:
+    """True when it has to be learned from the mailbox's letters whether its provider saves to Sent by itself."""
+    return mailbox.sent_copy.mode is CopyMode.AUTO and provider_of(mailbox.smtp.host).saves_to_sent is None
+
+
 def copy_target(account_id: str, mailbox: Mailbox) -> CopyTarget | None:
     """Where the mailbox's Sent folder is, None without an IMAP server; signs in as for SMTP unless it says how."""
     imap = mailbox.sent_copy.imap
@@ -60,7 +73,16 @@ def copy_target(account_id: str, mailbox: Mailbox) -> CopyTarget | None:
     return CopyTarget(account_id, mailbox.id, imap, imap.auth or mailbox.smtp.auth, mailbox.sent_copy.folder)
 
 
-def copy_job(case: Case, mailbox: Mailbox, letter: ComposedLetter, positions: tuple[int, ...]) -> CopyJob:
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What is known of a letter's acceptance: for which recipients (positions), and whether for all at once."""
+
+    positions: tuple[int, ...]
+    is_whole: bool = False
+    provider_message_id: str | None = None
+
+
+def copy_job(case: Case, mailbox: Mailbox, letter: ComposedLetter, accepted: Accepted) -> CopyJob:
     """The job for a letter that was just sent."""
     event = case.event
     return CopyJob(
@@ -73,7 +95,9 @@ def copy_job(case: Case, mailbox: Mailbox, letter: ComposedLetter, positions: tu
         task_id=event.data.task.id,
         comment_id=event.data.comment.id if isinstance(event.data, CommentCreated) else None,
         message_id=letter.message_id,
-        recipients=positions,
+        provider_message_id=accepted.provider_message_id,
+        is_whole=accepted.is_whole,
+        recipients=accepted.positions,
         date=letter.date,
         sent_at=case.began_at,
         traceparent=event.traceparent,

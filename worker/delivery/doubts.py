@@ -19,9 +19,11 @@ from worker.delivery.observing import Observer
 from worker.delivery.ports import Clock, SentFolder
 from worker.delivery.recording import Final, Recorder
 from worker.delivery.reporting import Facts, Reporter
+from worker.delivery.sent_habits import SentHabits, sent_place
 from worker.delivery.suspensions import Suspensions
 from worker.domain.backoff import retry_level_s
 from worker.domain.providers import provider_of
+from worker.domain.snapshot import Mailbox
 from worker.domain.topology import Topology
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import Outcome, Reason, UncertainPolicy
@@ -53,6 +55,7 @@ class Doubts:
         ledger: Ledger,
         recorder: Recorder,
         sent_folder: SentFolder,
+        habits: SentHabits,
         reporter: Reporter,
         topology: Topology,
         clock: Clock,
@@ -64,6 +67,7 @@ class Doubts:
         self._ledger = ledger
         self._recorder = recorder
         self._sent_folder = sent_folder
+        self._habits = habits
         self._reporter = reporter
         self._topology = topology
         self._clock = clock
@@ -90,7 +94,7 @@ class Doubts:
             # Told before the ledger's word of the doubt can change: a crash after that would hide it for ever.
             for told in self._tell(item, positions, hand_over):
                 await self._publish(told)
-            found = await self._look(item, hand_over)
+            found = await self._look(item, positions, hand_over)
             if found is True:
                 settled.publications += await self._found(item, positions, hand_over)
             elif is_last:
@@ -133,14 +137,20 @@ class Doubts:
         why = requeueing.Death(reason, "the letter was handed over and no answer came", self._clock.now())
         return requeueing.dead(item.case.arrival, self._topology, why, work.headers())
 
-    async def _look(self, item: LetterCase, hand_over: HandOver) -> bool | Trouble:
-        """Whether the provider's own copy in Sent shows that it was accepted; False where it could not show it."""
+    async def _look(self, item: LetterCase, positions: Sequence[int], hand_over: HandOver) -> bool | Trouble:
+        """Whether the provider's own copy in Sent shows that it was accepted; False where it could not show it.
+
+        A common letter that was not handed in for all of its recipients at once has copies of its other transactions
+        there, with the same Message-ID: what is found says nothing about these recipients.
+        """
+        if set(positions) != set(item.letter.named):
+            return False
         sender = item.case.resolution.sender
         mailbox = sender.mailbox if sender else None
         if self._policy is UncertainPolicy.RESEND or mailbox is None or mailbox.id != hand_over.mailbox_id:
             return False
         target = copy_target(item.case.event.data.account_id, mailbox)
-        if target is None or not provider_of(mailbox.smtp.host).saves_to_sent:
+        if target is None or not await self._saves(target.account_id, mailbox):
             return False
         key, version = MailboxKey(target.account_id, target.mailbox_id), item.case.directory.version
         if self._suspensions.keeps_from_signing_in(key, mailbox, version, target.auth):
@@ -158,6 +168,10 @@ class Doubts:
         """
         known = await self._ledger.hand_overs(item.case.event.key)
         return any(o.message_id == hand_over.message_id and o != hand_over for o in known.values())
+
+    async def _saves(self, account_id: str, mailbox: Mailbox) -> bool:
+        known = provider_of(mailbox.smtp.host).saves_to_sent
+        return bool(known if known is not None else await self._habits.saves(sent_place(account_id, mailbox)))
 
     async def _found(self, item: LetterCase, positions: tuple[int, ...], hand_over: HandOver) -> list[Publication]:
         now = self._clock.now()

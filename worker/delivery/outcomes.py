@@ -9,6 +9,7 @@ from worker.delivery import requeueing
 from worker.delivery.attempt import Attempt
 from worker.delivery.case import Case, LetterCase
 from worker.delivery.copies import Copies
+from worker.delivery.copy_jobs import Accepted
 from worker.delivery.doubts import Doubts
 from worker.delivery.messages import Publication
 from worker.delivery.observing import Observer
@@ -76,7 +77,13 @@ class Outcomes:
             return []
         item, now = attempt.item, self._clock.now()
         replies: dict[int, Reply | None] = {attempt.position(a): reply for a, reply in transmission.accepted.items()}
-        facts = Facts(tuple(sorted(replies)), replies, attempt.composed.message_id, timings_s=transmission.timings_s)
+        facts = Facts(
+            tuple(sorted(replies)),
+            replies,
+            attempt.composed.message_id,
+            attempt.provider_message_id(transmission),
+            timings_s=transmission.timings_s,
+        )
         self._observer.delivered(item.case, len(replies), now)
         code = next(iter(transmission.accepted.values())).code
         item.log("mail.sent", facts.positions, code=code, is_connection_reused=transmission.is_connection_reused)
@@ -91,7 +98,9 @@ class Outcomes:
         mailbox = attempt.item.case.sender.mailbox
         if mailbox is None or not transmission.accepted:
             return []
-        accepted = attempt.positions(transmission.accepted)
+        positions = attempt.positions(transmission.accepted)
+        is_whole = set(positions) == set(attempt.item.letter.named)
+        accepted = Accepted(positions, is_whole, attempt.provider_message_id(transmission))
         return self._copies.after_sending(attempt.item.case, mailbox, attempt.composed, accepted)
 
     async def _not_yet(

@@ -23,8 +23,9 @@ from worker.domain.classification import Classification
 from worker.domain.cloudevents import parse
 from worker.domain.event import Data, Event, LetterEvent
 from worker.domain.events import CommentCreated, TaskCreated
-from worker.domain.letters import LetterMode, PlannedLetter
+from worker.domain.letters import PlannedLetter
 from worker.domain.planning import distinct_positions, plan
+from worker.domain.providers import provider_of
 from worker.domain.resolution import resolve
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import Action, Reason, Scope
@@ -110,7 +111,9 @@ class Pipeline:
         elif reason is not None:
             publications = await self._letters.fail(case, Classification(reason, Scope.MESSAGE, Action.FAIL))
         else:
-            letters = plan(event.data, case.sender.account.settings, work.mode, work.recipients)
+            mailbox = case.sender.mailbox
+            most = provider_of(mailbox.smtp.host).recipients_per_letter if mailbox else None
+            letters = plan(event.data, case.sender.account.settings, work.mode, work.recipients, most)
             if len(letters) > LETTERS_PER_MESSAGE:
                 return self._split(case, letters)
             publications = await self._delivered([LetterCase(case, letter) for letter in letters])
@@ -172,7 +175,7 @@ class Pipeline:
         parts = []
         for first in range(0, len(letters), LETTERS_PER_MESSAGE):
             positions = tuple(p for x in letters[first : first + LETTERS_PER_MESSAGE] for p in x.envelope)
-            work = replace(case.work, mode=LetterMode.EACH, recipients=positions)
+            work = replace(case.work, mode=letters[0].mode, recipients=positions)
             parts.append(requeueing.part(case.arrival, work))
         log.info("event.split", letters=len(letters), parts=len(parts))
         self._observer.settled(case.arrival.queue, case.event.type, "split")

@@ -114,8 +114,12 @@ class SavedCopy:
 class SentFolder(Protocol):
     """The Sent folder of mailboxes, over IMAP."""
 
-    async def save(self, target: CopyTarget, message_id: str, date: datetime, copy: bytes) -> SavedCopy:
-        """Append the copy unless a message with this Message-ID is there already."""
+    async def save(
+        self, target: CopyTarget, message_id: str, date: datetime, copy: bytes, *, also_known_as: str | None = None
+    ) -> SavedCopy:
+        """Append the copy unless a message with this Message-ID is there already, or with the one in `also_known_as`:
+        the server's own, where it said that it rewrote it.
+        """
 
     async def find(self, target: CopyTarget, message_id: str) -> bool | Trouble:
         """Whether a message with this Message-ID is in Sent; trouble when it could not be found out."""

@@ -7,6 +7,7 @@ import structlog
 from worker.delivery.case import LetterCase
 from worker.delivery.composition import Composer
 from worker.delivery.copies import Copies
+from worker.delivery.copy_jobs import Accepted
 from worker.delivery.doubts import Doubts
 from worker.delivery.ledger import Claim, Done
 from worker.delivery.messages import Publication
@@ -62,7 +63,10 @@ class Repeats:
         except FileUnavailable as error:
             log.warning("sent_copy.not_repeated", error=str(error))
             return []
-        return [] if composed is None else self._copies.after_sending(item.case, mailbox, composed, positions)
+        if composed is None:
+            return []
+        accepted = Accepted(positions, provider_message_id=sent.provider_message_id)
+        return self._copies.after_sending(item.case, mailbox, composed, accepted)
 
     async def _as_sent(
         self, item: LetterCase, positions: tuple[int, ...], message_id: str | None

@@ -53,8 +53,8 @@ class Reporter:
         self.source = source
         self._exchange = results_exchange
 
-    def publication(self, event: AnyResultEvent) -> Publication:
-        """A result as a message. Nobody has to listen to a type of results, so it need not be routed."""
+    def publication(self, event: AnyResultEvent, *, must_route: bool = False) -> Publication:
+        """A result as a message. Nobody has to listen to a type of results, so most need not be routed."""
         message = to_message(event)
         return Publication(
             exchange=self._exchange,
@@ -65,7 +65,7 @@ class Reporter:
             correlation_id=message.properties.correlation_id,
             type=message.properties.type,
             timestamp=message.properties.timestamp,
-            must_route=False,
+            must_route=must_route,
         )
 
     def sent(self, case: Case, facts: Facts, at: datetime) -> MailSentEvent:

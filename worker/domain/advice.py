@@ -85,6 +85,9 @@ def _of_provider(mailbox: Mailbox) -> Iterator[tuple[str, str]]:
             yield "sent_copy.mode", f"always: {provider.name} is a transactional service, which has no Sent folder"
         elif provider.saves_to_sent:
             yield "sent_copy.mode", f"always: {provider.name} saves to Sent by itself, so letters may be there twice"
+    if mailbox.service is not None and mailbox.service.provider != provider.name:
+        whose = f"{mailbox.smtp.host} belongs to {provider.display_name}"
+        yield "service", f"is for {mailbox.service.provider}, but {whose}: it is ignored"
     limit = mailbox.limits.connections
     if limit is not None and provider.connections is not None and limit > provider.connections:
         yield "limits.connections", f"{limit}: {provider.name} takes {provider.connections} from one mailbox at a time"

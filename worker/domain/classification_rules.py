@@ -50,11 +50,27 @@ _AUTH = (Phase.AUTH,)
 _RCPT = (Phase.RCPT,)
 _LETTER = (Phase.MAIL, Phase.RCPT, Phase.DATA)
 _MICROSOFT = ("exchange_online", "outlook")
+_SERVICES = (
+    "mailgun",
+    "sparkpost",
+    "sendpulse",
+    "sendgrid",
+    "ses",
+    "postmark",
+    "brevo",
+    "mailjet",
+    "mandrill",
+    "unisender",
+)
 
-_SPAM_WORDS = r"\bspam\b|\bunsolicited\b|\bblack-?list|\bblock-?list|\bdnsbl\b|\brbl\b|\bjunk\b|spamhaus|blocked using"
+_SPAM_WORDS = (
+    r"\bspam\b|\bunsolicited\b|\bblack[- ]?list|\bblock[- ]?list|\bdnsbl\b|\brbl\b|\bjunk\b|spamhaus|blocked using"
+    r"|possible abuse|\bDT:SPM\b"
+)
 _WHOM = r"(?:user|recipient|mailbox|address|account)"
 _TOO_FAST = (
-    r"rate.?limit|rate overlimit|\btoo (?:fast|quickly)\b|throttl|slow down|temporarily deferred|sending rate"
+    r"rate.?limit|rate overlimit|\btoo (?:fast|quickly)\b|throttl|slow down|(?:temporarily|permanently) deferred"
+    r"|sending rate"
     r"|\btoo (?:many|much) (?:messages|mails?|emails|letters|requests)\b|unusual rate"
 )
 _OVER_QUOTA = r"over ?quota|mailbox (?:is )?full|quota exceeded|exceeded storage|mailbox size limit"
@@ -73,12 +89,12 @@ _SIGNING_IN = (
     _rule(
         suspend(Reason.AUTH_APP_PASSWORD_REQUIRED),
         phases=_AUTH,
-        text=r"application[- ]specific password|app(?:lication)?[- ]?password|parol prilozheniya",
+        text=r"app(?:lication)?[- ]specific password|app(?:lication)?[- ]?password|parol prilozheniya",
     ),
     _rule(
         suspend(Reason.AUTH_CONFIRMATION_REQUIRED),
         phases=_AUTH,
-        text=r"verify your account|web ?browser|web ?login ?required|confirm your (?:account|identity)",
+        text=r"verify your account|web ?browser|web ?login ?required|confirm your (?:account|identity)|accept eula",
     ),
     _rule(suspend(Reason.AUTH_CONFIRMATION_REQUIRED), 534, enhanced=r"5\.7\.14"),
     _rule(suspend(Reason.AUTH_APP_PASSWORD_REQUIRED), 534, enhanced=r"5\.7\.9", providers=("gmail",)),
@@ -103,6 +119,14 @@ _SIGNING_IN = (
         phases=_AUTH,
         text=r"too many (?:bad |failed |invalid )?(?:login|auth|failed|attempts|times)|authenticate too many",
     ),
+    # A group or a person that takes letters from insiders only: it is not our sign-in that is missed.
+    _rule(
+        fail(Reason.RECIPIENT_REFUSED, Scope.RECIPIENT),
+        5,
+        phases=(Phase.RCPT, Phase.DATA),
+        providers=_MICROSOFT,
+        enhanced=r"5\.7\.(?:12|124|13[3-6])",
+    ),
     # Passwords are not wanted in plain text, so no sign-in came about.
     _rule(suspend(Reason.TLS_FAILED), 530, 538, text=r"\bstarttls\b|encryption required|\btls\b.{0,20}\bfirst\b"),
     _rule(
@@ -110,7 +134,7 @@ _SIGNING_IN = (
         5,
         phases=_LETTER,
         text=r"auth\w* (?:is )?required|not (?:logged in|authenticated)|authenticate first"
-        r"|unauthenticated senders? not allowed",
+        r"|unauthenticated senders? not allowed|turn on smtp auth|mail relay denied.{0,30}invalid credentials",
     ),
     _rule(suspend(Reason.AUTH_FAILED), 530, phases=_LETTER),
 )
@@ -123,7 +147,8 @@ _SENDER = (
         r"|sender address (?:must|should) (?:match|be)|not allowed to send (?:as|from)\b"
         r"|not authorized to (?:perform|send)"
         r"|authenticat\w+ user.{0,40}not match|relaying disallowed as|sender (?:identity|signature)"
-        r"|address (?:is )?not verified|user.{0,40}is not the owner",
+        r"|address (?:is )?not verified|user.{0,40}is not the owner|not local sender over smtp|sender mismatch"
+        r"|must (?:equal|be same as) authori|validate your sender",
     ),
     _rule(suspend(Reason.SENDER_NOT_OWNED), 550, enhanced=r"5\.7\.60"),
     _rule(suspend(Reason.SENDER_NOT_OWNED), 554, enhanced=r"5\.2\.252"),
@@ -133,7 +158,15 @@ _SENDER = (
         suspend(Reason.MAILBOX_BLOCKED),
         5,
         text=r"unusual sending activity|outboundspamexception|sending (?:paused|suspended|blocked)|outgoing blocked"
-        r"|account.{0,40}(?:pending approval|not yet activated|is not active)",
+        r"|account.{0,40}(?:pending approval|not yet activated|is not active)|sender account (?:is )?locked"
+        r"|accountdisabledexception",
+    ),
+    _rule(
+        suspend(Reason.MAILBOX_BLOCKED),
+        5,
+        phases=_LETTER,
+        providers=_SERVICES,
+        text=r"account (?:is |has been )?(?:suspended|disabled|blocked|locked)",
     ),
     _rule(
         fail(Reason.SENDER_DOMAIN_UNAUTHENTICATED),
@@ -146,8 +179,9 @@ _SENDER = (
         5,
         phases=_LETTER,
         text=r"\b(?:spf|dkim|dmarc)\b|unauthenticated (?:mail|email|sender)|sender is unauthenticated"
-        r"|unconfigured sending domain|domain is unverified",
+        r"|unconfigured sending domain|domain (?:\S{1,253} )?is unverified|not from an authorized domain",
     ),
+    _rule(fail(Reason.MESSAGE_REJECTED), 5, phases=_LETTER, text=r"sender verif(?:y|ication) failed"),
     # The sender's address itself, not a recipient's, whatever command the server waited for.
     _rule(fail(Reason.MESSAGE_REJECTED), 5, phases=_LETTER, enhanced=r"5\.1\.[78]"),
 )
@@ -170,9 +204,14 @@ _QUOTAS_AND_RATES = (
         text=r"daily .{0,30}(?:quota|limit)|(?:quota|limit) .{0,30}(?:per|a) day"
         r"|sending (?:quota|limit) .{0,20}exceeded"
         r"|exceed\w* (?:its |your |the )?(?:daily |message |outgoing )?sending (?:quota|limit)"
-        r"|recipients? ?(?:rate|daily)? ?limit ?exceeded|submission ?quota ?exceeded|\brefusequota\b",
+        r"|recipients? ?(?:rate|daily)? ?limit ?exceeded|submission ?quota ?exceeded|\brefusequota\b"
+        r"|exceeded your messaging limits",
     ),
     _rule(pause(Reason.QUOTA_EXCEEDED, DAY), 550, 454, enhanced=r"[45]\.4\.5", providers=("gmail",)),
+    _rule(
+        pause(Reason.QUOTA_EXCEEDED, DAY), 550, enhanced=r"5\.7\.1", providers=("gmail",), text=r"^email quota exceeded"
+    ),
+    _rule(suspend(Reason.MAILBOX_FULL), 554, providers=_MICROSOFT, text=r"shutoffquotaexceeded"),
     _rule(pause(Reason.QUOTA_EXCEEDED, DAY), 550, enhanced=r"5\.1\.90|5\.7\.23[23]"),
     _rule(pause(Reason.QUOTA_EXCEEDED, DAY), 554, enhanced=r"5\.2\.0", providers=_MICROSOFT),
     _rule(pause(Reason.RATE_LIMITED, 5 * MINUTE), 421, enhanced=r"4\.7\.\d+", providers=("gmail",)),
@@ -207,6 +246,7 @@ _SIZE_AND_SPAM = (
         phases=(Phase.MAIL, Phase.DATA),
         text=r"too (?:large|big)|size (?:limit|exceed)|exceed\w* .{0,40}\bsize|maximum .{0,20}size|databytes limit",
     ),
+    _rule(fail(Reason.MESSAGE_REJECTED), 5, phases=_LETTER, providers=("yandex",), text=r"rejected for policy reasons"),
     # A block of about a day follows; each further attempt lengthens it.
     _rule(pause(Reason.MESSAGE_REJECTED_SPAM, DAY), 5, phases=_LETTER, providers=("yandex",), text=_SPAM_WORDS),
     _rule(fail(Reason.MESSAGE_REJECTED_SPAM), 5, phases=_LETTER, text=_SPAM_WORDS),
@@ -220,13 +260,14 @@ _RECIPIENTS = (
         enhanced=r"5\.1\.(?:[0-69]|10)",
     ),
     # Exchange Online's directory-based blocking of addresses it does not have.
-    _rule(fail(Reason.RECIPIENT_UNKNOWN, Scope.RECIPIENT), 550, phases=_RCPT, enhanced=r"5\.4\.1"),
+    _rule(fail(Reason.RECIPIENT_UNKNOWN, Scope.RECIPIENT), 550, phases=_RCPT, enhanced=r"5\.4\.(?:1|310)"),
     _rule(
         fail(Reason.RECIPIENT_UNKNOWN, Scope.RECIPIENT),
         5,
         phases=(Phase.RCPT, Phase.DATA),
         text=rf"{_WHOM} (?:is )?(?:unknown|not found|not exist|does ?n[o']t exist|unavailable)"
-        rf"|no such {_WHOM}|unknown {_WHOM}|invalid (?:recipient|mailbox)|unrouteable address|no mailbox here",
+        rf"|no such {_WHOM}|unknown {_WHOM}|invalid (?:recipient|mailbox)|unrouteable address|no mailbox here"
+        r"|user doesn't have a \S{1,80} account",
     ),
     _rule(retry(Reason.GREYLISTED, Scope.RECIPIENT), 4, phases=_RCPT, text=r"gr[ea]y-?\s?list"),
     _rule(retry(Reason.GREYLISTED), 4, phases=(Phase.MAIL, Phase.DATA), text=r"gr[ea]y-?\s?list"),

@@ -20,7 +20,10 @@ from worker.domain.identity import letter_token
 from worker.domain.letters import Attachment, ComposedLetter, LetterMode, PlannedLetter
 from worker.domain.mime import Boundaries, attached_part, multipart, text_part
 from worker.domain.plaintext import plain_text
+from worker.domain.providers import provider_of
 from worker.domain.resolution import Sender
+from worker.domain.services import service_fields
+from worker.domain.snapshot import Mailbox
 from worker.domain.vocabulary import Role
 
 
@@ -55,7 +58,7 @@ def compose(
     message_id = _message_id(token, sender)
     parties = _parties(data, sender, letter)
     envelope = tuple(parse_address(data.recipients[position].address) for position in letter.envelope)
-    above, below = _header(data, message_id, parties)
+    above, below = _header(data, message_id, parties, sender.mailbox)
     content = below.encode() + _content(data, sender, attachments, Boundaries(token))
     wire = above.encode() + content
     bcc = address_field("Bcc", parties.bcc) if parties.bcc else ""
@@ -100,7 +103,7 @@ def _reply_to(data: LetterData, sender: Sender, author: NamedAddress) -> NamedAd
     return None if address == author.address else NamedAddress(author.name, address)
 
 
-def _header(data: LetterData, message_id: str, parties: _Parties) -> tuple[str, str]:
+def _header(data: LetterData, message_id: str, parties: _Parties, mailbox: Mailbox | None) -> tuple[str, str]:
     """The fields before and after the place of Bcc."""
     above = [
         token_field("Date", [format_datetime(written_at(data))]),
@@ -116,6 +119,7 @@ def _header(data: LetterData, message_id: str, parties: _Parties) -> tuple[str, 
         *([identifier_field("X-Sendas-Comment", data.comment.id)] if isinstance(data, CommentCreated) else ()),
         token_field("Auto-Submitted", ["auto-generated"]),
         token_field("X-Auto-Response-Suppress", ["OOF,", "AutoReply"]),
+        *(service_fields(mailbox.service, provider_of(mailbox.smtp.host)) if mailbox else ()),
         token_field("MIME-Version", ["1.0"]),
     ]
     return "".join(above), "".join(below)

@@ -20,12 +20,14 @@ _SPECIAL_V4 = tuple(
     for network, kind in (
         ("0.0.0.0/8", "unspecified"),
         ("10.0.0.0/8", "private"),
-        ("100.64.0.0/10", "carrier-grade NAT"),  # Alibaba Cloud's metadata service, 100.100.100.200, is in it
+        ("100.100.100.200/32", "cloud metadata"),  # Alibaba Cloud
+        ("100.64.0.0/10", "carrier-grade NAT"),
         ("127.0.0.0/8", "loopback"),
         ("168.63.129.16/32", "cloud metadata"),  # Azure's wire server: a public address that only its guests reach
         ("169.254.0.0/16", "link-local"),  # the metadata service of most clouds
         ("172.16.0.0/12", "private"),
-        ("192.0.0.0/24", "protocol assignment"),  # Oracle Cloud's metadata service, 192.0.0.192, is in it
+        ("192.0.0.192/32", "cloud metadata"),  # Oracle Cloud
+        ("192.0.0.0/24", "protocol assignment"),
         ("192.0.2.0/24", "documentation"),
         ("192.31.196.0/24", "AS112"),
         ("192.52.193.0/24", "AMT relay"),
@@ -55,12 +57,16 @@ _SPECIAL_V6 = tuple(
         ("2002::/16", "6to4"),
         ("2620:4f:8000::/48", "AS112"),
         ("3fff::/20", "documentation"),
+        ("fd00:ec2::/32", "cloud metadata"),  # AWS: the metadata service, its resolver and its clock
+        ("fd20:ce::254/128", "cloud metadata"),  # Google Cloud
         ("fc00::/7", "unique-local"),
         ("fe80::/10", "link-local"),
         ("fec0::/10", "site-local"),
         ("ff00::/8", "multicast"),
     )
 )
+# Where an operator's own services are; never metadata services, which no setting of a worker's means.
+_OPERATORS_KINDS = frozenset({"private", "loopback", "unique-local", "carrier-grade NAT"})
 _GLOBAL_UNICAST_V6 = IPv6Network("2000::/3")
 # An IPv6-only network reaches IPv4 hosts by this prefix (RFC 6052), so it is as good as the address inside.
 _NAT64 = IPv6Network("64:ff9b::/96")
@@ -95,9 +101,13 @@ class AllowRule:
 
 @dataclass(frozen=True, slots=True)
 class EgressPolicy:
-    """The rules for special ranges and ports, and the operator's exceptions, which only ever add to what is allowed."""
+    """The rules for special ranges and ports, and the operator's exceptions, which only ever add to what is allowed.
+
+    `is_operators`: for hosts that the operator's own settings name, which may be in private networks, on any port.
+    """
 
     allowed: tuple[AllowRule, ...] = ()
+    is_operators: bool = False
 
     def refusal(self, address: IpAddress, port: int, usual_ports: frozenset[int]) -> str | None:
         """Why this address and port may not be connected to, in words; None when they may.
@@ -108,6 +118,8 @@ class EgressPolicy:
         if any(rule.covers(address, port) for rule in self.allowed):
             return None
         kind = special_range(address)
+        if self.is_operators and (kind is None or kind in _OPERATORS_KINDS):
+            return None
         if kind is not None:
             return f"the address is special ({kind})"
         if port not in usual_ports:

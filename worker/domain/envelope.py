@@ -11,6 +11,7 @@ from worker.domain.results import (
     MailboxChecked,
     MailboxResumed,
     MailboxSuspended,
+    MailboxTokenRotated,
     MailDeferred,
     MailFailed,
     MailSent,
@@ -116,6 +117,13 @@ class MailboxCheckedEvent(ResultEvent):
     data: MailboxChecked
 
 
+class MailboxTokenRotatedEvent(ResultEvent):
+    """A mailbox has a new refresh token, sealed for the workers' own key: store it in the snapshot."""
+
+    type: Literal[ResultType.MAILBOX_TOKEN_ROTATED] = ResultType.MAILBOX_TOKEN_ROTATED
+    data: MailboxTokenRotated
+
+
 class DeadLetterReplayedEvent(ResultEvent):
     """An operator sent dead letters back to be tried again."""
 
@@ -141,6 +149,7 @@ AnyResultEvent = (
     | MailboxSuspendedEvent
     | MailboxResumedEvent
     | MailboxCheckedEvent
+    | MailboxTokenRotatedEvent
     | DeadLetterReplayedEvent
     | DeadLetterDiscardedEvent
 )
@@ -157,6 +166,7 @@ EVENT_CLASSES: Mapping[ResultType, type[AnyResultEvent]] = MappingProxyType(
         ResultType.MAILBOX_SUSPENDED: MailboxSuspendedEvent,
         ResultType.MAILBOX_RESUMED: MailboxResumedEvent,
         ResultType.MAILBOX_CHECKED: MailboxCheckedEvent,
+        ResultType.MAILBOX_TOKEN_ROTATED: MailboxTokenRotatedEvent,
         ResultType.DEAD_LETTER_REPLAYED: DeadLetterReplayedEvent,
         ResultType.DEAD_LETTER_DISCARDED: DeadLetterDiscardedEvent,
     }

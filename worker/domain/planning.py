@@ -15,7 +15,11 @@ from worker.domain.snapshot import AccountSettings
 
 
 def plan(
-    data: LetterData, settings: AccountSettings, mode: LetterMode | None = None, wanted: Sequence[int] | None = None
+    data: LetterData,
+    settings: AccountSettings,
+    mode: LetterMode | None = None,
+    wanted: Sequence[int] | None = None,
+    most: int | None = None,
 ) -> tuple[PlannedLetter, ...]:
     """The letters still to be sent for an event, in the order of its recipients.
 
@@ -25,6 +29,8 @@ def plan(
         mode: the mode of an earlier plan of the same event; it stays when the account has changed its mind since.
         wanted: positions in `data.recipients` that do not have the letter yet, None for all. A common letter still
             names the others. A position whose address already stands at an earlier one is never planned.
+        most: to how many recipients the provider takes one letter; a common letter to more is handed in several
+            times. It is the same letter each time, with the same Message-ID, and each recipient gets it once.
     """
     if mode is None:
         mode = LetterMode.COMMON if settings.name_all_recipients else LetterMode.EACH
@@ -32,7 +38,8 @@ def plan(
     envelope = named if wanted is None else tuple(sorted(set(named).intersection(wanted)))
     if mode is LetterMode.EACH:
         return tuple(PlannedLetter(mode, (position,), (position,)) for position in envelope)
-    return (PlannedLetter(mode, named, envelope),) if envelope else ()
+    step = most or max(len(envelope), 1)
+    return tuple(PlannedLetter(mode, named, envelope[at : at + step]) for at in range(0, len(envelope), step))
 
 
 def distinct_positions(recipients: Sequence[Recipient]) -> tuple[int, ...]:

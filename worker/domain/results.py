@@ -21,6 +21,7 @@ from worker.domain.vocabulary import (
     ResultType,
     ResumedBy,
     Scope,
+    SignInUse,
     Tier,
     UncertainPolicy,
     Verdict,
@@ -234,6 +235,27 @@ class MailboxChecked(_Model):
     steps: tuple[CheckStepResult, ...]
 
 
+class SealedToken(_Model):
+    """A secret as the snapshot takes it."""
+
+    sealed: str = Field(repr=False, description="sealed for the workers' own key; nobody else can read it")
+
+
+class MailboxTokenRotated(_Model):
+    """The token endpoint handed out a new refresh token, and the former one may be void: store it in the snapshot."""
+
+    account_id: str | None = Field(description="null: the platform's own relay")
+    mailbox_id: str | None = Field(
+        description="as the snapshot has it; null: the platform's own relay, or no mailbox signs in so any more"
+    )
+    username: str = Field(description="the sign-in's user name")
+    used_for: tuple[SignInUse, ...] = Field(
+        description="where the mailbox has this sign-in: smtp.auth, sent_copy.imap.auth, or both"
+    )
+    refresh_token: SealedToken = Field(description="takes the place of `refresh_token` in the sign-in, as it is")
+    rotated_at: AwareDatetime = Field(description="of two tokens for the same sign-in the later one is good")
+
+
 class DeadLetterAct(_Model):
     """What an operator did with dead letters: who, why, how many."""
 
@@ -256,6 +278,7 @@ Result = (
     | MailboxSuspended
     | MailboxResumed
     | MailboxChecked
+    | MailboxTokenRotated
     | DeadLetterAct
 )
 

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from worker.domain.addresses import EmailAddress
+from worker.domain.services import Service
 from worker.domain.text import Line, LongToken, Token
 from worker.domain.vocabulary import AuthMethod, CopyMode, Plan, Security
 
@@ -186,6 +187,9 @@ class Mailbox(_Model):
     smtp: SmtpServer
     sent_copy: SentCopy = SentCopy()
     limits: Limits = Limits()
+    service: Service | None = Field(
+        default=None, description="what a transactional service is asked in headers; ignored at any other provider"
+    )
 
 
 class Employee(_Model):

@@ -25,6 +25,7 @@ class ResultType(StrEnum):
     MAILBOX_SUSPENDED = "mailbox.suspended"
     MAILBOX_RESUMED = "mailbox.resumed"
     MAILBOX_CHECKED = "mailbox.checked"
+    MAILBOX_TOKEN_ROTATED = "mailbox.token_rotated"  # noqa: S105 - the name of a type, not a token
     DEAD_LETTER_REPLAYED = "dead_letter.replayed"
     DEAD_LETTER_DISCARDED = "dead_letter.discarded"
 
@@ -127,6 +128,13 @@ class UncertainPolicy(StrEnum):
     CHECK = "check"
     RESEND = "resend"
     HOLD = "hold"
+
+
+class SignInUse(StrEnum):
+    """What a mailbox's sign-in is used for."""
+
+    SMTP = "smtp"
+    IMAP = "imap"
 
 
 class ResumedBy(StrEnum):

@@ -1,7 +1,7 @@
 """Opening a mailbox's Sent folder and looking into it for a letter."""
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from worker.adapters.imap.locating import locate
@@ -59,16 +59,19 @@ class FolderMemory:
 
 
 async def look(
-    session: ImapSession, named: str | None, key: Hashable, memory: FolderMemory, letter: str
+    session: ImapSession, named: str | None, key: Hashable, memory: FolderMemory, ids: Sequence[str]
 ) -> Look | None:
-    """Open the Sent folder and look for the letter with this Message-ID; None when there is no such folder.
+    """Open the Sent folder and look for a letter with one of these Message-IDs; None when there is no such folder.
 
     The folder that the mailbox's settings name wins over everything, and may be missing. Raises `ImapTrouble`.
     """
     opened = await (_open_named(session, named) if named is not None else _open_found(session, key, memory))
     if opened is None or not opened.exists:
         return opened
-    return Look(opened.folder, True, opened.uid_validity, await session.search(letter))
+    for message_id in ids:
+        if uids := await session.search(message_id):
+            return Look(opened.folder, True, opened.uid_validity, uids)
+    return Look(opened.folder, True, opened.uid_validity)
 
 
 async def _open_named(session: ImapSession, name: str) -> Look:
@@ -101,7 +104,7 @@ async def _open_found(session: ImapSession, key: Hashable, memory: FolderMemory)
     located = await locate(session)
     if located is None:
         return None
-    folder = Folder(located.name, located.raw)
+    folder = Folder(session.shown(located.name), located.raw)
     opened = Look(folder, True, await session.examine(folder.raw))
     memory.remember(key, folder)
     return opened

@@ -5,12 +5,12 @@ Nothing here raises for what a server or the network does; it is in the returned
 """
 
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from worker.adapters.credentials import Credentials
+from worker.adapters.credentials import AccessToken, Credentials, Password
 from worker.adapters.dialing import Dialer
 from worker.adapters.imap.appending import append, place_by_search
 from worker.adapters.imap.connecting import ImapTimeouts, connect
@@ -18,12 +18,13 @@ from worker.adapters.imap.idle import IdleSessions
 from worker.adapters.imap.looking import FolderMemory, Look, look
 from worker.adapters.imap.opened import opened_credentials
 from worker.adapters.imap.session import ImapSession
-from worker.adapters.imap.troubles import ImapTrouble
+from worker.adapters.imap.troubles import ImapTrouble, Refused
 from worker.adapters.tls import verifying
 from worker.delivery.ports import Clock, CopyTarget, SavedCopy
 from worker.domain.snapshot import Auth, ImapServer
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import CopyOutcome, Phase
+from worker.errors import SecretUnavailable
 
 MAX_IDLE_SESSIONS = 200
 _NO_FOLDER = Trouble(
@@ -63,20 +64,23 @@ class ImapSentFolder:
         self._idle = IdleSessions(timeouts.idle_s, MAX_IDLE_SESSIONS)
         self._memory = FolderMemory(clock)
 
-    async def save(self, target: CopyTarget, message_id: str, date: datetime, copy: bytes) -> SavedCopy:
-        """Append the copy, as read and with the letter's date, unless a message with this Message-ID is there."""
+    async def save(
+        self, target: CopyTarget, message_id: str, date: datetime, copy: bytes, *, also_known_as: str | None = None
+    ) -> SavedCopy:
+        """Append the copy, as read and with the letter's date, unless a message with one of its ids is there."""
+        ids = (message_id,) if also_known_as is None else (message_id, also_known_as)
         try:
-            return await self._with_session(target, lambda session: self._save(session, target, message_id, date, copy))
+            return await self._with_session(target, lambda session: self._save(session, target, ids, date, copy))
         except ImapTrouble as failed:
             trouble = failed.trouble
         if trouble.phase is Phase.DATA and trouble.fault in _LOST:
-            return await self._after_lost_append(target, message_id, trouble)
+            return await self._after_lost_append(target, ids, trouble)
         return SavedCopy(CopyOutcome.FAILED, target.folder, trouble=trouble)
 
     async def find(self, target: CopyTarget, message_id: str) -> bool | Trouble:
         """Whether a message with this Message-ID is in Sent; trouble also when there is no such folder to look into."""
         try:
-            found = await self._with_session(target, lambda session: self._look(session, target, message_id))
+            found = await self._with_session(target, lambda session: self._look(session, target, (message_id,)))
         except ImapTrouble as failed:
             return failed.trouble
         if found is None:
@@ -90,9 +94,9 @@ class ImapSentFolder:
         await self._idle.close()
 
     async def _save(
-        self, session: ImapSession, target: CopyTarget, message_id: str, date: datetime, copy: bytes
+        self, session: ImapSession, target: CopyTarget, ids: Sequence[str], date: datetime, copy: bytes
     ) -> SavedCopy:
-        found = await self._look(session, target, message_id)
+        found = await self._look(session, target, ids)
         if found is None:
             return SavedCopy(CopyOutcome.NO_FOLDER, trouble=_NO_FOLDER)
         if found.uids:
@@ -100,23 +104,23 @@ class ImapSentFolder:
         may_create = target.folder is not None  # a folder of our own choice would be one that nobody knows of
         place = await append(session, found.folder.raw, date, copy, may_create=may_create)
         if place is None:
-            place = await place_by_search(session, found.folder.raw, message_id)
+            place = await place_by_search(session, found.folder.raw, ids[0])
         if place is None:
             return SavedCopy(CopyOutcome.SAVED, found.folder.name, uid_validity=found.uid_validity)
         return SavedCopy(CopyOutcome.SAVED, found.folder.name, place.uid, place.uid_validity)
 
-    async def _after_lost_append(self, target: CopyTarget, message_id: str, trouble: Trouble) -> SavedCopy:
+    async def _after_lost_append(self, target: CopyTarget, ids: Sequence[str], trouble: Trouble) -> SavedCopy:
         """The letter may be there for all that no answer came: look, on another connection."""
         try:
-            found = await self._with_session(target, lambda session: self._look(session, target, message_id))
+            found = await self._with_session(target, lambda session: self._look(session, target, ids))
         except ImapTrouble:
             found = None
         if found is not None and found.uids:
             return _already_there(found)
         return SavedCopy(CopyOutcome.FAILED, target.folder, trouble=trouble)
 
-    async def _look(self, session: ImapSession, target: CopyTarget, message_id: str) -> Look | None:
-        return await look(session, target.folder, _key(target), self._memory, message_id)
+    async def _look(self, session: ImapSession, target: CopyTarget, ids: Sequence[str]) -> Look | None:
+        return await look(session, target.folder, _key(target), self._memory, ids)
 
     async def _with_session(self, target: CopyTarget, step: Callable[[ImapSession], Awaitable[T]]) -> T:
         """Do a step on the mailbox's idle session; on a fresh one if there is none, or if it turns out to be dead."""
@@ -142,7 +146,24 @@ class ImapSentFolder:
         return result
 
     async def _open(self, target: CopyTarget) -> ImapSession:
+        """A signed-in session; a token from memory that the server refuses is replaced once."""
         credentials = await opened_credentials(self._credentials, target.account_id, target.auth)
+        try:
+            return await self._open_with(target, credentials)
+        except Refused:
+            if not isinstance(credentials, AccessToken) or not await self._is_replaced(target, credentials):
+                raise
+        return await self._open_with(
+            target, await opened_credentials(self._credentials, target.account_id, target.auth)
+        )
+
+    async def _is_replaced(self, target: CopyTarget, refused: AccessToken) -> bool:
+        try:
+            return await self._credentials.forget(target.account_id, target.auth, refused.token)
+        except SecretUnavailable as error:
+            raise ImapTrouble(Phase.AUTH, Fault.SECRET, str(error)) from None
+
+    async def _open_with(self, target: CopyTarget, credentials: Password | AccessToken) -> ImapSession:
         protocol = await connect(self._dialer, target.imap, self._context, self._timeouts)
         session = ImapSession(protocol, self._timeouts)
         is_signed_in = False

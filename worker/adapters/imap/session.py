@@ -55,6 +55,10 @@ class ImapSession:
         """Whether the server announces a capability (upper case)."""
         return capability in self._capabilities
 
+    def shown(self, name: str) -> str:
+        """A folder's name for results and logs: the server chose it, and knows the secret."""
+        return self._words.hide(name)
+
     def discard(self) -> None:
         """Close the connection at once."""
         self._protocol.abort()

@@ -2,16 +2,15 @@
 
 import base64
 import binascii
-import re
 
 from worker.adapters.imap.responses import ResponseCode
+from worker.adapters.redaction import Redaction
 from worker.domain.text import one_line
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import Phase
 from worker.errors import SendasError
 
 MAX_DETAIL_CHARS = 300
-_HIDDEN = "***"
 
 
 class ImapTrouble(SendasError):
@@ -35,15 +34,12 @@ class ServerWords:
     """Makes a server's words fit for logs: one line, and without the secrets that some servers repeat."""
 
     def __init__(self, *secrets: str) -> None:
-        forms = {form for secret in secrets if secret for form in (secret, one_line(secret), _escaped(secret))}
-        longest_first = sorted(filter(None, forms), key=len, reverse=True)
-        self._secrets = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+        self.hide = Redaction(*secrets, *map(one_line, secrets))
 
     def clean(self, words: bytes) -> str:
         """The words on one line, cut to a sensible length."""
-        text = words.decode("utf-8", "replace")
-        if self._secrets is not None:  # before white space is folded, and after: folding may join the pieces of one
-            text = self._secrets.sub(_HIDDEN, one_line(self._secrets.sub(_HIDDEN, text)))
+        # Before white space is folded, and after: folding may join the pieces of one.
+        text = self.hide(one_line(self.hide(words.decode("utf-8", "replace"))))
         return one_line(text)[:MAX_DETAIL_CHARS]
 
     def clean_challenge(self, challenge: bytes) -> str:
@@ -52,11 +48,6 @@ class ServerWords:
             return self.clean(binascii.a2b_base64(challenge, strict_mode=True))
         except binascii.Error:
             return ""
-
-
-def _escaped(secret: str) -> str:
-    """The secret as it stands in a quoted string."""
-    return secret.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def xoauth2_response(username: str, token: str) -> str:

@@ -186,3 +186,31 @@ announcements = Table(
     Column("body", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
+
+# Rotated refresh tokens and habits of Sent folders (`adapters.mailbox_memory`). Tokens are sealed, their forerunners
+# only digests.
+refresh_tokens = Table(
+    "mailbox_refresh_tokens",
+    metadata,
+    Column("grant_key", LargeBinary(32), primary_key=True),
+    Column("turn_of", Text),
+    Column("turn_until", Moment, nullable=False),
+    Column("account_id", Text),
+    Column("username", Text),
+    Column("sealed", Text),  # none: never rotated
+    Column("known", LargeBinary),
+    Column("rotated_at", Moment),
+    Column("told_at", Moment),
+)
+
+sent_habits = Table(
+    "mailbox_sent_habits",
+    metadata,
+    Column("account_id", Text, nullable=False),
+    Column("mailbox_id", Text, nullable=False),
+    Column("settings", LargeBinary(32), nullable=False),
+    Column("streak", Integer, nullable=False),
+    Column("seen_at", Moment, nullable=False),
+    PrimaryKeyConstraint("account_id", "mailbox_id"),
+    sqlite_with_rowid=False,
+)

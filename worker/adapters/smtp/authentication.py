@@ -7,8 +7,9 @@ from aiosmtplib import SMTPAuthenticationError, SMTPResponse, SMTPResponseExcept
 from aiosmtplib.auth import auth_login_encode, auth_plain_encode, auth_xoauth2_encode
 
 from worker.adapters.credentials import AccessToken, Credentials, Password
+from worker.adapters.redaction import Redaction
 from worker.adapters.smtp.progress import Progress
-from worker.adapters.smtp.protocol import MALFORMED
+from worker.adapters.smtp.protocol import MALFORMED, PairedProtocol
 from worker.adapters.smtp.troubles import Failed, failing_in
 from worker.delivery.ports import Route
 from worker.domain.text import one_line
@@ -18,12 +19,17 @@ from worker.errors import SecretUnavailable, TokenRefused, Unavailable
 
 _CHALLENGE = 334
 _SIGNED_IN = 235
+_NO_REPLY = "the server's answer is no reply"
 
 
 async def sign_in(
     client: aiosmtplib.SMTP, route: Route, credentials: Credentials, offered: Sequence[str], progress: Progress
 ) -> None:
-    """Open the route's credentials and use them. Raises `Failed` in phase auth, with no secret in it."""
+    """Open the route's credentials and use them. Raises `Failed` in phase auth, with no secret in it.
+
+    A token from memory that the server refuses is replaced once: what is refused for a token that was issued just now,
+    or for a password, is not tried again.
+    """
     progress.phase = Phase.AUTH
     opened = await _open(route, credentials)
     if opened is None:
@@ -32,12 +38,45 @@ async def sign_in(
         if route.smtp.security is not Security.NONE and client.get_transport_info("sslcontext") is None:
             raise Failed(Trouble(Phase.AUTH, Fault.TLS, detail="the connection is not protected"))
         try:
-            if isinstance(opened, AccessToken):
-                await _with_token(client, opened, offered)
-            else:
-                await _with_password(client, opened, offered)
+            await _use(client, opened, offered)
         except SMTPResponseException as error:
-            raise SMTPResponseException(error.code, _redacted(error, opened)) from None
+            renewed = await _renewed(route, credentials, opened, error)
+            if renewed is None:
+                raise _without_pieces(error) from None
+            try:
+                await _use(client, renewed, offered)
+            except SMTPResponseException as second:
+                raise _without_pieces(second) from None
+
+
+async def _renewed(
+    route: Route, credentials: Credentials, refused: Password | AccessToken, error: SMTPResponseException
+) -> AccessToken | None:
+    """Another token where one from memory was refused for good; None when there is nothing else to try."""
+    if not isinstance(refused, AccessToken) or not 500 <= error.code <= 599:
+        return None
+    try:
+        if not await credentials.forget(route.account_id, route.smtp.auth, refused.token):
+            return None
+    except SecretUnavailable as unavailable:
+        raise Failed(Trouble(Phase.AUTH, Fault.SECRET, detail=str(unavailable))) from None
+    renewed = await _open(route, credentials)
+    return renewed if isinstance(renewed, AccessToken) and renewed != refused else None
+
+
+async def _use(client: aiosmtplib.SMTP, opened: Password | AccessToken, offered: Sequence[str]) -> None:
+    """Sign in; from here on the protocol hides the secret in all that the server says."""
+    if isinstance(client.protocol, PairedProtocol):
+        client.protocol.hide(_redaction(opened))
+    if isinstance(opened, AccessToken):
+        await _with_token(client, opened, offered)
+    else:
+        await _with_password(client, opened, offered)
+
+
+def _without_pieces(error: SMTPResponseException) -> SMTPResponseException:
+    """The error, unless it tells of what is no reply: that may be a piece of the secret, cut off anywhere."""
+    return SMTPResponseException(MALFORMED, _NO_REPLY) if error.code == MALFORMED else error
 
 
 async def _open(route: Route, credentials: Credentials) -> Password | AccessToken | None:
@@ -89,18 +128,11 @@ def _no_mechanism(offered: Sequence[str]) -> Failed:
     return Failed(Trouble(Phase.AUTH, Fault.NO_AUTH_MECHANISM, detail=f"mechanisms offered: {names}"))
 
 
-def _redacted(error: SMTPResponseException, opened: Password | AccessToken) -> str:
-    """The server's words without the secret, in each form in which it was sent: some servers repeat what they got."""
-    if error.code == MALFORMED:
-        return "the server's answer is no reply"  # it may be a piece of the secret
+def _redaction(opened: Password | AccessToken) -> Redaction:
+    """Hides the secret, also in each form in which it is sent."""
     if isinstance(opened, AccessToken):
         secret = opened.token.get_secret_value()
-        encoded = [auth_xoauth2_encode(opened.username, secret)]
-    else:
-        secret = opened.password.get_secret_value()
-        encoded = [auth_plain_encode(opened.username, secret), auth_login_encode(opened.username, secret)[1]]
-    text = error.message
-    for form in [*(form.decode("ascii") for form in encoded), secret]:
-        if form:
-            text = text.replace(form, "***")
-    return text
+        return Redaction(secret, sent=[auth_xoauth2_encode(opened.username, secret).decode("ascii")])
+    secret = opened.password.get_secret_value()
+    sent = (auth_plain_encode(opened.username, secret), auth_login_encode(opened.username, secret)[1])
+    return Redaction(secret, sent=[form.decode("ascii") for form in sent])

@@ -17,6 +17,8 @@ from aiosmtplib import SMTPReadTimeoutError, SMTPResponse, SMTPResponseException
 from aiosmtplib.errors import SMTPException
 from aiosmtplib.protocol import COMMAND_INJECTION_REGEX, MAX_LINE_LENGTH, MAX_RESPONSE_LENGTH, SMTPProtocol
 
+from worker.adapters.redaction import Redaction
+
 _REPLY_LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?")  # RFC 5321 section 4.2
 MALFORMED = -1
 """The library's own code for what is no reply."""
@@ -38,6 +40,16 @@ class PairedProtocol(SMTPProtocol):
         self._received: deque[SMTPResponse] = deque()
         self._reader: asyncio.Future[None] | None = None
         self._ended: SMTPException | None = None
+        self._redactions: list[Redaction] = []
+
+    def hide(self, redaction: Redaction) -> None:
+        """Take secrets out of all that the server says from now on: to call before the secrets are sent."""
+        self._redactions.append(redaction)
+
+    def _clean(self, text: str) -> str:
+        for redaction in self._redactions:
+            text = redaction(text)
+        return text
 
     @property
     def is_at_rest(self) -> bool:
@@ -154,14 +166,15 @@ class PairedProtocol(SMTPProtocol):
     def _read_line(self, line: bytes) -> None:
         match = _REPLY_LINE.fullmatch(line)
         if match is None or len(line) > MAX_LINE_LENGTH:
-            raise SMTPResponseException(MALFORMED, f"not a reply: {line[:80].decode('utf-8', 'replace')}")
+            said = self._clean(line[:MAX_LINE_LENGTH].decode("utf-8", "replace"))
+            raise SMTPResponseException(MALFORMED, f"not a reply: {said[:80]}")
         code, mark, text = match.groups()
         self._reply_bytes += len(line)
         if self._reply_bytes > MAX_RESPONSE_LENGTH:
             raise SMTPResponseException(MALFORMED, "the reply is too long")
         self._lines.append((text or b"").decode("utf-8", "replace").strip())
         if mark != b"-":
-            self._received.append(SMTPResponse(int(code), "\n".join(self._lines)))
+            self._received.append(SMTPResponse(int(code), self._clean("\n".join(self._lines))))
             self._lines, self._reply_bytes = [], 0
             self._owed -= 1
             self._wake()

@@ -12,7 +12,9 @@ from yarl import URL
 
 from worker.adapters.snapshot.problems import Refusal, RefusedDocument
 from worker.adapters.snapshot.sources import MAX_DOCUMENT_BYTES, Document, Unchanged
+from worker.adapters.vetting import RefusedLookup
 from worker.domain.text import has_control_character
+from worker.domain.transmission import Fault
 from worker.errors import ConfigurationError, EgressDenied, Unavailable
 
 _BATCH_BYTES = 1024 * 1024
@@ -108,6 +110,10 @@ class HttpSource:
             raise _Passing("no answer in time") from None
         except EgressDenied as error:
             raise Unavailable(f"{self.name}: {error}") from None
+        except aiohttp.ClientConnectorDNSError as error:
+            if isinstance(error.os_error, RefusedLookup) and error.os_error.denial.fault is Fault.EGRESS:
+                raise Unavailable(f"{self.name}: {error.os_error}") from None
+            raise _Passing(_said(error)) from None
         except aiohttp.ClientError as error:
             raise _Passing(_said(error)) from None
 
@@ -185,6 +191,8 @@ def _said(error: aiohttp.ClientError) -> str:
             return "TLS does not succeed (certificate or protocol)"
         case aiohttp.ClientConnectorDNSError():
             return "the host's name is not found"
+        case aiohttp.ClientConnectorError(os_error=PermissionError()):
+            return "connecting to this address is not allowed"
         case aiohttp.ClientConnectorError():
             return "cannot connect"
         case aiohttp.ClientPayloadError():
