@@ -33,6 +33,7 @@ from worker.errors import FileUnavailable, LostClaim, Unavailable
 log = structlog.get_logger(__name__)
 
 _DEFAULT_CONNECTIONS = 2
+_LETTERS_PER_CONNECTION = 2
 _DEFAULT_CONCURRENCY = 64
 
 
@@ -111,7 +112,11 @@ class LetterDelivery:
     def _lane(self, case: Case, route: Route) -> Lane:
         # All of the mailbox, not only its server: to mend "sender not owned" somebody changes the address.
         settings = case.sender.mailbox or route
-        return self._lanes.of((route.account_id, route.mailbox_id), settings, route.max_connections)
+        # The transport keeps to the connections. While their letters wait for a mail server, the next ones are claimed
+        # and composed, and what came of the last ones is recorded; else connections would stand still for that.
+        return self._lanes.of(
+            (route.account_id, route.mailbox_id), settings, _LETTERS_PER_CONNECTION * route.max_connections
+        )
 
     def _resumed(self, case: Case, lane: Lane) -> list[Publication]:
         mailbox, reason = case.sender.mailbox, lane.resumed_from()
