@@ -43,6 +43,10 @@ test: servers setup ## Run all tests, against real servers that they start thems
 chaos: servers setup ## Prove the guarantees under faults, in about five minutes (ARGS="--seed 7", ARGS=--short)
 	@$(BIN)/python -m chaos $(ARGS)
 
+.PHONY: bench
+bench: servers setup ## Compare with what users would pick instead, in about ten minutes (BENCH=quick: two; ARGS="--only relay")
+	@$(BIN)/python -m bench $(if $(filter quick,$(BENCH)),--quick) $(ARGS)
+
 .PHONY: image-test
 image-test: servers setup ## Build the image without an engine, and see it work (as root)
 	@deploy/image/install
@@ -103,12 +107,12 @@ lock: setup ## Pin what pyproject.toml asks for into requirements/ (UPGRADE=1 fo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --extra fast --group dev -o requirements/dev.txt
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --extra fast --group dev --group fuzz -o requirements/fuzz.txt
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --group build -o requirements/build.txt
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --group bench -o requirements/bench.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(subst pyproject.toml ,,$(COMPILE)) --group bench -o requirements/bench.txt
 
 .PHONY: clean
 clean: ## Remove .venv and every cache
 	@rm -rf $(VENV) .dev .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
-	@rm -rf tools/asyncapi/node_modules
+	@rm -rf tools/asyncapi/node_modules bench/peers/node/node_modules .venv-bench
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # `pip check` is not asked: the lock was resolved for all platforms at once.
