@@ -56,9 +56,12 @@ class Reporter:
         self.source = source
         self._exchange = results_exchange
 
-    def publication(self, event: AnyResultEvent) -> Publication:
-        """A result as a message. Nobody has to listen to a type of results, so it need not be routed."""
-        message = to_message(event)
+    def publication(self, event: AnyResultEvent, body: bytes | None = None) -> Publication:
+        """A result as a message. Nobody has to listen to a type of results, so it need not be routed.
+
+        `body`: the event as bytes, where they were needed before.
+        """
+        message = to_message(event, body)
         return Publication(
             exchange=self._exchange,
             routing_key=message.routing_key,
