@@ -45,9 +45,9 @@ async def compare(plan: Plan, only: tuple[str, ...]) -> dict[str, Result]:
             highest = _GUESS
             if "relay" in only:
                 say("(a) one relay, warm connections, plain text")
-                rates = await compete(arena, contestants(plan), plan.rounds, plan.share, say)
-                results["relay"], highest = report.contest_result(rates), rates[report.OURS]
-                say(report.table(rates))
+                standings = await compete(arena, contestants(plan), plan.rounds, plan.share, say)
+                results["relay"], highest = report.contest_result(standings), standings.rates[report.OURS]
+                say(report.table(standings))
             steps: dict[str, tuple[str, Callable[[], Awaitable[Result]]]] = {
                 "far": ("(b) many mailboxes, far away", lambda: far_mailboxes.measure(arena, plan, say)),
                 "latency": ("(c) latency", lambda: latency.measure(arena, plan, say, highest)),

@@ -25,6 +25,7 @@ RESULTS = "bench.results"
 _QUORUM: dict[str, aio_pika.abc.FieldValue] = {"x-queue-type": "quorum"}
 _AT_ONCE = 500
 _RESULTS_S = 60.0
+_COUNT_S = 10.0
 _RETURN_S = 0.3  # the broker notices at once that a consumer is gone, but not before that
 
 Publishable = tuple[str, bytes]  # queue, body
@@ -94,8 +95,7 @@ class Arena:
         async with await aio_pika.connect(self.broker.amqp_url) as connection:
             channel = await connection.channel()
             for name in (TOPOLOGY.outbound, TOPOLOGY.dead):
-                queue = await channel.declare_queue(name, passive=True)
-                if waiting := queue.declaration_result.message_count:
+                if waiting := await _waiting(channel, name):
                     raise TooFew(f"{waiting} messages are left in {name}")
 
     async def clear(self) -> int:
@@ -127,6 +127,17 @@ class Arena:
             channel = await connection.channel()
             queue = await channel.declare_queue(RESULTS, durable=True, arguments=_QUORUM)
             await queue.bind(TOPOLOGY.results_exchange, "#")
+
+
+async def _waiting(channel: aio_pika.abc.AbstractChannel, name: str) -> int:
+    """How many messages a queue has; its own count of them may be some moments old."""
+    until_s = time.monotonic() + _COUNT_S
+    while True:
+        queue = await channel.declare_queue(name, passive=True)
+        count = queue.declaration_result.message_count or 0
+        if not count or time.monotonic() > until_s:
+            return count
+        await asyncio.sleep(0.1)
 
 
 def event_of(result: bytes) -> str:

@@ -27,30 +27,53 @@ def last_number(path: Path) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Point:
+    """At a moment (seconds): how many have come, and the processor time (seconds) that went into them."""
+
+    at_s: float
+    come: int
+    cpu_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Timeline:
-    """How many had come at which moment (seconds)."""
+    """What was seen from the beginning to the end."""
 
-    points: Sequence[tuple[float, int]]
+    points: Sequence[Point]
 
-    def rate(self, first: float = 0.2, last: float = 0.9) -> float:
-        """Per second, between these parts of the whole: without start-up and without the last stragglers."""
-        total = self.points[-1][1]
-        began_s, began = next(point for point in self.points if point[1] >= first * total)
-        ended_s, ended = next(point for point in self.points if point[1] >= last * total)
-        if ended_s <= began_s:
+    def rate(self) -> float:
+        """Letters a second."""
+        began, ended = self._window()
+        return (ended.come - began.come) / (ended.at_s - began.at_s)
+
+    def cpu_ms(self) -> float:
+        """Milliseconds of processor time per letter; other work on the machine changes it much less than the rate."""
+        began, ended = self._window()
+        return 1_000 * (ended.cpu_s - began.cpu_s) / (ended.come - began.come)
+
+    def _window(self, first: float = 0.2, last: float = 0.9) -> tuple[Point, Point]:
+        """Between these parts of the whole: without start-up and without the last stragglers."""
+        total = self.points[-1].come
+        began = next(point for point in self.points if point.come >= first * total)
+        ended = next(point for point in self.points if point.come >= last * total)
+        if ended.at_s <= began.at_s:
             raise TooFew("too few letters to tell a rate from")
-        return (ended - began) / (ended_s - began_s)
+        return began, ended
 
 
-async def watch(count: Callable[[], int], expected: int) -> Timeline:
+def nothing() -> float:
+    """The processor time where nobody asks for it."""
+    return 0.0
+
+
+async def watch(count: Callable[[], int], expected: int, cpu_s: Callable[[], float] = nothing) -> Timeline:
     """Look at a count until as many have come as are expected. Raises `TooFew` when it stands still before that."""
-    points = [(time.monotonic(), 0)]
-    while points[-1][1] < expected:
+    points = [Point(time.monotonic(), 0, cpu_s())]
+    while points[-1].come < expected:
         await asyncio.sleep(_LOOK_S)
-        come = count()
-        now_s = time.monotonic()
-        if come != points[-1][1]:
-            points.append((now_s, come))
-        elif now_s - points[-1][0] > _STALLED_S:
+        come, now_s = count(), time.monotonic()
+        if come != points[-1].come:
+            points.append(Point(now_s, come, cpu_s()))
+        elif now_s - points[-1].at_s > _STALLED_S:
             raise TooFew(f"{come} of {expected} letters came, and for {_STALLED_S:g} s no other")
     return Timeline(points)

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -14,6 +14,7 @@ from bench.contest import Contestant
 from bench.counting import last_number
 from bench.letters import event
 from bench.postfix_queue import PostfixQueue
+from bench.processes import AtWork
 from bench.tools import CELERY, NODE
 from bench.workers import CONNECTIONS, PREFETCH
 from stack import running
@@ -37,8 +38,8 @@ def _environment(arena: Arena, queue: str) -> dict[str, str]:
 @asynccontextmanager
 async def _child(
     arena: Arena, name: str, argv: Sequence[str], environment: Mapping[str, str], cwd: Path = _PEERS
-) -> AsyncIterator[Path]:
-    """A process that lasts as long as the context; gives the file of what it prints."""
+) -> AsyncIterator[tuple[Child, Path]]:
+    """A process that lasts as long as the context, and the file of what it prints."""
     log = arena.place(name) / "log"
     child = Child(name, argv, log=log, cwd=cwd, env=environment)
 
@@ -47,26 +48,26 @@ async def _child(
 
     await child.start(at_once)
     try:
-        yield log
+        yield child, log
     finally:
         await child.stop()
 
 
 @asynccontextmanager
-async def _nodemailer(arena: Arena, count: int, run: str) -> AsyncIterator[Callable[[], int]]:  # noqa: ARG001 - the interface
+async def _nodemailer(arena: Arena, count: int, run: str) -> AsyncIterator[AtWork]:  # noqa: ARG001 - the interface
     environment, arrived = _environment(arena, TOPOLOGY.outbound), arena.arrivals()
-    async with _child(arena, "node", [str(NODE), "mailer.mjs"], environment, _PEERS / "node"):
-        yield arrived
+    async with _child(arena, "node", [str(NODE), "mailer.mjs"], environment, _PEERS / "node") as (child, _):
+        yield AtWork(arrived, [child])
 
 
 @asynccontextmanager
-async def _celery(arena: Arena, count: int, run: str) -> AsyncIterator[Callable[[], int]]:  # noqa: ARG001 - the interface
+async def _celery(arena: Arena, count: int, run: str) -> AsyncIterator[AtWork]:  # noqa: ARG001 - the interface
     argv = [str(CELERY), "-A", "celery_mailer", "worker", "--pool", "prefork", "--concurrency", "2"]
     quiet = ["--loglevel", "WARNING", "--without-gossip", "--without-mingle", "--without-heartbeat"]
     arrived = arena.arrivals()
     environment = {**_environment(arena, _CELERY_QUEUE), "C_FORCE_ROOT": "true"}
-    async with _child(arena, "celery", [*argv, *quiet], environment):
-        yield arrived
+    async with _child(arena, "celery", [*argv, *quiet], environment) as (child, _):
+        yield AtWork(arrived, [child])
 
 
 async def _load_celery(arena: Arena, count: int, run: str) -> None:
@@ -92,35 +93,35 @@ def _task(number: int, run: str) -> aio_pika.Message:
 
 
 @asynccontextmanager
-async def _consume(arena: Arena, count: int, run: str) -> AsyncIterator[Callable[[], int]]:  # noqa: ARG001 - the interface
+async def _consume(arena: Arena, count: int, run: str) -> AsyncIterator[AtWork]:  # noqa: ARG001 - the interface
     program = str(_PEERS / "consumer.py")
     argv = [sys.executable, program, arena.broker.amqp_url, TOPOLOGY.outbound, str(PREFETCH), str(count)]
-    async with _child(arena, "consumer", argv, {}) as log:
-        yield lambda: last_number(log)
+    async with _child(arena, "consumer", argv, {}) as (child, log):
+        yield AtWork(lambda: last_number(log), [child])
 
 
 @asynccontextmanager
-async def _smtp_source(arena: Arena, count: int, run: str) -> AsyncIterator[Callable[[], int]]:  # noqa: ARG001 - the interface
+async def _smtp_source(arena: Arena, count: int, run: str) -> AsyncIterator[AtWork]:  # noqa: ARG001 - the interface
     arrived = arena.arrivals()
-    async with _source(arena, count, arena.sink.port):
-        yield arrived
+    async with _source(arena, count, arena.sink.port) as child:
+        yield AtWork(arrived, [child])
 
 
 @asynccontextmanager
-async def _source(arena: Arena, count: int, port: int) -> AsyncIterator[None]:
+async def _source(arena: Arena, count: int, port: int) -> AsyncIterator[Child]:
     """Postfix's own load generator: letters of the same size over as many connections."""
     argv = ["smtp-source", "-d", "-s", str(CONNECTIONS), "-m", str(count), "-l", "9000"]
     addresses = ["-f", "ivan@bench.product.example", "-t", "client@example.net", f"127.0.0.1:{port}"]
-    async with _child(arena, "smtp-source", [*argv, *addresses], {"PATH": "/usr/sbin:/usr/bin:/bin"}):
-        yield
+    async with _child(arena, "smtp-source", [*argv, *addresses], {"PATH": "/usr/sbin:/usr/bin:/bin"}) as (child, _):
+        yield child
 
 
 @asynccontextmanager
-async def _postfix(arena: Arena, count: int, run: str) -> AsyncIterator[Callable[[], int]]:  # noqa: ARG001 - the interface
+async def _postfix(arena: Arena, count: int, run: str) -> AsyncIterator[AtWork]:  # noqa: ARG001 - the interface
     arrived = arena.arrivals()
     queue = PostfixQueue(arena.place("postfix"), arena.sink.port, CONNECTIONS)
     async with running(queue), _source(arena, count, queue.port):
-        yield arrived
+        yield AtWork(arrived, [queue.child])
 
 
 NODEMAILER = Contestant("nodemailer", 4_000, _nodemailer, lambda arena, count, run: arena.load(count, run))

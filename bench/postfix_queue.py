@@ -61,7 +61,7 @@ class PostfixQueue:
             _MAIN.format(directory=directory, sink_port=sink_port, connections=connections)
         )
         (directory / "master.cf").write_text(_MASTER.format(port=self.port))
-        self._child = Child(
+        self.child = Child(
             "postfix queue",
             ["sh", "-c", KEEPER, "sh", "/usr/lib/postfix/sbin/master", "-d", "-c", str(directory)],
             log=directory / "postfix.log",
@@ -71,11 +71,11 @@ class PostfixQueue:
 
     async def start(self) -> None:
         """Start."""
-        await self._child.start(self._is_ready)
+        await self.child.start(self._is_ready)
 
     async def _is_ready(self) -> bool:
         return await greets(self.port, b"220 ")
 
     async def stop(self) -> None:
         """Stop."""
-        await self._child.stop()
+        await self.child.stop()

@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.contest import ratios
+from bench.contest import Standings, ratios
 from bench.plan import Result
 from bench.tools import PYTHON
 
@@ -18,17 +18,18 @@ _TOLERANCE = 0.75  # a busy machine moves ratios by a fifth
 _PLOT = HERE / "peers" / "plot.py"
 
 
-def contest_result(rates: Mapping[str, float]) -> Result:
-    """A scenario's figures: `rate` per contestant, `ratio` of this worker to each."""
-    return {"rate": dict(rates), "ratio": ratios(rates, OURS) if OURS in rates else {}}
+def contest_result(standings: Standings) -> Result:
+    """A scenario's figures: `rate` and `cpu_ms` per contestant, `ratio` of this worker's rate to each."""
+    return {"rate": dict(standings.rates), "ratio": ratios(standings.rates, OURS), "cpu_ms": dict(standings.cpu_ms)}
 
 
-def table(rates: Mapping[str, float]) -> str:
+def table(standings: Standings) -> str:
     """The contestants, the fastest first."""
-    lines = [f"{'':<22}{'a second':>10}{'sendas is':>12}"]
+    rates, cpu_ms = standings.rates, standings.cpu_ms
+    lines = [f"{'':<22}{'a second':>10}{'sendas is':>12}{'ms each':>10}{'sendas takes':>15}"]
     for name, rate in sorted(rates.items(), key=lambda item: -item[1]):
-        times = f"{rates[OURS] / rate:.2f}×" if OURS in rates else ""
-        lines.append(f"{name:<22}{rate:>10.0f}{times:>12}")
+        times = f"{cpu_ms[OURS] / cpu_ms[name]:.2f}×" if cpu_ms[name] else ""
+        lines.append(f"{name:<22}{rate:>10.0f}{f'{rates[OURS] / rate:.2f}×':>12}{cpu_ms[name]:>10.2f}{times:>15}")
     return "\n".join(lines)
 
 

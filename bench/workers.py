@@ -2,13 +2,14 @@
 
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from bench.arena import Arena
 from bench.contest import Contestant
 from bench.letters import Json, snapshot
+from bench.processes import AtWork, group_cpu_s
 from stack import running
 from stack.ports import free_ports
 from stack.probe import greets
@@ -63,8 +64,7 @@ class WorkerProcess:
 
     def cpu_s(self) -> float:
         """Seconds of processor time until now, of all threads."""
-        user, system = (self._proc("stat").rpartition(")")[2].split()[n] for n in (11, 12))
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+        return group_cpu_s(self.child.pid) if self.child.pid is not None else 0.0
 
     def rss_mb(self, *, peak: bool = False) -> float:
         """Resident memory, now or at its peak."""
@@ -90,7 +90,7 @@ async def ledger_url(arena: Arena, kind: str, directory: Path) -> str:
 
 
 @asynccontextmanager
-async def workers(arena: Arena, count: int, ledger: str) -> AsyncIterator[Callable[[], int]]:
+async def workers(arena: Arena, count: int, ledger: str) -> AsyncIterator[AtWork]:
     """So many processes over one ledger."""
     directory = arena.place("worker")
     path = directory / "snapshot.json"
@@ -99,7 +99,7 @@ async def workers(arena: Arena, count: int, ledger: str) -> AsyncIterator[Callab
     processes = [WorkerProcess(directory / str(number), environment) for number in range(count)]
     arrived = arena.arrivals()
     async with running(*processes):
-        yield arrived
+        yield AtWork(arrived, [process.child for process in processes])
 
 
 @asynccontextmanager
