@@ -55,13 +55,15 @@ class Acknowledgements:
     def _frames(self) -> bytes:
         waiting, self._waiting = self._waiting, []
         self._settled.update(waiting)
-        before = self._first_unsettled
         while self._first_unsettled in self._settled:
             self._settled.remove(self._first_unsettled)
             self._first_unsettled += 1
         frames = [self._frame(tag) for tag in waiting if tag >= self._first_unsettled]
-        if self._first_unsettled > before:
-            frames.append(self._frame(self._first_unsettled - 1, is_multiple=True))
+        # All below the gap that are still owed are among these; the frame has to name one of them, or the broker
+        # closes the channel because it does not know the tag.
+        below = [tag for tag in waiting if tag < self._first_unsettled]
+        if below:
+            frames.append(self._frame(max(below), is_multiple=len(below) > 1))
         return b"".join(frames)
 
     def _frame(self, tag: int, *, is_multiple: bool = False) -> bytes:
