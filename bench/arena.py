@@ -99,11 +99,15 @@ class Arena:
                     raise TooFew(f"{waiting} messages are left in {name}")
 
     async def clear(self) -> int:
-        """Empty the work queue after a contestant has ended; returns how many messages it had left there."""
+        """Empty all queues after a contestant has ended; returns how many messages it had left there."""
         await asyncio.sleep(_RETURN_S)
+        left = 0
         async with await aio_pika.connect(self.broker.amqp_url) as connection:
-            queue = await (await connection.channel()).declare_queue(TOPOLOGY.outbound, passive=True)
-            return (await queue.purge()).message_count or 0
+            channel = await connection.channel()
+            for spec in TOPOLOGY.queues():
+                queue = await channel.get_queue(spec.name, ensure=False)
+                left += (await queue.purge()).message_count or 0
+        return left
 
     async def _results(self, count: int) -> set[str]:
         """The events that `mail.sent` was published for; waits for as many results as there should be."""
