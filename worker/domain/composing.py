@@ -84,7 +84,7 @@ def _message_id(token: str, sender: Sender) -> str:
 
 
 def _parties(data: LetterData, sender: Sender, letter: PlannedLetter) -> _Parties:
-    roles: dict[Role, list[NamedAddress]] = {role: [] for role in Role}
+    roles: dict[Role, list[NamedAddress]] = {Role.TO: [], Role.CC: [], Role.BCC: []}
     for position in letter.named:
         recipient = data.recipients[position]
         role = recipient.role if letter.mode is LetterMode.COMMON else Role.TO
