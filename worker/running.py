@@ -21,7 +21,9 @@ from worker.adapters.snapshot.keeper import Schedule, SnapshotKeeper
 from worker.adapters.snapshot.looks import Look, LookOutcome
 from worker.app import Outside, delivery_rules, open_ledger_patiently, open_outside, snapshot_source
 from worker.delivery.building import Delivery, World, build_delivery
+from worker.delivery.reporting import Reporter
 from worker.errors import Unavailable
+from worker.operations.mailbox_check.handler import CheckHandler
 from worker.settings import Settings
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics, Readings
@@ -91,12 +93,14 @@ class Worker:
         publisher = Publisher(url, self._metrics, max_bytes=settings.max_message_bytes)
         delivery = self._delivery(outside, ledger, snapshot, publisher)
         consumers = self._consumers(url, delivery, publisher)
+        consumers.append(self._checking(url, outside, snapshot, publisher))
         self._watch(outside, delivery, snapshot, publisher, consumers)
         async with background(
             publisher.run(),
             Announcements(url, settings.topology, snapshot).run(),
             self._keep_ledger(ledger),
             self._expire_ledger(ledger),
+            delivery.keeper.run(),
             *(consumer.run() for consumer in consumers),
         ) as failed:
             self._phase = None
@@ -107,7 +111,8 @@ class Worker:
     async def _drain(self, consumers: list[Consumer]) -> None:
         self._health.drain()
         log.info("worker.draining", in_flight=sum(consumer.in_flight for consumer in consumers))
-        await asyncio.gather(*(consumer.stop(self._settings.drain_s) for consumer in consumers))
+        times = self._settings.drain_s, self._settings.drain_answers_s
+        await asyncio.gather(*(consumer.stop(*times) for consumer in consumers))
 
     async def _unless_stopped(self, step: Awaitable[T]) -> T:
         """The step's result; gives up waiting when the worker is told to stop."""
@@ -163,6 +168,7 @@ class Worker:
         world = World(
             snapshot=snapshot,
             ledger=ledger,
+            mailboxes=ledger.mailboxes,
             transport=outside.transport,
             sent_folder=outside.sent_folder,
             files=outside.files,
@@ -182,6 +188,26 @@ class Worker:
             Consumer(url, queue, handler, publisher, self._metrics, prefetch=_PREFETCH_FACTOR * concurrency)
             for queue, handler, concurrency in stages
         ]
+
+    def _checking(self, url: str, outside: Outside, snapshot: SnapshotKeeper, publisher: Publisher) -> Consumer:
+        """Checks of mailboxes have a queue and places of their own: however long they take, letters do not wait."""
+        settings, topology = self._settings, self._settings.topology
+        handler = CheckHandler(
+            outside.check,
+            snapshot=snapshot,
+            reporter=Reporter(settings.source, topology.results_exchange),
+            topology=topology,
+            clock=SystemClock(),
+            observer=MetricsObserver(self._metrics),
+        )
+        return Consumer(
+            url,
+            topology.mailbox_check,
+            handler.handle,
+            publisher,
+            self._metrics,
+            prefetch=settings.check_concurrency,  # none waits here for a place: another worker may have one
+        )
 
     def _watch(
         self,
@@ -204,7 +230,7 @@ class Worker:
         add("sendas_smtp_connections_idle", lambda: numbers().idle)
         add("sendas_smtp_connections_opened", lambda: numbers().opened_total)
         add("sendas_smtp_connections_reused", lambda: numbers().reused_total)
-        self._readings.add_by_label("sendas_mailboxes_suspended", lanes.suspended)
+        self._readings.add_by_label("sendas_mailboxes_suspended", delivery.suspensions.counts)
 
     async def _keep_ledger(self, ledger: SqlLedger) -> None:
         """Say again and again that this worker lives; whoever stops saying so loses its letters to others."""

@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass
 
+from worker.delivery.burials import Burials
 from worker.delivery.claiming import Claims
 from worker.delivery.composition import Composer
 from worker.delivery.copies import Copies, CopyLimits
 from worker.delivery.doubts import Doubts
 from worker.delivery.lanes import Lanes
 from worker.delivery.ledger import Ledger
-from worker.delivery.letter_delivery import LetterDelivery, Limits
+from worker.delivery.letter_delivery import LetterDelivery
+from worker.delivery.limits import Limits
+from worker.delivery.mailbox_keeper import MailboxKeeper
+from worker.delivery.mailbox_states import MailboxStates
 from worker.delivery.messages import Publish
 from worker.delivery.observing import Observer
 from worker.delivery.outcomes import Outcomes
@@ -17,6 +21,9 @@ from worker.delivery.ports import Clock, FileStore, MailTransport, SentFolder, S
 from worker.delivery.recording import Recorder
 from worker.delivery.repeating import Repeats
 from worker.delivery.reporting import Reporter
+from worker.delivery.shares import Shares
+from worker.delivery.suspensions import Suspensions
+from worker.delivery.ways import Common, Ways
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import UncertainPolicy
 
@@ -27,6 +34,7 @@ class World:
 
     snapshot: SnapshotService
     ledger: Ledger
+    mailboxes: MailboxStates
     transport: MailTransport
     sent_folder: SentFolder
     files: FileStore
@@ -50,11 +58,13 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The handlers of the two queues, and the lanes for those who want to know how full they are."""
+    """The handlers of the two queues, what keeps workers at one, and the rest for those who want numbers."""
 
     pipeline: Pipeline
     copies: Copies
+    keeper: MailboxKeeper
     lanes: Lanes
+    suspensions: Suspensions
 
 
 def build_delivery(world: World, rules: Rules) -> Delivery:
@@ -63,6 +73,9 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
     recorder = Recorder(world.ledger, reporter, rules.ledger_retry_s)
     composer = Composer(world.files)
     lanes = Lanes(world.clock)
+    suspensions = Suspensions(world.mailboxes, reporter, world.publish, world.clock, rules.ledger_retry_s)
+    shares = Shares(world.mailboxes, world.transport, world.clock)
+    common = Common(world.mailboxes, shares, suspensions, world.snapshot, world.clock)
     copies = Copies(
         snapshot=world.snapshot,
         ledger=world.ledger,
@@ -72,6 +85,7 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
         clock=world.clock,
         observer=world.observer,
         limits=rules.copy_limits,
+        suspensions=suspensions,
     )
     doubts = Doubts(
         policy=rules.uncertain_policy,
@@ -82,6 +96,7 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
         clock=world.clock,
         observer=world.observer,
         publish=world.publish,
+        suspensions=suspensions,
     )
     outcomes = Outcomes(
         recorder=recorder,
@@ -95,12 +110,11 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
     letters = LetterDelivery(
         ledger=world.ledger,
         transport=world.transport,
-        lanes=lanes,
+        ways=Ways(common, lanes, rules.limits),
         claims=Claims(world.ledger, doubts, Repeats(reporter, composer, copies, doubts), rules.topology),
         composer=composer,
         recorder=recorder,
         outcomes=outcomes,
-        reporter=reporter,
         topology=rules.topology,
         clock=world.clock,
         limits=rules.limits,
@@ -108,6 +122,7 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
     pipeline = Pipeline(
         snapshot=world.snapshot,
         letters=letters,
+        burials=Burials(reporter, rules.topology, world.clock, world.observer),
         outcomes=outcomes,
         reporter=reporter,
         topology=rules.topology,
@@ -115,4 +130,5 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
         observer=world.observer,
         unknown_sender_wait_s=rules.unknown_sender_wait_s,
     )
-    return Delivery(pipeline, copies, lanes)
+    keeper = MailboxKeeper(world.mailboxes, lanes, shares, suspensions, world.snapshot, world.clock)
+    return Delivery(pipeline, copies, keeper, lanes, suspensions)

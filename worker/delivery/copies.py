@@ -11,17 +11,20 @@ from dataclasses import dataclass, replace
 import structlog
 
 from worker.delivery import requeueing
+from worker.delivery.burials import RETURNED_TOO_OFTEN, has_returned_too_often
 from worker.delivery.case import Case
 from worker.delivery.copy_jobs import JOB, CopyJob, copy_job, copy_publication, copy_target, copy_verdict, read_copy_job
 from worker.delivery.copy_results import copy_result
 from worker.delivery.copy_troubles import classify_copy
 from worker.delivery.lanes import Closed, Lane, Lanes
 from worker.delivery.ledger import Granted, Ledger
+from worker.delivery.mailbox_states import MailboxKey, Suspension
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.observing import Observer
 from worker.delivery.ports import Clock, CopyTarget, SavedCopy, SentFolder, SnapshotService
 from worker.delivery.reporting import Reporter
-from worker.domain.backoff import is_expired, pause_level_s, retry_level_s
+from worker.delivery.suspensions import Suspensions
+from worker.domain.backoff import is_expired, pause_level_s, retry_level_s, waiting_level_s
 from worker.domain.classification import Classification
 from worker.domain.identity import copy_key
 from worker.domain.letters import ComposedLetter
@@ -79,6 +82,7 @@ class Copies:
         clock: Clock,
         observer: Observer,
         limits: CopyLimits,
+        suspensions: Suspensions,
     ) -> None:
         self._snapshot = snapshot
         self._ledger = ledger
@@ -88,6 +92,7 @@ class Copies:
         self._clock = clock
         self._observer = observer
         self._limits = limits
+        self._suspensions = suspensions
         self._lanes = Lanes(clock)
 
     def after_sending(
@@ -111,13 +116,23 @@ class Copies:
         except (InvalidEvent, ValueError) as error:
             return [self._buried(arrival, Reason.INVALID_EVENT, str(error))]
         with structlog.contextvars.bound_contextvars(event_id=job.event_id, traceparent=job.traceparent):
+            if has_returned_too_often(arrival):
+                log.error("sent_copy.returned_too_often", returns=arrival.returns)
+                return self._stranded(Order(arrival, job, work), RETURNED_TOO_OFTEN)
             try:
                 return await self._handle(Order(arrival, job, work))
             except Unavailable:  # nobody's mistake: the message is kept until what is away is back
                 raise
             except Exception as error:  # a mistake of ours must not take the message round for ever
                 log.exception("sent_copy.unhandled")
-                return [self._buried(arrival, Reason.INTERNAL_ERROR, type(error).__name__)]
+                return self._stranded(Order(arrival, job, work), type(error).__name__)
+
+    def _stranded(self, order: Order, detail: str) -> list[Publication]:
+        """The copy failed, unless an operator replays it after the mistake is mended."""
+        why = Classification(Reason.INTERNAL_ERROR, Scope.PLATFORM, Action.FAIL)
+        saved = SavedCopy(CopyOutcome.FAILED)
+        told = self._ended(order.job, saved, None, attempt=order.work.attempts, why=why)
+        return [told, self._buried(order.arrival, Reason.INTERNAL_ERROR, detail)]
 
     def _buried(self, arrival: Arrival, reason: Reason, detail: str) -> Publication:
         self._observer.buried(reason)
@@ -133,6 +148,9 @@ class Copies:
         if verdict is not None or target is None:  # the mailbox was changed after the letter was sent
             saved = SavedCopy(verdict or CopyOutcome.NO_IMAP)
             return [self._ended(job, saved, mailbox, attempt=work.attempts)]
+        await self._suspensions.ask(MailboxKey(job.account_id, job.mailbox_id))
+        if suspension := self._kept_from_signing_in(target, mailbox):
+            return self._wait_for_sign_in(order, suspension, mailbox)
         lane = self._lanes.of((job.account_id, job.mailbox_id), target, _CONNECTIONS)
         async with lane.place(work.turn) as closed:
             if closed is not None:
@@ -146,6 +164,21 @@ class Copies:
             why = classify_copy(saved.trouble)
             _close_lane(lane, why, saved.trouble)
             return self._again_or_never(order, why, saved, mailbox)
+
+    def _kept_from_signing_in(self, target: CopyTarget, mailbox: Mailbox) -> Suspension | None:
+        key, version = MailboxKey(target.account_id, target.mailbox_id), self._snapshot.directory.version
+        is_kept = self._suspensions.keeps_from_signing_in(key, mailbox, version, target.auth)
+        return self._suspensions.of(key) if is_kept else None
+
+    def _wait_for_sign_in(self, order: Order, suspension: Suspension, mailbox: Mailbox) -> list[Publication]:
+        """The copy waits as the mailbox's letters do: one more wrong password may lock the account."""
+        work, now = order.work, self._clock.now()
+        if is_expired(work.first_seen, now, self._limits.max_age_s):
+            why = Classification(Reason.EXPIRED, Scope.MESSAGE, Action.FAIL)
+            return [self._ended(order.job, SavedCopy(CopyOutcome.FAILED), mailbox, attempt=work.attempts, why=why)]
+        waiting = replace(work, last_reason=suspension.reason.value)
+        level_s = waiting_level_s((now - work.first_seen).total_seconds())
+        return [order.later(waiting, self._topology, level_s)]
 
     def _wait(self, order: Order, closed: Closed, mailbox: Mailbox) -> list[Publication]:
         if closed.reason in _SIGN_IN_REASONS:  # it was refused just now, and providers lock mailboxes for repetitions

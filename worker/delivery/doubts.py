@@ -13,11 +13,13 @@ from worker.delivery import requeueing
 from worker.delivery.case import LetterCase
 from worker.delivery.copy_jobs import copy_target
 from worker.delivery.ledger import HandOver, InDoubt
+from worker.delivery.mailbox_states import MailboxKey
 from worker.delivery.messages import Publication, Publish
 from worker.delivery.observing import Observer
 from worker.delivery.ports import Clock, SentFolder
 from worker.delivery.recording import Final, Recorder
 from worker.delivery.reporting import Facts, Reporter
+from worker.delivery.suspensions import Suspensions
 from worker.domain.backoff import retry_level_s
 from worker.domain.providers import provider_of
 from worker.domain.topology import Topology
@@ -51,6 +53,7 @@ class Doubts:
         clock: Clock,
         observer: Observer,
         publish: Publish,
+        suspensions: Suspensions,
     ) -> None:
         self._policy = policy
         self._recorder = recorder
@@ -60,6 +63,7 @@ class Doubts:
         self._clock = clock
         self._observer = observer
         self._publish = publish
+        self._suspensions = suspensions
 
     async def arise(self, item: LetterCase, positions: tuple[int, ...], hand_over: HandOver) -> list[Publication]:
         """A letter was handed over just now and no answer came."""
@@ -93,9 +97,9 @@ class Doubts:
                 settled.publications.append(self._later(item, positions))
         return settled
 
-    def held_again(self, item: LetterCase, positions: tuple[int, ...]) -> Publication:
+    def held_again(self, item: LetterCase, positions: tuple[int, ...], attempt: int) -> Publication:
         """The message for an operator about held letters: a crash may have come between their record and it."""
-        return self._buried(item, positions)
+        return self._buried(item, positions, attempt)
 
     def _tell(self, item: LetterCase, positions: tuple[int, ...], hand_over: HandOver) -> list[Publication]:
         self._count(item, positions, self._policy)
@@ -113,12 +117,13 @@ class Doubts:
             item.case, positions, hand_over, UncertainPolicy.HOLD, self._clock.now(), "held: an operator decides"
         )
         published = await self._recorder.record(item.case, [Final(positions, Outcome.UNCERTAIN, event)])
-        return [*published, self._buried(item, positions)]
+        return [*published, self._buried(item, positions, hand_over.attempt)]
 
-    def _buried(self, item: LetterCase, positions: tuple[int, ...]) -> Publication:
+    def _buried(self, item: LetterCase, positions: tuple[int, ...], attempt: int) -> Publication:
+        """`attempt`: the one that is in doubt. A replay names it, so that it cannot mean a doubt that arises later."""
         reason = Reason.OUTCOME_UNKNOWN
         self._observer.buried(reason)
-        work = item.work(positions, reason=reason.value)
+        work = item.work(positions, attempts=attempt, reason=reason.value)
         why = requeueing.Death(reason, "the letter was handed over and no answer came", self._clock.now())
         return requeueing.dead(item.case.arrival, self._topology, why, work.headers())
 
@@ -131,6 +136,9 @@ class Doubts:
         target = copy_target(item.case.event.data.account_id, mailbox)
         if target is None or not provider_of(mailbox.smtp.host).saves_to_sent:
             return False
+        key, version = MailboxKey(target.account_id, target.mailbox_id), item.case.directory.version
+        if self._suspensions.keeps_from_signing_in(key, mailbox, version, target.auth):
+            return False  # one more wrong password may lock the account
         found = await self._sent_folder.find(target, hand_over.message_id)
         # What passes is waited for; a mailbox without a Sent folder, or that refuses the sign-in, shows nothing ever.
         return found if isinstance(found, bool) or found.fault in _PASSING else False

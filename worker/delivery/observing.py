@@ -12,7 +12,7 @@ class Observer(Protocol):
     """Counts and times. Nothing of a tenant is in them."""
 
     def settled(self, queue: str, event_type: EventType | None, outcome: str) -> None:
-        """A message was dealt with; `outcome` is `done`, `split`, `invalid` or `failed`."""
+        """A message was dealt with; `outcome` is `done`, `split`, `sent_away`, `invalid` or `failed`."""
 
     def attempted(self, provider: str, transmission: Transmission) -> None:
         """An SMTP transaction ended."""

@@ -1,17 +1,19 @@
 """One event's journey: read it, find the sender, plan the letters, and take each to its outcome."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import cast
 
 import structlog
 
 from worker.delivery import requeueing
+from worker.delivery.burials import Burials, has_returned_too_often
 from worker.delivery.case import Case, LetterCase
 from worker.delivery.invalid_events import invalid_result
 from worker.delivery.letter_delivery import LetterDelivery
-from worker.delivery.messages import Arrival, HeaderValue, Publication
+from worker.delivery.messages import Arrival, Publication
 from worker.delivery.observing import Observer
 from worker.delivery.outcomes import Outcomes
 from worker.delivery.ports import Clock, SnapshotService
@@ -26,7 +28,7 @@ from worker.domain.planning import distinct_positions, plan
 from worker.domain.resolution import resolve
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import Action, Reason, Scope
-from worker.domain.work import RECIPIENTS, Work, read_work
+from worker.domain.work import LANE, RECIPIENTS, Work, read_work
 from worker.errors import InvalidEvent, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -43,6 +45,7 @@ class Pipeline:
         *,
         snapshot: SnapshotService,
         letters: LetterDelivery,
+        burials: Burials,
         outcomes: Outcomes,
         reporter: Reporter,
         topology: Topology,
@@ -52,6 +55,7 @@ class Pipeline:
     ) -> None:
         self._snapshot = snapshot
         self._letters = letters
+        self._burials = burials
         self._outcomes = outcomes
         self._reporter = reporter
         self._topology = topology
@@ -62,6 +66,8 @@ class Pipeline:
     async def handle(self, arrival: Arrival) -> Sequence[Publication]:
         """Deal with one message of the work queue, as `messages.Handler` says."""
         now = self._clock.now()
+        if (later := self._sent_away(arrival, now)) is not None:
+            return [later]
         try:
             event = _letter_event(parse(arrival.headers, arrival.content_type, arrival.body))
             work = _checked(read_work(arrival.headers, now), event)
@@ -75,22 +81,26 @@ class Pipeline:
         ):
             return await self._guarded(arrival, event, work)
 
+    def _sent_away(self, arrival: Arrival, now: datetime) -> Publication | None:
+        if LANE not in arrival.headers:
+            return None
+        try:
+            later = self._letters.sent_away(arrival, read_work(arrival.headers, now))
+        except ValueError:
+            return None  # what is wrong with it is said below
+        if later is not None:
+            self._observer.settled(arrival.queue, None, "sent_away")
+        return later
+
     async def _guarded(self, arrival: Arrival, event: LetterEvent, work: Work) -> Sequence[Publication]:
+        if has_returned_too_often(arrival):
+            return self._burials.of_returned(arrival, event, work)
         try:
             return await self._deal_with(arrival, event, work)
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - whatever our mistake is, the message must not go round for ever
-            return [self._buried(arrival, event, error, requeueing.own_headers(arrival))]
-
-    def _buried(
-        self, arrival: Arrival, event: LetterEvent, error: BaseException, work: Mapping[str, HeaderValue]
-    ) -> Publication:
-        log.error("event.unhandled", exc_info=error)
-        self._observer.settled(arrival.queue, event.type, "failed")
-        self._observer.buried(Reason.INTERNAL_ERROR)
-        death = requeueing.Death(Reason.INTERNAL_ERROR, type(error).__name__, self._clock.now())
-        return requeueing.dead(arrival, self._topology, death, work)
+            return self._burials.of_mistake(arrival, event, error, work, requeueing.own_headers(arrival))
 
     async def _deal_with(self, arrival: Arrival, event: LetterEvent, work: Work) -> list[Publication]:
         case = await self._resolved(arrival, event, work)
@@ -118,7 +128,7 @@ class Pipeline:
                 put_off.append((item, outcome))
             elif isinstance(outcome, Exception):
                 work = item.work(item.letter.envelope)
-                publications.append(self._buried(case.arrival, case.event, outcome, work.headers()))
+                publications += self._burials.of_mistake(case.arrival, case.event, outcome, work, work.headers())
             elif isinstance(outcome, BaseException):
                 raise outcome
             else:
@@ -128,7 +138,7 @@ class Pipeline:
         return publications + [self._put_off(item) for item, _ in put_off]
 
     def _put_off(self, item: LetterCase) -> Publication:
-        work = item.work(item.letter.envelope, turn=item.case.work.turn)
+        work = item.work(item.letter.envelope, turn=item.case.work.turn, lane=item.case.work.lane)
         return requeueing.later(item.case.arrival, work.headers(), self._topology, PAUSE_LEVELS_S[0])
 
     async def _resolved(self, arrival: Arrival, event: LetterEvent, work: Work) -> Case:
@@ -148,7 +158,7 @@ class Pipeline:
     async def _without_sender(self, case: Case) -> list[Publication]:
         """Wait some minutes for a newer snapshot, or as long as letters wait where the account is there but broken."""
         is_left_out = case.directory.is_left_out(case.event.data.account_id)
-        if self._letters.is_expired(case):
+        if self._letters.is_expired(case.work):
             return await self._letters.fail(case, Classification(Reason.EXPIRED, Scope.MESSAGE, Action.FAIL))
         since = case.work.sender_missing_since or case.began_at
         if not is_left_out and (case.began_at - since).total_seconds() >= self._unknown_sender_wait_s:

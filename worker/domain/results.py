@@ -136,12 +136,14 @@ class MailSent(MailResult):
 
 
 class MailDeferred(MailResult):
-    """An attempt did not succeed for these recipients; another follows."""
+    """An attempt did not succeed for these recipients; another follows.
+
+    `next_attempt_at` null: after a mistake of our own (`internal_error`), once an operator lets it.
+    """
 
     account_id: AccountId
     reason: Reason
     hint: Hint
-    next_attempt_at: AwareDatetime
 
 
 class MailFailed(MailResult):
@@ -197,6 +199,7 @@ class MailboxResumed(_Model):
     resumed_at: AwareDatetime
     resumed_by: ResumedBy
     operator: Words | None = Field(default=None, description="who, when `resumed_by` is `operator`")
+    why: Words | None = Field(default=None, description="the operator's own words")
     reason: Reason | None = Field(default=None, description="why it had been suspended")
 
 
@@ -205,14 +208,16 @@ class CheckStepResult(_Model):
 
     name: str = Field(
         pattern=r"^[a-z0-9_]+$",
-        description="such as dns, connect, tls, auth, sender, test_letter, imap_connect, imap_auth, sent_folder, spf",
+        description="settings, dns, connect, tls, greeting, capabilities, auth, sender, test_letter, imap_dns, "
+        "imap_connect, imap_tls, imap_greeting, imap_auth, sent_folder, sent_writable, mx, spf, dkim, dmarc; others "
+        "may follow",
     )
     ok: bool | None = Field(description="null: not looked at, because an earlier step failed or it does not apply")
     required: bool = Field(default=True, description="false: advice; letters leave without it (SPF, DKIM, DMARC)")
     seconds: Seconds = 0.0
     reply: ServerReply | None = Field(default=None, description="the server's own words")
-    reason: Reason | None = None
-    hint: Hint | None = None
+    reason: Reason | None = Field(default=None, description="null also where the closed list has no reason that fits")
+    hint: Hint | None = Field(default=None, description="for people; a step that succeeded may have one as a warning")
     help_url: str | None = Field(default=None, description="the provider's own page about it")
     detail: Words | None = None
 
@@ -236,6 +241,9 @@ class DeadLetterAct(_Model):
     why: Words
     count: int = Field(ge=0, description="how many letters")
     selection: Mapping[str, str] = Field(default_factory=dict, description="the filters that selected them")
+    consents: tuple[str, ...] = Field(
+        default=(), description="what was allowed beyond the rules, such as resend_uncertain or force_loop"
+    )
     by_reason: Mapping[str, int] = Field(default_factory=dict, description="how many of each reason")
 
 

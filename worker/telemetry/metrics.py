@@ -96,7 +96,11 @@ class Reading:
 READINGS = (
     Reading("sendas_in_flight", "Messages in work."),
     Reading("sendas_lanes_waiting", "Letters waiting for their mailbox."),
-    Reading("sendas_mailboxes_suspended", "Mailboxes nothing is sent from.", label="reason"),
+    Reading(
+        "sendas_mailboxes_suspended",
+        "Mailboxes nothing is sent from. All workers say the same number: `max by (reason)`, never a sum.",
+        label="reason",
+    ),
     Reading("sendas_snapshot_age_seconds", "Since the source last confirmed the snapshot in use."),
     Reading("sendas_smtp_connections", "SMTP connections."),
     Reading("sendas_smtp_connections_idle", "SMTP connections without a letter."),

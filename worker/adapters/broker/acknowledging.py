@@ -59,11 +59,10 @@ class Acknowledgements:
             self._settled.remove(self._first_unsettled)
             self._first_unsettled += 1
         frames = [self._frame(tag) for tag in waiting if tag >= self._first_unsettled]
-        # All below the gap that are still owed are among these; the frame has to name one of them, or the broker
-        # closes the channel because it does not know the tag.
         below = [tag for tag in waiting if tag < self._first_unsettled]
         if below:
-            frames.append(self._frame(max(below), is_multiple=len(below) > 1))
+            # The highest of them, not of all below: the broker closes the channel over a tag that was given back.
+            frames.append(self._frame(max(below), is_multiple=True))
         return b"".join(frames)
 
     def _frame(self, tag: int, *, is_multiple: bool = False) -> bytes:

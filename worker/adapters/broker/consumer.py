@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 _FIRST_WAIT_S = 1.0
 _LONGEST_WAIT_S = 15.0
 _LAST_MOMENT_S = 5.0
+_LOOK_EVERY_S = 30.0
+_LOOK_TIMEOUT_S = 10.0
 
 
 class Publishes(Protocol):
@@ -35,11 +37,21 @@ class Consumer:
     aio-pika cancels its callbacks when a channel drops, so they only start tasks, and the tasks go on: a letter half
     sent is finished and its outcome published. Its late acknowledgement fails then, and the message comes once more.
 
+    A watchdog looks at the queue every `look_every_s`: brokers have lost consumers without a word.
+
     Messages are taken from the channel below aio-pika's: its own queue builds an object around each that is never used.
     """
 
     def __init__(
-        self, url: str, queue: str, handler: Handler, publisher: Publishes, metrics: Metrics, *, prefetch: int
+        self,
+        url: str,
+        queue: str,
+        handler: Handler,
+        publisher: Publishes,
+        metrics: Metrics,
+        *,
+        prefetch: int,
+        look_every_s: float = _LOOK_EVERY_S,
     ) -> None:
         self.queue = queue
         self._link = Link(url, f"sendas-consumer {queue}", self._up)
@@ -53,7 +65,10 @@ class Consumer:
         self._underlay: Channel | None = None
         self._acknowledgements: Acknowledgements | None = None
         self._tag: str | None = None
+        self._late: list[Delivery] = []
         self._is_stopping = False
+        self._look_every_s = look_every_s
+        self._taken_total = 0
 
     @property
     def is_consuming(self) -> bool:
@@ -69,20 +84,22 @@ class Consumer:
 
     async def run(self) -> None:
         """Consume until cancelled; stop with `stop` first."""
-        await self._link.run()
+        await asyncio.gather(self._link.run(), self._watch())
 
-    async def stop(self, grace_s: float) -> None:
+    async def stop(self, grace_s: float, answers_s: float = _LAST_MOMENT_S) -> None:
         """Take no more, finish what is in flight within `grace_s`, and give back the rest.
 
-        A letter whose final dot was written is not cut short by cancellation. Should its server still not answer, it
-        is left behind after a moment, and in doubt: the worker's end must come in bounded time.
+        A letter whose final dot was written is not cut short by cancellation. Should its server not answer within
+        `answers_s` either, it is left behind, and in doubt: the worker's end must come in bounded time.
         """
         self._is_stopping = True
         await self._cancel_consumer()
+        for delivery in self._late:
+            await self._settle(delivery, is_done=False)
         await self._wait_for_tasks(grace_s)
         for task in self._tasks:
             task.cancel()
-        await self._wait_for_tasks(_LAST_MOMENT_S)
+        await self._wait_for_tasks(answers_s)
         if self._tasks:
             log.warning("consumer.left_behind", queue=self.queue, messages=len(self._tasks))
         await self._flush()
@@ -134,20 +151,56 @@ class Consumer:
             self._tag = None
             self._link.give_up()
 
+    async def _watch(self) -> None:
+        """Consume anew when messages are ready, there is room for them here, and none came between two looks."""
+        was_starving = False
+        while True:
+            taken_before = self._taken_total
+            await asyncio.sleep(self._look_every_s)
+            channel = self._channel
+            if channel is None or not self.is_consuming:
+                was_starving = False
+                continue
+            is_starving = await self._has_ready(channel) and self._taken_total == taken_before
+            is_starving = is_starving and self.in_flight < self._prefetch and channel is self._channel
+            if is_starving and was_starving:
+                log.warning("consumer.starving", queue=self.queue)
+                self._lose()
+            was_starving = is_starving
+
+    async def _has_ready(self, channel: AbstractChannel) -> bool:
+        """Whether messages wait in the queue; a broker that does not say so within its time has lost us."""
+        try:
+            found = await channel.declare_queue(self.queue, passive=True, timeout=_LOOK_TIMEOUT_S)
+        except BROKER_ERRORS as error:
+            if channel is self._channel:
+                log.warning("consumer.look_failed", queue=self.queue, error=type(error).__name__)
+                self._lose()
+            return False
+        return bool(found.declaration_result.message_count)
+
     def _take(self, delivery: "Delivery") -> None:
-        if self._is_stopping:  # what arrives while stopping stays unacknowledged and returns to the queue
+        if self._is_stopping:
+            self._late.append(delivery)  # given back once the broker sends no more, or it would send this one again
             return
+        self._taken_total += 1
         task = asyncio.create_task(self._work(delivery), name=self._task_name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _work(self, delivery: "Delivery") -> None:
-        """Deal with one message. The only place that settles; a cancelled one is given back by closing the channel."""
+        """Deal with one message, and settle it; a cancelled one is given back at once.
+
+        Others then have it while this worker still waits for its last answers.
+        """
         try:
             publications = await self._patiently(delivery)
             if publications is None:
                 return
             await self._publish(publications)
+        except asyncio.CancelledError:
+            await self._settle(delivery, is_done=False)
+            raise
         except Exception:  # whatever it is, the message must not stay unsettled for ever
             log.exception("message.unhandled", queue=self.queue)
             await self._settle(delivery, is_done=False)  # the queue's delivery limit ends this in the dead queue
@@ -227,8 +280,11 @@ class Delivery:
     def arrival(self, queue: str) -> Arrival:
         """The message as the delivery sees it."""
         properties = self._message.header.properties
+        headers = properties.headers or {}
         is_redelivered = bool(self._message.redelivered)
-        return Arrival(queue, self._message.body, properties.headers or {}, properties.content_type, is_redelivered)
+        count = headers.get("x-delivery-count")  # of quorum queues, and what a producer wrote into it does not count
+        returns = count if is_redelivered and isinstance(count, int) else 0
+        return Arrival(queue, self._message.body, headers, properties.content_type, is_redelivered, returns)
 
     def acknowledge(self) -> None:
         """It is dealt with. Raises one of `BROKER_ERRORS`."""

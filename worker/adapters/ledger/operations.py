@@ -62,6 +62,13 @@ class ToRelease(OnEntries[None]):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class ToReopen(OnEntries[None]):
+    """Free entries that are done as uncertain since this attempt or an earlier one."""
+
+    up_to_attempt: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class ToKeepAlive(Operation[None]):
     pass
 
@@ -85,12 +92,12 @@ class ToLeave(Operation[None]):
 
 
 def to_claim(event_key: str, account_id: str, recipients: Sequence[int]) -> ToClaim:
-    _check_texts(account_id)
+    check_texts(account_id)
     return ToClaim(checked_key(event_key), _positions(recipients), account_id)
 
 
 def to_hand_over(event_key: str, recipients: Sequence[int], hand_over: HandOver) -> ToHandOver:
-    _check_texts(hand_over.account_id, hand_over.mailbox_id or "", hand_over.message_id)
+    check_texts(hand_over.account_id, hand_over.mailbox_id or "", hand_over.message_id)
     _check_number(hand_over.attempt)
     if hand_over.at.tzinfo is None:
         raise ValueError("the time of a hand-over has no time zone")
@@ -112,6 +119,11 @@ def to_release(event_key: str, recipients: Sequence[int], *, keeps_doubt: bool) 
     return ToRelease(checked_key(event_key), _positions(recipients), keeps_doubt)
 
 
+def to_reopen(event_key: str, recipients: Sequence[int], up_to_attempt: int) -> ToReopen:
+    _check_number(up_to_attempt)
+    return ToReopen(checked_key(event_key), _positions(recipients), up_to_attempt)
+
+
 def checked_key(event_key: str) -> str:
     """The event's key itself. Raises `ValueError` when it is not 32 lower-case hexadecimal digits."""
     if not _KEY.fullmatch(event_key):
@@ -131,7 +143,8 @@ def _check_number(number: int) -> None:
         raise ValueError("a number is negative or larger than the ledger stores")
 
 
-def _check_texts(*texts: str) -> None:
+def check_texts(*texts: str) -> None:
+    """Raises `ValueError` for texts that no database stores."""
     for text in texts:
         if _NOT_STORED.search(text):
             raise ValueError("a text holds a character that the ledger cannot store")

@@ -12,6 +12,7 @@ from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.database import Database
 from worker.adapters.ledger.entry import Entry
 from worker.adapters.ledger.group_commit import GroupCommit, Observer
+from worker.adapters.ledger.mailboxes import OperatedMailboxStates
 from worker.adapters.ledger.migration import check_schema, upgrade
 from worker.adapters.ledger.operations import (
     Operation,
@@ -24,6 +25,7 @@ from worker.adapters.ledger.operations import (
     to_hand_over,
     to_record,
     to_release,
+    to_reopen,
 )
 from worker.delivery.ledger import Claim, HandOver, Record
 from worker.delivery.ports import Clock
@@ -90,13 +92,17 @@ async def _check_clock(database: Database, clock: Clock, max_skew_s: float) -> N
 
 
 class SqlLedger:
-    """Implements `worker.delivery.ledger.Ledger`; see there for what the methods do and raise."""
+    """Implements `worker.delivery.ledger.Ledger`; see there for what the methods do and raise.
+
+    `mailboxes` are what all owners share about mailboxes, in the same database.
+    """
 
     def __init__(self, database: Database, owner: Owner, options: LedgerOptions, observer: Observer | None) -> None:
         self._database = database
         self._owner = owner
         self._options = options
         self._writer = GroupCommit(self._run, owner.clock, options.timeout_s, options.max_operations, observer)
+        self.mailboxes = OperatedMailboxStates(self._writer)
 
     async def claim(self, event_key: str, account_id: str, recipients: Sequence[int]) -> dict[int, Claim]:
         return await self._writer.submit(to_claim(event_key, account_id, recipients))
@@ -117,6 +123,9 @@ class SqlLedger:
 
     async def let_go(self, event_key: str, recipients: Sequence[int]) -> None:
         await self._writer.submit(to_release(event_key, recipients, keeps_doubt=True))
+
+    async def reopen(self, event_key: str, recipients: Sequence[int], up_to_attempt: int) -> None:
+        await self._writer.submit(to_reopen(event_key, recipients, up_to_attempt))
 
     async def keep_alive(self) -> None:
         await self._writer.submit(ToKeepAlive())
