@@ -8,18 +8,20 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=igno
 RUN python3 -m venv /opt/build && python3 -m venv --without-pip /opt/sendas
 WORKDIR /source
 
-# Dependencies change seldom and are most of the bytes: a layer of their own.
+# What builds wheels is pinned like everything else, and stays behind with this stage.
+COPY requirements/build.txt requirements/
+RUN /opt/build/bin/pip install --require-hashes --only-binary :all: --requirement requirements/build.txt
+
+# Dependencies change seldom and are most of the bytes: a layer of their own. (dkimpy is published as source only.)
 COPY requirements/run.txt requirements/
-RUN /opt/build/bin/pip --python /opt/sendas/bin/python install \
-        --require-hashes --only-binary :all: --requirement requirements/run.txt
+RUN /opt/build/bin/pip wheel --require-hashes --only-binary :all: --no-binary dkimpy --no-build-isolation --no-deps \
+        --wheel-dir /dependencies --requirement requirements/run.txt \
+    && /opt/build/bin/pip --python /opt/sendas/bin/python install --no-deps --no-index /dependencies/*.whl
 # Left out: the packages' tests, what their compiled parts were made from, and commands of theirs.
 RUN find /opt/sendas/lib -type d \( -name tests -o -name testing \) -prune -exec rm -rf {} + \
     && find /opt/sendas/lib -type f -regex '.*\.\(pyx\|pxd\|pxi\|pyi\|c\|cpp\|h\|hpp\)' -delete \
     && find /opt/sendas/bin -type f -delete
 
-# What builds the wheel is pinned like everything else, and stays behind with this stage.
-COPY requirements/build.txt requirements/
-RUN /opt/build/bin/pip install --require-hashes --only-binary :all: --requirement requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY worker worker
 # In a tree of its own, so that a new version of the worker changes a small layer only.

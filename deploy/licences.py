@@ -24,10 +24,13 @@ COMPATIBLE = frozenset({
 SPELLINGS = {
     "Apache 2.0": "Apache-2.0",
     "Apache Software License": "Apache-2.0",
+    "BSD-like": "Zlib",  # dkimpy: its licence file is the zlib licence word for word
     "BSD License": "BSD-3-Clause",
     "MIT License": "MIT",
     "Python Software Foundation License": "PSF-2.0",
 }
+# What a package's own file of its licence says, where its fields say nothing exact.
+READ = {"dkimpy": "Zlib"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ def licences(lock: Path = LOCK) -> Iterator[Licensed]:
 
 def _licence(name: str) -> str:
     told = metadata(name)
+    if name in READ:
+        return READ[name]
     classified = [
         each.rpartition(" :: ")[2] for each in told.get_all("Classifier", []) if each.startswith("License ::")
     ]

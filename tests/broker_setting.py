@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 import aio_pika
 from prometheus_client import CollectorRegistry
@@ -11,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from worker.adapters.broker.consumer import Consumer
 from worker.adapters.broker.declaring import apply_topology
 from worker.adapters.broker.publisher import Publisher
+from worker.delivery import requeueing
 from worker.delivery.messages import Arrival, Handler, Publication
 from worker.domain.topology import QueueSpec, Topology
 from worker.telemetry.metrics import Metrics
@@ -100,7 +102,9 @@ class BrokerSetting:
         return await self.count(queue) == 0
 
     @asynccontextmanager
-    async def consuming(self, handler: Handler, prefetch: int = 4, look_every_s: float = 60) -> AsyncIterator[Consumer]:
+    async def consuming(
+        self, handler: Handler, prefetch: int = 4, look_every_s: float = 60, hold_s: float = 600
+    ) -> AsyncIterator[Consumer]:
         """A consumer of the work queue while the context lasts."""
         consumer = Consumer(
             self.url,
@@ -109,7 +113,9 @@ class BrokerSetting:
             self.publisher,
             self.metrics,
             prefetch=prefetch,
+            put_back=lambda arrival: requeueing.put_back(arrival, TOPOLOGY, datetime.now(UTC)),
             look_every_s=look_every_s,
+            hold_s=hold_s,
         )
         async with running_task(consumer.run()):
             await eventually(lambda: consumer.is_consuming)

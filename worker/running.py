@@ -20,7 +20,9 @@ from worker.adapters.ledger import SqlLedger
 from worker.adapters.snapshot.keeper import Schedule, SnapshotKeeper
 from worker.adapters.snapshot.looks import Look, LookOutcome
 from worker.app import Outside, delivery_rules, open_ledger_patiently, open_outside, snapshot_source
+from worker.delivery import requeueing
 from worker.delivery.building import Delivery, World, build_delivery
+from worker.delivery.messages import Arrival, Publication
 from worker.delivery.reporting import Reporter
 from worker.errors import Unavailable
 from worker.operations.mailbox_check.handler import CheckHandler
@@ -179,13 +181,25 @@ class Worker:
         return build_delivery(world, delivery_rules(self._settings))
 
     def _consumers(self, url: str, delivery: Delivery, publisher: Publisher) -> list[Consumer]:
-        topology = self._settings.topology
+        topology, clock = self._settings.topology, SystemClock()
+
+        def put_back(arrival: Arrival) -> Publication:
+            return requeueing.put_back(arrival, topology, clock.now())
+
         stages = (
             (topology.outbound, delivery.pipeline.handle, self._settings.concurrency),
             (topology.sent_copy, delivery.copies.handle, self._settings.copy_concurrency),
         )
         return [
-            Consumer(url, queue, handler, publisher, self._metrics, prefetch=_PREFETCH_FACTOR * concurrency)
+            Consumer(
+                url,
+                queue,
+                handler,
+                publisher,
+                self._metrics,
+                prefetch=_PREFETCH_FACTOR * concurrency,
+                put_back=put_back,
+            )
             for queue, handler, concurrency in stages
         ]
 

@@ -50,7 +50,7 @@ class _Transport:
 
     async def send(self, route: Route, letter: ComposedLetter, before_final_dot: BeforeFinalDot) -> Transmission:
         del route
-        await before_final_dot()
+        await before_final_dot(letter.envelope_to)
         return Transmission(accepted=dict.fromkeys(letter.envelope_to, Reply(250, "2.0.0", "queued")))
 
     async def close_idle(self, account_id: str, mailbox_id: str, keep: int) -> None: ...

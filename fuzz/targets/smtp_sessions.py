@@ -61,7 +61,7 @@ async def _check_sending(route: Route, server: ScriptedServer, letters: int) -> 
 async def _check_letter(transport: SmtpTransport, route: Route) -> None:
     dots = 0
 
-    async def count() -> None:
+    async def count(_: object) -> None:
         nonlocal dots
         dots += 1
 

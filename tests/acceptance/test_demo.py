@@ -44,7 +44,7 @@ async def running_demo(root: Path, *arguments: str) -> AsyncIterator[asyncio.sub
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        env={**os.environ, "DEMO_TEST": str(root), "TMPDIR": str(root / "tmp"), "PYTHONUNBUFFERED": "1"},
+        env={**_environment(root), "DEMO_TEST": str(root), "TMPDIR": str(root / "tmp"), "PYTHONUNBUFFERED": "1"},
     )
     try:
         async with asyncio.timeout(PATIENCE_S):
@@ -53,6 +53,11 @@ async def running_demo(root: Path, *arguments: str) -> AsyncIterator[asyncio.sub
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+def _environment(root: Path) -> dict[str, str]:
+    """The caller's, but the demo is the copy's: also where Python does not look into the working directory first."""
+    return {**os.environ, "PYTHONPATH": str(root)}
 
 
 async def output_until(process: asyncio.subprocess.Process, words: str) -> str:
@@ -145,7 +150,11 @@ async def test_playground_sends_an_event_of_ones_own_with_the_commands_it_prints
 async def shell(root: Path, commands: str) -> str:
     """Run what a person would type in another shell; gives what it prints."""
     process = await asyncio.create_subprocess_exec(
-        "sh", "-c", commands, cwd=root, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        *("sh", "-c", commands),
+        cwd=root,
+        env=_environment(root),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()

@@ -108,6 +108,19 @@ class LedgerContract:
 
         assert await one.claim(EVENT, "acme", [0]) == {0: InDoubt(hand_over)}
 
+    async def test_the_last_hand_over_of_each_recipient_is_known_however_it_ended(self, world: World) -> None:
+        one, two = await world.owner("one"), await world.owner("two")
+        first = await handed_over(world, one, 0, 1, 2)
+        await claimed(one, 3)
+        await one.record(EVENT, [a_record(0)])
+        await one.release(EVENT, [1])
+        second = a_hand_over(world, attempt=2)
+        await one.hand_over(EVENT, [3], second)
+        await one.let_go(EVENT, [3])
+
+        assert await two.hand_overs(EVENT) == {0: first, 2: first, 3: second}
+        assert await two.hand_overs(OTHER_EVENT) == {}
+
     async def test_what_a_living_owner_handed_over_is_held(self, world: World) -> None:
         one, two = await world.owner("one"), await world.owner("two")
         await handed_over(world, one, 0)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.deploy.rendering import DEVELOPMENT, PRODUCTION, Resource, of_kind, only
@@ -66,6 +66,7 @@ def test_public_hosts_are_let_out(address: str) -> None:
     assert is_let_out(PRODUCTION, address)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # a busy machine is no fault of the policy
 @given(st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6), st.ip_addresses(network="2000::/3")))
 def test_policy_and_guard_agree(address: object) -> None:
     """If the worker's guard refuses an address, then so does the policy, and the other way round.

@@ -90,7 +90,7 @@ class FakeMailTransport:
             return Transmission(refused=refused, timings_s={"connect": 0.0})
         self.before_dot.set()
         await self.pause_before_dot.wait()
-        await before_final_dot()
+        await before_final_dot(taken)
         self.after_dot.set()
         await _uninterrupted(self.pause_after_dot)
         return self._answered(route, letter, taken, refused)

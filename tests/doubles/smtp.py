@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -81,6 +81,7 @@ class FixedCredentials:
     def __init__(self, opened: Password | AccessToken | Exception | None = None) -> None:
         self.opened = opened
         self.times = 0
+        self.accepted: tuple[str, ...] = ()
 
     async def open(self, account_id: str, auth: Auth) -> Password | AccessToken | None:
         self.times += 1
@@ -201,7 +202,7 @@ class FakeMonotonic:
 
 
 class Hook:
-    """A `before_final_dot` that keeps count, and how many letters the server had by then."""
+    """A `before_final_dot` that keeps count, of whom it was told, and how many letters the server had by then."""
 
     def __init__(self, server: ScriptedSmtpServer | None = None, error: Exception | None = None) -> None:
         self.times = 0
@@ -209,8 +210,9 @@ class Hook:
         self._server = server
         self._error = error
 
-    async def __call__(self) -> None:
+    async def __call__(self, accepted: Collection[str]) -> None:
         self.times += 1
+        self.accepted = tuple(accepted)
         if self._server is not None:
             self.letters_before.append(len(self._server.letters))
         if self._error is not None:

@@ -231,6 +231,29 @@ async def test_while_something_is_unavailable_intake_pauses_and_goes_on_by_itsel
         await eventually(lambda: consumer.in_flight == 0)
 
 
+async def test_a_message_is_put_back_as_a_new_one_before_the_broker_takes_it_back_by_force(
+    setting: BrokerSetting,
+) -> None:
+    """Each time that is done by force counts, and after a night without a ledger the message would be dead."""
+
+    async def away(_: Arrival) -> Sequence[Publication]:
+        if len(handler.arrivals) < 4:
+            raise Unavailable("the ledger is away")
+        return []
+
+    handler = Scripted(away)
+    async with setting.consuming(handler, hold_s=0) as consumer, asyncio.timeout(30):
+        await setting.publisher.publish(a_work_message(sendas_attempt=2, custom="kept"))
+        await eventually(lambda: len(handler.arrivals) == 4)
+        await eventually(lambda: consumer.in_flight == 0)
+        assert await setting.is_empty()
+    assert all(arrival.returns == 0 for arrival in handler.arrivals)
+    assert all(arrival.headers["custom"] == "kept" for arrival in handler.arrivals)
+    first_seen = {arrival.headers["sendas-first-seen"] for arrival in handler.arrivals[1:]}
+    assert len(first_seen) == 1
+    assert handler.arrivals[3].headers["sendas-attempt"] == 2
+
+
 async def test_a_message_that_waits_for_an_outage_and_is_taken_back_leaves_no_task_behind(
     setting: BrokerSetting, rabbitmq: RabbitMQ
 ) -> None:
@@ -246,6 +269,31 @@ async def test_a_message_that_waits_for_an_outage_and_is_taken_back_leaves_no_ta
         await rabbitmq.first.ctl("close_all_connections", "--vhost", setting.url.rsplit("/", 1)[1], "test")
         await eventually(lambda: any(arrival.is_redelivered for arrival in handler.arrivals))
         await eventually(lambda: consumer.in_flight == 1)
+
+
+async def test_what_comes_again_after_a_reconnect_waits_for_the_room_that_its_first_tasks_take(
+    setting: BrokerSetting, rabbitmq: RabbitMQ
+) -> None:
+    """Else a broker that blocks publishers for hours, and takes messages back meanwhile, would fill the memory."""
+    may_end = asyncio.Event()
+
+    async def slow(_: Arrival) -> Sequence[Publication]:
+        await may_end.wait()
+        return []
+
+    handler = Scripted(slow)
+    for _ in range(4):
+        await setting.publisher.publish(a_work_message())
+    async with setting.consuming(handler, prefetch=2) as consumer, asyncio.timeout(60):
+        await eventually(lambda: consumer.in_flight == 2)
+        for _ in range(2):
+            await rabbitmq.first.ctl("close_all_connections", "--vhost", setting.url.rsplit("/", 1)[1], "test")
+            await eventually(lambda: not consumer.is_consuming)
+            await eventually(lambda: len(consumer._waiting) == 2)
+        assert (consumer.in_flight, len(handler.arrivals)) == (2, 2)
+        may_end.set()
+        await eventually(lambda: len(handler.arrivals) == 6)
+        await eventually(lambda: consumer.in_flight == 0)
 
 
 async def test_a_stopping_consumer_finishes_what_is_in_flight_and_takes_nothing_more(setting: BrokerSetting) -> None:
@@ -386,9 +434,9 @@ async def test_what_is_too_large_for_the_broker_is_refused_before_it_costs_the_c
     with pytest.raises(OversizedPublication):
         await setting.publisher.publish(a_work_message(bytes(1_000_001)))
     with pytest.raises(OversizedPublication):
-        await setting.publisher.publish(a_work_message(huge="x" * 100_000))
+        await setting.publisher.publish(a_work_message(huge="x" * 115_000))
 
-    await setting.publisher.publish(a_work_message(huge="ы" * 29_000))
+    await setting.publisher.publish(a_work_message(huge="ы" * 57_000))
     assert setting.publisher.problem() is None
 
 

@@ -74,6 +74,35 @@ class LedgerMachine(RuleBasedStateMachine):
         for recipient, claim in claims.items():
             self.check_claim(owner, recipient, claim)
 
+    @rule(owner=owners, recipients=some, turns=st.integers(0, 6))
+    def claim_and_be_cancelled(self, owner: int, recipients: list[int], turns: int) -> None:
+        """A claim that reaches nobody blocks nobody, and takes nothing from who lives."""
+        # What is the owner's own already may be let go or not, and so may what a dead one could come back for.
+        wanted = [
+            each
+            for each in recipients
+            if each in self.results
+            or each not in self.possessor
+            or (self.possessor[each] != owner and self.is_alive(self.possessor[each]))
+        ]
+        if not wanted:
+            return
+        self.renew(owner)
+
+        async def claim_and_give_up() -> dict[int, Claim] | None:
+            task = asyncio.create_task(self.ledgers[owner].claim(EVENT, "acme", wanted))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            try:
+                return await task
+            except asyncio.CancelledError:
+                await self.ledgers[owner].keep_alive()  # with it goes what has to be let go
+                return None
+
+        for recipient, claim in (self.run(claim_and_give_up()) or {}).items():
+            self.check_claim(owner, recipient, claim)
+
     @rule(recipients=some, racers=st.permutations(OWNERS))
     def race(self, recipients: list[int], racers: list[int]) -> None:
         """All claim at the same moment: at most one gets each entry."""
@@ -202,6 +231,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert entries[recipient].result_id == done.result_id
         for recipient, letter in self.letters.items():
             assert entries[recipient].hand_over == letter
+        assert self.run(self.ledgers[0].hand_overs(EVENT)) == self.letters
 
 
 def run_machine(make_world: Callable[[], World], examples: int, steps: int) -> None:

@@ -3,7 +3,8 @@
 import pytest
 
 from tests.builders import a_comment_event, a_mailbox, a_recipient, an_account
-from tests.delivery_world import GREYLISTED, IMAP, TOPOLOGY, UNREACHABLE, DeliveryWorld
+from tests.delivery_world import GREYLISTED, IMAP, TOPOLOGY, UNREACHABLE, DeliveryWorld, an_arrival
+from tests.doubles.broker import redelivered
 from worker.delivery.messages import Arrival
 from worker.domain.envelope import SentCopyFailedEvent, SentCopySavedEvent, SentCopySkippedEvent
 from worker.domain.transmission import Fault, Trouble
@@ -212,3 +213,22 @@ async def test_a_mistake_while_saving_buries_the_copy_with_its_job() -> None:
     assert "sendas-copy" in dead.headers
     [told] = world.results(SentCopyFailedEvent)
     assert (told.data.reason, told.data.outcome) == (Reason.INTERNAL_ERROR, CopyOutcome.FAILED)
+
+
+@pytest.mark.parametrize("was_common", [False, True])
+async def test_a_crash_loses_no_copy_although_the_account_wants_another_kind_of_letters_since(was_common: bool) -> None:
+    """Sent and recorded, but nothing was published; the event comes again and is planned anew."""
+    recipients = [a_recipient("one@example.net"), a_recipient("two@example.net")]
+    mailboxes = [a_mailbox(sent_copy={"imap": IMAP})]
+    world = DeliveryWorld([an_account(mailboxes=mailboxes, settings={"name_all_recipients": was_common})])
+    arrival = an_arrival(a_comment_event(recipients=recipients))
+    await world.delivery.pipeline.handle(arrival)  # its answer is lost with the worker
+    await world.restart()
+    world.serve(an_account(mailboxes=mailboxes, settings={"name_all_recipients": not was_common}))
+
+    world.broker.put(redelivered(arrival))
+    await world.run()
+
+    sent = {delivered.letter.message_id: delivered.letter.copy for delivered in world.transport.delivered}
+    assert len(sent) == (1 if was_common else 2)
+    assert {copy.message_id: copy.content for copy in world.sent_folder.copies("mb-support")} == sent

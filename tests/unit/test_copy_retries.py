@@ -1,7 +1,9 @@
 """A copy that could not be saved is tried again, and no two workers save one at the same time."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from worker.delivery.copies import Copies, CopyLimits
 from worker.delivery.copy_jobs import JOB, CopyJob
 from worker.delivery.ledger import Claim
 from worker.delivery.messages import Arrival, Publication
+from worker.delivery.ports import CopyTarget, SavedCopy
 from worker.delivery.reporting import Reporter
 from worker.delivery.suspensions import Suspensions
 from worker.domain.identity import copy_key
@@ -63,11 +66,11 @@ JOB_OF_LETTER = CopyJob(
 ARRIVAL = Arrival(TOPOLOGY.sent_copy, b"letter", {JOB: JOB_OF_LETTER.model_dump_json()})
 
 
-def the_copies(folder: FakeSentFolder, ledger: MemoryLedger) -> Copies:
+def the_copies(folder: FakeSentFolder, ledger: MemoryLedger, snapshot: FixedSnapshot | None = None) -> Copies:
     """The copying stage of one worker."""
     reporter = Reporter("/sendas", TOPOLOGY.results_exchange)
     return Copies(
-        snapshot=FixedSnapshot(a_directory([an_account(mailboxes=[MAILBOX])])),
+        snapshot=snapshot or FixedSnapshot(a_directory([an_account(mailboxes=[MAILBOX])])),
         ledger=ledger,
         sent_folder=folder,
         reporter=reporter,
@@ -108,6 +111,32 @@ async def test_if_another_worker_is_saving_the_same_copy_then_this_one_looks_lat
 
     await other.release(copy_key(MESSAGE_ID), [0])
     [result] = await copies.handle(Arrival(TOPOLOGY.sent_copy, again.body, again.headers))
+    assert result.type == "sent_copy.saved"
+
+
+async def test_if_this_worker_is_saving_the_same_copy_through_an_older_lane_then_it_looks_later() -> None:
+    """The job came again, and meanwhile somebody changed the mailbox's IMAP settings."""
+
+    class SlowFolder(FakeSentFolder):
+        looked, may_append = asyncio.Event(), asyncio.Event()
+
+        async def save(self, target: CopyTarget, message_id: str, date: datetime, copy: bytes) -> SavedCopy:
+            self.looked.set()
+            await self.may_append.wait()
+            return await super().save(target, message_id, date, copy)
+
+    folder, snapshot = SlowFolder(), FixedSnapshot(a_directory([an_account(mailboxes=[MAILBOX])]))
+    copies = the_copies(folder, MemoryLedger("one", CLOCK), snapshot)
+    first = asyncio.create_task(copies.handle(ARRIVAL))
+    await folder.looked.wait()
+    changed = a_mailbox(sent_copy={"imap": {**IMAP, "port": 1993}})
+    snapshot.directory = a_directory([an_account(mailboxes=[changed])])
+
+    [again] = await asyncio.wait_for(copies.handle(ARRIVAL), 5)
+    folder.may_append.set()
+    [result] = await first
+
+    assert again.routing_key == TOPOLOGY.delay(TOPOLOGY.sent_copy, 30)
     assert result.type == "sent_copy.saved"
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterable
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
@@ -263,6 +263,31 @@ class TestReplaying:
         desk = Desk(letters(1, **{"sendas-replays": 3, "sendas-replay-id": "earlier"}))
         assert (await desk.campaign().run()).refused == {Refusal.REPLAYED_TOO_OFTEN: 1}
         assert (await desk.campaign(rules=ReplayRules(force_loop=True)).run()).done == 1
+
+    @pytest.mark.parametrize(
+        ("headers", "consents", "goes"),
+        [
+            ({}, {}, False),
+            (
+                {"sendas-first-seen": "2026-11-01T10:00:00+00:00", "sendas-dead-at": "2026-11-20T10:00:00+00:00"},
+                {},
+                False,
+            ),
+            ({"sendas-dead-at": "2026-11-20T10:00:00+00:00"}, {}, True),
+            ({}, {"resend_forgotten": True}, True),
+            (UNCERTAIN, {"resend_uncertain": True}, True),
+            ({"sendas-dead-queue": "sendas.sent-copy"}, {}, True),
+        ],
+        ids=["old", "died lately", "young", "with consent", "a doubt with consent", "a copy"],
+    )
+    async def test_a_letter_that_the_ledger_may_have_forgotten_stays(
+        self, headers: dict[str, object], consents: dict[str, bool], goes: bool
+    ) -> None:
+        """A replay that was killed leaves letters here that went already: after two weeks nothing would tell."""
+        desk = Desk(letters(1, **{"sendas-dead-at": "2026-11-01T10:00:00+00:00", **headers}))
+        rules = ReplayRules(**consents, remembered_since=datetime(2026, 11, 10, tzinfo=UTC))
+        tally = await desk.campaign(rules=rules).run()
+        assert (tally.done, tally.refused) == ((1, {}) if goes else (0, {Refusal.FORGOTTEN: 1}))
 
     async def test_a_letter_that_dies_again_at_once_is_not_replayed_twice_in_one_replay(self) -> None:
         desk = Desk(letters(1, **{"sendas-replays": 1, "sendas-replay-id": "replay-1"}))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pamqp import encode
 
-from worker.delivery.messages import Arrival
+from worker.delivery.messages import MAX_HEADER_BYTES, Arrival, header_bytes
 from worker.delivery.requeueing import Death, dead, later
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import Reason
@@ -20,6 +20,7 @@ ATTRIBUTES = {"ce-id": "1", "ce-type": "comment.created"}
     "headers",
     [
         {"huge": "x" * 125_000},
+        {"large": "x" * 32_000},
         {"bytes": b"\xff" * 60_000},
         {"table": {"a": [b"\xff" * 100] * 500}},
         {f"n{number}": number for number in range(8_000)},
@@ -27,13 +28,15 @@ ATTRIBUTES = {"ce-id": "1", "ce-type": "comment.created"}
         {"sendas-recipients": "0-9," * 30_000},
         {"huge": "x" * 60_000, "sendas-last-reply": "x" * 60_000},
     ],
-    ids=["text", "bytes", "table", "many", "many of ours", "one of ours", "both"],
+    ids=["text", "less text", "bytes", "table", "many", "many of ours", "one of ours", "both"],
 )
 def test_headers_of_a_message_that_goes_back_fit_into_a_frame(headers: dict[str, Any]) -> None:
     """If they did not, then the broker would close the publisher's connection, again and again, for everybody."""
     arrival = Arrival("sendas.outbound", b"{}", headers | ATTRIBUTES)
     for publication in (dead(arrival, Topology(), DEATH), later(arrival, {}, Topology(), 30)):
         assert len(encode.field_table(dict(publication.headers))) < MAX_FRAME_BYTES - 1_024
+        # As the publisher counts: what it refused would be neither tried again nor buried.
+        assert sum(header_bytes(*header) for header in publication.headers.items()) <= MAX_HEADER_BYTES
         assert ATTRIBUTES.items() <= publication.headers.items()
 
 

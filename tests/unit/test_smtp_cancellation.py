@@ -72,7 +72,7 @@ async def test_a_letter_cancelled_during_the_hook_is_not_sent() -> None:
     async with world() as w:
         reached = asyncio.Event()
 
-        async def hook() -> None:
+        async def hook(_: object) -> None:
             reached.set()
             await asyncio.Event().wait()
 

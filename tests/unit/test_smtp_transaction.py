@@ -236,7 +236,7 @@ async def test_a_server_that_leaves_during_the_hook_has_not_accepted() -> None:
     """If the connection is seen to be gone before the dot is written, nothing is uncertain."""
     async with world("content: read 1, reset") as w:
 
-        async def hook() -> None:
+        async def hook(_: object) -> None:
             await w.server.until(lambda: w.server.open_connections == 0)
             for _ in range(10):
                 await asyncio.sleep(0)  # the loop's turns in which the reset is read

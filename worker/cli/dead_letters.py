@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -96,6 +97,7 @@ def replay(
     rate: float = 100.0,
     resend_uncertain: Flag = False,
     force_loop: Flag = False,
+    resend_forgotten: Flag = False,
     yes: Flag = False,
     dry_run: Flag = False,
     as_json: AsJson = False,
@@ -116,6 +118,8 @@ def replay(
         Also replay letters that were handed over without an answer: whoever got them already gets them twice.
     force_loop
         Also replay what was replayed three times already.
+    resend_forgotten
+        Also replay what is older than the ledger's memory: whoever got it already gets it again.
     yes
         Do it.
     dry_run
@@ -125,9 +129,15 @@ def replay(
     """
     if not 0 <= rate <= 1_000_000:
         raise ConfigurationError("--rate: messages per second, or 0 for no limit")
-    rules = ReplayRules(resend_uncertain=resend_uncertain, force_loop=force_loop, max_replays=MAX_REPLAYS)
-    order = order_of(filters, why, operator, rules.consents(), is_meant=yes and not dry_run)
     settings = configured(is_quiet=True)
+    rules = ReplayRules(
+        resend_uncertain=resend_uncertain,
+        force_loop=force_loop,
+        resend_forgotten=resend_forgotten,
+        max_replays=MAX_REPLAYS,
+        remembered_since=SystemClock().now() - timedelta(days=settings.ledger_retention_days),
+    )
+    order = order_of(filters, why, operator, rules.consents(), is_meant=yes and not dry_run)
 
     def deed(publish: Publish) -> Replay:
         return Replay(publish, settings.topology, rules, order.id, SystemClock())

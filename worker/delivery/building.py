@@ -89,6 +89,7 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
     )
     doubts = Doubts(
         policy=rules.uncertain_policy,
+        ledger=world.ledger,
         recorder=recorder,
         sent_folder=world.sent_folder,
         reporter=reporter,

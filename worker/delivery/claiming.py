@@ -1,14 +1,14 @@
 """Claims: who works on which recipient, so that nobody gets a letter twice."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
 from worker.delivery import requeueing
 from worker.delivery.case import LetterCase
 from worker.delivery.doubts import Doubts
+from worker.delivery.in_work import InWork
 from worker.delivery.ledger import Claim, Granted, Held, InDoubt, Ledger
 from worker.delivery.messages import Publication
 from worker.delivery.repeating import Repeats
@@ -21,24 +21,6 @@ HELD_WAIT_S = 30
 
 Act = Callable[[tuple[int, ...]], Awaitable[list[Publication]]]
 """What is to be done with the recipients that are ours; says what is to be published."""
-
-
-class InWork:
-    """Recipients that this very process is working on: the ledger does not tell its tasks apart."""
-
-    def __init__(self) -> None:
-        self._taken: set[tuple[str, int]] = set()
-
-    @contextmanager
-    def taking(self, event_key: str, positions: Sequence[int]) -> Iterator[tuple[int, ...]]:
-        """Those of the positions that nobody here works on; they are taken while the context lasts."""
-        mine = tuple(p for p in positions if (event_key, p) not in self._taken)
-        keys = {(event_key, p) for p in mine}
-        self._taken |= keys
-        try:
-            yield mine
-        finally:
-            self._taken -= keys
 
 
 class Claims:
@@ -64,9 +46,9 @@ class Claims:
                 publications += await self._repeats.of(item, claims)
                 settled = await self._doubts.settle(item, _in_doubt(claims), is_last=not can_send)
                 publications += settled.publications
-                ours = (*(p for p, claim in claims.items() if isinstance(claim, Granted)), *settled.send_again)
-                if ours:
-                    publications += await act(tuple(sorted(ours)))
+                free = tuple(sorted(p for p, claim in claims.items() if isinstance(claim, Granted)))
+                for ours in filter(None, (free, *settled.send_again)):
+                    publications += await act(ours)
             except BaseException:  # also cancellation: what is not settled must block nobody
                 await self._let_go(event_key, mine)
                 raise

@@ -16,6 +16,7 @@ from worker.delivery.case import Case
 from worker.delivery.copy_jobs import JOB, CopyJob, copy_job, copy_publication, copy_target, copy_verdict, read_copy_job
 from worker.delivery.copy_results import copy_result
 from worker.delivery.copy_troubles import classify_copy
+from worker.delivery.in_work import InWork
 from worker.delivery.lanes import Closed, Lane, Lanes
 from worker.delivery.ledger import Granted, Ledger
 from worker.delivery.mailbox_states import MailboxKey, Suspension
@@ -94,6 +95,7 @@ class Copies:
         self._limits = limits
         self._suspensions = suspensions
         self._lanes = Lanes(clock)
+        self._in_work = InWork()
 
     def after_sending(
         self, case: Case, mailbox: Mailbox, letter: ComposedLetter, positions: tuple[int, ...]
@@ -190,17 +192,22 @@ class Copies:
 
     @asynccontextmanager
     async def _alone(self, job: CopyJob) -> AsyncIterator[bool]:
-        """Whether no other worker saves this copy, while the context lasts.
+        """Whether nobody else saves this copy, while the context lasts.
 
         Over IMAP, to look and to APPEND are two steps. A repeated event or a redelivery makes a second job for the
-        same copy, and two workers that both look before either has appended would both append.
+        same copy, and two that both look before either has appended would both append: two workers, or two tasks of
+        one worker, which a changed mailbox lets into the new lane while the old one is still occupied.
         """
         key = copy_key(job.message_id)
-        claims = await self._ledger.claim(key, job.account_id, _ONE)
-        try:
-            yield isinstance(claims[0], Granted)
-        finally:
-            await asyncio.shield(self._ledger.release(key, _ONE))
+        with self._in_work.taking(key, _ONE) as mine:
+            if not mine:
+                yield False
+                return
+            claims = await self._ledger.claim(key, job.account_id, _ONE)
+            try:
+                yield isinstance(claims[0], Granted)
+            finally:
+                await asyncio.shield(self._ledger.release(key, _ONE))
 
     async def _save(self, target: CopyTarget, job: CopyJob, letter: bytes) -> SavedCopy:
         began = self._clock.monotonic()

@@ -12,7 +12,7 @@ import structlog
 from worker.delivery import requeueing
 from worker.delivery.case import LetterCase
 from worker.delivery.copy_jobs import copy_target
-from worker.delivery.ledger import HandOver, InDoubt
+from worker.delivery.ledger import HandOver, InDoubt, Ledger
 from worker.delivery.mailbox_states import MailboxKey
 from worker.delivery.messages import Publication, Publish
 from worker.delivery.observing import Observer
@@ -33,9 +33,13 @@ _PASSING = frozenset({Fault.DNS, Fault.CONNECT, Fault.TLS, Fault.TIMEOUT, Fault.
 
 @dataclass(slots=True)
 class Settled:
-    """What came of doubts: whom to send to again, and what to publish."""
+    """What came of doubts: whom to send to again, and what to publish.
 
-    send_again: tuple[int, ...] = ()
+    Those of one hand-over are sent to again together, and with nobody else: so that, as long as one of them is in
+    doubt, a letter in Sent is theirs or is known to be another's.
+    """
+
+    send_again: list[tuple[int, ...]] = field(default_factory=list)
     publications: list[Publication] = field(default_factory=list)
 
 
@@ -46,6 +50,7 @@ class Doubts:
         self,
         *,
         policy: UncertainPolicy,
+        ledger: Ledger,
         recorder: Recorder,
         sent_folder: SentFolder,
         reporter: Reporter,
@@ -56,6 +61,7 @@ class Doubts:
         suspensions: Suspensions,
     ) -> None:
         self._policy = policy
+        self._ledger = ledger
         self._recorder = recorder
         self._sent_folder = sent_folder
         self._reporter = reporter
@@ -91,7 +97,7 @@ class Doubts:
                 settled.publications += await self._hold(item, positions, hand_over)
             elif found is False:
                 log.warning("mail.sent_again", attempt=hand_over.attempt)
-                settled.send_again += positions
+                settled.send_again.append(positions)
             else:
                 await self._recorder.let_go(item.case, positions)
                 settled.publications.append(self._later(item, positions))
@@ -140,8 +146,18 @@ class Doubts:
         if self._suspensions.keeps_from_signing_in(key, mailbox, version, target.auth):
             return False  # one more wrong password may lock the account
         found = await self._sent_folder.find(target, hand_over.message_id)
+        if found is True:
+            return not await self._may_be_of_others(item, hand_over)
         # What passes is waited for; a mailbox without a Sent folder, or that refuses the sign-in, shows nothing ever.
-        return found if isinstance(found, bool) or found.fault in _PASSING else False
+        return found if found is False or found.fault in _PASSING else False
+
+    async def _may_be_of_others(self, item: LetterCase, hand_over: HandOver) -> bool:
+        """Whether another transaction can have put the letter into Sent.
+
+        A common letter has one Message-ID, and those who were not accepted the first time get it later than others.
+        """
+        known = await self._ledger.hand_overs(item.case.event.key)
+        return any(o.message_id == hand_over.message_id and o != hand_over for o in known.values())
 
     async def _found(self, item: LetterCase, positions: tuple[int, ...], hand_over: HandOver) -> list[Publication]:
         now = self._clock.now()

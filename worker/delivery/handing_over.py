@@ -1,5 +1,6 @@
 """The moment of the final dot: noted durably before it, and known for certain when it was never written."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,17 +14,24 @@ class FinalDot:
     """What a transport awaits before it writes the dot (`ports.BeforeFinalDot`).
 
     While `is_allowed` is False the dot was not written, whatever else happened: also when the ledger did not answer,
-    and so may have noted a hand-over that then did not take place.
+    and so may have noted a hand-over that then did not take place. Only those recipients are noted whom the server
+    accepted: the others get nothing by this dot, and must not be in doubt after a crash.
     """
 
     ledger: Ledger
     event_key: str
-    positions: tuple[int, ...]
+    envelope: Mapping[str, int]
     note: HandOver
     is_allowed: bool = False
 
-    async def __call__(self) -> None:
-        await self.ledger.hand_over(self.event_key, self.positions, self.note)
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """All of the letter's recipients, accepted or not."""
+        return tuple(self.envelope.values())
+
+    async def __call__(self, accepted: Collection[str]) -> None:
+        positions = sorted(self.envelope[address] for address in accepted)
+        await self.ledger.hand_over(self.event_key, positions, self.note)
         self.is_allowed = True
 
 

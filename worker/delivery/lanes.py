@@ -117,12 +117,10 @@ class Lane:
     def _held(self, turn: datetime | None) -> Closed | None:
         return self.wait_for_turn(turn) if self._held_until > self._clock.now() else None
 
-    def is_busy(self, turn: datetime) -> bool:
-        """True when a letter whose turn has not come yet finds no room."""
-        if turn <= self._clock.now() or self.obstacle() is not None:
-            return False
-        closed = self._closed(turn)
-        return closed is not None and closed.reason is None
+    def next_turn(self, turn: datetime) -> datetime | None:
+        """The turn of a letter that finds no room, its own where that has not come yet; None: let it in."""
+        closed = None if self.obstacle() else self._closed(turn)
+        return closed.turn if closed else None
 
     async def _come_in(self, turn: datetime | None) -> Closed | None:
         self.waiting += 1
@@ -213,10 +211,10 @@ class Lanes:
         if kept := self._lanes.get(mailbox):
             kept.lane.pause(seconds, reason)
 
-    def is_busy(self, mailbox: Hashable, turn: datetime) -> bool:
-        """True when a letter with this turn would only be sent away again, and nothing more could be said of it."""
+    def next_turn(self, mailbox: Hashable, turn: datetime) -> datetime | None:
+        """When a letter with this turn may come again, if it would only be sent away now and no more be said of it."""
         kept = self._lanes.get(mailbox)
-        return kept is not None and kept.lane.is_busy(turn)
+        return kept.lane.next_turn(turn) if kept else None
 
     def __len__(self) -> int:
         return len(self._lanes)

@@ -129,6 +129,12 @@ class Ledger(Protocol):
         stays. All other entries stay as they are, whoever has them.
         """
 
+    async def hand_overs(self, event_key: str) -> Mapping[int, HandOver]:
+        """The last hand-over of each recipient who had one, however it ended; nothing is written.
+
+        Only a release forgets it, and reopening.
+        """
+
     async def keep_alive(self) -> None:
         """Say that this owner lives; to be called every third of a lease. All other writes say so too."""
 

@@ -86,10 +86,12 @@ class LetterDelivery:
         """
         if work.turn is None or work.lane is None or self.is_expired(work):
             return None
-        if not self._ways.is_busy(work.lane, work.turn):
+        turn = self._ways.next_turn(work.lane, work.turn)
+        if turn is None:
             return None
-        left_s = (work.turn - self._clock.now()).total_seconds()
-        return requeueing.later(arrival, work.headers(), self._topology, turn_level_s(left_s, _spread(work.turn)))
+        left_s = (turn - self._clock.now()).total_seconds()
+        headers = replace(work, turn=turn).headers()
+        return requeueing.later(arrival, headers, self._topology, turn_level_s(left_s, _spread(turn)))
 
     async def fail(self, case: Case, why: Classification) -> list[Publication]:
         """No letter leaves for those who still wait."""
@@ -116,7 +118,8 @@ class LetterDelivery:
         except FileUnavailable as error:
             return await self._outcomes.without_file(item, error)
         hand_over = hand_over_of(item, composed, self._clock.now())
-        dot = FinalDot(self._ledger, item.case.event.key, positions, hand_over)
+        envelope = dict(zip(composed.envelope_to, positions, strict=True))
+        dot = FinalDot(self._ledger, item.case.event.key, envelope, hand_over)
         try:
             transmission = await self._transmit(item, way, composed, dot)
         except LostClaim:

@@ -6,6 +6,18 @@ from datetime import datetime
 
 HeaderValue = str | int
 
+MAX_HEADER_BYTES = 112 * 1024
+"""Most that the headers of one message may take: they stand in one frame with the properties, and RabbitMQ takes frames
+of at most 128 KiB. A larger one costs the connection, with everybody else's messages on it, and would do so each time.
+"""
+
+_FIELD_BYTES = 10  # a field's length, type and number
+
+
+def header_bytes(name: str, value: HeaderValue) -> int:
+    """How much one header takes."""
+    return len(name.encode()) + len(str(value).encode("utf-8", "replace")) + _FIELD_BYTES
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:

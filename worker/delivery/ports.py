@@ -1,6 +1,6 @@
 """What the delivery needs of the world, as protocols that the adapters implement."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -61,7 +61,8 @@ class Route:
     max_connections: int
 
 
-BeforeFinalDot = Callable[[], Awaitable[None]]
+BeforeFinalDot = Callable[[Collection[str]], Awaitable[None]]
+"""Awaited with those of the envelope's recipients whom the server accepted: the dot is for them alone."""
 
 
 class MailTransport(Protocol):
@@ -70,8 +71,9 @@ class MailTransport(Protocol):
     async def send(self, route: Route, letter: ComposedLetter, before_final_dot: BeforeFinalDot) -> Transmission:
         """Send one letter through the route's own server.
 
-        `before_final_dot` is awaited when all of the letter but the final dot has been written, and at least one
-        recipient was accepted; when it raises, the transaction is aborted without the dot and the error passes on.
+        `before_final_dot` is awaited when all of the letter but the final dot has been written, with the recipients
+        that were accepted, if there is at least one; when it raises, the transaction is aborted without the dot and
+        the error passes on.
         Whatever the server or the network does is in the returned value. Cancellation before the final dot aborts
         the transaction; after it the answer is still waited for, up to the data timeout, and then cancellation
         passes on only if the outcome can be returned to nobody.

@@ -1,7 +1,6 @@
 """What is done already, told again: in the very words of the first time, so that a consumer drops it by its id."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import structlog
 
@@ -13,6 +12,8 @@ from worker.delivery.ledger import Claim, Done
 from worker.delivery.messages import Publication
 from worker.delivery.reporting import Reporter
 from worker.domain.envelope import MailSentEvent, MailUncertainEvent, parse_result
+from worker.domain.letters import ComposedLetter, LetterMode
+from worker.domain.planning import plan
 from worker.errors import FileUnavailable
 
 log = structlog.get_logger(__name__)
@@ -47,7 +48,8 @@ class Repeats:
     async def _copy(self, item: LetterCase, event: MailSentEvent, positions: tuple[int, ...]) -> list[Publication]:
         """The copy may not have been asked for before a crash; the copying stage looks before it saves one.
 
-        Only a letter that is still the one that was sent: the account may have changed in the meantime.
+        Only a letter that is still the one that was sent: the account may have changed in the meantime. Whether it
+        wants common letters does not matter: what was sent as the one kind is composed as that once more.
         """
         sender, sent = item.case.resolution.sender, event.data
         mailbox = sender.mailbox if sender else None
@@ -56,10 +58,20 @@ class Repeats:
         if (sent.sender.mailbox_id, sent.sender.address) != (mailbox.id, mailbox.address):
             return []
         try:
-            composed = await self._composer.compose(LetterCase(item.case, replace(item.letter, envelope=positions)))
+            composed = await self._as_sent(item, positions, sent.message_id)
         except FileUnavailable as error:
             log.warning("sent_copy.not_repeated", error=str(error))
             return []
-        if composed.message_id != sent.message_id:
-            return []
-        return self._copies.after_sending(item.case, mailbox, composed, positions)
+        return [] if composed is None else self._copies.after_sending(item.case, mailbox, composed, positions)
+
+    async def _as_sent(
+        self, item: LetterCase, positions: tuple[int, ...], message_id: str | None
+    ) -> ComposedLetter | None:
+        """The letter with this Message-ID; None when none of the event's letters to these recipients has it now."""
+        data, settings = item.case.event.data, item.case.sender.account.settings
+        for mode in sorted(LetterMode, key=lambda mode: mode is not item.letter.mode):
+            for letter in plan(data, settings, mode, positions):
+                composed = await self._composer.compose(LetterCase(item.case, letter))
+                if composed.message_id == message_id:
+                    return composed
+        return None

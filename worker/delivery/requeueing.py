@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from worker.delivery.messages import Arrival, HeaderValue, Publication
+from worker.delivery.messages import Arrival, HeaderValue, Publication, header_bytes
+from worker.domain.backoff import RETRY_LEVELS_S
 from worker.domain.cloudevents import attribute_text
 from worker.domain.text import one_line
 from worker.domain.topology import Topology
@@ -18,15 +19,21 @@ DEAD_QUEUE = "sendas-dead-queue"
 
 _REPLAY = "sendas-replay"  # what an operator's replay leaves: it stays for as long as the message goes round
 _MAX_DETAIL = 500
-# Together with what else stands in a frame they stay below 128 KiB, which RabbitMQ takes at most.
+# Together, and with the few that are added, they stay below `messages.MAX_HEADER_BYTES`.
 _MAX_OWN_BYTES = 64 * 1024
 _MAX_CARRIED_BYTES = 32 * 1024
-_FIELD_BYTES = 10  # a field's length, type and number
 
 
 def later(arrival: Arrival, headers: Mapping[str, HeaderValue], topology: Topology, level_s: int) -> Publication:
     """The same message for a later time: it waits in the delay queue of the level and comes back to its own queue."""
     return _again(arrival, headers, topology.delay(arrival.queue, level_s))
+
+
+def put_back(arrival: Arrival, topology: Topology, at: datetime) -> Publication:
+    """The message as it is, for a later time, as a new one: the broker has not counted how often it came back."""
+    headers = own_headers(arrival)
+    headers.setdefault(FIRST_SEEN, at.isoformat())
+    return later(arrival, headers, topology, RETRY_LEVELS_S[0])
 
 
 def part(arrival: Arrival, work: Work) -> Publication:
@@ -95,14 +102,10 @@ def _plain(value: object) -> HeaderValue:
 
 
 def _fitting(headers: Mapping[str, HeaderValue], max_bytes: int) -> dict[str, HeaderValue]:
-    """The headers for which there is room: first those that the event is read from, and the small before the large.
-
-    A frame cannot be split: the broker closes the connection over one that is too large, and would do so again each
-    time, with everybody else's messages on it.
-    """
+    """The headers for which there is room: first those that the event is read from, and the small before the large."""
     fitting: dict[str, HeaderValue] = {}
-    for name, value in sorted(headers.items(), key=lambda header: (not _is_read(header[0]), _size(*header))):
-        max_bytes -= _size(name, value)
+    for name, value in sorted(headers.items(), key=lambda header: (not _is_read(header[0]), header_bytes(*header))):
+        max_bytes -= header_bytes(name, value)
         if max_bytes < 0:
             break
         fitting[name] = value
@@ -111,10 +114,6 @@ def _fitting(headers: Mapping[str, HeaderValue], max_bytes: int) -> dict[str, He
 
 def _is_read(name: str) -> bool:
     return name.lower().startswith(("ce-", "cloudevents", "trace"))
-
-
-def _size(name: str, value: HeaderValue) -> int:
-    return len(name.encode()) + len(str(value).encode("utf-8", "replace")) + _FIELD_BYTES
 
 
 def _is_ours(name: str) -> bool:

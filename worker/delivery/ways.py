@@ -195,9 +195,9 @@ class Ways:
             return Way(route, self._lanes.of(lane_token("", ""), route, route.max_connections))
         return self._of_mailbox(case, mailbox)
 
-    def is_busy(self, lane: str, turn: datetime) -> bool:
-        """True when a letter that waits for its turn in this lane has to wait on."""
-        return self._lanes.is_busy(lane, turn)
+    def next_turn(self, lane: str, turn: datetime) -> datetime | None:
+        """When a letter that waits for its turn in this lane may come again; None: let it in."""
+        return self._lanes.next_turn(lane, turn)
 
     def _of_mailbox(self, case: Case, mailbox: Mailbox) -> MailboxWay:
         limits = self._limits.of(mailbox)

@@ -1,7 +1,8 @@
 """Consuming a queue: bounded, each message in a task of its own, and settled in one place."""
 
 import asyncio
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import structlog
@@ -23,6 +24,7 @@ _LONGEST_WAIT_S = 15.0
 _LAST_MOMENT_S = 5.0
 _LOOK_EVERY_S = 30.0
 _LOOK_TIMEOUT_S = 10.0
+_HOLD_S = 20 * 60.0  # the broker takes messages back by force that are held for 30 minutes
 
 
 class Publishes(Protocol):
@@ -37,7 +39,8 @@ class Consumer:
     aio-pika cancels its callbacks when a channel drops, so they only start tasks, and the tasks go on: a letter half
     sent is finished and its outcome published. Its late acknowledgement fails then, and the message comes once more.
 
-    A watchdog looks at the queue every `look_every_s`: brokers have lost consumers without a word.
+    A watchdog looks at the queue every `look_every_s`: brokers have lost consumers without a word. `put_back`
+    makes the message anew that could not be dealt with for `hold_s`; without it such messages are held on to.
 
     Messages are taken from the channel below aio-pika's: its own queue builds an object around each that is never used.
     """
@@ -51,7 +54,9 @@ class Consumer:
         metrics: Metrics,
         *,
         prefetch: int,
+        put_back: Callable[[Arrival], Publication] | None = None,
         look_every_s: float = _LOOK_EVERY_S,
+        hold_s: float = _HOLD_S,
     ) -> None:
         self.queue = queue
         self._link = Link(url, f"sendas-consumer {queue}", self._up)
@@ -61,12 +66,15 @@ class Consumer:
         self._prefetch = prefetch
         self._task_name = f"message of {queue}"
         self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: deque[Delivery] = deque()
         self._channel: AbstractChannel | None = None  # strong references: aio-pika keeps weak ones
         self._underlay: Channel | None = None
         self._acknowledgements: Acknowledgements | None = None
         self._tag: str | None = None
         self._late: list[Delivery] = []
         self._is_stopping = False
+        self._put_back = put_back
+        self._hold_s = hold_s
         self._look_every_s = look_every_s
         self._taken_total = 0
 
@@ -94,7 +102,7 @@ class Consumer:
         """
         self._is_stopping = True
         await self._cancel_consumer()
-        for delivery in self._late:
+        for delivery in (*self._waiting, *self._late):
             await self._settle(delivery, is_done=False)
         await self._wait_for_tasks(grace_s)
         for task in self._tasks:
@@ -130,6 +138,7 @@ class Consumer:
     async def _up(self, connection: AbstractConnection) -> None:
         if self._is_stopping:
             return
+        self._waiting.clear()  # they are the broker's again, and come once more
         channel = await connection.channel(publisher_confirms=False)
         await channel.set_qos(prefetch_count=self._prefetch)
         await channel.declare_queue(self.queue, passive=True)
@@ -184,9 +193,26 @@ class Consumer:
             self._late.append(delivery)  # given back once the broker sends no more, or it would send this one again
             return
         self._taken_total += 1
-        task = asyncio.create_task(self._work(delivery), name=self._task_name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._waiting.append(delivery)
+        self._start_some()
+
+    def _start_some(self) -> None:
+        """Begin with what waits, as long as there is room.
+
+        There always is, but for messages that a lost channel brought: their tasks go on while the broker gives out
+        the same number once more. Without a limit each half hour of a blocked broker would bring as many again.
+        """
+        while self._waiting and len(self._tasks) < self._prefetch and not self._is_stopping:
+            delivery = self._waiting.popleft()
+            if delivery.is_taken_back:
+                continue
+            task = asyncio.create_task(self._work(delivery), name=self._task_name)
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        self._start_some()
 
     async def _work(self, delivery: "Delivery") -> None:
         """Deal with one message, and settle it; a cancelled one is given back at once.
@@ -220,17 +246,22 @@ class Consumer:
     async def _patiently(self, delivery: "Delivery") -> Sequence[Publication] | None:
         """The handler's answer. While it says that something is unavailable, the message waits unacknowledged.
 
-        As no more messages than the prefetch are held, intake pauses by itself until the outage is over. When the
-        broker takes the message back meanwhile (it does after 30 minutes), the answer is None: it comes once more,
-        and each outage would leave more tasks behind otherwise.
+        As no more messages than the prefetch are held, intake pauses by itself until the outage is over. After
+        `hold_s` the message is put back for a while, as a new one: the broker would take it back by force, with all
+        others of the channel, and count that, so that a long outage would end in the dead queue. When the broker
+        takes it back all the same, the answer is None: it comes once more, and each time would leave more tasks
+        behind otherwise.
         """
-        wait_s, arrival = _FIRST_WAIT_S, delivery.arrival(self.queue)
+        wait_s, began_s = _FIRST_WAIT_S, asyncio.get_running_loop().time()
+        arrival = delivery.arrival(self.queue)
         while True:
             try:
                 return await self._handler(arrival)
             except Unavailable as error:
                 self._metrics.intake_pauses.labels(queue=self.queue).inc()
                 log.warning("intake.paused", queue=self.queue, error=str(error), wait_s=wait_s)
+            if self._put_back is not None and asyncio.get_running_loop().time() - began_s >= self._hold_s:
+                return [self._put_back(arrival)]
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
             if delivery.is_taken_back:

@@ -13,14 +13,13 @@ from worker.adapters.broker.link import BROKER_ERRORS, Link
 from worker.adapters.broker.outlet import Outlet
 from worker.adapters.broker.properties import Properties
 from worker.adapters.broker.underlay import underlay
-from worker.delivery.messages import Publication
+from worker.delivery.messages import MAX_HEADER_BYTES, Publication, header_bytes
 from worker.errors import OversizedPublication, Unavailable
 from worker.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
 _NACK_WAIT_S = 1.0
-_MAX_HEADER_CHARS = 30_000  # as UTF-8 well within a frame of 128 KiB: a longer one would cost the connection, each time
 
 
 class Publisher:
@@ -57,11 +56,12 @@ class Publisher:
             self._results(publication.type).inc()
 
     def _check_size(self, publication: Publication) -> None:
-        size, chars = len(publication.body), sum(len(f"{n}{v}") for n, v in publication.headers.items())
+        size = len(publication.body)
         if size > self._max_bytes:
             raise OversizedPublication(f"a message of {size} bytes; the broker takes {self._max_bytes}")
-        if chars > _MAX_HEADER_CHARS:
-            raise OversizedPublication(f"a message with {chars} characters of headers")
+        headers_size = sum(header_bytes(name, value) for name, value in publication.headers.items())
+        if headers_size > MAX_HEADER_BYTES:
+            raise OversizedPublication(f"a message with {headers_size} bytes of headers")
 
     async def _try(self, publication: Publication) -> bool:
         """One try; False when it must be repeated. A repeated message is dropped by its id further on."""

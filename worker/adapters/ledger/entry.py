@@ -1,5 +1,6 @@
 """An entry as an operator sees it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -35,3 +36,8 @@ class Entry:
     def is_in_doubt(self) -> bool:
         """Handed over, and nobody living is busy finding out what became of it."""
         return self.state is State.HANDED_OVER and not self.is_owner_alive
+
+
+def hand_overs_of(entries: Iterable[Entry]) -> dict[int, HandOver]:
+    """The hand-overs among the entries of one event, by recipient."""
+    return {entry.recipient: entry.hand_over for entry in entries if entry.hand_over is not None}

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from worker.adapters.ledger.entry import Entry, State
+from worker.adapters.ledger.entry import Entry, State, hand_overs_of
 from worker.adapters.ledger.mailboxes import OperatedMailboxStates
 from worker.adapters.ledger.memory_mailboxes import MailboxStore, MemoryMailboxes
 from worker.adapters.ledger.operations import checked_key, to_claim, to_hand_over, to_record, to_release, to_reopen
@@ -128,6 +128,9 @@ class MemoryLedger:
                 continue
             if entry.done.outcome is Outcome.UNCERTAIN and entry.hand_over.attempt <= up_to_attempt:
                 del entries[recipient]
+
+    async def hand_overs(self, event_key: str) -> dict[int, HandOver]:
+        return hand_overs_of(await self.entries(event_key))
 
     async def keep_alive(self) -> None:
         self._renew()

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from worker.adapters.ledger.batch import Answers, Owner
 from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.database import Database
-from worker.adapters.ledger.entry import Entry
+from worker.adapters.ledger.entry import Entry, hand_overs_of
 from worker.adapters.ledger.group_commit import GroupCommit, Observer
 from worker.adapters.ledger.mailboxes import OperatedMailboxStates
 from worker.adapters.ledger.migration import check_schema, upgrade
@@ -126,6 +126,9 @@ class SqlLedger:
 
     async def reopen(self, event_key: str, recipients: Sequence[int], up_to_attempt: int) -> None:
         await self._writer.submit(to_reopen(event_key, recipients, up_to_attempt))
+
+    async def hand_overs(self, event_key: str) -> dict[int, HandOver]:
+        return hand_overs_of(await self.entries(event_key))
 
     async def keep_alive(self) -> None:
         await self._writer.submit(ToKeepAlive())

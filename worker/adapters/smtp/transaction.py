@@ -143,7 +143,7 @@ class Transaction:
             self._protocol.check_silence()  # a verdict in the middle of the content is a refusal
         self._progress.lift_deadline()
         self._was_hook_called = True
-        await before_final_dot()
+        await before_final_dot(tuple(self._taken))
         with failing_in(Phase.DATA):
             self._protocol.end_content()
         self._judge(await self._answer())

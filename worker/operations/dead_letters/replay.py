@@ -27,6 +27,7 @@ class Refusal(StrEnum):
     REPLAYED_TOO_OFTEN = "replayed_too_often"
     NO_DESTINATION = "no_destination"
     CAME_BACK = "came_back"
+    FORGOTTEN = "forgotten"
 
 
 WORDS: Mapping[Refusal, str] = {
@@ -34,20 +35,28 @@ WORDS: Mapping[Refusal, str] = {
     Refusal.REPLAYED_TOO_OFTEN: "was replayed too often already: mend the cause, or use --force-loop",
     Refusal.NO_DESTINATION: "does not say which work queue it died in",
     Refusal.CAME_BACK: "was replayed just now and has died again",
+    Refusal.FORGOTTEN: "is older than what the ledger remembers, so whoever got it already would get it again: "
+    "find out, or use --resend-forgotten",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayRules:
-    """What an operator allows."""
+    """What an operator allows. `remembered_since`: since when the ledger has forgotten nothing; None: for ever."""
 
     resend_uncertain: bool = False
     force_loop: bool = False
+    resend_forgotten: bool = False
     max_replays: int = MAX_REPLAYS
+    remembered_since: datetime | None = None
 
     def consents(self) -> tuple[str, ...]:
         """What is allowed beyond the rules, as an audit tells it."""
-        allowed = {"resend_uncertain": self.resend_uncertain, "force_loop": self.force_loop}
+        allowed = {
+            "resend_uncertain": self.resend_uncertain,
+            "force_loop": self.force_loop,
+            "resend_forgotten": self.resend_forgotten,
+        }
         return tuple(name for name, is_allowed in allowed.items() if is_allowed)
 
 
@@ -61,7 +70,22 @@ def refusal(letter: DeadLetter, topology: Topology, rules: ReplayRules, replay_i
         return Refusal.UNCERTAIN
     if letter.replays >= rules.max_replays and not rules.force_loop:
         return Refusal.REPLAYED_TOO_OFTEN
-    return None
+    return Refusal.FORGOTTEN if _is_forgotten(letter, topology, rules) else None
+
+
+def _is_forgotten(letter: DeadLetter, topology: Topology, rules: ReplayRules) -> bool:
+    """Whether a part of the letters may have been sent without the ledger knowing of it any more.
+
+    An event may lie in the dead queue although it was sent: a replay that was killed leaves it there, a file brings it
+    back, and of the letters of one event some may be done. Doubts are never forgotten before an operator decides, and
+    who saves a copy looks for it first.
+    """
+    if rules.resend_forgotten or rules.remembered_since is None or letter.queue == topology.sent_copy:
+        return False
+    if letter.reason == Reason.OUTCOME_UNKNOWN:
+        return False
+    moments = [moment for moment in (letter.first_seen, letter.dead_at) if moment is not None]
+    return bool(moments) and min(moments) < rules.remembered_since
 
 
 def destination(letter: DeadLetter, topology: Topology) -> str | None:
