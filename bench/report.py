@@ -36,7 +36,8 @@ def table(standings: Standings) -> str:
 def write(results: Mapping[str, object]) -> None:
     """Write the results beside this module, and draw them."""
     RESULTS.write_text(json.dumps(results, indent=2) + "\n")
-    subprocess.run([str(PYTHON), str(_PLOT), str(RESULTS), str(RESULTS.with_suffix(".svg"))], check=True)
+    if "relay" in results:
+        subprocess.run([str(PYTHON), str(_PLOT), str(RESULTS), str(RESULTS.with_suffix(".svg"))], check=True)
 
 
 def slower(rates: Mapping[str, float]) -> list[str]:
