@@ -59,6 +59,10 @@ $(WHEEL)/.ready: $(READY) README.md LICENSE $(shell find worker -name __pycache_
 chaos: servers setup ## Prove the guarantees under faults, in about five minutes (ARGS="--seed 7", ARGS=--short)
 	@$(BIN)/python -m chaos $(ARGS)
 
+.PHONY: bench
+bench: servers setup ## Compare with what one would use instead, in about ten minutes (BENCH=quick: two; ARGS="--only relay")
+	@$(BIN)/python -m bench $(if $(filter quick,$(BENCH)),--quick) $(ARGS)
+
 .PHONY: image-test
 image-test: servers setup ## Build the image without an engine, and see it work (as root)
 	@deploy/image/install
@@ -147,7 +151,7 @@ lock: setup ## Pin what pyproject.toml asks for into requirements/ (UPGRADE=1 fo
 .PHONY: clean
 clean: ## Remove .venv and every cache
 	@rm -rf $(VENV) $(VENV)-* .dev .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
-	@rm -rf tools/asyncapi/node_modules
+	@rm -rf tools/asyncapi/node_modules bench/peers/node/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # `pip check` is not asked: the lock was resolved for all platforms at once.

@@ -86,7 +86,7 @@ postlog unix-dgram n - n - 1 postlogd
 
 # Postfix's master changes its effective user for moments, and with that loses the kernel's promise to end it
 # with its parent. This shell keeps the promise and hands the signal on.
-_KEEPER = """\
+KEEPER = """\
 trap 'kill -TERM $master' TERM
 "$@" &
 master=$!
@@ -119,13 +119,13 @@ class Postfix:
         self.submission_port, self.smtps_port, self.relay_port = free_ports(3)
         self._child = Child(
             "postfix",
-            ["sh", "-c", _KEEPER, "sh", "/usr/lib/postfix/sbin/master", "-d", "-c", str(directory)],
+            ["sh", "-c", KEEPER, "sh", "/usr/lib/postfix/sbin/master", "-d", "-c", str(directory)],
             log=directory / "postfix.log",
             cwd=directory,
             # POSTLOG_SERVICE: what happens before the log service is there goes straight to the log file.
             env={"MAIL_CONFIG": str(directory), "POSTLOG_SERVICE": "postlog"},
         )
-        _create_queue(directory)
+        create_queue(directory)
         (directory / "main.cf").write_text(
             _MAIN.format(
                 directory=directory,
@@ -190,7 +190,7 @@ class Postfix:
             (self._directory / f"{name}.new").rename(self._directory / name)
 
 
-def _create_queue(directory: Path) -> None:
+def create_queue(directory: Path) -> None:
     """Make the directories that Postfix's package makes in /var, with the same owners and modes."""
     queue = directory / "queue"
     private = [

@@ -46,17 +46,18 @@ class OpenChannel:
         self.written += written.payload
 
     def acknowledged(self, delivered: int) -> set[int]:
-        """The tags that a broker that delivered so many takes for acknowledged."""
-        tags: set[int] = set()
+        """The tags that a broker that delivered so many takes for acknowledged; it knows no tag twice."""
+        owed = list(range(1, delivered + 1))
         data = bytes(self.written)
         while data:
             size, channel, ack = frame.unmarshal(data)
             assert channel == self.number
             assert isinstance(ack, spec.Basic.Ack)
-            tags |= set(range(1, ack.delivery_tag + 1)) if ack.multiple else {ack.delivery_tag}
+            assert ack.delivery_tag in owed, "the broker closes the channel: unknown delivery tag"
+            taken = [tag for tag in owed if tag <= ack.delivery_tag] if ack.multiple else [ack.delivery_tag]
+            owed = [tag for tag in owed if tag not in taken]
             data = data[size:]
-        assert tags <= set(range(1, delivered + 1))
-        return tags
+        return set(range(1, delivered + 1)) - set(owed)
 
 
 @given(st.permutations(range(1, 9)), st.integers(0, 8), st.sets(st.integers(0, 8)))

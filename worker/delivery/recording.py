@@ -40,14 +40,15 @@ class Recorder:
 
     async def record(self, case: Case, finals: Sequence[Final]) -> list[Publication]:
         """Record the ends, then give their results to publish."""
+        bodies = [final.event.to_json() for final in finals]
         if finals:
-            records = [Record(f.positions, f.outcome, f.event.id, f.event.to_json()) for f in finals]
+            records = [Record(f.positions, f.outcome, f.event.id, body) for f, body in zip(finals, bodies, strict=True)]
             try:
                 await self._patiently("record", lambda: self._ledger.record(case.event.key, records))
             except LostClaim:
                 # Another worker took us for dead and settles this as a doubt; what the server did is true all the same.
                 log.warning("ledger.record_lost")
-        return [self._reporter.publication(final.event) for final in finals]
+        return [self._reporter.publication(f.event, body) for f, body in zip(finals, bodies, strict=True)]
 
     async def release(self, case: Case, positions: Sequence[int]) -> None:
         """Give back what was certainly not accepted, so that a later attempt can have it."""

@@ -53,9 +53,12 @@ class Reporter:
         self.source = source
         self._exchange = results_exchange
 
-    def publication(self, event: AnyResultEvent, *, must_route: bool = False) -> Publication:
-        """A result as a message. Nobody has to listen to a type of results, so most need not be routed."""
-        message = to_message(event)
+    def publication(self, event: AnyResultEvent, body: bytes | None = None, *, must_route: bool = False) -> Publication:
+        """A result as a message. Nobody has to listen to a type of results, so most need not be routed.
+
+        `body`: the event as bytes, where they were needed before.
+        """
+        message = to_message(event, body)
         return Publication(
             exchange=self._exchange,
             routing_key=message.routing_key,

@@ -8,13 +8,12 @@ would mark the letter as bulk.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from email.utils import format_datetime
 
 from worker.domain.addresses import Address, parse_address
 from worker.domain.conversation import parent, references
 from worker.domain.event import LetterEvent, written_at
 from worker.domain.events import CommentCreated, LetterData
-from worker.domain.headers import NamedAddress, address_field, identifier_field, text_field, token_field
+from worker.domain.headers import NamedAddress, address_field, date_field, identifier_field, text_field, token_field
 from worker.domain.hypertext import letter_html
 from worker.domain.identity import letter_token
 from worker.domain.letters import Attachment, ComposedLetter, LetterMode, PlannedLetter
@@ -25,6 +24,15 @@ from worker.domain.resolution import Sender
 from worker.domain.services import service_fields
 from worker.domain.snapshot import Mailbox
 from worker.domain.vocabulary import Role
+
+_OF_EVERY_LETTER = "".join(
+    token_field(name, tokens)
+    for name, tokens in (
+        ("Auto-Submitted", ["auto-generated"]),
+        ("X-Auto-Response-Suppress", ["OOF,", "AutoReply"]),
+        ("MIME-Version", ["1.0"]),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +87,7 @@ def _message_id(token: str, sender: Sender) -> str:
 
 
 def _parties(data: LetterData, sender: Sender, letter: PlannedLetter) -> _Parties:
-    roles: dict[Role, list[NamedAddress]] = {role: [] for role in Role}
+    roles: dict[Role, list[NamedAddress]] = {Role.TO: [], Role.CC: [], Role.BCC: []}
     for position in letter.named:
         recipient = data.recipients[position]
         role = recipient.role if letter.mode is LetterMode.COMMON else Role.TO
@@ -106,7 +114,7 @@ def _reply_to(data: LetterData, sender: Sender, author: NamedAddress) -> NamedAd
 def _header(data: LetterData, message_id: str, parties: _Parties, mailbox: Mailbox | None) -> tuple[str, str]:
     """The fields before and after the place of Bcc."""
     above = [
-        token_field("Date", [format_datetime(written_at(data))]),
+        date_field("Date", written_at(data)),
         address_field("From", [parties.author]),
         *([address_field("Reply-To", [parties.reply_to])] if parties.reply_to else ()),
         *_destinations(parties),
@@ -117,10 +125,8 @@ def _header(data: LetterData, message_id: str, parties: _Parties, mailbox: Mailb
         *_thread_fields(data),
         identifier_field("X-Sendas-Task", data.task.id),
         *([identifier_field("X-Sendas-Comment", data.comment.id)] if isinstance(data, CommentCreated) else ()),
-        token_field("Auto-Submitted", ["auto-generated"]),
-        token_field("X-Auto-Response-Suppress", ["OOF,", "AutoReply"]),
         *(service_fields(mailbox.service, provider_of(mailbox.smtp.host)) if mailbox else ()),
-        token_field("MIME-Version", ["1.0"]),
+        _OF_EVERY_LETTER,
     ]
     return "".join(above), "".join(below)
 

@@ -7,8 +7,9 @@ field: line breaks and other controls become spaces first.
 
 import re
 from binascii import b2a_base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Self
 
 from worker.domain.addresses import Address
@@ -21,6 +22,8 @@ _CLOSING = "?="
 _FRAME_CHARS = len(_OPENING + _CLOSING)
 _LEAST_ENCODED_BYTES = 6  # below this an encoded word starts on a new line; one character has at most 4
 
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MAX_PLAIN_CHARS = 60  # a longer word cannot be folded, an encoded one can
 _PLAIN_WORD = re.compile(rf"[!-~]{{1,{_MAX_PLAIN_CHARS}}}")
 _ATOM = re.compile(rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~-]{{1,{_MAX_PLAIN_CHARS}}}")
@@ -104,8 +107,19 @@ def text_field(name: str, text: str) -> str:
     return str(field)
 
 
-def token_field(name: str, tokens: Iterable[str]) -> str:
-    """A field of tokens that are safe as they are: a date, Message-IDs."""
+def date_field(name: str, moment: datetime) -> str:
+    """A field with a moment that knows its zone (RFC 5322 section 3.3), in a quarter of the standard library's time."""
+    minutes = int((moment.utcoffset() or timedelta()).total_seconds()) // 60
+    hours, minutes_left = divmod(abs(minutes), 60)
+    day = f"{_DAYS[moment.weekday()]}, {moment.day:02} {_MONTHS[moment.month - 1]} {moment.year:04}"
+    time = f"{moment.hour:02}:{moment.minute:02}:{moment.second:02}"
+    return f"{name}: {day} {time} {'-' if minutes < 0 else '+'}{hours:02}{minutes_left:02}\r\n"
+
+
+def token_field(name: str, tokens: Sequence[str]) -> str:
+    """A field of tokens that are safe as they are: Message-IDs, keywords."""
+    if len(tokens) == 1:
+        return f"{name}: {tokens[0]}\r\n"  # the first one always stands beside the name
     field = _Field(name)
     for token in tokens:
         field.add(token)
@@ -115,7 +129,7 @@ def token_field(name: str, tokens: Iterable[str]) -> str:
 def identifier_field(name: str, identifier: str) -> str:
     """A field for programs: the identifier as it is when it is one plain word, else exactly, in encoded words."""
     if _is_plain(identifier):
-        return str(_Field(name).add(identifier))
+        return f"{name}: {identifier}\r\n"
     return str(_Field(name).add_encoded(_one_line(identifier)))
 
 

@@ -34,8 +34,11 @@ class OutgoingMessage:
     body: bytes
 
 
-def to_message(result: AnyResultEvent) -> OutgoingMessage:
-    """The message that tells of a result; `correlation_id` is the id of the event that caused it, where one did."""
+def to_message(result: AnyResultEvent, body: bytes | None = None) -> OutgoingMessage:
+    """The message that tells of a result; `correlation_id` is the id of the event that caused it, where one did.
+
+    `body`: the result as bytes, where the caller has them already.
+    """
     headers = {f"ce-{name}": str(value) for name in _HEADER_ATTRIBUTES if (value := getattr(result, name)) is not None}
     headers["ce-time"] = result.time.isoformat()
     return OutgoingMessage(
@@ -47,5 +50,5 @@ def to_message(result: AnyResultEvent) -> OutgoingMessage:
             timestamp=result.time,
             correlation_id=getattr(result.data, "event_id", None) or result.id,
         ),
-        body=result.to_json(),
+        body=result.to_json() if body is None else body,
     )

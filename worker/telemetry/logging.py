@@ -1,7 +1,9 @@
 """Logs: structlog, as JSON for machines and in a readable form on a terminal, always on standard error."""
 
+import json
 import logging
 import sys
+from typing import Any
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
@@ -72,7 +74,15 @@ def _processors() -> list[Processor]:
     ]
 
 
+# One for all lines: `json.dumps` makes a new encoder for each unless all its settings are the usual ones.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=repr)
+
+
+def _line(event: Any, **_: object) -> str:
+    return _ENCODER.encode(event)
+
+
 def _rendering(*, as_json: bool) -> list[Processor]:
     if as_json:
-        return [_TRACEBACKS, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        return [_TRACEBACKS, structlog.processors.JSONRenderer(serializer=_line)]
     return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]

@@ -1,0 +1,1 @@
+"""Whom the worker is compared with."""
