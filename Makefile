@@ -99,10 +99,10 @@ schemas: setup ## Write schemas/ and the other generated files anew
 .PHONY: lock
 lock: setup ## Pin what pyproject.toml asks for into requirements/ (UPGRADE=1 for the latest versions)
 	@[ -x $(BIN)/uv ] || $(INSTALL) uv
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --extra fast -o requirements/run.txt
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --extra fast --group dev -o requirements/dev.txt
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --extra fast --group dev --group fuzz -o requirements/fuzz.txt
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --group build -o requirements/build.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --extra fast --extra tracing -o requirements/run.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --extra fast --extra tracing --group dev -o requirements/dev.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --extra fast --extra tracing --group dev --group fuzz -o requirements/fuzz.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(subst compile pyproject.toml,compile,$(COMPILE)) --group build -o requirements/build.txt
 
 .PHONY: clean
 clean: ## Remove .venv and every cache
