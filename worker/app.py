@@ -31,6 +31,7 @@ from worker.delivery.building import Rules
 from worker.delivery.copies import CopyLimits
 from worker.delivery.letter_delivery import Limits
 from worker.delivery.ports import FileStore, MailTransport, SentFolder
+from worker.delivery.tracing import NO_TRACING, Tracer
 from worker.domain.egress import IMAP_PORTS, SMTP_PORTS, EgressPolicy, parse_allowlist
 from worker.errors import ConfigurationError, Unavailable
 from worker.settings import Settings
@@ -49,11 +50,16 @@ class Outside:
     sent_folder: SentFolder
     files: FileStore
     connections: Callable[[], PoolNumbers]
+    token_expiries_s: Callable[[], dict[str, float]]
 
 
 @asynccontextmanager
-async def open_outside(settings: Settings) -> AsyncIterator[Outside]:
+async def open_outside(
+    settings: Settings, *, refreshed: Callable[[str], None] = lambda _: None, tracer: Tracer = NO_TRACING
+) -> AsyncIterator[Outside]:
     """Everything that connects to hosts which customers chose, behind one egress guard.
+
+    `refreshed` is told what came of each renewal of an access token.
 
     Raises:
         ConfigurationError: a setting is wrong.
@@ -67,15 +73,17 @@ async def open_outside(settings: Settings) -> AsyncIterator[Outside]:
     secrets = SecretStore(keys, os.environ, settings.secrets_dir, settings.secret_env_prefix)
     # From here on nothing can be wrong with the settings, so that what is opened is also closed.
     session = guarded_client_session(guard, tls, allow_http=settings.files_allow_http)
-    tokens = TokenSource(session, secrets, SystemClock(), _token_rotated, random=random.random)
+    tokens = TokenSource(session, secrets, SystemClock(), _token_rotated, random=random.random, refreshed=refreshed)
     credentials = SecretCredentials(secrets, tokens)
-    smtp = SmtpTransport(GuardedDialer(guard, SMTP_PORTS), credentials, local_hostname=settings.local_hostname, tls=tls)
+    dialer = GuardedDialer(guard, SMTP_PORTS)
+    smtp = SmtpTransport(dialer, credentials, local_hostname=settings.local_hostname, tls=tls, tracer=tracer)
     imap = ImapSentFolder(GuardedDialer(guard, IMAP_PORTS), credentials, tls, ImapTimeouts(), SystemClock())
     outside = Outside(
         smtp if settings.allow_plaintext else EncryptedTransport(smtp),
         imap if settings.allow_plaintext else EncryptedSentFolder(imap),
         HttpFileStore(session),
         lambda: smtp.numbers,
+        tokens.expiries_s,
     )
     try:
         yield outside

@@ -57,6 +57,7 @@ class _Grant:
     renew_at: float = 0.0
     wait_at: float = 0.0
     expires_at: float = 0.0
+    has_failed: bool = False
     renewal: asyncio.Task[None] | None = field(default=None, repr=False)
 
 
@@ -66,6 +67,7 @@ class TokenSource:
     Args:
         random: returns a number from 0 to 1; spreads renewals, so that tokens issued together do not expire together.
         sleep: waits between attempts.
+        refreshed: told what came of each renewal: `renewed`, `refused` or `unavailable`.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class TokenSource:
         random: Callable[[], float],
         timeout_s: float = 15.0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        refreshed: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._session = session
         self._secrets = secrets
@@ -86,6 +89,7 @@ class TokenSource:
         self._random = random
         self._timeout_s = timeout_s
         self._sleep = sleep
+        self._refreshed = refreshed
         self._grants: OrderedDict[_GrantKey, _Grant] = OrderedDict()  # least recently used first
 
     async def token(self, account_id: str, auth: OAuthAuth) -> SecretStr:
@@ -118,6 +122,20 @@ class TokenSource:
         _, grant = await self._grant(account_id, auth)
         if grant.access_token == refused:
             grant.access_token = None
+
+    def expiries_s(self) -> dict[str, float]:
+        """Seconds to the end of the token that ends first, among those whose last renewal is `ok` or `failing`.
+
+        A token that is over is not among them: while nothing is sent nobody renews it, and if it is wanted, the mail
+        that waits for it tells.
+        """
+        now = self._clock.monotonic()
+        nearest: dict[str, float] = {}
+        for grant in self._grants.values():
+            if grant.access_token is not None and grant.expires_at > now:
+                renewal = "failing" if grant.has_failed else "ok"
+                nearest[renewal] = min(grant.expires_at - now, nearest.get(renewal, float("inf")))
+        return nearest
 
     async def close(self) -> None:
         """Stop renewals that are under way."""
@@ -165,9 +183,13 @@ class TokenSource:
         asked_at = self._clock.monotonic()  # before the request: the token's life may begin when it arrives there
         try:
             response = await self._ask_patiently(auth.token_endpoint, await self._form(grant, auth))
-        except SendasError:
+        except SendasError as error:
+            self._refreshed("refused" if isinstance(error, TokenRefused) else "unavailable")
+            grant.has_failed = True
             grant.renew_at = self._clock.monotonic() + _PAUSE_S  # while the old token lasts, not at every sign-in
             raise
+        self._refreshed("renewed")
+        grant.has_failed = False
         margin_s = min(_RENEW_BEFORE_S, response.lifetime_s / 4)
         grant.access_token = response.access_token
         grant.expires_at = asked_at + response.lifetime_s

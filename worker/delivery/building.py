@@ -17,6 +17,8 @@ from worker.delivery.ports import Clock, FileStore, MailTransport, SentFolder, S
 from worker.delivery.recording import Recorder
 from worker.delivery.repeating import Repeats
 from worker.delivery.reporting import Reporter
+from worker.delivery.tracing import NO_TRACING, Tracer
+from worker.delivery.unfinished import Unfinished
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import UncertainPolicy
 
@@ -33,6 +35,7 @@ class World:
     clock: Clock
     observer: Observer
     publish: Publish
+    tracer: Tracer = NO_TRACING
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,12 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The handlers of the two queues, and the lanes for those who want to know how full they are."""
+    """The handlers of the two queues, and what those ask who want to know how full and how late the worker is."""
 
     pipeline: Pipeline
     copies: Copies
     lanes: Lanes
+    unfinished: Unfinished
 
 
 def build_delivery(world: World, rules: Rules) -> Delivery:
@@ -63,6 +67,7 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
     recorder = Recorder(world.ledger, reporter, rules.ledger_retry_s)
     composer = Composer(world.files)
     lanes = Lanes(world.clock)
+    unfinished = Unfinished()
     copies = Copies(
         snapshot=world.snapshot,
         ledger=world.ledger,
@@ -71,6 +76,7 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
         topology=rules.topology,
         clock=world.clock,
         observer=world.observer,
+        tracer=world.tracer,
         limits=rules.copy_limits,
     )
     doubts = Doubts(
@@ -103,6 +109,7 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
         reporter=reporter,
         topology=rules.topology,
         clock=world.clock,
+        observer=world.observer,
         limits=rules.limits,
     )
     pipeline = Pipeline(
@@ -113,6 +120,8 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
         topology=rules.topology,
         clock=world.clock,
         observer=world.observer,
+        tracer=world.tracer,
+        unfinished=unfinished,
         unknown_sender_wait_s=rules.unknown_sender_wait_s,
     )
-    return Delivery(pipeline, copies, lanes)
+    return Delivery(pipeline, copies, lanes, unfinished)

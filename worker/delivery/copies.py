@@ -13,14 +13,16 @@ import structlog
 from worker.delivery import requeueing
 from worker.delivery.case import Case
 from worker.delivery.copy_jobs import JOB, CopyJob, copy_job, copy_publication, copy_target, copy_verdict, read_copy_job
+from worker.delivery.copy_promptness import copy_promptness
 from worker.delivery.copy_results import copy_result
 from worker.delivery.copy_troubles import classify_copy
 from worker.delivery.lanes import Closed, Lane, Lanes
 from worker.delivery.ledger import Granted, Ledger
 from worker.delivery.messages import Arrival, Publication
-from worker.delivery.observing import Observer
+from worker.delivery.observing import Observer, Stage
 from worker.delivery.ports import Clock, CopyTarget, SavedCopy, SentFolder, SnapshotService
 from worker.delivery.reporting import Reporter
+from worker.delivery.tracing import Tracer, begin_subject
 from worker.domain.backoff import is_expired, pause_level_s, retry_level_s
 from worker.domain.classification import Classification
 from worker.domain.identity import copy_key
@@ -78,6 +80,7 @@ class Copies:
         topology: Topology,
         clock: Clock,
         observer: Observer,
+        tracer: Tracer,
         limits: CopyLimits,
     ) -> None:
         self._snapshot = snapshot
@@ -87,6 +90,7 @@ class Copies:
         self._topology = topology
         self._clock = clock
         self._observer = observer
+        self._tracer = tracer
         self._limits = limits
         self._lanes = Lanes(clock)
 
@@ -109,15 +113,25 @@ class Copies:
             job = read_copy_job(arrival)
             work = read_work(arrival.headers, self._clock.now())
         except (InvalidEvent, ValueError) as error:
+            log.warning("sent_copy.invalid", problem=str(error), queue=arrival.queue)
+            self._observer.settled(arrival.queue, None, "invalid")
             return [self._buried(arrival, Reason.INVALID_EVENT, str(error))]
-        with structlog.contextvars.bound_contextvars(event_id=job.event_id, traceparent=job.traceparent):
-            try:
-                return await self._handle(Order(arrival, job, work))
-            except Unavailable:  # nobody's mistake: the message is kept until what is away is back
-                raise
-            except Exception as error:  # a mistake of ours must not take the message round for ever
-                log.exception("sent_copy.unhandled")
-                return [self._buried(arrival, Reason.INTERNAL_ERROR, type(error).__name__)]
+        begin_subject(self._tracer, job.subject)
+        if work.attempts == 0 and work.turn is None:
+            self._observer.timed(Stage.COPY_QUEUE, (self._clock.now() - job.sent_at).total_seconds())
+        return await self._guarded(Order(arrival, job, work))
+
+    async def _guarded(self, order: Order) -> list[Publication]:
+        try:
+            publications, outcome = await self._handle(order), "done"
+        except Unavailable:  # nobody's mistake: the message is kept until what is away is back
+            raise
+        except Exception as error:  # a mistake of ours must not take the message round for ever
+            log.exception("sent_copy.unhandled")
+            publications = [self._buried(order.arrival, Reason.INTERNAL_ERROR, type(error).__name__)]
+            outcome = "failed"
+        self._observer.settled(order.arrival.queue, order.job.known_type, outcome)
+        return publications
 
     def _buried(self, arrival: Arrival, reason: Reason, detail: str) -> Publication:
         self._observer.buried(reason)
@@ -132,7 +146,7 @@ class Copies:
         target = copy_target(job.account_id, mailbox)
         if verdict is not None or target is None:  # the mailbox was changed after the letter was sent
             saved = SavedCopy(verdict or CopyOutcome.NO_IMAP)
-            return [self._ended(job, saved, mailbox, attempt=work.attempts)]
+            return [self._ended(job, saved, mailbox, attempt=work.attempts, work=work)]
         lane = self._lanes.of((job.account_id, job.mailbox_id), target, _CONNECTIONS)
         async with lane.place(work.turn) as closed:
             if closed is not None:
@@ -142,7 +156,7 @@ class Copies:
                     return [order.later(work, self._topology, retry_level_s(1))]
                 saved = await self._save(target, job, order.arrival.body)
             if saved.outcome is not CopyOutcome.FAILED or saved.trouble is None:
-                return [self._ended(job, saved, mailbox, attempt=work.attempts + 1)]
+                return [self._ended(job, saved, mailbox, attempt=work.attempts + 1, work=work)]
             why = classify_copy(saved.trouble)
             _close_lane(lane, why, saved.trouble)
             return self._again_or_never(order, why, saved, mailbox)
@@ -151,7 +165,7 @@ class Copies:
         if closed.reason in _SIGN_IN_REASONS:  # it was refused just now, and providers lock mailboxes for repetitions
             why = Classification(closed.reason, Scope.MAILBOX, Action.FAIL)
             saved = SavedCopy(CopyOutcome.FAILED)
-            return [self._ended(order.job, saved, mailbox, attempt=order.work.attempts, why=why)]
+            return [self._ended(order.job, saved, mailbox, attempt=order.work.attempts, work=order.work, why=why)]
         work = replace(order.work, turn=closed.turn)
         return [order.later(work, self._topology, pause_level_s(closed.wait_s or 0))]
 
@@ -170,10 +184,8 @@ class Copies:
             await asyncio.shield(self._ledger.release(key, _ONE))
 
     async def _save(self, target: CopyTarget, job: CopyJob, letter: bytes) -> SavedCopy:
-        began = self._clock.monotonic()
-        saved = await self._sent_folder.save(target, job.message_id, job.date, letter)
-        self._observer.timed("append", self._clock.monotonic() - began)
-        return saved
+        with self._observer.stage(Stage.APPEND):
+            return await self._sent_folder.save(target, job.message_id, job.date, letter)
 
     def _mailbox(self, job: CopyJob) -> Mailbox | None:
         account = self._snapshot.directory.account(job.account_id)
@@ -191,7 +203,7 @@ class Copies:
             why = Classification(Reason.EXPIRED, Scope.MESSAGE, Action.FAIL)
         if why.action is Action.FAIL:
             saved = saved or SavedCopy(CopyOutcome.FAILED)
-            return [self._ended(job, saved, mailbox, attempt=attempts, why=why)]
+            return [self._ended(job, saved, mailbox, attempt=attempts, work=work, why=why)]
         log.info("sent_copy.deferred", message_id=job.message_id, reason=why.reason.value, attempt=attempts)
         again = Work(work.first_seen, attempts, last_reason=why.reason.value)
         return [order.later(again, self._topology, retry_level_s(attempts))]
@@ -203,12 +215,14 @@ class Copies:
         mailbox: Mailbox | None,
         *,
         attempt: int,
+        work: Work | None = None,
         why: Classification | None = None,
     ) -> Publication:
         provider = provider_of(mailbox.smtp.host).name if mailbox else "generic"
         if saved.outcome is CopyOutcome.NO_FOLDER and why is None:
             why = classify_copy(saved.trouble) if saved.trouble else None
-        self._observer.copied(provider, saved.outcome)
+        seconds = (self._clock.now() - job.sent_at).total_seconds()
+        self._observer.copied(provider, saved.outcome, seconds, copy_promptness(saved, seconds, work, why))
         log.info(
             f"sent_copy.{saved.outcome.value}",
             mailbox_id=job.mailbox_id,

@@ -16,6 +16,7 @@ from worker.delivery.handing_over import FinalDot, hand_over_of
 from worker.delivery.lanes import Closed, Lane, Lanes
 from worker.delivery.ledger import Ledger
 from worker.delivery.messages import Publication
+from worker.delivery.observing import Observer, Stage
 from worker.delivery.outcomes import Outcomes
 from worker.delivery.ports import Clock, MailTransport, Route
 from worker.delivery.recording import Recorder
@@ -62,6 +63,7 @@ class LetterDelivery:
         reporter: Reporter,
         topology: Topology,
         clock: Clock,
+        observer: Observer,
         limits: Limits,
     ) -> None:
         self._ledger = ledger
@@ -74,6 +76,7 @@ class LetterDelivery:
         self._reporter = reporter
         self._topology = topology
         self._clock = clock
+        self._observer = observer
         self._limits = limits
         self._transmissions = asyncio.Semaphore(limits.concurrency)
 
@@ -84,7 +87,9 @@ class LetterDelivery:
         route = self._route(item.case)
         lane = self._lane(item.case, route)
         resumed = self._resumed(item.case, lane)
+        came = self._clock.monotonic()
         async with lane.place(item.case.work.turn) as closed:
+            self._observer.timed(Stage.LANE, self._clock.monotonic() - came)
             if closed is not None:
                 return [*resumed, *self._wait(item, closed)]
             sending = partial(self._send, item, route, lane)
@@ -134,7 +139,8 @@ class LetterDelivery:
     async def _send(self, item: LetterCase, route: Route, lane: Lane, positions: tuple[int, ...]) -> list[Publication]:
         item = LetterCase(item.case, replace(item.letter, envelope=positions))
         try:
-            composed = await self._composer.compose(item)
+            with self._observer.stage(Stage.COMPOSE):
+                composed = await self._composer.compose(item)
         except FileUnavailable as error:
             return await self._outcomes.without_file(item, error)
         hand_over = hand_over_of(item, composed, self._clock.now())

@@ -81,7 +81,7 @@ class Outcomes:
         return [Final(facts.positions, Outcome.SENT, self._reporter.sent(item.case, facts, now))]
 
     def _failed(self, item: LetterCase, facts: Facts, why: Classification) -> Final:
-        self._observer.ended(Outcome.FAILED, why.reason, len(facts.positions))
+        self._observer.ended(item.case, Outcome.FAILED, why, len(facts.positions))
         item.log("mail.failed", facts.positions, reason=why.reason.value, **_said(facts))
         return Final(facts.positions, Outcome.FAILED, self._reporter.failed(item.case, facts, why, self._clock.now()))
 
@@ -131,7 +131,7 @@ class Outcomes:
         return []
 
     def _deferred(self, item: LetterCase, facts: Facts, why: Classification, level_s: int) -> Publication:
-        self._observer.ended(Outcome.DEFERRED, why.reason, len(facts.positions))
+        self._observer.ended(item.case, Outcome.DEFERRED, why, len(facts.positions))
         item.log("mail.deferred", facts.positions, reason=why.reason.value, wait_s=level_s, **_said(facts))
         event = self._reporter.deferred(
             item.case, facts, why, self._clock.now(), attempt=item.case.attempt, wait_s=level_s

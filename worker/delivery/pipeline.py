@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import cast
 
 import structlog
@@ -12,10 +13,12 @@ from worker.delivery.case import Case, LetterCase
 from worker.delivery.invalid_events import invalid_result
 from worker.delivery.letter_delivery import LetterDelivery
 from worker.delivery.messages import Arrival, HeaderValue, Publication
-from worker.delivery.observing import Observer
+from worker.delivery.observing import Observer, Stage
 from worker.delivery.outcomes import Outcomes
 from worker.delivery.ports import Clock, SnapshotService
 from worker.delivery.reporting import Reporter
+from worker.delivery.tracing import Subject, Tracer, begin_subject
+from worker.delivery.unfinished import Unfinished
 from worker.domain.backoff import PAUSE_LEVELS_S, retry_level_s, waiting_level_s
 from worker.domain.classification import Classification
 from worker.domain.cloudevents import parse
@@ -25,8 +28,9 @@ from worker.domain.letters import LetterMode, PlannedLetter
 from worker.domain.planning import distinct_positions, plan
 from worker.domain.resolution import resolve
 from worker.domain.topology import Topology
+from worker.domain.trace_context import TraceContext
 from worker.domain.vocabulary import Action, Reason, Scope
-from worker.domain.work import RECIPIENTS, Work, read_work
+from worker.domain.work import FIRST_SEEN, RECIPIENTS, Work, parse_positions, read_work
 from worker.errors import InvalidEvent, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -48,6 +52,8 @@ class Pipeline:
         topology: Topology,
         clock: Clock,
         observer: Observer,
+        tracer: Tracer,
+        unfinished: Unfinished,
         unknown_sender_wait_s: float,
     ) -> None:
         self._snapshot = snapshot
@@ -57,6 +63,8 @@ class Pipeline:
         self._topology = topology
         self._clock = clock
         self._observer = observer
+        self._tracer = tracer
+        self._unfinished = unfinished
         self._unknown_sender_wait_s = unknown_sender_wait_s
 
     async def handle(self, arrival: Arrival) -> Sequence[Publication]:
@@ -67,13 +75,19 @@ class Pipeline:
             work = _checked(read_work(arrival.headers, now), event)
         except (InvalidEvent, ValueError) as error:
             return self._invalid(arrival, str(error))
-        with structlog.contextvars.bound_contextvars(
-            event_id=event.id,
-            event_type=event.type.value,
-            account_id=event.data.account_id,
-            traceparent=event.traceparent,
-        ):
-            return await self._guarded(arrival, event, work)
+        begin_subject(self._tracer, _subject(event))
+        if FIRST_SEEN not in arrival.headers:
+            self._observer.timed(Stage.QUEUE, (now - event.time).total_seconds())
+        with self._unfinished.working_on(event.time):
+            publications = await self._guarded(arrival, event, work)
+        self._note_put_off(event, publications)
+        return publications
+
+    def _note_put_off(self, event: LetterEvent, publications: Sequence[Publication]) -> None:
+        now = self._clock.now()
+        for publication in publications:
+            if wait_s := self._topology.delay_s(publication.routing_key):
+                self._unfinished.put_off(event.time, now + timedelta(seconds=wait_s))
 
     async def _guarded(self, arrival: Arrival, event: LetterEvent, work: Work) -> Sequence[Publication]:
         try:
@@ -89,6 +103,7 @@ class Pipeline:
         log.error("event.unhandled", exc_info=error)
         self._observer.settled(arrival.queue, event.type, "failed")
         self._observer.buried(Reason.INTERNAL_ERROR)
+        self._observer.lost(_recipients_of(work, event))
         death = requeueing.Death(Reason.INTERNAL_ERROR, type(error).__name__, self._clock.now())
         return requeueing.dead(arrival, self._topology, death, work)
 
@@ -133,10 +148,11 @@ class Pipeline:
 
     async def _resolved(self, arrival: Arrival, event: LetterEvent, work: Work) -> Case:
         """Find the sender; when the snapshot does not know who it should, a newer one may."""
-        case = self._resolve(arrival, event, work)
-        if case.resolution.reason is Reason.SENDER_UNAVAILABLE:
-            await self._snapshot.refresh()
+        with self._observer.stage(Stage.RESOLVE):
             case = self._resolve(arrival, event, work)
+            if case.resolution.reason is Reason.SENDER_UNAVAILABLE:
+                await self._snapshot.refresh()
+                case = self._resolve(arrival, event, work)
         return case
 
     def _resolve(self, arrival: Arrival, event: LetterEvent, work: Work) -> Case:
@@ -183,6 +199,17 @@ def _letter_event(event: Event[Data]) -> LetterEvent:
     if not isinstance(event.data, CommentCreated | TaskCreated):
         raise InvalidEvent(f"type: {event.type.value} asks for no letter")
     return cast("LetterEvent", event)
+
+
+def _subject(event: LetterEvent) -> Subject:
+    trace = TraceContext(event.traceparent, event.tracestate)
+    return Subject(event.id, event.type.value, event.data.account_id, trace)
+
+
+def _recipients_of(work: Mapping[str, HeaderValue], event: LetterEvent) -> int:
+    """How many still wait for their letter, as the headers of their work say."""
+    positions = work.get(RECIPIENTS)
+    return len(event.data.recipients) if positions is None else len(parse_positions(str(positions)))
 
 
 def _checked(work: Work, event: LetterEvent) -> Work:

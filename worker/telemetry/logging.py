@@ -15,6 +15,8 @@ _SILENCED = (
     "aio_pika",
     "aiohttp",
     "asyncio",
+    "opentelemetry",
+    "urllib3",
     "sqlalchemy",
     "aiosqlite",
     "watchfiles",

@@ -10,6 +10,8 @@ from aio_pika.exceptions import ChannelInvalidStateError
 
 from worker.adapters.broker.link import BROKER_ERRORS, Link
 from worker.delivery.messages import Arrival, Handler, Publication
+from worker.delivery.observing import Stage
+from worker.delivery.tracing import NO_TRACING, Tracer
 from worker.errors import Unavailable
 from worker.telemetry.metrics import Metrics
 
@@ -34,14 +36,23 @@ class Consumer:
     """
 
     def __init__(
-        self, url: str, queue: str, handler: Handler, publisher: Publishes, metrics: Metrics, *, prefetch: int
+        self,
+        url: str,
+        queue: str,
+        handler: Handler,
+        publisher: Publishes,
+        metrics: Metrics,
+        *,
+        prefetch: int,
+        tracer: Tracer = NO_TRACING,
     ) -> None:
         self.queue = queue
         self._link = Link(url, f"sendas-consumer {queue}", self._up)
         self._handler = handler
         self._publisher = publisher
         self._metrics = metrics
-        self._prefetch = prefetch
+        self.prefetch = prefetch
+        self._tracer = tracer
         self._tasks: set[asyncio.Task[None]] = set()
         self._channel: AbstractChannel | None = None  # strong references: aio-pika keeps weak ones
         self._source: AbstractQueue | None = None
@@ -96,7 +107,7 @@ class Consumer:
         if self._is_stopping:
             return
         channel = await connection.channel(publisher_confirms=False)
-        await channel.set_qos(prefetch_count=self._prefetch)
+        await channel.set_qos(prefetch_count=self.prefetch)
         self._source = await channel.declare_queue(self.queue, passive=True)
         underlay = await channel.get_underlay_channel()
         # The broker cancels consumers when a queue is deleted or its leader is lost; nothing else would tell.
@@ -114,9 +125,13 @@ class Consumer:
     async def _take(self, message: AbstractIncomingMessage) -> None:
         if self._is_stopping:  # what arrives while stopping stays unacknowledged and returns to the queue
             return
-        task = asyncio.create_task(self._work(message), name=f"message of {self.queue}")
+        task = asyncio.create_task(self._traced(message), name=f"message of {self.queue}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _traced(self, message: AbstractIncomingMessage) -> None:
+        with self._tracer.message(self.queue):
+            await self._work(message)
 
     async def _work(self, message: AbstractIncomingMessage) -> None:
         """Deal with one message. The only place that settles; a cancelled one is given back by closing the channel."""
@@ -125,7 +140,7 @@ class Consumer:
             publications = await self._patiently(arrival, message)
             if publications is None:
                 return
-            await self._publish(publications)
+            await self._published(publications)
         except Exception:  # whatever it is, the message must not stay unsettled for ever
             log.exception("message.unhandled", queue=self.queue)
             await self._settle(message.nack(requeue=True))  # the queue's delivery limit ends this in the dead queue
@@ -158,6 +173,12 @@ class Consumer:
             if _is_taken_back(message):
                 log.info("message.taken_back", queue=self.queue)
                 return None
+
+    async def _published(self, publications: Sequence[Publication]) -> None:
+        began = asyncio.get_running_loop().time()
+        with self._tracer.span(Stage.PUBLISH.value):
+            await self._publish(publications)
+        self._metrics.stage.labels(stage=Stage.PUBLISH.value).observe(asyncio.get_running_loop().time() - began)
 
     async def _publish(self, publications: Sequence[Publication]) -> None:
         """Publish everything, confirmed; only then may the message be acknowledged."""

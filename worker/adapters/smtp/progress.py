@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from worker.adapters.smtp.troubles import Failed, failing_in
+from worker.delivery.tracing import NO_TRACING, Tracer
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import Phase
 
@@ -12,8 +13,9 @@ from worker.domain.vocabulary import Phase
 class Progress:
     """The phase at this moment and seconds per stage; belongs to one call of `send`."""
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    def __init__(self, monotonic: Callable[[], float], tracer: Tracer = NO_TRACING) -> None:
         self._monotonic = monotonic
+        self._tracer = tracer
         self.phase = Phase.CONNECT
         self.timings_s: dict[str, float] = {}
         self._deadline: asyncio.Timeout | None = None
@@ -23,7 +25,8 @@ class Progress:
         """Add the time spent inside to the stage."""
         started_s = self._monotonic()
         try:
-            yield
+            with self._tracer.span(f"smtp {name}"):
+                yield
         finally:
             self.timings_s[name] = self.timings_s.get(name, 0.0) + self._monotonic() - started_s
 
