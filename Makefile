@@ -56,7 +56,7 @@ fuzz: setup ## Search for input that breaks a promise, for about two minutes (AR
 	@$(FUZZ)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/fuzz.txt
 	@$(FUZZ)/bin/python -m fuzz $(ARGS)
 
-CHECKS := check-format check-lint check-types check-imports check-schemas check-asyncapi check-pages
+CHECKS := check-format check-lint check-types check-imports check-schemas check-asyncapi check-observability check-pages
 
 .PHONY: check $(CHECKS)
 check: setup ## Check format, lint, types, import rules, and that generated files are up to date
@@ -80,6 +80,9 @@ check-schemas:
 check-asyncapi:
 	@$(BIN)/python tools/asyncapi/check.py
 
+check-observability:
+	@$(BIN)/python -m deploy.observability --check
+
 check-pages:
 	@$(BIN)/python -m worker.pages.settings --check
 	@$(BIN)/python -m worker.pages.metrics --check
@@ -95,6 +98,7 @@ schemas: setup ## Write schemas/ and the other generated files anew
 	@$(BIN)/python -m worker.pages.settings
 	@$(BIN)/python -m worker.pages.metrics
 	@$(BIN)/python -m deploy.topology_resources
+	@$(BIN)/python -m deploy.observability
 
 .PHONY: lock
 lock: setup ## Pin what pyproject.toml asks for into requirements/ (UPGRADE=1 for the latest versions)
