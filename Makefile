@@ -48,6 +48,10 @@ image-test: servers setup ## Build the image without an engine, and see it work 
 	@deploy/image/install
 	@$(BIN)/python -m deploy.image
 
+.PHONY: picture
+picture: servers setup ## Draw docs/images/overview.png from six minutes of real work (as root)
+	@$(BIN)/python -m tests.observability.picture
+
 FUZZ := $(VENV)-fuzz
 
 .PHONY: fuzz

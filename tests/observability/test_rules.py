@@ -36,7 +36,7 @@ def test_a_broken_rule_would_be_noticed(tmp_path: Path) -> None:
 
 
 def test_each_alert_fires_in_its_scenario_and_in_no_quiet_one() -> None:
-    """If what an alert is for happens, then it fires with its labels and texts; if only something like it, it does not."""
+    """If what an alert is for happens, then it fires with its labels and texts; if only something like it, not."""
     assert failed_scenarios(RULES) == ""
 
 
