@@ -97,20 +97,9 @@ def test_what_a_page_names_exists(page: Path) -> None:
         assert f"`{setting}`" in settings
     for link in re.findall(r"\]\(([^)#]+)\)", text):
         assert link.startswith("https://") or (page.parent / link).exists()
-    groups = {
-        "run",
-        "topology",
-        "publish",
-        "deliver",
-        "explain",
-        "classify",
-        "config",
-        "seal",
-        "dead-letters",
-        "ledger",
-    }
-    for command in re.findall(r"^(?:\$ )?sendas ([a-z-]+)", text, re.MULTILINE):
-        assert command in groups
+    known = {path.stem.replace("_", "-") for path in (ROOT / "worker/cli").glob("*.py")}
+    for commands in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
+        assert set(re.findall(r"^sendas ([a-z-]+)", commands, re.MULTILINE)) <= known
 
 
 def test_the_pages_may_be_elsewhere() -> None:
