@@ -163,7 +163,7 @@ def _bars(axes: Axes, panel: Panel, lines: Sequence[Line]) -> None:
             max([*values, 1]) * 1.05, position, formatted(value, panel.unit, panel.decimals),
             color=_INK, va="center", fontsize=10, fontweight="bold",
         )  # fmt: skip
-    axes.set_ylim(-0.7, max(len(names), 4) - 0.3)
+    axes.set_ylim(len(names) - max(len(names), 4) - 0.7, len(names) - 0.3)  # the longest at the top
     axes.tick_params(axis="y", colors=_INK, labelsize=9)
 
 
@@ -207,7 +207,7 @@ def _colour(line: Line, number: int) -> str:
 
 def _scale(axes: Axes, panel: Panel) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(_ticks(panel.unit)))
-    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=panel.unit == "short"))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{int(seconds) // 60}:{int(seconds) % 60:02d}"))
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 3, 6]))
     axes.margins(x=0)

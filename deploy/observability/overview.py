@@ -161,7 +161,11 @@ _FAILING = Row(
             "Attempts by provider that did not succeed",
             "SMTP transactions refused or unanswered: one provider alone is its own trouble, all are ours.",
             "ops",
-            (Query(f"sum by (provider) ({rate('sendas_smtp_attempts_total', 'result!=accepted')})", "{{provider}}"),),
+            (
+                Query(
+                    f"sum by (provider) ({rate('sendas_smtp_attempts_total', 'result!=accepted')}) > 0", "{{provider}}"
+                ),
+            ),
         ),
         Panel(
             "Uncertain",

@@ -73,6 +73,12 @@ _FLOW = Row(
             (Query(f"sum by (outcome) ({rate('sendas_events_total')})", "{{outcome}}"),),
         ),
         Panel(
+            "Told again",
+            "Recipients of events that came again: nothing was sent, their outcome was published in the same words.",
+            "ops",
+            (Query(f"sum by (outcome) ({rate('sendas_repeats_total')})", "{{outcome}}"),),
+        ),
+        Panel(
             "Consumers",
             "Of each work queue, as the broker says: one for each worker.",
             "short",

@@ -33,6 +33,9 @@ class RecordingObserver:
     def lost(self, recipients: int) -> None:
         self.counts["lost"] += recipients
 
+    def repeated(self, outcome: Outcome, recipients: int) -> None:
+        self.counts[f"repeated {outcome}"] += recipients
+
     def copied(self, provider: str, outcome: CopyOutcome, seconds: float, promptness: Promptness | None) -> None:
         self.counts[f"copied {outcome}"] += 1
         if promptness is not None:

@@ -1,7 +1,7 @@
 """`python -m tests.observability.picture [FILE]`: the overview of some minutes of real work, for the README.
 
 Everything in it was asked of a real Prometheus that watched a real worker, real servers and real letters: traffic that
-doubles, and half-way through a mail server that stands still for twenty seconds.
+doubles, and then a mail server that stands still for more than a minute.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ from tests.observability.asking import substituted
 from tests.observability.scene import Scene, working
 
 PICTURE = Path("docs/images/overview.png")
-_PHASES = ((4.0, 80.0), (8.0, 70.0))
-_STILL_S = 20.0
+_PHASES = ((4.0, 70.0), (8.0, 70.0))
+_STILL_S = 75.0
 _AFTER = (8.0, 130.0)
 _STEP_S = 2.0
 _RATE_INTERVAL = "20s"
-_NOTE = "five minutes of a test: more traffic at 1:20, a mail server that stands still at 2:30"
+_NOTE = "six minutes of a test: twice the traffic from 1:10, a mail server that stands still from 2:20 to 3:35"
 
 
 @asynccontextmanager

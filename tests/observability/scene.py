@@ -6,7 +6,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -54,16 +54,16 @@ class Scene:
 
     office: Office
     prometheus: Prometheus
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     async def traffic(self, per_second: float) -> None:
         """Events of every kind, evenly, until cancelled."""
-        numbers = itertools.count(1)
         async with await aio_pika.connect(self.office.broker_url) as connection:
             channel = await connection.channel()
             exchange = await channel.get_exchange("product.events", ensure=False)
             for kind in _evenly():
-                number = next(numbers)
-                body = b"{" if kind.mailbox_id == "garbage" else json.dumps(self._event(number, kind)).encode()
+                event = self._event(next(self.numbers), kind)
+                body = b"{" if kind.mailbox_id == "garbage" else json.dumps(event).encode()
                 await exchange.publish(
                     aio_pika.Message(body, content_type="application/cloudevents+json"), "comment.created"
                 )
@@ -112,9 +112,9 @@ def _tls(mail: MailServer) -> ssl.SSLContext:
 
 
 def _servers(mail: MailServer) -> Iterator[ScriptedSmtpServer]:
-    """One that loses every answer to a letter, and one that takes access tokens."""
+    """One that loses its answers to the first letters, and one that takes access tokens."""
     tls = _tls(mail)
-    yield ScriptedSmtpServer("dot: accept, close", tls=tls, is_implicit_tls=True, users={"lost": "wrong"})
+    yield ScriptedSmtpServer("once dot: accept, close\n" * 6, tls=tls, is_implicit_tls=True, users={"lost": "wrong"})
     yield ScriptedSmtpServer(tls=tls, is_implicit_tls=True, tokens={"oauth": _TOKEN})
 
 

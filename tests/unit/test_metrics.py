@@ -248,3 +248,17 @@ def account_of(number: int) -> Account:
         id=f"mb-{number}", address=f"support@a{number}.example", smtp=smtp, sent_copy={"imap": imap, "mode": "always"}
     )
     return an_account(id=f"account-{number}", mailboxes=[mailbox])
+
+
+async def test_what_waits_and_what_is_told_again_is_counted() -> None:
+    """If letters wait for a suspended mailbox, or an event comes twice, then both are counted."""
+    world = DeliveryWorld()
+    await world.deliver(a_comment_event())
+    await world.deliver(a_comment_event())
+    assert world.observer.counts["repeated sent"] == 1
+    world.transport.refuse(WRONG_PASSWORD, times=1)
+    for event_id in ("evt-2", "evt-3"):
+        world.publish(a_comment_event(event_id))
+    await world.run(until_s=20)
+    assert world.observer.counts["deferred auth_failed"] == 2
+    assert world.observer.counts["delivered"] == 1

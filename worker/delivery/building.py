@@ -102,7 +102,9 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
         ledger=world.ledger,
         transport=world.transport,
         lanes=lanes,
-        claims=Claims(world.ledger, doubts, Repeats(reporter, composer, copies, doubts), rules.topology),
+        claims=Claims(
+            world.ledger, doubts, Repeats(reporter, composer, copies, doubts, world.observer), rules.topology
+        ),
         composer=composer,
         recorder=recorder,
         outcomes=outcomes,

@@ -55,6 +55,9 @@ class Observer(Protocol):
     def lost(self, recipients: int) -> None:
         """No letter will leave for this many recipients by itself: an operator has to act."""
 
+    def repeated(self, outcome: Outcome, recipients: int) -> None:
+        """The event came again, and what was done already was told again in the same words."""
+
     def copied(self, provider: str, outcome: CopyOutcome, seconds: float, promptness: Promptness | None) -> None:
         """A copy came to its end, so long after its letter; `promptness` None: none was wanted."""
 

@@ -154,6 +154,7 @@ class Outcomes:
         later = requeueing.later(item.case.arrival, work.headers(), self._topology, level_s)
         if item.case.work.last_reason == why.reason.value:
             return [later]
+        self._observer.ended(item.case, Outcome.DEFERRED, why, len(positions))
         item.log("mail.deferred", positions, reason=why.reason.value, wait_s=level_s)
         return [self._told_of_waiting(item.case, positions, why, level_s), later]
 
@@ -199,6 +200,7 @@ class Outcomes:
         later = requeueing.later(case.arrival, work.headers(), self._topology, level_s)
         if case.work.sender_missing_since is not None:
             return [later]
+        self._observer.ended(case, Outcome.DEFERRED, why, len(case.wanted()))
         log.info("mail.deferred", reason=why.reason.value, wait_s=level_s)
         return [self._told_of_waiting(case, case.wanted(), why, level_s), later]
 

@@ -67,9 +67,15 @@ class Metrics:
         self.letters = counter(
             registry,
             "sendas_letters",
-            "Recipients whose letter came to an outcome; those put off are counted each time.",
+            "Recipients whose letter came to an outcome; those put off are counted each time that is told.",
             outcome=_values(Outcome),
             reason=("", *_values(Reason)),
+        )
+        self.repeats = counter(
+            registry,
+            "sendas_repeats",
+            "Recipients whose outcome was told again, because their event came again; no letter left.",
+            outcome=_values(Outcome),
         )
         self.uncertain = Counter(
             "sendas_uncertain",

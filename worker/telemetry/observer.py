@@ -52,6 +52,9 @@ class MetricsObserver:
     def lost(self, recipients: int) -> None:
         self._counted(Promptness.LOST, recipients)
 
+    def repeated(self, outcome: Outcome, recipients: int) -> None:
+        self._metrics.repeats.labels(outcome=outcome.value).inc(recipients)
+
     def _counted(self, promptness: Promptness, recipients: int) -> None:
         self._metrics.letter_promptness.labels(promptness=promptness.value).inc(recipients)
 
