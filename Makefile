@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # A wheel for the project itself is built by what the lock pins, so nothing is fetched for it.
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install
-COMPILE = uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .PHONY: help
@@ -107,10 +107,11 @@ schemas: setup ## Write schemas/ and the other generated files anew
 .PHONY: lock
 lock: setup ## Pin what pyproject.toml asks for into requirements/ (UPGRADE=1 for the latest versions)
 	@[ -x $(BIN)/uv ] || $(INSTALL) uv
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --extra fast --extra tracing -o requirements/run.txt
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --extra fast --extra tracing --group dev -o requirements/dev.txt
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --extra fast --extra tracing --group dev --group fuzz -o requirements/fuzz.txt
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(subst compile pyproject.toml,compile,$(COMPILE)) --group build -o requirements/build.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) pyproject.toml --extra fast --extra tracing -o requirements/run.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) pyproject.toml --extra fast --extra tracing --group dev -o requirements/dev.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) pyproject.toml --extra fast --extra tracing --group dev --group fuzz -o requirements/fuzz.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --group build -o requirements/build.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --group bench -o requirements/bench.txt
 
 .PHONY: clean
 clean: ## Remove .venv and every cache

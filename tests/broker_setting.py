@@ -100,9 +100,17 @@ class BrokerSetting:
         return await self.count(queue) == 0
 
     @asynccontextmanager
-    async def consuming(self, handler: Handler, prefetch: int = 4) -> AsyncIterator[Consumer]:
+    async def consuming(self, handler: Handler, prefetch: int = 4, look_every_s: float = 60) -> AsyncIterator[Consumer]:
         """A consumer of the work queue while the context lasts."""
-        consumer = Consumer(self.url, TOPOLOGY.outbound, handler, self.publisher, self.metrics, prefetch=prefetch)
+        consumer = Consumer(
+            self.url,
+            TOPOLOGY.outbound,
+            handler,
+            self.publisher,
+            self.metrics,
+            prefetch=prefetch,
+            look_every_s=look_every_s,
+        )
         async with running_task(consumer.run()):
             await eventually(lambda: consumer.is_consuming)
             yield consumer

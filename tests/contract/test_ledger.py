@@ -269,6 +269,43 @@ class LedgerContract:
         expected = done_with(a_record(0)) if settle == "record" else Granted()
         assert await one.claim(EVENT, "acme", [0]) == {0: expected}
 
+    async def test_what_is_done_as_uncertain_is_free_when_it_is_reopened(self, world: World) -> None:
+        """If an operator replays a held letter, then any worker may send it, also while the one that held it lives."""
+        one, two = await world.owner("one"), await world.owner("two")
+        await handed_over(world, one, 0, 1)
+        await one.record(EVENT, [a_record(0, 1, outcome=Outcome.UNCERTAIN)])
+        await two.reopen(EVENT, [0], up_to_attempt=1)
+        await two.reopen(EVENT, [0, 7], up_to_attempt=1)
+
+        held = done_with(a_record(0, 1, outcome=Outcome.UNCERTAIN))
+        assert await two.claim(EVENT, "acme", [0, 1]) == {0: Granted(), 1: held}
+
+    async def test_a_doubt_that_arose_after_the_decision_is_not_reopened(self, world: World) -> None:
+        """If a replayed letter becomes uncertain once more and its message comes twice, then it stays held."""
+        one = await world.owner()
+        await claimed(one, 0)
+        await one.hand_over(EVENT, [0], a_hand_over(world, attempt=2))
+        await one.record(EVENT, [a_record(0, outcome=Outcome.UNCERTAIN)])
+        await one.reopen(EVENT, [0], up_to_attempt=1)
+
+        assert await one.claim(EVENT, "acme", [0]) == {0: done_with(a_record(0, outcome=Outcome.UNCERTAIN))}
+
+    async def test_nothing_else_is_reopened(self, world: World) -> None:
+        one, two = await world.owner("one"), await world.owner("two")
+        hand_over = await handed_over(world, one, 0, 1, 2)
+        await claimed(one, 3)
+        sent, failed = a_record(1), a_record(2, outcome=Outcome.FAILED)
+        await one.record(EVENT, [sent, failed])
+        await one.let_go(EVENT, [0])
+        await two.reopen(EVENT, [0, 1, 2, 3], up_to_attempt=1)
+
+        assert await two.claim(EVENT, "acme", [0, 1, 2, 3]) == {
+            0: InDoubt(hand_over),
+            1: done_with(sent),
+            2: done_with(failed),
+            3: Held("one"),
+        }
+
     async def test_what_is_let_go_is_free_or_in_doubt_for_a_living_worker(self, world: World) -> None:
         """If a letter in doubt waits in a delay queue, then whoever gets it next settles it."""
         one, two = await world.owner("one"), await world.owner("two")

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
+from aio_pika.abc import AbstractChannel
 
 from stack import RabbitMQ
 from tests.broker_setting import (
@@ -18,6 +19,7 @@ from tests.broker_setting import (
     eventually,
     nothing,
 )
+from worker.adapters.broker.consumer import Consumer
 from worker.adapters.broker.declaring import apply_topology, check_topology
 from worker.adapters.broker.link import connect_patiently
 from worker.delivery import requeueing
@@ -104,6 +106,57 @@ async def test_a_consumer_that_the_broker_cancels_consumes_again(setting: Broker
         await handler.came.wait()
 
 
+async def test_a_consumer_that_is_lost_without_a_word_is_found_by_the_watchdog(setting: BrokerSetting) -> None:
+    """The broker forgets the consumer and says nothing: only that messages wait and none comes shows it."""
+    handler = Scripted(nothing)
+    async with setting.consuming(handler, look_every_s=0.2) as consumer, asyncio.timeout(30):
+        await forget(consumer)
+        assert consumer.is_consuming  # as far as it knows
+        await setting.publisher.publish(a_work_message())
+        await handler.came.wait()
+
+
+async def test_the_watchdog_leaves_a_consumer_alone_that_has_all_it_can_hold(setting: BrokerSetting) -> None:
+    may_end = asyncio.Event()
+
+    async def slow(_: Arrival) -> Sequence[Publication]:
+        await may_end.wait()
+        return []
+
+    handler = Scripted(slow)
+    for _ in range(5):
+        await setting.publisher.publish(a_work_message())
+    async with setting.consuming(handler, prefetch=2, look_every_s=0.05) as consumer, asyncio.timeout(30):
+        await eventually(lambda: len(handler.arrivals) == 2)
+        looks = Looks(consumer)
+        await eventually(lambda: looks.count > 5)
+        assert len(handler.arrivals) == 2
+        may_end.set()
+        await eventually(lambda: len(handler.arrivals) == 5)
+    assert not any(arrival.is_redelivered for arrival in handler.arrivals)
+
+
+class Looks:
+    """Counts the watchdog's looks at the queue."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self.count = 0
+        look = consumer._has_ready
+
+        async def counted(channel: AbstractChannel) -> bool:
+            self.count += 1
+            return await look(channel)
+
+        consumer._has_ready = counted  # type: ignore[method-assign]  # to see that it looks; it looks all the same
+
+
+async def forget(consumer: Consumer) -> None:
+    """Have the broker drop the consumer as if it had lost it."""
+    assert consumer._underlay is not None
+    assert consumer._tag is not None
+    await consumer._underlay.basic_cancel(consumer._tag)
+
+
 async def test_a_mistake_in_the_handler_ends_in_the_dead_queue_and_wedges_nothing(setting: BrokerSetting) -> None:
     async def mistaken(arrival: Arrival) -> Sequence[Publication]:
         if arrival.body == b"bad":
@@ -118,6 +171,45 @@ async def test_a_mistake_in_the_handler_ends_in_the_dead_queue_and_wedges_nothin
         assert message.body == b"bad"
         await eventually(lambda: any(arrival.body == b"good" for arrival in handler.arrivals))
     assert sum(arrival.body == b"bad" for arrival in handler.arrivals) == 21
+
+
+async def test_a_handler_is_told_how_often_its_message_came_back(setting: BrokerSetting) -> None:
+    """What a producer writes into the broker's own header does not count."""
+
+    async def mistaken(arrival: Arrival) -> Sequence[Publication]:
+        if len(handler.arrivals) < 4:
+            raise KeyError("bug")
+        return []
+
+    handler = Scripted(mistaken)
+    await setting.publisher.publish(a_work_message(x_delivery_count=99))
+    async with setting.consuming(handler), asyncio.timeout(30):
+        await eventually(lambda: len(handler.arrivals) == 4)
+    assert [arrival.returns for arrival in handler.arrivals] == [0, 1, 2, 3]
+
+
+async def test_what_is_given_back_between_acknowledgements_costs_nobody_the_channel(setting: BrokerSetting) -> None:
+    """Acknowledged together with its neighbours, the tag that was given back would be unknown to the broker."""
+    may_end = asyncio.Event()
+
+    async def second_fails(arrival: Arrival) -> Sequence[Publication]:
+        if arrival.body == b"2" and not arrival.is_redelivered:
+            raise KeyError("bug")
+        if arrival.body == b"1":
+            await may_end.wait()
+        return []
+
+    handler = Scripted(second_fails)
+    async with setting.consuming(handler) as consumer, asyncio.timeout(30):
+        for body in (b"1", b"2"):
+            await setting.publisher.publish(a_work_message(body))
+        await eventually(lambda: len(handler.arrivals) == 3 and consumer.in_flight == 1)
+        may_end.set()
+        await eventually(lambda: consumer.in_flight == 0)
+        await setting.publisher.publish(a_work_message(b"3"))
+        await eventually(lambda: len(handler.arrivals) == 4)
+        assert consumer.is_consuming
+    assert [arrival.is_redelivered for arrival in handler.arrivals] == [False, False, True, False]
 
 
 async def test_while_something_is_unavailable_intake_pauses_and_goes_on_by_itself(setting: BrokerSetting) -> None:

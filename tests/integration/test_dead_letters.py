@@ -137,7 +137,7 @@ async def test_an_operators_day(broker: Broker, tmp_path: Path) -> None:
     assert sorted(await broker.ids_in(TOPOLOGY.outbound)) == numbered(5)
     act = json.loads((await heard.get(timeout=5)).body)
     assert (act["type"], act["id"]) == ("dead_letter.replayed", replayed.json()["id"])
-    assert (act["data"]["operator"], act["data"]["count"]) == ("anna", 5)
+    assert (act["data"]["operator"], act["data"]["count"], act["data"]["consents"]) == ("anna", 5, [])
 
     file = tmp_path / "dead.jsonl"
     assert (await broker.run("export", str(file))).status == 0

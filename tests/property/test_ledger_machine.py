@@ -123,7 +123,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert is_ours
             self.letters |= dict.fromkeys(recipients, letter)
 
-    @rule(owner=owners, recipients=some, outcome=st.sampled_from([Outcome.SENT, Outcome.FAILED]))
+    @rule(owner=owners, recipients=some, outcome=st.sampled_from([Outcome.SENT, Outcome.FAILED, Outcome.UNCERTAIN]))
     def record(self, owner: int, recipients: list[int], outcome: Outcome) -> None:
         self.renew(owner)
         record = Record(tuple(recipients), outcome, result_id(EVENT, recipients, outcome), outcome.encode())
@@ -138,6 +138,19 @@ class LedgerMachine(RuleBasedStateMachine):
             assert is_ours
             assert not recorded or recorded == [done] * len(recipients)
             self.results |= dict.fromkeys(recipients, done)
+
+    @rule(owner=owners, recipients=some, attempts_ago=st.sampled_from([0, 0, 1, 5]))
+    def reopen(self, owner: int, recipients: list[int], attempts_ago: int) -> None:
+        """An operator's decision about uncertain letters: whoever recorded them, and nothing else is changed by it."""
+        self.renew(owner)
+        up_to_attempt = max(self.attempts - attempts_ago, 0)
+        self.run(self.ledgers[owner].reopen(EVENT, recipients, up_to_attempt))
+        for recipient in recipients:
+            letter, done = self.letters.get(recipient), self.results.get(recipient)
+            is_uncertain = done is not None and done.outcome is Outcome.UNCERTAIN
+            if is_uncertain and letter is not None and letter.attempt <= up_to_attempt:
+                del self.results[recipient], self.letters[recipient]
+                self.possessor.pop(recipient, None)
 
     @rule(owner=owners, recipients=some, keeps_doubt=st.booleans())
     def give_back(self, owner: int, recipients: list[int], keeps_doubt: bool) -> None:

@@ -63,7 +63,8 @@ locals_ = st.from_regex(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,40}", fullmatch=True
 addresses = st.builds("{}@{}".format, locals_, st.sampled_from(["example.net", "Example.ORG", "пример.рф"]))
 ids = st.from_regex(r"<[a-z0-9.]{1,20}@x\.example>", fullmatch=True) | texts
 recipients = st.fixed_dictionaries({"address": addresses, "name": lines, "role": st.sampled_from([*Role])})
-moments = st.datetimes(min_value=NOON.replace(year=1990, tzinfo=None), timezones=st.just(UTC))
+_NAIVE = NOON.replace(tzinfo=None)
+moments = st.datetimes(_NAIVE.replace(year=1990), _NAIVE.replace(year=9_000), timezones=st.just(UTC))
 common = {
     "account_id": st.just("acme"),
     "author": st.just({"employee_id": "e-ivan"}),

@@ -210,3 +210,5 @@ async def test_a_mistake_while_saving_buries_the_copy_with_its_job() -> None:
     [dead] = world.broker.dead
     assert dead.headers["sendas-dead-reason"] == "internal_error"
     assert "sendas-copy" in dead.headers
+    [told] = world.results(SentCopyFailedEvent)
+    assert (told.data.reason, told.data.outcome) == (Reason.INTERNAL_ERROR, CopyOutcome.FAILED)

@@ -41,10 +41,18 @@ class Broker:
     def __init__(self, fails_at: int | None = None, hangs_at: int | None = None) -> None:
         self.published: list[Publication] = []
         self.is_hanging = asyncio.Event()
+        self.in_work = 0
         self._fails_at = fails_at
         self._hangs_at = hangs_at
 
     async def publish(self, publication: Publication) -> None:
+        self.in_work += 1
+        try:
+            await self._publish(publication)
+        finally:
+            self.in_work -= 1
+
+    async def _publish(self, publication: Publication) -> None:
         await asyncio.sleep(0)
         if len(self.published) == self._fails_at:
             raise Unavailable("no queue takes it")
@@ -337,6 +345,7 @@ class TestAuditing:
         replayed = [each.body for each in desk.broker.letters]
         assert set(replayed) | set(desk.queue.bodies) == {each.body for each in letters(250)}
         assert [act.data.count for act in desk.broker.acts] == ([len(replayed)] if replayed else [])
+        assert desk.broker.in_work == 0  # nothing of it goes on behind the operator's back
 
     async def test_a_letter_that_cannot_be_published_stays_and_ends_the_replay(self) -> None:
         desk = Desk(letters(250), Broker(fails_at=120))

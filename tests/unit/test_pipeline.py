@@ -1,6 +1,7 @@
 """Journeys of events through the delivery: what goes in, what the servers do, what is published in the end."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -18,7 +19,8 @@ from tests.delivery_world import (
     addresses,
     an_arrival,
 )
-from tests.doubles.directory import a_directory
+from tests.doubles.directory import MemoryDirectory, a_directory
+from worker.delivery.reporting import Reporter
 from worker.domain.envelope import (
     MailboxResumedEvent,
     MailboxSuspendedEvent,
@@ -182,9 +184,54 @@ async def test_a_mistake_with_one_letter_buries_that_letter_alone() -> None:
     await world.deliver(a_comment_event(recipients=TWO))
 
     assert [addresses(sent) for sent in world.results(MailSentEvent)] == [["two@example.net"]]
+    [stranded] = world.results(MailDeferredEvent)
+    assert (addresses(stranded), stranded.data.reason) == (["one@example.net"], Reason.INTERNAL_ERROR)
+    assert (stranded.data.next_attempt_at, stranded.data.detail) == (None, "KeyError")
     [dead] = world.broker.dead
     assert dead.headers["sendas-dead-reason"] == "internal_error"
     assert dead.headers["sendas-recipients"] == "0"
+
+
+async def test_a_mistake_before_any_letter_is_told_to_all_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = DeliveryWorld()
+
+    def mistaken(*_: object) -> object:
+        raise KeyError("bug")
+
+    monkeypatch.setattr(MemoryDirectory, "account", mistaken)
+    await world.deliver(a_comment_event(recipients=TWO))
+
+    [stranded] = world.results(MailDeferredEvent)
+    assert addresses(stranded) == ["one@example.net", "two@example.net"]
+    assert len(world.broker.dead) == 1
+
+
+async def test_a_mistake_in_the_results_themselves_loses_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    def mistaken(*_: object, **__: object) -> object:
+        raise KeyError("bug")
+
+    monkeypatch.setattr(Reporter, "sent", mistaken)
+    monkeypatch.setattr(Reporter, "stranded", mistaken)
+    world = DeliveryWorld()
+    await world.deliver(a_comment_event())
+
+    assert world.broker.results == []
+    assert len(world.broker.dead) == 1
+
+
+@pytest.mark.parametrize(("returns", "is_buried"), [(14, False), (15, True)])
+async def test_a_message_that_workers_die_of_is_buried_before_the_broker_gives_it_up(
+    returns: int, is_buried: bool
+) -> None:
+    """The broker would put it into the dead queue too, but nobody who waits for the letter would hear of it."""
+    world = DeliveryWorld()
+    world.broker.put(replace(an_arrival(a_comment_event()), is_redelivered=True, returns=returns))
+    await world.run()
+
+    assert len(world.broker.dead) == int(is_buried)
+    assert len(world.transport.delivered) == int(not is_buried)
+    told = [deferred.data.reason for deferred in world.results(MailDeferredEvent)]
+    assert told == [Reason.INTERNAL_ERROR] * is_buried
 
 
 async def test_a_refused_sign_in_suspends_the_mailbox_until_its_settings_change() -> None:

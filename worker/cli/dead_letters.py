@@ -94,6 +94,7 @@ def replay(
     why: str | None = None,
     operator: str | None = None,
     rate: float = 100.0,
+    resend_uncertain: Flag = False,
     force_loop: Flag = False,
     yes: Flag = False,
     dry_run: Flag = False,
@@ -111,6 +112,8 @@ def replay(
         Who, for the audit event; the user of the operating system when it is left out.
     rate
         At most so many a second; 0: as fast as the broker takes them.
+    resend_uncertain
+        Also replay letters that were handed over without an answer: whoever got them already gets them twice.
     force_loop
         Also replay what was replayed three times already.
     yes
@@ -122,9 +125,9 @@ def replay(
     """
     if not 0 <= rate <= 1_000_000:
         raise ConfigurationError("--rate: messages per second, or 0 for no limit")
-    order = order_of(filters, why, operator, is_meant=yes and not dry_run)
+    rules = ReplayRules(resend_uncertain=resend_uncertain, force_loop=force_loop, max_replays=MAX_REPLAYS)
+    order = order_of(filters, why, operator, rules.consents(), is_meant=yes and not dry_run)
     settings = configured(is_quiet=True)
-    rules = ReplayRules(force_loop=force_loop, max_replays=MAX_REPLAYS)
 
     def deed(publish: Publish) -> Replay:
         return Replay(publish, settings.topology, rules, order.id, SystemClock())
@@ -158,7 +161,7 @@ def discard(
     as_json
         Print JSON alone.
     """
-    order = order_of(filters, why, operator, is_meant=yes and not dry_run)
+    order = order_of(filters, why, operator, (), is_meant=yes and not dry_run)
     deed = Discard()
     is_rehearsal = not yes or dry_run
     outcome = asyncio.run(

@@ -72,12 +72,14 @@ class Filters:
 ALL = Filters()
 
 
-def order_of(filters: Filters, why: str | None, operator: str | None, *, is_meant: bool) -> Order:
+def order_of(
+    filters: Filters, why: str | None, operator: str | None, consents: tuple[str, ...], *, is_meant: bool
+) -> Order:
     """What an operator asks for. Raises `ConfigurationError` when it is meant and does not say why."""
     selection = filters.selection()
     if is_meant and not (why and why.strip()):
         raise ConfigurationError("--why: say why, for those who ask later")
-    return Order(str(uuid4()), operator or _user(), why or "", selection, filters.limit)
+    return Order(str(uuid4()), operator or _user(), why or "", selection, filters.limit, consents)
 
 
 def _user() -> str:

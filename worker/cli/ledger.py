@@ -1,6 +1,12 @@
 """`sendas ledger`: the memory of what was sent."""
 
 import asyncio
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -11,9 +17,16 @@ from worker.app import make_state_dir
 from worker.cli.configured import configured
 from worker.cli.output import print_json, print_line
 from worker.domain.identity import event_key
+from worker.errors import ConfigurationError
 from worker.settings import Settings
 
 group = App(name="ledger", help="The memory of what was sent.")
+
+AsJson = Annotated[bool, Parameter(name="--json", negative="")]
+
+_AT_ONCE = 200
+_NOT_BEGUN = "waiting"
+_SETTLED = {"sent", "failed"}
 
 
 @group.command(name="migrate")
@@ -27,7 +40,7 @@ def migrate_() -> int:
 
 
 @group.command
-def show(event_id: str, *, source: str, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> int:
+def show(event_id: str, *, source: str, as_json: AsJson = False) -> int:
     """Show what is known of an event's letters, recipient by recipient.
 
     Parameters
@@ -46,6 +59,75 @@ def show(event_id: str, *, source: str, as_json: Annotated[bool, Parameter(name=
         for entry in entries:
             print_line("  ".join(f"{name}={value}" for name, value in _as_json(entry).items() if value is not None))
     return 0 if entries else 1
+
+
+@group.command
+def outcomes(file: Annotated[str, Parameter(allow_leading_hyphen=True)], *, as_json: AsJson = False) -> int:
+    """Count what became of the letters of many events, recipient by recipient.
+
+    So an operator sees what became of a replay: keep what `dead-letters list --json` prints before it, and ask with
+    that file after it. Exit status 1: some are not sent or failed yet.
+
+    Parameters
+    ----------
+    file
+        JSON lines with `event_id` and `event_source`; - is standard input.
+    as_json
+        Print JSON alone.
+    """
+    counts = asyncio.run(_outcomes(configured(is_quiet=True), list(_keys(file))))
+    if as_json:
+        print_json(dict(counts.most_common()))
+    else:
+        for name, count in counts.most_common():
+            print_line(f"{count:>9}  {name}")
+    return 0 if counts and counts.keys() <= _SETTLED else 1
+
+
+def _keys(file: str) -> Iterator[str]:
+    """The keys of the events that a file names, each once."""
+    try:
+        with nullcontext(sys.stdin) if file == "-" else Path(file).open(encoding="utf-8") as lines:
+            named = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+    seen = set()
+    for number, line in named:
+        key = _key(file, number, line)
+        if key not in seen:
+            seen.add(key)
+            yield key
+
+
+def _key(file: str, number: int, line: str) -> str:
+    try:
+        document = json.loads(line)
+        event_id, source = document["event_id"], document["event_source"]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        event_id = source = None
+    if not isinstance(event_id, str) or not isinstance(source, str):
+        raise ConfigurationError(f"{file}: line {number}: expected an object with event_id and event_source")
+    return event_key(source, event_id)
+
+
+async def _outcomes(settings: Settings, keys: list[str]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    ledger = await open_ledger(settings.ledger, "sendas ledger outcomes", SystemClock())
+    try:
+        for first in range(0, len(keys), _AT_ONCE):
+            for entries in await asyncio.gather(*map(ledger.entries, keys[first : first + _AT_ONCE])):
+                counts.update(_standing(entry) for entry in entries)
+                counts[_NOT_BEGUN] += not entries
+    finally:
+        await ledger.close()
+    return +counts
+
+
+def _standing(entry: Entry) -> str:
+    """How far one recipient's letter has come, in a word."""
+    if entry.outcome is not None:
+        return entry.outcome.value
+    return "in_doubt" if entry.is_in_doubt else "in_work"
 
 
 async def _entries(settings: Settings, key: str) -> list[Entry]:

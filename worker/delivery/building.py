@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from worker.delivery.burials import Burials
 from worker.delivery.claiming import Claims
 from worker.delivery.composition import Composer
 from worker.delivery.copies import Copies, CopyLimits
@@ -117,6 +118,7 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
     pipeline = Pipeline(
         snapshot=world.snapshot,
         letters=letters,
+        burials=Burials(reporter, rules.topology, world.clock, world.observer),
         outcomes=outcomes,
         reporter=reporter,
         topology=rules.topology,

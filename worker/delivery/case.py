@@ -108,4 +108,5 @@ class LetterCase:
             # The words of one reason must not be told as those of another.
             last_reply=reply or (before.last_reply if is_told_before else None),
             turn=turn,
+            resend_up_to=before.resend_up_to,
         )

@@ -55,6 +55,8 @@ class Claims:
         """Claim the recipients, do with each what the ledger says of it, and `act` on those who are ours."""
         event_key, wanted = item.case.event.key, item.letter.envelope
         with self._in_work.taking(event_key, wanted) as mine:
+            if can_send:
+                await self._reopen(item, mine)
             claims = await self._claim(item, mine)
             held = tuple(p for p in wanted if isinstance(claims.get(p), Held | None))
             publications = [self._later(item, held)] if held else []
@@ -75,6 +77,12 @@ class Claims:
             return {}
         event = item.case.event
         return await self._ledger.claim(event.key, event.data.account_id, positions)
+
+    async def _reopen(self, item: LetterCase, positions: tuple[int, ...]) -> None:
+        """An operator has decided that these go once more, although they may have arrived (`dead-letters replay`)."""
+        up_to_attempt = item.case.work.resend_up_to
+        if up_to_attempt is not None and positions:
+            await self._ledger.reopen(item.case.event.key, positions, up_to_attempt)
 
     def _later(self, item: LetterCase, positions: Sequence[int]) -> Publication:
         work = item.work(positions)

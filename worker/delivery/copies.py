@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from worker.delivery import requeueing
+from worker.delivery.burials import RETURNED_TOO_OFTEN, has_returned_too_often
 from worker.delivery.case import Case
 from worker.delivery.copy_jobs import JOB, CopyJob, copy_job, copy_publication, copy_target, copy_verdict, read_copy_job
 from worker.delivery.copy_promptness import copy_promptness
@@ -122,16 +123,26 @@ class Copies:
         return await self._guarded(Order(arrival, job, work))
 
     async def _guarded(self, order: Order) -> list[Publication]:
+        if has_returned_too_often(order.arrival):
+            log.error("sent_copy.returned_too_often", returns=order.arrival.returns)
+            return self._stranded(order, RETURNED_TOO_OFTEN)
         try:
-            publications, outcome = await self._handle(order), "done"
+            publications = await self._handle(order)
         except Unavailable:  # nobody's mistake: the message is kept until what is away is back
             raise
         except Exception as error:  # a mistake of ours must not take the message round for ever
             log.exception("sent_copy.unhandled")
-            publications = [self._buried(order.arrival, Reason.INTERNAL_ERROR, type(error).__name__)]
-            outcome = "failed"
-        self._observer.settled(order.arrival.queue, order.job.known_type, outcome)
+            return self._stranded(order, type(error).__name__)
+        self._observer.settled(order.arrival.queue, order.job.known_type, "done")
         return publications
+
+    def _stranded(self, order: Order, detail: str) -> list[Publication]:
+        """The copy failed, unless an operator replays it after the mistake is mended."""
+        self._observer.settled(order.arrival.queue, order.job.known_type, "failed")
+        why = Classification(Reason.INTERNAL_ERROR, Scope.PLATFORM, Action.FAIL)
+        saved = SavedCopy(CopyOutcome.FAILED)
+        told = self._ended(order.job, saved, None, attempt=order.work.attempts, work=order.work, why=why)
+        return [told, self._buried(order.arrival, Reason.INTERNAL_ERROR, detail)]
 
     def _buried(self, arrival: Arrival, reason: Reason, detail: str) -> Publication:
         self._observer.buried(reason)

@@ -94,9 +94,9 @@ class Doubts:
                 settled.publications.append(self._later(item, positions))
         return settled
 
-    def held_again(self, item: LetterCase, positions: tuple[int, ...]) -> Publication:
+    def held_again(self, item: LetterCase, positions: tuple[int, ...], attempt: int) -> Publication:
         """The message for an operator about held letters: a crash may have come between their record and it."""
-        return self._buried(item, positions)
+        return self._buried(item, positions, attempt)
 
     def _tell(self, item: LetterCase, positions: tuple[int, ...], hand_over: HandOver) -> list[Publication]:
         self._count(item, positions, self._policy)
@@ -115,12 +115,13 @@ class Doubts:
         )
         self._observer.lost(len(positions))
         published = await self._recorder.record(item.case, [Final(positions, Outcome.UNCERTAIN, event)])
-        return [*published, self._buried(item, positions)]
+        return [*published, self._buried(item, positions, hand_over.attempt)]
 
-    def _buried(self, item: LetterCase, positions: tuple[int, ...]) -> Publication:
+    def _buried(self, item: LetterCase, positions: tuple[int, ...], attempt: int) -> Publication:
+        """`attempt`: the one that is in doubt. A replay names it, so that it cannot mean a doubt that arises later."""
         reason = Reason.OUTCOME_UNKNOWN
         self._observer.buried(reason)
-        work = item.work(positions, reason=reason.value)
+        work = item.work(positions, attempts=attempt, reason=reason.value)
         why = requeueing.Death(reason, "the letter was handed over and no answer came", self._clock.now())
         return requeueing.dead(item.case.arrival, self._topology, why, work.headers())
 

@@ -4,8 +4,12 @@ A recipient's entry goes through these states; whoever finds `done` publishes th
 `handed_over` without a living owner knows that nobody knows whether the letter was accepted:
 
     (none) ──claim──▶ claimed ──hand_over──▶ handed_over ──record──▶ done
-       ▲                 │                    │    │  ▲
-       └────release──────┴──────release───────┘    └──┘ let_go, or its owner dies: in doubt, for the next who claims
+       ▲                 │                    │    │  ▲                     │
+       ├────release──────┴──────release───────┘    └──┘ let_go, or its      │
+       │                                                owner dies: in      │
+       │                                                doubt, for the      │
+       │                                                next who claims     │
+       └───────────────────────────reopen (only what is done as uncertain)──┘
 
 The port is per recipient and not per letter, because an account may change from one letter each to a common one
 between two attempts; recipients are the positions in the event's own list, which never changes.
@@ -116,6 +120,13 @@ class Ledger(Protocol):
         """Work on these no longer, whatever their state: claimed ones are free, handed over ones in doubt.
 
         Safe to call at any time; entries that are not ours, or done, stay as they are.
+        """
+
+    async def reopen(self, event_key: str, recipients: Sequence[int], up_to_attempt: int) -> None:
+        """Free those that are done as uncertain: an operator has decided that they are sent again.
+
+        Only those whose doubt arose in this attempt or in an earlier one: a doubt that the decision did not know of
+        stays. All other entries stay as they are, whoever has them.
         """
 
     async def keep_alive(self) -> None:

@@ -9,13 +9,14 @@ HeaderValue = str | int
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A message that came out of a queue."""
+    """A message that came out of a queue. `returns`: how often it went back there unsettled."""
 
     queue: str
     body: bytes
     headers: Mapping[str, object] = field(default_factory=dict)
     content_type: str | None = None
     is_redelivered: bool = False
+    returns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """One event's journey: read it, find the sender, plan the letters, and take each to its outcome."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import cast
@@ -9,10 +9,11 @@ from typing import cast
 import structlog
 
 from worker.delivery import requeueing
+from worker.delivery.burials import Burials, has_returned_too_often
 from worker.delivery.case import Case, LetterCase
 from worker.delivery.invalid_events import invalid_result
 from worker.delivery.letter_delivery import LetterDelivery
-from worker.delivery.messages import Arrival, HeaderValue, Publication
+from worker.delivery.messages import Arrival, Publication
 from worker.delivery.observing import Observer, Stage
 from worker.delivery.outcomes import Outcomes
 from worker.delivery.ports import Clock, SnapshotService
@@ -30,7 +31,7 @@ from worker.domain.resolution import resolve
 from worker.domain.topology import Topology
 from worker.domain.trace_context import TraceContext
 from worker.domain.vocabulary import Action, Reason, Scope
-from worker.domain.work import FIRST_SEEN, RECIPIENTS, Work, parse_positions, read_work
+from worker.domain.work import FIRST_SEEN, RECIPIENTS, Work, read_work
 from worker.errors import InvalidEvent, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -47,6 +48,7 @@ class Pipeline:
         *,
         snapshot: SnapshotService,
         letters: LetterDelivery,
+        burials: Burials,
         outcomes: Outcomes,
         reporter: Reporter,
         topology: Topology,
@@ -58,6 +60,7 @@ class Pipeline:
     ) -> None:
         self._snapshot = snapshot
         self._letters = letters
+        self._burials = burials
         self._outcomes = outcomes
         self._reporter = reporter
         self._topology = topology
@@ -90,22 +93,14 @@ class Pipeline:
                 self._unfinished.put_off(event.time, now + timedelta(seconds=wait_s))
 
     async def _guarded(self, arrival: Arrival, event: LetterEvent, work: Work) -> Sequence[Publication]:
+        if has_returned_too_often(arrival):
+            return self._burials.of_returned(arrival, event, work)
         try:
             return await self._deal_with(arrival, event, work)
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - whatever our mistake is, the message must not go round for ever
-            return [self._buried(arrival, event, error, requeueing.own_headers(arrival))]
-
-    def _buried(
-        self, arrival: Arrival, event: LetterEvent, error: BaseException, work: Mapping[str, HeaderValue]
-    ) -> Publication:
-        log.error("event.unhandled", exc_info=error)
-        self._observer.settled(arrival.queue, event.type, "failed")
-        self._observer.buried(Reason.INTERNAL_ERROR)
-        self._observer.lost(_recipients_of(work, event))
-        death = requeueing.Death(Reason.INTERNAL_ERROR, type(error).__name__, self._clock.now())
-        return requeueing.dead(arrival, self._topology, death, work)
+            return self._burials.of_mistake(arrival, event, error, work, requeueing.own_headers(arrival))
 
     async def _deal_with(self, arrival: Arrival, event: LetterEvent, work: Work) -> list[Publication]:
         case = await self._resolved(arrival, event, work)
@@ -133,7 +128,7 @@ class Pipeline:
                 put_off.append((item, outcome))
             elif isinstance(outcome, Exception):
                 work = item.work(item.letter.envelope)
-                publications.append(self._buried(case.arrival, case.event, outcome, work.headers()))
+                publications += self._burials.of_mistake(case.arrival, case.event, outcome, work, work.headers())
             elif isinstance(outcome, BaseException):
                 raise outcome
             else:
@@ -204,12 +199,6 @@ def _letter_event(event: Event[Data]) -> LetterEvent:
 def _subject(event: LetterEvent) -> Subject:
     trace = TraceContext(event.traceparent, event.tracestate)
     return Subject(event.id, event.type.value, event.data.account_id, trace)
-
-
-def _recipients_of(work: Mapping[str, HeaderValue], event: LetterEvent) -> int:
-    """How many still wait for their letter, as the headers of their work say."""
-    positions = work.get(RECIPIENTS)
-    return len(event.data.recipients) if positions is None else len(parse_positions(str(positions)))
 
 
 def _checked(work: Work, event: LetterEvent) -> Work:

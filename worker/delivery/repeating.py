@@ -13,8 +13,7 @@ from worker.delivery.ledger import Claim, Done
 from worker.delivery.messages import Publication
 from worker.delivery.observing import Observer
 from worker.delivery.reporting import Reporter
-from worker.domain.envelope import MailSentEvent, parse_result
-from worker.domain.vocabulary import Outcome
+from worker.domain.envelope import MailSentEvent, MailUncertainEvent, parse_result
 from worker.errors import FileUnavailable
 
 log = structlog.get_logger(__name__)
@@ -46,8 +45,8 @@ class Repeats:
             publications.append(self._reporter.publication(event))
             if isinstance(event, MailSentEvent):
                 publications += await self._copy(item, event, positions)
-            elif claim.outcome is Outcome.UNCERTAIN:
-                publications.append(self._doubts.held_again(item, positions))
+            elif isinstance(event, MailUncertainEvent):
+                publications.append(self._doubts.held_again(item, positions, event.data.attempt))
         return publications
 
     async def _copy(self, item: LetterCase, event: MailSentEvent, positions: tuple[int, ...]) -> list[Publication]:

@@ -18,6 +18,7 @@ from worker.domain.envelope import (
     MailSentEvent,
     MailUncertainEvent,
 )
+from worker.domain.event import LetterEvent
 from worker.domain.events import CommentCreated
 from worker.domain.hints import HINTS
 from worker.domain.identity import result_id
@@ -34,7 +35,8 @@ from worker.domain.results import (
 )
 from worker.domain.snapshot import Mailbox
 from worker.domain.transmission import Reply, Trouble
-from worker.domain.vocabulary import Outcome, Reason, ResumedBy, UncertainPolicy
+from worker.domain.vocabulary import Action, Outcome, Reason, ResumedBy, Scope, UncertainPolicy
+from worker.domain.work import Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,16 @@ class Reporter:
         )
         stage = f"deferred/{attempt}/{why.reason}"
         return MailDeferredEvent(**self._envelope(case, facts.positions, stage, at), data=data)
+
+    def stranded(
+        self, event: LetterEvent, positions: tuple[int, ...], work: Work, at: datetime, detail: str
+    ) -> MailDeferredEvent:
+        """Nothing more happens by itself after a mistake of our own; an operator may let the letter go on."""
+        why = Classification(Reason.INTERNAL_ERROR, Scope.PLATFORM, Action.RETRY)
+        facts = Facts(positions, detail=detail)
+        data = MailDeferred(**_of_event(event, work.attempts, facts, Outcome.DEFERRED), **_judged(why))
+        stage = f"stranded/{work.attempts}/{work.first_seen.astimezone(UTC).isoformat()}"
+        return MailDeferredEvent(**self._envelope_of(event, positions, stage, at), data=data)
 
     def failed(self, case: Case, facts: Facts, why: Classification, at: datetime) -> MailFailedEvent:
         data = MailFailed(**self._common(case, facts, Outcome.FAILED), **_judged(why), sender=case.sender_result)
@@ -149,7 +161,9 @@ class Reporter:
         return MailboxResumedEvent(**{**envelope, "subject": mailbox.id}, data=data)
 
     def _envelope(self, case: Case, positions: Sequence[int], stage: str, at: datetime) -> dict[str, Any]:
-        event = case.event
+        return self._envelope_of(case.event, positions, stage, at)
+
+    def _envelope_of(self, event: LetterEvent, positions: Sequence[int], stage: str, at: datetime) -> dict[str, Any]:
         return {
             "id": result_id(event.key, positions, stage),
             "source": self.source,
@@ -160,29 +174,33 @@ class Reporter:
         }
 
     def _common(self, case: Case, facts: Facts, outcome: Outcome) -> dict[str, Any]:
-        event = case.event
-        return {
-            "account_id": event.data.account_id,
-            "event_id": event.id,
-            "event_source": event.source,
-            "event_type": event.type.value,
-            "task_id": event.data.task.id,
-            "comment_id": event.data.comment.id if isinstance(event.data, CommentCreated) else None,
-            "message_id": facts.message_id,
-            "provider_message_id": facts.provider_message_id,
-            "attempt": case.attempt,
-            "detail": facts.detail,
-            "timings": facts.timings_s,
-            "recipients": tuple(
-                RecipientResult(
-                    address=recipient.address,
-                    contact_id=recipient.contact_id,
-                    outcome=outcome,
-                    reply=server_reply(facts.replies.get(position)),
-                )
-                for position, recipient in zip(facts.positions, case.recipients(facts.positions), strict=True)
-            ),
-        }
+        return _of_event(case.event, case.attempt, facts, outcome)
+
+
+def _of_event(event: LetterEvent, attempt: int, facts: Facts, outcome: Outcome) -> dict[str, Any]:
+    recipients = event.data.recipients
+    return {
+        "account_id": event.data.account_id,
+        "event_id": event.id,
+        "event_source": event.source,
+        "event_type": event.type.value,
+        "task_id": event.data.task.id,
+        "comment_id": event.data.comment.id if isinstance(event.data, CommentCreated) else None,
+        "message_id": facts.message_id,
+        "provider_message_id": facts.provider_message_id,
+        "attempt": attempt,
+        "detail": facts.detail,
+        "timings": facts.timings_s,
+        "recipients": tuple(
+            RecipientResult(
+                address=recipients[position].address,
+                contact_id=recipients[position].contact_id,
+                outcome=outcome,
+                reply=server_reply(facts.replies.get(position)),
+            )
+            for position in facts.positions
+        ),
+    }
 
 
 def _judged(why: Classification) -> dict[str, Any]:

@@ -28,6 +28,7 @@ _HIDDEN = frozenset({"script", "style", "title", "template"})
 _PARAGRAPHS = frozenset(
     {"p", "h1", "h2", "h3", "h4", "h5", "h6", "table", "blockquote", "pre", "hr", "ul", "ol", "dl", "figure"}
 )
+_WITH_CONTENT = frozenset({"blockquote", "ul", "ol", "pre", "hr"})  # paragraphs that change what stands in them
 _LINES = frozenset(
     {"div", "li", "tr", "dt", "dd", "section", "article", "header", "footer", "main", "address", "form", "caption"}
 )
@@ -85,7 +86,8 @@ class _Page:
         self._link_start = 0
 
     def write(self, text: str) -> None:
-        text = unescape(text)
+        if "&" in text:
+            text = unescape(text)
         if not self._is_preformatted:
             self._line.append(text)
             return
@@ -96,29 +98,33 @@ class _Page:
             self._line.append(line)
 
     def open(self, tag: str, attributes: str) -> None:
-        if tag == "br":
+        if tag in _PARAGRAPHS:
+            if self._line:
+                self._end_line()
+            self._want_blank()
+            if tag in _WITH_CONTENT:
+                self._enter_paragraph(tag)
+        elif tag == "br":
             self._end_line(is_forced=True)
         elif tag == "a":
             self._end_link()
             self._begin_link(attributes)
         elif tag in ("td", "th"):
             self._line.append(" ")
-        elif tag in _PARAGRAPHS:
-            self._end_line()
-            self._want_blank()
-            self._enter_paragraph(tag)
         elif tag in _LINES:
             self._end_line()
             if tag == "li":
                 self._begin_item()
 
     def close(self, tag: str) -> None:
-        if tag == "a":
-            self._end_link()
-        elif tag in _PARAGRAPHS:
-            self._end_line()
-            self._leave_paragraph(tag)
+        if tag in _PARAGRAPHS:
+            if self._line:
+                self._end_line()
+            if tag in _WITH_CONTENT:
+                self._leave_paragraph(tag)
             self._want_blank()
+        elif tag == "a":
+            self._end_link()
         elif tag in _LINES:
             self._end_line()
 

@@ -136,12 +136,14 @@ class MailSent(MailResult):
 
 
 class MailDeferred(MailResult):
-    """An attempt did not succeed for these recipients; another follows."""
+    """An attempt did not succeed for these recipients; another follows.
+
+    `next_attempt_at` null: after a mistake of our own (`internal_error`), once an operator lets it.
+    """
 
     account_id: AccountId
     reason: Reason
     hint: Hint
-    next_attempt_at: AwareDatetime
 
 
 class MailFailed(MailResult):
@@ -236,6 +238,9 @@ class DeadLetterAct(_Model):
     why: Words
     count: int = Field(ge=0, description="how many letters")
     selection: Mapping[str, str] = Field(default_factory=dict, description="the filters that selected them")
+    consents: tuple[str, ...] = Field(
+        default=(), description="what was allowed beyond the rules, such as resend_uncertain or force_loop"
+    )
     by_reason: Mapping[str, int] = Field(default_factory=dict, description="how many of each reason")
 
 

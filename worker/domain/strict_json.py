@@ -20,7 +20,7 @@ def read_json(body: bytes) -> object:
         raise InvalidEvent(f"body: {len(body)} bytes, more than {MAX_BODY_BYTES}")
     try:
         text = body.decode("utf-8-sig")
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        return _DECODER.decode(text)
     except UnicodeDecodeError as error:
         raise InvalidEvent(f"body: not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
@@ -42,3 +42,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise InvalidEvent(f"body: {name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)

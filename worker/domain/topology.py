@@ -9,6 +9,10 @@ from worker.domain.vocabulary import EventType
 
 # A worker that dies on a message must not die on it for ever; the default of RabbitMQ 4 is 20, 3.x has none.
 _WORK_DELIVERY_LIMIT = 20
+MAX_RETURNS = 15
+"""How often a message may come back unsettled before a worker buries it itself, with a reason and a result: well before
+the broker does so without either."""
+
 # Looking into the dead queue returns messages, which counts as a delivery; there the limit must never be reached.
 _NO_DELIVERY_LIMIT = 1_000_000_000
 

@@ -17,6 +17,7 @@ LAST_REASON = "sendas-last-reason"
 LAST_REPLY = "sendas-last-reply"
 TURN = "sendas-turn"
 SENDER_MISSING_SINCE = "sendas-sender-missing-since"
+RESEND_UNCERTAIN = "sendas-replay-uncertain"
 
 MAX_ATTEMPTS = 1_000_000
 _MAX_WORDS = 1_000  # headers must fit into one frame, whatever a server says
@@ -29,6 +30,7 @@ class Work:
     `attempts` were made already; `mode` and `recipients` (positions in the event's list) are None until a plan was
     made; `last_reason` and `last_reply` are those of the last attempt or pause. `turn`: when a letter that waits for
     its busy mailbox is about to be next. `sender_missing_since`: since when no snapshot has known who is to send.
+    `resend_up_to`: an operator accepts that a letter whose outcome was uncertain up to this attempt goes once more.
     """
 
     first_seen: datetime
@@ -39,6 +41,7 @@ class Work:
     last_reply: str | None = None
     turn: datetime | None = None
     sender_missing_since: datetime | None = None
+    resend_up_to: int | None = None
 
     def headers(self) -> dict[str, str | int]:
         """The work as headers of a message."""
@@ -55,6 +58,8 @@ class Work:
             headers[TURN] = self.turn.isoformat()
         if self.sender_missing_since is not None:
             headers[SENDER_MISSING_SINCE] = self.sender_missing_since.isoformat()
+        if self.resend_up_to is not None:
+            headers[RESEND_UNCERTAIN] = self.resend_up_to
         return headers
 
 
@@ -86,6 +91,7 @@ def _read_work(headers: Mapping[str, object], now: datetime) -> Work:
         last_reply=_text(headers.get(LAST_REPLY)),
         turn=_moment(headers[TURN]) if TURN in headers else None,
         sender_missing_since=_moment(headers[SENDER_MISSING_SINCE]) if SENDER_MISSING_SINCE in headers else None,
+        resend_up_to=_number(headers[RESEND_UNCERTAIN]) if RESEND_UNCERTAIN in headers else None,
     )
 
 

@@ -25,11 +25,15 @@ class Closed(Generic[M]):
     def __init__(self, metric: M, labels: Labels) -> None:
         self.metric = metric
         self.label_values = {name: (*values,) for name, values in labels.items()}
-        for values in product(*self.label_values.values()):
-            metric.labels(**dict(zip(self.label_values, values, strict=True)))
+        # Kept here as well, because the client's own look-up costs more than the counting.
+        self._children = {values: metric.labels(*values) for values in product(*self.label_values.values())}
 
     def labels(self, **values: str) -> M:
         """The child for these values."""
+        child = self._children.get(tuple(values[name] for name in self.label_values))
+        return self._other(values) if child is None else child
+
+    def _other(self, values: Mapping[str, str]) -> M:
         return self.metric.labels(
             **{name: value if value in self.label_values[name] else OTHER for name, value in values.items()}
         )

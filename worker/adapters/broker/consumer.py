@@ -1,14 +1,17 @@
 """Consuming a queue: bounded, each message in a task of its own, and settled in one place."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
-from aio_pika.exceptions import ChannelInvalidStateError
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aiormq import Channel
+from aiormq.abc import DeliveredMessage
 
+from worker.adapters.broker.acknowledging import Acknowledgements
 from worker.adapters.broker.link import BROKER_ERRORS, Link
+from worker.adapters.broker.underlay import underlay
 from worker.delivery.messages import Arrival, Handler, Publication
 from worker.delivery.observing import Stage
 from worker.delivery.tracing import NO_TRACING, Tracer
@@ -20,6 +23,8 @@ log = structlog.get_logger(__name__)
 _FIRST_WAIT_S = 1.0
 _LONGEST_WAIT_S = 15.0
 _LAST_MOMENT_S = 5.0
+_LOOK_EVERY_S = 30.0
+_LOOK_TIMEOUT_S = 10.0
 
 
 class Publishes(Protocol):
@@ -33,6 +38,10 @@ class Consumer:
 
     aio-pika cancels its callbacks when a channel drops, so they only start tasks, and the tasks go on: a letter half
     sent is finished and its outcome published. Its late acknowledgement fails then, and the message comes once more.
+
+    A watchdog looks at the queue every `look_every_s`: brokers have lost consumers without a word.
+
+    Messages are taken from the channel below aio-pika's: its own queue builds an object around each that is never used.
     """
 
     def __init__(
@@ -45,6 +54,7 @@ class Consumer:
         *,
         prefetch: int,
         tracer: Tracer = NO_TRACING,
+        look_every_s: float = _LOOK_EVERY_S,
     ) -> None:
         self.queue = queue
         self._link = Link(url, f"sendas-consumer {queue}", self._up)
@@ -53,11 +63,15 @@ class Consumer:
         self._metrics = metrics
         self.prefetch = prefetch
         self._tracer = tracer
+        self._task_name = f"message of {queue}"
         self._tasks: set[asyncio.Task[None]] = set()
         self._channel: AbstractChannel | None = None  # strong references: aio-pika keeps weak ones
-        self._source: AbstractQueue | None = None
+        self._underlay: Channel | None = None
+        self._acknowledgements: Acknowledgements | None = None
         self._tag: str | None = None
         self._is_stopping = False
+        self._look_every_s = look_every_s
+        self._taken_total = 0
 
     @property
     def is_consuming(self) -> bool:
@@ -73,7 +87,7 @@ class Consumer:
 
     async def run(self) -> None:
         """Consume until cancelled; stop with `stop` first."""
-        await self._link.run()
+        await asyncio.gather(self._link.run(), self._watch())
 
     async def stop(self, grace_s: float) -> None:
         """Take no more, finish what is in flight within `grace_s`, and give back the rest.
@@ -89,16 +103,27 @@ class Consumer:
         await self._wait_for_tasks(_LAST_MOMENT_S)
         if self._tasks:
             log.warning("consumer.left_behind", queue=self.queue, messages=len(self._tasks))
+        await self._flush()
+
+    async def _flush(self) -> None:
+        """Let the broker know what is done before the connection is closed: it would all come once more."""
+        if self._acknowledgements is None:
+            return
+        try:
+            async with asyncio.timeout(_LAST_MOMENT_S):
+                await self._acknowledgements.flush()
+        except BROKER_ERRORS as error:
+            log.info("consumer.late_settlement", queue=self.queue, error=type(error).__name__)
 
     async def _wait_for_tasks(self, timeout_s: float) -> None:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout_s)
 
     async def _cancel_consumer(self) -> None:
-        if self._source is None or self._tag is None or not self.is_consuming:
+        if self._underlay is None or self._tag is None or not self.is_consuming:
             return
         try:
-            await self._source.cancel(self._tag, timeout=5)
+            await self._underlay.basic_cancel(self._tag, timeout=5)
         except BROKER_ERRORS as error:
             log.warning("consumer.cancel_failed", queue=self.queue, error=type(error).__name__)
         self._tag = None
@@ -108,13 +133,18 @@ class Consumer:
             return
         channel = await connection.channel(publisher_confirms=False)
         await channel.set_qos(prefetch_count=self.prefetch)
-        self._source = await channel.declare_queue(self.queue, passive=True)
-        underlay = await channel.get_underlay_channel()
+        await channel.declare_queue(self.queue, passive=True)
+        below = await underlay(channel)
+        self._acknowledgements = acknowledgements = Acknowledgements(below)
+
+        async def take(message: DeliveredMessage) -> None:
+            self._take(Delivery(message, acknowledgements))
+
         # The broker cancels consumers when a queue is deleted or its leader is lost; nothing else would tell.
-        underlay.on_consumer_cancel_callbacks.add(lambda *_: self._lose())
+        below.on_consumer_cancel_callbacks.add(lambda *_: self._lose())
         channel.close_callbacks.add(lambda *_: self._lose())
-        self._channel = channel
-        self._tag = await self._source.consume(self._take)
+        self._channel, self._underlay = channel, below
+        self._tag = (await below.basic_consume(self.queue, take)).consumer_tag
 
     def _lose(self) -> None:
         if not self._is_stopping:
@@ -122,46 +152,77 @@ class Consumer:
             self._tag = None
             self._link.give_up()
 
-    async def _take(self, message: AbstractIncomingMessage) -> None:
+    async def _watch(self) -> None:
+        """Consume anew when messages are ready, there is room for them here, and none came between two looks."""
+        was_starving = False
+        while True:
+            taken_before = self._taken_total
+            await asyncio.sleep(self._look_every_s)
+            channel = self._channel
+            if channel is None or not self.is_consuming:
+                was_starving = False
+                continue
+            is_starving = await self._has_ready(channel) and self._taken_total == taken_before
+            is_starving = is_starving and self.in_flight < self.prefetch and channel is self._channel
+            if is_starving and was_starving:
+                log.warning("consumer.starving", queue=self.queue)
+                self._lose()
+            was_starving = is_starving
+
+    async def _has_ready(self, channel: AbstractChannel) -> bool:
+        """Whether messages wait in the queue; a broker that does not say so within its time has lost us."""
+        try:
+            found = await channel.declare_queue(self.queue, passive=True, timeout=_LOOK_TIMEOUT_S)
+        except BROKER_ERRORS as error:
+            if channel is self._channel:
+                log.warning("consumer.look_failed", queue=self.queue, error=type(error).__name__)
+                self._lose()
+            return False
+        return bool(found.declaration_result.message_count)
+
+    def _take(self, delivery: "Delivery") -> None:
         if self._is_stopping:  # what arrives while stopping stays unacknowledged and returns to the queue
             return
-        task = asyncio.create_task(self._traced(message), name=f"message of {self.queue}")
+        self._taken_total += 1
+        task = asyncio.create_task(self._traced(delivery), name=self._task_name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _traced(self, message: AbstractIncomingMessage) -> None:
+    async def _traced(self, delivery: "Delivery") -> None:
         with self._tracer.message(self.queue):
-            await self._work(message)
+            await self._work(delivery)
 
-    async def _work(self, message: AbstractIncomingMessage) -> None:
+    async def _work(self, delivery: "Delivery") -> None:
         """Deal with one message. The only place that settles; a cancelled one is given back by closing the channel."""
-        arrival = Arrival(self.queue, message.body, message.headers, message.content_type, bool(message.redelivered))
         try:
-            publications = await self._patiently(arrival, message)
+            publications = await self._patiently(delivery)
             if publications is None:
                 return
             await self._published(publications)
         except Exception:  # whatever it is, the message must not stay unsettled for ever
             log.exception("message.unhandled", queue=self.queue)
-            await self._settle(message.nack(requeue=True))  # the queue's delivery limit ends this in the dead queue
+            await self._settle(delivery, is_done=False)  # the queue's delivery limit ends this in the dead queue
         else:
-            await self._settle(message.ack())
+            await self._settle(delivery, is_done=True)
 
-    async def _settle(self, answer: Awaitable[object]) -> None:
+    async def _settle(self, delivery: "Delivery", *, is_done: bool) -> None:
         try:
-            await answer
+            if is_done:
+                delivery.acknowledge()
+            else:
+                await delivery.give_back()
         except BROKER_ERRORS as error:
             # The connection on which it came is gone, so it comes again; the ledger knows what was done.
             log.info("consumer.late_settlement", queue=self.queue, error=type(error).__name__)
 
-    async def _patiently(self, arrival: Arrival, message: AbstractIncomingMessage) -> Sequence[Publication] | None:
+    async def _patiently(self, delivery: "Delivery") -> Sequence[Publication] | None:
         """The handler's answer. While it says that something is unavailable, the message waits unacknowledged.
 
         As no more messages than the prefetch are held, intake pauses by itself until the outage is over. When the
         broker takes the message back meanwhile (it does after 30 minutes), the answer is None: it comes once more,
         and each outage would leave more tasks behind otherwise.
         """
-        wait_s = _FIRST_WAIT_S
+        wait_s, arrival = _FIRST_WAIT_S, delivery.arrival(self.queue)
         while True:
             try:
                 return await self._handler(arrival)
@@ -170,7 +231,7 @@ class Consumer:
                 log.warning("intake.paused", queue=self.queue, error=str(error), wait_s=wait_s)
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
-            if _is_taken_back(message):
+            if delivery.is_taken_back:
                 log.info("message.taken_back", queue=self.queue)
                 return None
 
@@ -185,7 +246,7 @@ class Consumer:
         wait_s = _FIRST_WAIT_S
         waiting = list(publications)
         while waiting:
-            outcomes = await asyncio.gather(*map(self._publisher.publish, waiting), return_exceptions=True)
+            outcomes = await self._publish_each(waiting)
             for outcome in outcomes:
                 if isinstance(outcome, BaseException) and not isinstance(outcome, Unavailable):
                     raise outcome
@@ -195,10 +256,46 @@ class Consumer:
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
 
+    async def _publish_each(self, publications: Sequence[Publication]) -> Sequence[BaseException | None]:
+        """What each raised. Most letters have one result, which needs no task of its own."""
+        if len(publications) > 1:
+            return await asyncio.gather(*map(self._publisher.publish, publications), return_exceptions=True)
+        try:
+            await self._publisher.publish(publications[0])
+        except Unavailable as error:
+            return [error]
+        return [None]
 
-def _is_taken_back(message: AbstractIncomingMessage) -> bool:
-    """Whether the channel that a message came on is gone, and so the message is the broker's again."""
-    try:
-        return message.channel.is_closed
-    except ChannelInvalidStateError:
-        return True
+
+class Delivery:
+    """A message that was delivered and is not settled yet."""
+
+    __slots__ = ("_acknowledgements", "_message")
+
+    def __init__(self, message: DeliveredMessage, acknowledgements: Acknowledgements) -> None:
+        self._message = message
+        self._acknowledgements = acknowledgements
+
+    @property
+    def is_taken_back(self) -> bool:
+        """Whether the channel that it came on is gone, and so the message is the broker's again."""
+        return self._message.channel.is_closed
+
+    def arrival(self, queue: str) -> Arrival:
+        """The message as the delivery sees it."""
+        properties = self._message.header.properties
+        headers = properties.headers or {}
+        is_redelivered = bool(self._message.redelivered)
+        count = headers.get("x-delivery-count")  # of quorum queues, and what a producer wrote into it does not count
+        returns = count if is_redelivered and isinstance(count, int) else 0
+        return Arrival(queue, self._message.body, headers, properties.content_type, is_redelivered, returns)
+
+    def acknowledge(self) -> None:
+        """It is dealt with. Raises one of `BROKER_ERRORS`."""
+        self._acknowledgements.add(self._message.delivery_tag or 0)
+
+    async def give_back(self) -> None:
+        """It is to be delivered again. Raises one of `BROKER_ERRORS`."""
+        tag = self._message.delivery_tag or 0
+        await self._message.channel.basic_nack(tag, requeue=True)
+        self._acknowledgements.returned(tag)

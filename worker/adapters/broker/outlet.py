@@ -1,26 +1,37 @@
 """A channel to publish on."""
 
-from aio_pika import Message
-from aio_pika.abc import AbstractChannel, AbstractExchange
+from aio_pika.abc import AbstractChannel
+from aiormq import Channel, spec
 
 CONFIRM_TIMEOUT_S = 60.0
 
 
 class Outlet:
-    """A channel with confirms, and its exchanges. A retired one closes as soon as nothing is in flight on it."""
+    """A channel with confirms. A retired one closes as soon as nothing is in flight on it.
 
-    def __init__(self, channel: AbstractChannel) -> None:
+    It publishes on the channel below aio-pika's, which builds less for each message, and does not wait for each one to
+    leave before the next one may follow: what matters is the confirmation.
+    """
+
+    def __init__(self, channel: AbstractChannel, underlay: Channel) -> None:
         self._channel = channel  # a strong reference: aio-pika keeps weak ones
-        self._exchanges: dict[str, AbstractExchange] = {"": channel.default_exchange}
+        self._underlay = underlay
         self._in_flight = 0
         self._is_retired = False
 
-    async def publish(self, message: Message, exchange: str, routing_key: str) -> None:
+    async def publish(self, body: bytes, properties: spec.Basic.Properties, exchange: str, routing_key: str) -> None:
         """Publish and wait for the confirmation. Raises what aio-pika raises."""
         self._in_flight += 1
         try:
-            target = await self._exchange(exchange)
-            await target.publish(message, routing_key, mandatory=True, timeout=CONFIRM_TIMEOUT_S)
+            await self._underlay.basic_publish(
+                body,
+                exchange=exchange,
+                routing_key=routing_key,
+                properties=properties,
+                mandatory=True,
+                timeout=CONFIRM_TIMEOUT_S,
+                wait=False,
+            )
         finally:
             self._in_flight -= 1
             await self._close_if_done()
@@ -33,8 +44,3 @@ class Outlet:
     async def _close_if_done(self) -> None:
         if self._is_retired and not self._in_flight and not self._channel.is_closed:
             await self._channel.close()
-
-    async def _exchange(self, name: str) -> AbstractExchange:
-        if name not in self._exchanges:
-            self._exchanges[name] = await self._channel.get_exchange(name, ensure=False)
-        return self._exchanges[name]

@@ -1,6 +1,7 @@
 """Publishing: persistent, confirmed, and tried again until the broker has it."""
 
 import asyncio
+from functools import cache
 from uuid import uuid4
 
 import aio_pika
@@ -10,6 +11,8 @@ from aio_pika.exceptions import DeliveryError, PublishError
 
 from worker.adapters.broker.link import BROKER_ERRORS, Link
 from worker.adapters.broker.outlet import Outlet
+from worker.adapters.broker.properties import Properties
+from worker.adapters.broker.underlay import underlay
 from worker.delivery.messages import Publication
 from worker.errors import OversizedPublication, Unavailable
 from worker.telemetry.metrics import Metrics
@@ -27,6 +30,7 @@ class Publisher:
     def __init__(self, url: str, metrics: Metrics, *, max_bytes: int, name: str = "sendas-publisher") -> None:
         self._link = Link(url, name, self._up)
         self._metrics = metrics
+        self._results = cache(metrics.results.labels)  # types are a closed list
         self._max_bytes = max_bytes
         self._connection: AbstractConnection | None = None
         self._outlet: Outlet | None = None
@@ -67,7 +71,7 @@ class Publisher:
         finally:
             del self._waiting[key]
         if publication.type is not None:
-            self._metrics.results.labels(type=publication.type).inc()
+            self._results(publication.type).inc()
 
     def _check_size(self, publication: Publication) -> None:
         size, chars = len(publication.body), sum(len(f"{n}{v}") for n, v in publication.headers.items())
@@ -83,7 +87,8 @@ class Publisher:
         if outlet is None:
             return False
         try:
-            await outlet.publish(_message(publication), publication.exchange, publication.routing_key)
+            properties = _properties(publication)
+            await outlet.publish(publication.body, properties, publication.exchange, publication.routing_key)
         except PublishError:
             return self._returned(publication)
         except DeliveryError:
@@ -132,7 +137,8 @@ class Publisher:
         await self._open(connection)
 
     async def _open(self, connection: AbstractConnection) -> None:
-        outlet = Outlet(await connection.channel(publisher_confirms=True, on_return_raises=True))
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        outlet = Outlet(channel, await underlay(channel))
         if connection is self._connection:
             self._outlet = outlet
             self._is_up.set()
@@ -144,16 +150,15 @@ class Publisher:
             self._outlet = self._connection = None
 
 
-def _message(publication: Publication) -> aio_pika.Message:
-    return aio_pika.Message(
-        publication.body,
+def _properties(publication: Publication) -> Properties:
+    return Properties(
         headers=dict(publication.headers),
         content_type=publication.content_type,
-        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT.value,
         # Returned messages are matched by this id, so two in flight must not share one.
         message_id=publication.message_id or uuid4().hex,
         correlation_id=publication.correlation_id,
-        type=publication.type,
+        message_type=publication.type,
         timestamp=publication.timestamp,
         app_id="sendas",
     )

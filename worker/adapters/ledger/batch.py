@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from worker.adapters.ledger.claiming import claim
+from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.operations import (
     Operation,
     ToClaim,
@@ -17,9 +16,10 @@ from worker.adapters.ledger.operations import (
     ToList,
     ToRecord,
     ToRelease,
+    ToReopen,
 )
 from worker.adapters.ledger.ownership import leave, renew
-from worker.adapters.ledger.progress import advance, release
+from worker.adapters.ledger.progress import advance, release, reopen
 from worker.adapters.ledger.retention import forget, list_entries
 from worker.delivery.ports import Clock
 
@@ -35,7 +35,7 @@ class Owner:
     clock: Clock
     id: int | None = None
 
-    async def run(self, connection: AsyncConnection, operations: Sequence[Operation[Any]]) -> Answers:
+    async def run(self, connection: Connected, operations: Sequence[Operation[Any]]) -> Answers:
         """Execute and commit all operations; answers that are errors concern their operation only.
 
         No two operations touch the same entry, except that releases may: they come first.
@@ -50,11 +50,12 @@ class Owner:
         return answers
 
     async def _write(
-        self, connection: AsyncConnection, me: int, operations: Sequence[Operation[Any]]
+        self, connection: Connected, me: int, operations: Sequence[Operation[Any]]
     ) -> dict[Operation[Any], Any]:
         now = self.clock.now()
         answers: dict[Operation[Any], Any] = dict.fromkeys(operations)
         await release(connection, me, [each for each in operations if isinstance(each, ToRelease)])
+        await reopen(connection, [each for each in operations if isinstance(each, ToReopen)])
         answers |= await claim(connection, me, now, [each for each in operations if isinstance(each, ToClaim)])
         answers |= await advance(
             connection, me, now, [each for each in operations if isinstance(each, ToHandOver | ToRecord)]
@@ -66,9 +67,7 @@ class Owner:
                 await leave(connection, me, now)
         return answers
 
-    async def _list(
-        self, connection: AsyncConnection, operations: Sequence[Operation[Any]]
-    ) -> dict[Operation[Any], Any]:
+    async def _list(self, connection: Connected, operations: Sequence[Operation[Any]]) -> dict[Operation[Any], Any]:
         now = self.clock.now()
         return {
             operation: await list_entries(connection, now, operation.event_key)

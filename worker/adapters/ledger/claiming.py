@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import Row, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningInsert
 
+from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.entry import State
 from worker.adapters.ledger.operations import Key, Operation, ToClaim
 from worker.adapters.ledger.ownership import lock_dead
@@ -46,7 +46,7 @@ _TAKE = (
 
 
 async def claim(
-    connection: AsyncConnection, me: int, now: datetime, operations: Sequence[ToClaim]
+    connection: Connected, me: int, now: datetime, operations: Sequence[ToClaim]
 ) -> dict[Operation[Any], dict[int, Claim] | Unavailable]:
     """Claim all that is free for all operations together; one that cannot be answered does not cost the others."""
     accounts = {key: operation.account_id for operation in operations for key in operation.keys}
@@ -65,7 +65,7 @@ def _answer(operation: ToClaim, verdicts: Mapping[Key, Claim | Unavailable]) -> 
 
 
 async def _claim_all(
-    connection: AsyncConnection, me: int, now: datetime, accounts: Mapping[Key, str]
+    connection: Connected, me: int, now: datetime, accounts: Mapping[Key, str]
 ) -> Mapping[Key, Claim | Unavailable]:
     verdicts: dict[Key, Claim | Unavailable] = {}
     for _ in range(_MAX_ROUNDS):
@@ -81,7 +81,7 @@ async def _claim_all(
 
 
 async def _insert(
-    connection: AsyncConnection, me: int, now: datetime, accounts: Mapping[Key, str], keys: Iterable[Key]
+    connection: Connected, me: int, now: datetime, accounts: Mapping[Key, str], keys: Iterable[Key]
 ) -> list[Key]:
     rows: list[dict[str, Any]] = [
         {
@@ -105,7 +105,7 @@ def _insert_new(dialect: str) -> ReturningInsert[Any]:
 
 
 async def _claim_existing(
-    connection: AsyncConnection, me: int, now: datetime, keys: Collection[Key]
+    connection: Connected, me: int, now: datetime, keys: Collection[Key]
 ) -> Mapping[Key, Claim | Unavailable]:
     found = await connection.execute(_LOOK, {**near(keys), "now": now})
     seen = {key: row for row in found if (key := (row.event_key, row.recipient)) in keys}
@@ -127,7 +127,7 @@ async def _claim_existing(
 
 
 async def _take(
-    connection: AsyncConnection, me: int, now: datetime, previous: int | None, keys: Sequence[Key]
+    connection: Connected, me: int, now: datetime, previous: int | None, keys: Sequence[Key]
 ) -> Mapping[Key, Claim]:
     taken = await connection.execute(_TAKE, {"keys": keys, "previous": previous, "me": me, "now": now})
     return {(row.event_key, row.recipient): _ours(row) for row in taken}

@@ -2,16 +2,16 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import asyncpg  # type: ignore[import-untyped]  # it has none
-from sqlalchemy import URL, NullPool, event, make_url
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
 
+from worker.adapters.ledger.connection import Work
+from worker.adapters.ledger.lines import FileLine, Line, NetworkLine
 from worker.errors import ConfigurationError, Unavailable
 
 T = TypeVar("T")
@@ -51,65 +51,19 @@ def describe(url: URL) -> str:
     return f"{url.host}:{url.port or 5432}/{url.database}"
 
 
-def create_engine(url: URL, timeout_s: float) -> AsyncEngine:
-    """An engine without a pool; no error text of it holds parameters, because letters' results are among them."""
-    if url.drivername.startswith("sqlite"):
-        return _create_sqlite_engine(url, timeout_s)
-    settings = {
-        "application_name": "sendas-ledger",
-        # A worker that is cut off in the middle of a transaction must not keep its locks.
-        "idle_in_transaction_session_timeout": _milliseconds(timeout_s),
-        "statement_timeout": _milliseconds(timeout_s),
-    }
-    return create_async_engine(
-        url,
-        poolclass=NullPool,
-        hide_parameters=True,
-        isolation_level="READ COMMITTED",
-        connect_args={"timeout": timeout_s / 2, "server_settings": settings},
-    )
-
-
-def _create_sqlite_engine(url: URL, timeout_s: float) -> AsyncEngine:
-    path = Path(url.database or "")
-    if not path.parent.is_dir():
-        raise ConfigurationError(f"the ledger's directory does not exist: {path.parent}")
-    engine = create_async_engine(url, poolclass=NullPool, hide_parameters=True)
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def _prepare(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # sqlite3 shall not begin transactions by itself
-        cursor = connection.cursor()
-        # Shorter than our own patience: "locked" is an answer, while a hanging connection has to be thrown away.
-        cursor.execute(f"PRAGMA busy_timeout = {_milliseconds(timeout_s / 2)}")
-        cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA synchronous = FULL")  # in WAL mode, NORMAL loses commits when the power fails
-        cursor.close()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def _begin(connection: Any) -> None:
-        # Takes the write lock at once: one that begins by reading cannot always get it later (SQLITE_BUSY_SNAPSHOT).
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine
-
-
-def _milliseconds(seconds: float) -> str:
-    return str(max(1, int(seconds * 1000)))
-
-
 class Database:
     """One connection, opened again whenever it was lost; used by one task at a time."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
         self._url = parse_url(url)
         self._timeout_s = timeout_s
-        self._engine = create_engine(self._url, timeout_s)
-        self._idle: AsyncConnection | None = None
+        self._idle: Line | None = None
+        if self.is_sqlite and not Path(self._url.database or "").parent.is_dir():
+            raise ConfigurationError(f"the ledger's directory does not exist: {Path(self._url.database or '').parent}")
 
     @property
     def is_sqlite(self) -> bool:
-        return self._engine.dialect.name == "sqlite"
+        return self._url.drivername.startswith("sqlite")
 
     async def connect(self) -> None:
         """Open the connection.
@@ -126,52 +80,54 @@ class Database:
                 raise ConfigurationError(f"the ledger's database refuses us: {self._why(error)}") from None
             raise self._unavailable(error) from None
 
-    async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def run(self, work: Work[T]) -> T:
         """Do the work, a whole transaction; once more if it was rolled back in favour of somebody else's.
 
         Raises:
             Unavailable: the database failed; what is unknown then is only whether a commit was carried out.
         """
-        again = AsyncRetrying(
-            retry=retry_if_exception(_may_be_repeated), stop=stop_after_attempt(3), wait=_jitter(), reraise=True
-        )
         try:
+            try:
+                return await self._run_once(work)
+            except _UNAVAILABLE as error:
+                if not _may_be_repeated(error):
+                    raise
+            again = AsyncRetrying(
+                retry=retry_if_exception(_may_be_repeated), stop=stop_after_attempt(2), wait=_jitter(), reraise=True
+            )
             return await again(self._run_once, work)
         except (TimeoutError, *_UNAVAILABLE) as error:
             raise self._unavailable(error) from None
 
-    async def _run_once(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def _run_once(self, work: Work[T]) -> T:
         # Taken while it is in use: should this hang and be abandoned, the next one opens another.
-        connection, self._idle = self._idle, None
-        if connection is None or connection.invalidated:
-            connection = await self._open()
+        line, self._idle = self._idle, None
+        if line is None or line.is_broken:
+            line = await self._open()
         is_sound = False
         try:
-            outcome = await work(connection)
+            outcome = await line.run(work)
             is_sound = True
             return outcome
         finally:
             if is_sound and self._idle is None:
-                self._idle = connection
+                self._idle = line
             else:
-                await _discard(connection)
+                await line.discard()
 
     async def close(self) -> None:
-        connection, self._idle = self._idle, None
-        if connection is not None:
-            await connection.close()
-        await self._engine.dispose()
+        line, self._idle = self._idle, None
+        if line is not None:
+            await line.close()
 
-    async def _open(self) -> AsyncConnection:
+    async def _open(self) -> Line:
         give_up = stop_after_delay(self._timeout_s / 2)
         patiently = AsyncRetrying(retry=retry_if_exception(_may_pass), stop=give_up, wait=_jitter(), reraise=True)
         return await patiently(self._open_once)
 
-    async def _open_once(self) -> AsyncConnection:
-        if self.is_sqlite:
-            # Results hold addresses: for this user only, and so are the files that SQLite puts beside it.
-            await asyncio.to_thread(Path(self._url.database or "").touch, mode=0o600)
-        return await self._engine.connect()
+    async def _open_once(self) -> Line:
+        kind = FileLine if self.is_sqlite else NetworkLine
+        return await kind.open(self._url, self._timeout_s)
 
     def _unavailable(self, error: BaseException) -> Unavailable:
         return Unavailable(f"the ledger's database does not answer: {self._why(error)}")
@@ -181,13 +137,6 @@ class Database:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
         cause = cause.__cause__ or cause
         return f"{type(cause).__name__} at {describe(self._url)}"
-
-
-async def _discard(connection: AsyncConnection) -> None:
-    try:
-        await connection.invalidate()
-    finally:
-        await connection.close()
 
 
 def _sqlstate(error: BaseException) -> str | None:

@@ -26,14 +26,19 @@ class Observer(Protocol):
         """So many callers were served by one transaction that took this long, begin to commit."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class _Waiting:
     operation: Operation[Any]
     future: "asyncio.Future[Any]"
+    is_late: bool = False
 
     @property
     def is_answered(self) -> bool:
         return self.future.done() and not self.future.cancelled()
+
+    def give_up(self) -> None:
+        """The time is up: the answer is not waited for any more, and the writer sees that."""
+        self.is_late = self.future.cancel()
 
 
 class GroupCommit:
@@ -63,18 +68,23 @@ class GroupCommit:
         """
         if self._is_closing:
             raise Unavailable("the ledger is closed")
-        waiting = _Waiting(operation, asyncio.get_running_loop().create_future())
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        waiting = _Waiting(operation, loop.create_future())
         self._queue.append(waiting)
         self._changed.set()
         is_received = False
+        # `asyncio.timeout` would do the same at several times the price, three times for every letter.
+        timer = loop.call_later(self._timeout_s, waiting.give_up)
+        requests = task.cancelling() if task else 0
         try:
-            # A future that was waited for in vain is cancelled, as it is when its caller is; the writer sees that.
-            async with asyncio.timeout(self._timeout_s):
-                answer = await waiting.future
-                is_received = True
-        except TimeoutError:
+            answer = await waiting.future
+            is_received = True
+        except asyncio.CancelledError:
+            if not waiting.is_late or (task and task.cancelling() > requests):
+                raise
             raise Unavailable(f"the ledger has not answered within {self._timeout_s:g} s") from None
         finally:
+            timer.cancel()
             if not is_received and waiting.is_answered:
                 self._give_up(waiting)  # cancelled after the answer came and before this task could take it
         return cast(T, answer)

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from worker.adapters.ledger.entry import Entry, State
-from worker.adapters.ledger.operations import checked_key, to_claim, to_hand_over, to_record, to_release
+from worker.adapters.ledger.operations import checked_key, to_claim, to_hand_over, to_record, to_release, to_reopen
 from worker.delivery.ledger import Claim, Done, Granted, HandOver, Held, InDoubt, Record
 from worker.delivery.ports import Clock
+from worker.domain.vocabulary import Outcome
 from worker.errors import LostClaim, Unavailable
 
 
@@ -110,6 +111,17 @@ class MemoryLedger:
                 del self._events[event_key][recipient]
             else:
                 entry.owner = None
+
+    async def reopen(self, event_key: str, recipients: Sequence[int], up_to_attempt: int) -> None:
+        operation = to_reopen(event_key, recipients, up_to_attempt)
+        self._renew()
+        entries = self._events.get(event_key, {})
+        for recipient in operation.recipients:
+            entry = entries.get(recipient)
+            if entry is None or entry.done is None or entry.hand_over is None:
+                continue
+            if entry.done.outcome is Outcome.UNCERTAIN and entry.hand_over.attempt <= up_to_attempt:
+                del entries[recipient]
 
     async def keep_alive(self) -> None:
         self._renew()

@@ -7,8 +7,8 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.database import Database
 from worker.errors import ConfigurationError
 
@@ -32,7 +32,7 @@ async def migrate(url: str, timeout_s: float = 60) -> None:
         await database.close()
 
 
-async def upgrade(connection: AsyncConnection) -> None:
+async def upgrade(connection: Connected) -> None:
     """Bring the schema up to date in one transaction, which others that want the same wait for."""
     async with connection.begin():
         if connection.dialect.name == "postgresql":
@@ -40,7 +40,7 @@ async def upgrade(connection: AsyncConnection) -> None:
         await connection.run_sync(_upgrade)
 
 
-async def check_schema(connection: AsyncConnection) -> None:
+async def check_schema(connection: Connected) -> None:
     """Raises `ConfigurationError` when the schema is not the one that this code works with."""
     async with connection.begin():
         await connection.run_sync(_check)

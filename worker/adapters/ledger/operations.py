@@ -1,5 +1,6 @@
 """What callers ask of the ledger, checked before it meets others in one transaction, so that none can spoil it."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -11,7 +12,8 @@ from worker.delivery.ledger import Claim, HandOver, Record
 T = TypeVar("T")
 Key = tuple[str, int]
 
-_HEX_DIGITS = frozenset("0123456789abcdef")
+_KEY = re.compile("[0-9a-f]{32}")
+_NOT_STORED = re.compile("[\0\ud800-\udfff]")  # PostgreSQL stores no NUL, and neither database a lone surrogate
 _MAX_INTEGER = 2**31 - 1
 
 
@@ -57,6 +59,13 @@ class ToRelease(OnEntries[None]):
     """Give claims back; those handed over either count as not accepted, or stay in doubt without an owner."""
 
     keeps_doubt: bool
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ToReopen(OnEntries[None]):
+    """Free entries that are done as uncertain since this attempt or an earlier one."""
+
+    up_to_attempt: int
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -110,9 +119,14 @@ def to_release(event_key: str, recipients: Sequence[int], *, keeps_doubt: bool) 
     return ToRelease(checked_key(event_key), _positions(recipients), keeps_doubt)
 
 
+def to_reopen(event_key: str, recipients: Sequence[int], up_to_attempt: int) -> ToReopen:
+    _check_number(up_to_attempt)
+    return ToReopen(checked_key(event_key), _positions(recipients), up_to_attempt)
+
+
 def checked_key(event_key: str) -> str:
     """The event's key itself. Raises `ValueError` when it is not 32 lower-case hexadecimal digits."""
-    if len(event_key) != 32 or not _HEX_DIGITS.issuperset(event_key):
+    if not _KEY.fullmatch(event_key):
         raise ValueError("an event's key is 32 hexadecimal digits")
     return event_key
 
@@ -131,6 +145,5 @@ def _check_number(number: int) -> None:
 
 def _check_texts(*texts: str) -> None:
     for text in texts:
-        # PostgreSQL stores no NUL, and neither database a lone surrogate.
-        if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        if _NOT_STORED.search(text):
             raise ValueError("a text holds a character that the ledger cannot store")

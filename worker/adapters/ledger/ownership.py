@@ -10,8 +10,8 @@ from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import bindparam, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.schema import owners
 
 _RENEW = update(owners).where(owners.c.id == bindparam("me")).values(alive_until=bindparam("until"))
@@ -25,7 +25,7 @@ _LOCK_DEAD = (
 )
 
 
-async def renew(connection: AsyncConnection, me: int | None, name: str, now: datetime, until: datetime) -> int:
+async def renew(connection: Connected, me: int | None, name: str, now: datetime, until: datetime) -> int:
     """Say that the owner lives and keep others from its entries until the end of the transaction.
 
     Returns:
@@ -39,12 +39,12 @@ async def renew(connection: AsyncConnection, me: int | None, name: str, now: dat
     return int(registered.scalar_one())
 
 
-async def leave(connection: AsyncConnection, me: int, now: datetime) -> None:
+async def leave(connection: Connected, me: int, now: datetime) -> None:
     """Say that the owner is gone."""
     await connection.execute(_RENEW, {"me": me, "until": now})
 
 
-async def lock_dead(connection: AsyncConnection, suspects: Collection[int], now: datetime) -> set[int]:
+async def lock_dead(connection: Connected, suspects: Collection[int], now: datetime) -> set[int]:
     """Those of the suspects that are dead for certain, and cannot come back before the end of the transaction."""
     if not suspects:
         return set()

@@ -1,6 +1,5 @@
 """What becomes of claims: handed over, recorded, given back."""
 
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
@@ -8,12 +7,13 @@ from typing import Any
 
 from sqlalchemy import Insert, Row, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.entry import State
-from worker.adapters.ledger.operations import Key, Operation, ToHandOver, ToRecord, ToRelease
-from worker.adapters.ledger.rows import near, near_keys
+from worker.adapters.ledger.operations import Key, Operation, ToHandOver, ToRecord, ToRelease, ToReopen
+from worker.adapters.ledger.rows import compressed, near, near_keys
 from worker.adapters.ledger.schema import entries, results
+from worker.domain.vocabulary import Outcome
 from worker.errors import LostClaim
 
 _LOST = "the ledger gave this letter to another worker, or it has ended"
@@ -47,8 +47,27 @@ _RELEASE = delete(entries).where(*_THIS_ENTRY_IF_MINE, entries.c.state != State.
 _FREE = delete(entries).where(*_THIS_ENTRY_IF_MINE, entries.c.state == State.CLAIMED)
 _LEAVE_IN_DOUBT = update(entries).where(*_THIS_ENTRY_IF_MINE, entries.c.state == State.HANDED_OVER).values(owner=None)
 
+_REOPEN = delete(entries).where(
+    entries.c.event_key == bindparam("of_event"),
+    entries.c.recipient == bindparam("of_recipient"),
+    entries.c.state == State.DONE,
+    entries.c.outcome == Outcome.UNCERTAIN,
+    entries.c.attempt <= bindparam("up_to"),
+)
 
-async def release(connection: AsyncConnection, me: int, operations: Sequence[ToRelease]) -> None:
+
+async def reopen(connection: Connected, operations: Sequence[ToReopen]) -> None:
+    """Free what is done as uncertain, whoever recorded it; nobody works on it any more, so there is nobody to lock."""
+    rows = [
+        {"of_event": event_key, "of_recipient": recipient, "up_to": operation.up_to_attempt}
+        for operation in operations
+        for event_key, recipient in sorted(operation.keys)
+    ]
+    if rows:
+        await connection.execute(_REOPEN, rows)
+
+
+async def release(connection: Connected, me: int, operations: Sequence[ToRelease]) -> None:
     """Give back what is ours of the operations' entries."""
     let_go = _rows_of(me, (operation for operation in operations if operation.keeps_doubt))
     if let_go:
@@ -65,7 +84,7 @@ def _rows_of(me: int, operations: Iterable[ToRelease]) -> list[dict[str, Any]]:
 
 
 async def advance(
-    connection: AsyncConnection, me: int, now: datetime, operations: Sequence[ToHandOver | ToRecord]
+    connection: Connected, me: int, now: datetime, operations: Sequence[ToHandOver | ToRecord]
 ) -> dict[Operation[Any], LostClaim | None]:
     """Hand over and record, each operation whole or not at all.
 
@@ -99,7 +118,7 @@ def _is_ours(operation: ToHandOver | ToRecord, stand: Mapping[Key, Row[*tuple[An
     }
 
 
-async def _hand_over(connection: AsyncConnection, me: int, operations: Sequence[ToHandOver]) -> None:
+async def _hand_over(connection: Connected, me: int, operations: Sequence[ToHandOver]) -> None:
     rows = [
         {
             "of_event": operation.event_key,
@@ -118,7 +137,7 @@ async def _hand_over(connection: AsyncConnection, me: int, operations: Sequence[
         await connection.execute(_HAND_OVER, rows)
 
 
-async def _record(connection: AsyncConnection, me: int, now: datetime, operations: Sequence[ToRecord]) -> None:
+async def _record(connection: Connected, me: int, now: datetime, operations: Sequence[ToRecord]) -> None:
     records = [(operation.event_key, record) for operation in operations for record in operation.records]
     rows = [
         {
@@ -137,7 +156,7 @@ async def _record(connection: AsyncConnection, me: int, now: datetime, operation
     await connection.execute(
         _insert_result(connection.dialect.name),
         [
-            {"result_id": result_id, "recorded_at": now, "body": zlib.compress(body)}
+            {"result_id": result_id, "recorded_at": now, "body": compressed(body)}
             for result_id, body in sorted(bodies.items())
         ],
     )

@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row, bindparam, delete, or_, select, tuple_
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.entry import Entry, State
 from worker.adapters.ledger.operations import ToExpire
 from worker.adapters.ledger.rows import hand_over_of
@@ -56,7 +56,7 @@ _LIST = (
 )
 
 
-async def forget(connection: AsyncConnection, now: datetime, operation: ToExpire) -> tuple[int, int]:
+async def forget(connection: Connected, now: datetime, operation: ToExpire) -> tuple[int, int]:
     """Delete at most `limit` entries and `limit` results; returns how many of each."""
     before = now - timedelta(seconds=operation.retention_s)
     await connection.execute(_FORGET_OWNERS, {"before": before})
@@ -65,7 +65,7 @@ async def forget(connection: AsyncConnection, now: datetime, operation: ToExpire
     return old.rowcount, orphaned.rowcount
 
 
-async def list_entries(connection: AsyncConnection, now: datetime, event_key: str) -> list[Entry]:
+async def list_entries(connection: Connected, now: datetime, event_key: str) -> list[Entry]:
     """What the ledger knows of an event's recipients."""
     return [_entry(row) for row in await connection.execute(_LIST, {"event": event_key, "now": now})]
 

@@ -41,6 +41,12 @@ def hand_over_of(row: Row[Any]) -> HandOver:
     return HandOver(row.account_id, row.mailbox_id, row.message_id, row.attempt, row.handed_over_at)
 
 
+def compressed(body: bytes) -> bytes:
+    """A result as it is stored. The window and tables are small as results are: to clear large ones costs more."""
+    compressor = zlib.compressobj(level=3, wbits=12, memLevel=5)
+    return compressor.compress(body) + compressor.flush()
+
+
 def body_of(compressed: bytes | None) -> bytes | None:
     """A result as it was recorded; None when it is not there or damaged, as after a partial restore."""
     try:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.adapters.ledger.batch import Answers, Owner
+from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.database import Database
 from worker.adapters.ledger.entry import Entry
 from worker.adapters.ledger.group_commit import GroupCommit, Observer
@@ -24,6 +24,7 @@ from worker.adapters.ledger.operations import (
     to_hand_over,
     to_record,
     to_release,
+    to_reopen,
 )
 from worker.delivery.ledger import Claim, HandOver, Record
 from worker.delivery.ports import Clock
@@ -76,7 +77,7 @@ async def open_ledger(
 async def _check_clock(database: Database, clock: Clock, max_skew_s: float) -> None:
     """Whether somebody lives is decided by comparing times of different hosts."""
 
-    async def look(connection: AsyncConnection) -> datetime:
+    async def look(connection: Connected) -> datetime:
         async with connection.begin():
             now = await connection.execute(text("SELECT clock_timestamp()"))
             server_time: datetime = now.scalar_one()
@@ -117,6 +118,9 @@ class SqlLedger:
 
     async def let_go(self, event_key: str, recipients: Sequence[int]) -> None:
         await self._writer.submit(to_release(event_key, recipients, keeps_doubt=True))
+
+    async def reopen(self, event_key: str, recipients: Sequence[int], up_to_attempt: int) -> None:
+        await self._writer.submit(to_reopen(event_key, recipients, up_to_attempt))
 
     async def keep_alive(self) -> None:
         await self._writer.submit(ToKeepAlive())

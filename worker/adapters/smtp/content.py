@@ -23,7 +23,8 @@ async def is_canonical(wire: bytes, piece_bytes: int = CHECK_BYTES) -> bool:
         if not piece.count(b"\r\n") == piece.count(b"\n") == piece.count(b"\r"):
             return False
         start = end
-        await asyncio.sleep(0)
+        if start < len(wire):
+            await asyncio.sleep(0)
     return wire.endswith(b"\r\n")
 
 

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from enum import Enum
 
 from worker.adapters.smtp.lanes import Lane, Lease, SessionOpener, Waiter
 from worker.adapters.smtp.progress import Progress
@@ -14,6 +15,10 @@ from worker.adapters.smtp.troubles import Failed
 from worker.delivery.ports import Route
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import Phase
+
+
+class _Nothing(Enum):
+    FREE = "neither a session nor a place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +147,10 @@ class Pool:
 
     async def _place(self, lane: Lane) -> Session | None:
         """A session at rest, or None with the right to open one."""
+        if not self._waiting:  # so nobody is overtaken
+            place = self._free_place(lane)
+            if not isinstance(place, _Nothing):
+                return place
         waiter = Waiter(next(self._tickets), asyncio.get_running_loop().create_future())
         lane.waiters.append(waiter)
         self._waiting.add(lane)
@@ -158,6 +167,8 @@ class Pool:
 
     def _serve(self) -> None:
         """Grant what is free, in the order of coming over all routes; then make room for who waits for any place."""
+        if not self._waiting:
+            return
         starved = 0
         queue = [(waiter.ticket, lane) for lane in self._waiting if (waiter := lane.first_waiter())]
         heapq.heapify(queue)
@@ -173,15 +184,22 @@ class Pool:
         self._waiting = {lane for lane in self._waiting if lane.waiters}
 
     def _grant(self, lane: Lane) -> bool:
+        place = self._free_place(lane)
+        if isinstance(place, _Nothing):
+            return False
+        lane.waiters.popleft().place.set_result(place)
+        return True
+
+    def _free_place(self, lane: Lane) -> "Session | _Nothing | None":
+        """A session at rest, None with the right to open one, or nothing."""
         session = self._take_idle(lane)
         if session is None:
             if lane.open >= lane.route.max_connections or self._taken >= self._limits.max_connections:
-                return False
+                return _Nothing.FREE
             lane.open += 1
             self._taken += 1
             self._empty.clear()
-        lane.waiters.popleft().place.set_result(session)
-        return True
+        return session
 
     def _take_idle(self, lane: Lane) -> Session | None:
         while lane.idle:

@@ -1,8 +1,9 @@
 """Where the sending of one letter stands, and how long its stages took."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
+from types import TracebackType
 
 from worker.adapters.smtp.troubles import Failed, failing_in
 from worker.delivery.tracing import NO_TRACING, Tracer
@@ -20,22 +21,14 @@ class Progress:
         self.timings_s: dict[str, float] = {}
         self._deadline: asyncio.Timeout | None = None
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the time spent inside to the stage."""
-        started_s = self._monotonic()
-        try:
-            with self._tracer.span(f"smtp {name}"):
-                yield
-        finally:
-            self.timings_s[name] = self.timings_s.get(name, 0.0) + self._monotonic() - started_s
+    def stage(self, name: str) -> "_Stage":
+        """A context: the time spent inside is added to the stage, and is a span."""
+        return _Stage(self.timings_s, name, self._monotonic, self._tracer.span(f"smtp {name}"))
 
-    @contextmanager
-    def entering(self, phase: Phase) -> Iterator[None]:
-        """Set the phase; errors of the library and the network inside become `Failed` in it."""
+    def entering(self, phase: Phase) -> failing_in:
+        """Set the phase; a context: errors of the library and the network inside become `Failed` in it."""
         self.phase = phase
-        with failing_in(phase):
-            yield
+        return failing_in(phase)
 
     @asynccontextmanager
     async def deadline(self, limit_s: float) -> AsyncIterator[None]:
@@ -54,3 +47,33 @@ class Progress:
         """From here on nothing may be cut short."""
         if self._deadline is not None:
             self._deadline.reschedule(None)
+
+
+class _Stage:
+    """Measures one stay in a stage; several stays add up."""
+
+    __slots__ = ("_began_s", "_monotonic", "_name", "_span", "_timings_s")
+
+    def __init__(
+        self,
+        timings_s: dict[str, float],
+        name: str,
+        monotonic: Callable[[], float],
+        span: AbstractContextManager[None],
+    ) -> None:
+        self._timings_s = timings_s
+        self._name = name
+        self._monotonic = monotonic
+        self._span = span
+        self._began_s = 0.0
+
+    def __enter__(self) -> None:
+        self._began_s = self._monotonic()
+        self._span.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._span.__exit__(kind, error, trace)
+        spent_s = self._monotonic() - self._began_s
+        self._timings_s[self._name] = self._timings_s.get(self._name, 0.0) + spent_s

@@ -45,6 +45,11 @@ class PairedProtocol(SMTPProtocol):
         is_silent = not (self._owed or self._buffer or self._received)
         return is_silent and self._ended is None and self.is_connected
 
+    @property
+    def is_congested(self) -> bool:
+        """True when what was written last has to wait for the network."""
+        return bool(self._paused)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._owed = 1  # the greeting, which may arrive before anybody waits for it
@@ -93,13 +98,12 @@ class PairedProtocol(SMTPProtocol):
             raise self._ended
 
     async def drain(self) -> None:
-        """Wait until the transport has room for more; others always get their turn. Raises as `write` does."""
+        """Wait until the transport has room for more. Raises as `write` does."""
         try:
             await self._drain_helper()
         except OSError:
             self.check_silence()  # what the server said before it hung up tells more
             raise
-        await asyncio.sleep(0)
 
     def pipeline(self, commands: Sequence[bytes]) -> None:
         """Write several commands at once; `next_reply` must then be awaited once for each."""
@@ -129,14 +133,14 @@ class PairedProtocol(SMTPProtocol):
     async def _wait(self, timeout_s: float | None) -> None:
         if self._ended is not None:
             return
-        self._reader = self._loop.create_future()
+        self._reader = reader = self._loop.create_future()
+        timer = None if timeout_s is None else self._loop.call_later(timeout_s, _time_is_up, reader)
         try:
-            async with asyncio.timeout(timeout_s):
-                await self._reader
-        except TimeoutError:
-            raise SMTPReadTimeoutError("the server did not answer in time") from None
+            await reader
         finally:
             self._reader = None
+            if timer is not None:
+                timer.cancel()
 
     def _read_lines(self) -> None:
         while self._owed and (end := self._buffer.find(b"\n")) >= 0:
@@ -184,3 +188,8 @@ class PairedProtocol(SMTPProtocol):
     def _wake(self) -> None:
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
+
+
+def _time_is_up(reader: "asyncio.Future[None]") -> None:
+    if not reader.done():
+        reader.set_exception(SMTPReadTimeoutError("the server did not answer in time"))

@@ -1,10 +1,11 @@
 """One mail transaction on an open session (RFC 5321 section 3.3)."""
 
 import asyncio
+from collections.abc import Iterator
 
 from aiosmtplib import SMTPException, SMTPResponse
 
-from worker.adapters.smtp.content import stuffed_pieces
+from worker.adapters.smtp.content import PIECE_BYTES, stuffed_pieces
 from worker.adapters.smtp.envelope import Envelope
 from worker.adapters.smtp.progress import Progress
 from worker.adapters.smtp.session import Session
@@ -134,10 +135,10 @@ class Transaction:
 
     async def _hand_over(self, wire: bytes, before_final_dot: BeforeFinalDot) -> None:
         with self._progress.entering(Phase.DATA):
-            async with asyncio.timeout(self._timeouts.upload_limit_s(len(wire))):
-                for piece in stuffed_pieces(wire):
-                    self._protocol.write(piece)
-                    await self._protocol.drain()
+            pieces = stuffed_pieces(wire)
+            self._protocol.write(next(pieces))
+            if len(wire) > PIECE_BYTES or self._protocol.is_congested:
+                await self._upload(pieces, len(wire))
             self._protocol.check_silence()  # a verdict in the middle of the content is a refusal
         self._progress.lift_deadline()
         self._was_hook_called = True
@@ -146,9 +147,29 @@ class Transaction:
             self._protocol.end_content()
         self._judge(await self._answer())
 
+    async def _upload(self, pieces: Iterator[bytes], size_bytes: int) -> None:
+        """The rest of a letter, piece by piece; others get their turn before each."""
+        async with asyncio.timeout(self._timeouts.upload_limit_s(size_bytes)):
+            await self._protocol.drain()
+            for piece in pieces:
+                await asyncio.sleep(0)
+                self._protocol.write(piece)
+                await self._protocol.drain()
+
     async def _answer(self) -> SMTPResponse | Trouble:
         """The reply to the letter, or why there is none. Not cut short by cancellation: the letter is on its way."""
-        waiting = asyncio.ensure_future(self._protocol.next_reply(self._timeouts.answer_s))
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + self._timeouts.answer_s
+        try:
+            return await self._protocol.next_reply(self._timeouts.answer_s)
+        except (SMTPException, OSError) as error:
+            return trouble_of(error, Phase.DATA)
+        except asyncio.CancelledError:
+            return await self._answer_all_the_same(until_s - loop.time())
+
+    async def _answer_all_the_same(self, timeout_s: float) -> SMTPResponse | Trouble:
+        """Waits in a task of its own, which only the end of the event loop cancels."""
+        waiting = asyncio.ensure_future(self._protocol.next_reply(timeout_s))
         while not waiting.done():
             try:
                 await asyncio.wait([waiting])

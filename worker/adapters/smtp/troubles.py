@@ -1,8 +1,7 @@
 """What replies and errors mean: the way from the library's terms to the values of `domain.transmission`."""
 
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from aiosmtplib import SMTPException, SMTPResponse, SMTPResponseException
 
@@ -70,16 +69,23 @@ def _tls_detail(error: ssl.SSLError) -> str:
     return f"handshake failed: {getattr(error, 'reason', None) or 'connection closed'}"
 
 
-@contextmanager
-def failing_in(phase: Phase) -> Iterator[None]:
+class failing_in:  # noqa: N801 - used like a function. A class, because a generator costs three times as much
     """Errors of the library and the network inside become `Failed` in this phase."""
-    try:
-        yield
-    except (SMTPException, OSError) as error:
-        # Not chained: a traceback with the frames of a sign-in has no business in a log.
-        raise Failed(trouble_of(error, phase)) from None
-    except ValueError:
-        if phase is not Phase.TLS:
-            raise
-        # Customers choose the host: not every name that they write can be compared with a certificate.
-        raise Failed(Trouble(phase, Fault.TLS, detail="the host name cannot stand in a certificate")) from None
+
+    __slots__ = ("_phase",)
+
+    def __init__(self, phase: Phase) -> None:
+        self._phase = phase
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, _traceback: TracebackType | None) -> None:
+        if isinstance(error, SMTPException | OSError):
+            # Not chained: a traceback with the frames of a sign-in has no business in a log.
+            raise Failed(trouble_of(error, self._phase)) from None
+        if isinstance(error, ValueError) and self._phase is Phase.TLS:
+            # Customers choose the host: not every name that they write can be compared with a certificate.
+            raise Failed(
+                Trouble(self._phase, Fault.TLS, detail="the host name cannot stand in a certificate")
+            ) from None

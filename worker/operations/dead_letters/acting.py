@@ -103,12 +103,23 @@ class _Crew:
             self._error = self._error or error
 
     async def finish(self, timeout_s: float | None) -> None:
-        """Wait for the jobs that were started; those that take longer are cancelled, which loses no letter."""
+        """Wait for the jobs that were started; those that take longer are cancelled, which loses no letter.
+
+        Cancelled itself meanwhile, it waits for some seconds more: no job may outlive the taking of its letter.
+        """
+        try:
+            await self._wait(timeout_s)
+        except asyncio.CancelledError:
+            await self._wait(_FINISH_S)
+            raise
+        finally:
+            for job in set(self._jobs):
+                job.cancel()
+            await asyncio.gather(*self._jobs, return_exceptions=True)
+
+    async def _wait(self, timeout_s: float | None) -> None:
         if self._jobs:
             await asyncio.wait(set(self._jobs), timeout=timeout_s)
-        for job in set(self._jobs):
-            job.cancel()
-        await asyncio.gather(*self._jobs, return_exceptions=True)
 
 
 class Campaign:

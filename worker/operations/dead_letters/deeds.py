@@ -24,13 +24,17 @@ _AUDIT_TIMEOUT_S = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What an operator asked for. `id` is the id of the audit event, and of the replay in the replayed messages."""
+    """What an operator asked for. `id` is the id of the audit event, and of the replay in the replayed messages.
+
+    `consents`: what is allowed beyond the rules.
+    """
 
     id: str
     operator: str
     why: str
     selection: Selection
     limit: int | None = None
+    consents: tuple[str, ...] = ()
 
 
 class ActEvent(Protocol):
@@ -104,6 +108,7 @@ class Auditor:
             why=order.why,
             count=tally.done,
             selection=selection,
+            consents=order.consents,
             by_reason=dict(tally.by_reason),
         )
         message = to_message(event(id=order.id, source=self._source, time=self._clock.now(), data=act))

@@ -10,12 +10,9 @@ from worker.delivery.messages import HeaderValue, Publication
 from worker.domain.cloudevents import attribute_text
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import Reason
-from worker.domain.work import ATTEMPT, FIRST_SEEN, MODE, RECIPIENTS
+from worker.domain.work import ATTEMPT, FIRST_SEEN, MODE, RECIPIENTS, RESEND_UNCERTAIN
 from worker.operations.dead_letters.letter import REPLAY_ID, REPLAYS, DeadLetter
 from worker.operations.dead_letters.queue import DeadMessage
-
-RESEND_UNCERTAIN = "sendas-replay-uncertain"
-"""Names the last attempt whose uncertain outcome the operator accepts to repeat; see `replayed`."""
 
 MAX_REPLAYS = 3
 
@@ -33,7 +30,7 @@ class Refusal(StrEnum):
 
 
 WORDS: Mapping[Refusal, str] = {
-    Refusal.UNCERTAIN: "may have been accepted already: find out, and discard it",
+    Refusal.UNCERTAIN: "may have been accepted already: find out, and discard it or use --resend-uncertain",
     Refusal.REPLAYED_TOO_OFTEN: "was replayed too often already: mend the cause, or use --force-loop",
     Refusal.NO_DESTINATION: "does not say which work queue it died in",
     Refusal.CAME_BACK: "was replayed just now and has died again",
@@ -47,6 +44,11 @@ class ReplayRules:
     resend_uncertain: bool = False
     force_loop: bool = False
     max_replays: int = MAX_REPLAYS
+
+    def consents(self) -> tuple[str, ...]:
+        """What is allowed beyond the rules, as an audit tells it."""
+        allowed = {"resend_uncertain": self.resend_uncertain, "force_loop": self.force_loop}
+        return tuple(name for name, is_allowed in allowed.items() if is_allowed)
 
 
 def refusal(letter: DeadLetter, topology: Topology, rules: ReplayRules, replay_id: str) -> Refusal | None:
