@@ -28,15 +28,15 @@ class Closed(Generic[M]):
         # Kept here as well, because the client's own look-up costs more than the counting.
         self._children = {values: metric.labels(*values) for values in product(*self.label_values.values())}
 
-    def labels(self, **values: str) -> M:
-        """The child for these values."""
-        child = self._children.get(tuple(values[name] for name in self.label_values))
+    def labels(self, *in_order: str, **by_name: str) -> M:
+        """The child for these values, in the labels' order or by their names."""
+        values = in_order or tuple(by_name[name] for name in self.label_values)
+        child = self._children.get(values)
         return self._other(values) if child is None else child
 
-    def _other(self, values: Mapping[str, str]) -> M:
-        return self.metric.labels(
-            **{name: value if value in self.label_values[name] else OTHER for name, value in values.items()}
-        )
+    def _other(self, values: Sequence[str]) -> M:
+        allowed = zip(values, self.label_values.values(), strict=True)
+        return self.metric.labels(*(value if value in known else OTHER for value, known in allowed))
 
 
 def counter(registry: CollectorRegistry, name: str, meaning: str, **labels: Sequence[str]) -> Closed[Counter]:
