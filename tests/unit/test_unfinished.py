@@ -33,6 +33,15 @@ def test_what_is_put_off_counts_until_it_is_due() -> None:
     assert unfinished.oldest_age_s(NOON + timedelta(hours=3)) == 0
 
 
+def test_what_nobody_asks_for_is_not_kept_for_ever() -> None:
+    """If nobody scrapes for days, then what was due long ago is forgotten all the same, and what is not due is not."""
+    unfinished = Unfinished()
+    for tens in range(20_000):
+        unfinished.put_off(NOON, NOON + timedelta(seconds=10 * tens))
+    assert len(unfinished._put_off) <= 2_000
+    assert unfinished.oldest_age_s(NOON + timedelta(seconds=199_000)) == 199_000
+
+
 async def test_a_letter_that_waits_for_another_attempt_is_not_finished() -> None:
     """If a letter is put off, then the worker tells its age; when it is sent, there is nothing to tell."""
     world = DeliveryWorld()

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 _STEP_S = 10
+_MANY_STEPS = 2_000  # more than wait in the longest delay queue at a time
 
 
 class Unfinished:
@@ -32,11 +33,15 @@ class Unfinished:
         """The event, or what is left of it, waits in a delay queue."""
         step = int(due.timestamp()) // _STEP_S
         self._put_off[step] = min(event_time, self._put_off.get(step, event_time))
+        if len(self._put_off) > _MANY_STEPS:  # nobody asks
+            self._forget_before(step - _MANY_STEPS // 2)
 
     def oldest_age_s(self, now: datetime) -> float:
         """Age of the oldest event in seconds; 0 when there is none."""
-        this_step = int(now.timestamp()) // _STEP_S
-        for step in [step for step in self._put_off if step < this_step]:
-            del self._put_off[step]
+        self._forget_before(int(now.timestamp()) // _STEP_S)
         oldest = min([*self._in_work.values(), *self._put_off.values()], default=now)
         return max((now - oldest) / timedelta(seconds=1), 0.0)
+
+    def _forget_before(self, this_step: int) -> None:
+        for step in [step for step in self._put_off if step < this_step]:
+            del self._put_off[step]

@@ -1,13 +1,13 @@
 """What the delivery tells, as metrics."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from datetime import datetime
+from functools import partial
 from time import monotonic
-from types import TracebackType
 
 from worker.delivery.case import Case
 from worker.delivery.observing import Stage
+from worker.delivery.timing import Timed
 from worker.delivery.tracing import NO_TRACING, Tracer
 from worker.domain.classification import Classification
 from worker.domain.objectives import LETTER_WITHIN_S, Promptness, is_end_excused, is_wait_excused, promptness
@@ -70,40 +70,11 @@ class MetricsObserver:
     def timed(self, stage: Stage, seconds: float) -> None:
         self._metrics.stage.labels(stage=stage.value).observe(max(seconds, 0))
 
-    def stage(self, stage: Stage) -> "_Timed":
-        return _Timed(self, stage, self._monotonic, self._tracer.span(stage.value))
+    def stage(self, stage: Stage) -> Timed:
+        return Timed(self._monotonic, self._tracer.span(stage.value), partial(self.timed, stage))
 
     def buried(self, reason: Reason) -> None:
         self._metrics.dead_letters.labels(reason=reason.value).inc()
-
-
-class _Timed:
-    """One stay in a stage. A class, because every letter goes through several: a generator would cost twice as much."""
-
-    __slots__ = ("_began_s", "_monotonic", "_observer", "_span", "_stage")
-
-    def __init__(
-        self,
-        observer: MetricsObserver,
-        stage: Stage,
-        monotonic: Callable[[], float],
-        span: AbstractContextManager[None],
-    ) -> None:
-        self._observer = observer
-        self._stage = stage
-        self._monotonic = monotonic
-        self._span = span
-        self._began_s = 0.0
-
-    def __enter__(self) -> None:
-        self._began_s = self._monotonic()
-        self._span.__enter__()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._span.__exit__(kind, error, trace)
-        self._observer.timed(self._stage, self._monotonic() - self._began_s)
 
 
 def _is_wait_excused(case: Case) -> bool:

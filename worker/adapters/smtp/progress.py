@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager
-from types import TracebackType
+from contextlib import asynccontextmanager
+from functools import partial
 
 from worker.adapters.smtp.troubles import Failed, failing_in
+from worker.delivery.timing import Timed
 from worker.delivery.tracing import NO_TRACING, Tracer
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import Phase
@@ -21,9 +22,12 @@ class Progress:
         self.timings_s: dict[str, float] = {}
         self._deadline: asyncio.Timeout | None = None
 
-    def stage(self, name: str) -> "_Stage":
+    def stage(self, name: str) -> Timed:
         """A context: the time spent inside is added to the stage, and is a span."""
-        return _Stage(self.timings_s, name, self._monotonic, self._tracer.span(f"smtp {name}"))
+        return Timed(self._monotonic, self._tracer.span(f"smtp {name}"), partial(self._add, name))
+
+    def _add(self, name: str, seconds: float) -> None:
+        self.timings_s[name] = self.timings_s.get(name, 0.0) + seconds
 
     def entering(self, phase: Phase) -> failing_in:
         """Set the phase; a context: errors of the library and the network inside become `Failed` in it."""
@@ -47,33 +51,3 @@ class Progress:
         """From here on nothing may be cut short."""
         if self._deadline is not None:
             self._deadline.reschedule(None)
-
-
-class _Stage:
-    """Measures one stay in a stage; several stays add up."""
-
-    __slots__ = ("_began_s", "_monotonic", "_name", "_span", "_timings_s")
-
-    def __init__(
-        self,
-        timings_s: dict[str, float],
-        name: str,
-        monotonic: Callable[[], float],
-        span: AbstractContextManager[None],
-    ) -> None:
-        self._timings_s = timings_s
-        self._name = name
-        self._monotonic = monotonic
-        self._span = span
-        self._began_s = 0.0
-
-    def __enter__(self) -> None:
-        self._began_s = self._monotonic()
-        self._span.__enter__()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._span.__exit__(kind, error, trace)
-        spent_s = self._monotonic() - self._began_s
-        self._timings_s[self._name] = self._timings_s.get(self._name, 0.0) + spent_s
