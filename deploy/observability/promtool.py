@@ -32,7 +32,7 @@ def failed_scenarios(rules: Path) -> str:
 
 def _run(*arguments: str) -> str:
     """Its words when it refuses, or nothing."""
-    ran = subprocess.run(["promtool", *arguments], capture_output=True, text=True, timeout=120, check=False)
+    ran = subprocess.run(["promtool", *arguments], capture_output=True, text=True, timeout=300, check=False)
     return (ran.stdout + ran.stderr).strip() if ran.returncode else ""
 
 

@@ -35,11 +35,13 @@ def test_a_broken_rule_would_be_noticed(tmp_path: Path) -> None:
     assert complaints(broken)
 
 
+@pytest.mark.timeout(400)  # seconds on a quiet machine
 def test_each_alert_fires_in_its_scenario_and_in_no_quiet_one() -> None:
     """If what an alert is for happens, then it fires with its labels and texts; if only something like it, not."""
     assert failed_scenarios(RULES) == ""
 
 
+@pytest.mark.timeout(400)  # seconds on a quiet machine
 def test_an_alert_that_never_fires_would_be_noticed(tmp_path: Path) -> None:
     """If an alert's threshold were out of reach, then its scenario would say so."""
     deaf = tmp_path / "deaf.yaml"
