@@ -12,6 +12,10 @@ WORKDIR /source
 COPY requirements/run.txt requirements/
 RUN /opt/build/bin/pip --python /opt/sendas/bin/python install \
         --require-hashes --only-binary :all: --requirement requirements/run.txt
+# Left out: the packages' tests, what their compiled parts were made from, and commands of theirs.
+RUN find /opt/sendas/lib -type d \( -name tests -o -name testing \) -prune -exec rm -rf {} + \
+    && find /opt/sendas/lib -type f -regex '.*\.\(pyx\|pxd\|pxi\|pyi\|c\|cpp\|h\|hpp\)' -delete \
+    && find /opt/sendas/bin -type f -delete
 
 # What builds the wheel is pinned like everything else, and stays behind with this stage.
 COPY requirements/build.txt requirements/

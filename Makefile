@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# An environment in which the built wheel stands in for the tree: what the tests see is what is distributed.
+WHEEL := $(VENV)-wheel
 # A wheel for the project itself is built by what the lock pins, so nothing is fetched for it.
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -36,8 +38,22 @@ run: setup ## Run a worker with the settings in the environment (SENDAS_…, see
 	@exec $(BIN)/sendas run
 
 .PHONY: test
-test: servers setup ## Run all tests, against real servers that they start themselves (ARGS="-k word" for some)
-	@$(BIN)/python -m pytest $(ARGS)
+test: servers $(WHEEL)/.ready ## Run all tests, of the built wheel against real servers that they start (ARGS="-k word" for some)
+	@PYTHONSAFEPATH=1 $(WHEEL)/bin/python -m pytest --import-mode=append $(ARGS)
+
+# It takes all else from $(VENV), and the tests from here; the order of the lines says who is asked first.
+$(WHEEL)/.ready: $(READY) README.md LICENSE $(shell find worker -name __pycache__ -prune -o -print)
+	@echo 'building the wheel for the tests' >&2
+	@rm -rf $(WHEEL) build/wheel && mkdir -p build/wheel && $(BIN)/python -m venv --without-pip $(WHEEL)
+	@$(BIN)/python -m hatchling build --target wheel --directory build/wheel > build/wheel/log 2>&1 || \
+		{ cat build/wheel/log >&2; exit 1; }
+	@$(BIN)/python -m pip --disable-pip-version-check --quiet --python $(WHEEL)/bin/python install --no-deps --no-index build/wheel/*.whl
+	@for program in $(BIN)/*; do [ -e $(WHEEL)/bin/$${program##*/} ] || ln -s $(CURDIR)/$$program $(WHEEL)/bin/; done
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > build/wheel/others.pth
+	@echo '$(CURDIR)' >> build/wheel/others.pth
+	@mv build/wheel/others.pth "$$($(WHEEL)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/"
+	@PYTHONSAFEPATH=1 $(WHEEL)/bin/python -c 'import sys, worker; sys.exit(not worker.__file__.startswith(sys.prefix))'
+	@touch $@
 
 .PHONY: chaos
 chaos: servers setup ## Prove the guarantees under faults, in about five minutes (ARGS="--seed 7", ARGS=--short)
@@ -60,7 +76,23 @@ fuzz: setup ## Search for input that breaks a promise, for about two minutes (AR
 	@$(FUZZ)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/fuzz.txt
 	@$(FUZZ)/bin/python -m fuzz $(ARGS)
 
-CHECKS := check-format check-lint check-types check-imports check-schemas check-asyncapi check-observability check-pages
+.PHONY: licences
+licences: setup ## List the licences of what a worker is run with, and fail on one that GPL-3.0 is not compatible with
+	@$(BIN)/python -m deploy.licences
+
+RELEASE := $(VENV)-release
+
+.PHONY: sbom
+sbom: setup ## Write down what a worker consists of, as CycloneDX: dist/sendas.cdx.json
+	@rm -rf $(RELEASE) && mkdir -p dist && $(PYTHON) -m venv $(RELEASE) && $(PYTHON) -m venv --without-pip $(RELEASE)/run
+	@$(RELEASE)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/release.txt
+	@$(BIN)/python -m pip --disable-pip-version-check --quiet --python $(RELEASE)/run/bin/python install \
+		--require-hashes --requirement requirements/run.txt
+	@$(RELEASE)/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
+		--gather-license-texts --output-file dist/sendas.cdx.json $(RELEASE)/run/bin/python
+	@$(BIN)/python -m deploy.sbom dist/sendas.cdx.json
+
+CHECKS := check-format check-lint check-types check-imports check-schemas check-asyncapi check-observability check-pages check-deploy
 
 .PHONY: check $(CHECKS)
 check: setup ## Check format, lint, types, import rules, and that generated files are up to date
@@ -91,6 +123,11 @@ check-pages:
 	@$(BIN)/python -m worker.pages.settings --check
 	@$(BIN)/python -m worker.pages.metrics --check
 
+# Every overlay is rendered and held against strict schemas, and the Dockerfile is linted: no cluster, no engine.
+check-deploy:
+	@$(BIN)/python -m pytest -q --no-header -p no:cacheprovider tests/deploy > $(VENV)/check-deploy.txt || \
+		{ cat $(VENV)/check-deploy.txt; exit 1; }
+
 .PHONY: format
 format: setup ## Format the code, and mend what the linter can mend
 	@$(BIN)/ruff format --quiet .
@@ -103,6 +140,7 @@ schemas: setup ## Write schemas/ and the other generated files anew
 	@$(BIN)/python -m worker.pages.metrics
 	@$(BIN)/python -m deploy.topology_resources
 	@$(BIN)/python -m deploy.observability
+	@$(BIN)/python -m deploy.observability_resources
 
 .PHONY: lock
 lock: setup ## Pin what pyproject.toml asks for into requirements/ (UPGRADE=1 for the latest versions)
@@ -111,11 +149,12 @@ lock: setup ## Pin what pyproject.toml asks for into requirements/ (UPGRADE=1 fo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) pyproject.toml --extra fast --extra tracing --group dev -o requirements/dev.txt
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) pyproject.toml --extra fast --extra tracing --group dev --group fuzz -o requirements/fuzz.txt
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --group build -o requirements/build.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --group release -o requirements/release.txt
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --group bench -o requirements/bench.txt
 
 .PHONY: clean
 clean: ## Remove .venv and every cache
-	@rm -rf $(VENV) .dev .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@rm -rf $(VENV) $(VENV)-* .dev .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	@rm -rf tools/asyncapi/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -35,7 +35,7 @@ class Worker:
         directory.mkdir()
         [http_port] = free_ports(1)
         own = {"SENDAS_STATE_DIR": str(directory), "SENDAS_HTTP_PORT": str(http_port), "SENDAS_HTTP_HOST": "127.0.0.1"}
-        self._http_port = http_port
+        self.http_port = http_port
         self.log = directory / "worker.log"
         self.ends: list[int] = []
         """Exit codes of the times when it ended by itself."""
@@ -57,7 +57,7 @@ class Worker:
 
     async def is_ready(self) -> bool:
         """Whether it takes events, as its own probe says."""
-        return await greets(self._http_port, b"HTTP/1.1 200", hello=_READINESS)
+        return await greets(self.http_port, b"HTTP/1.1 200", hello=_READINESS)
 
     async def kill(self) -> None:
         """SIGKILL."""

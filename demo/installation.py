@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shlex
+import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -10,13 +11,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from demo.checks import RECORDS, WANTS_APP_PASSWORD
 from demo.files import serve_files
 from demo.inboxes import MailProgram
 from demo.snapshot import filled, mailbox_addresses
-from stack import SPAM, Mailbox, ServerError, Stack
+from stack import SPAM, Mailbox, ServerError, Stack, running
+from stack.dnsmasq import Dnsmasq
 from stack.ports import free_ports
 from stack.probe import greets
 from stack.process import Child, tail
+from stack.scripted_smtp import ScriptedSmtpServer
 from worker.adapters.secrets import generate_key
 
 PASSWORD = "sendas"
@@ -109,9 +113,12 @@ async def installation(directory: Path, snapshot: Path, *, management: bool = Fa
     servers.chmod(0o711)
     addresses = [*mailbox_addresses(), *INTERNAL, *CUSTOMERS]
     mailboxes = [Mailbox(address, PASSWORD) for address in addresses]
+    names = Dnsmasq(servers / "dns", RECORDS)
     async with (
         serve_files() as files_url,
         Stack.start(servers, {"rabbitmq", "mail"}, mailboxes=mailboxes, management=management) as stack,
+        running(names),
+        ScriptedSmtpServer(WANTS_APP_PASSWORD, tls=_server_tls(stack), is_implicit_tls=True) as two_factor,
     ):
         await stack.mail.answer(SUSPICIOUS, SPAM)
         [http_port] = free_ports(1)
@@ -124,12 +131,13 @@ async def installation(directory: Path, snapshot: Path, *, management: bool = Fa
             "SENDAS_HTTP_HOST": "127.0.0.1",
             "SENDAS_HTTP_PORT": str(http_port),
             "SENDAS_LOCAL_HOSTNAME": "localhost",
+            "SENDAS_DNS_SERVER": names.address,
             # All servers of the demo are on this machine, and its relay and file server know no TLS.
             "SENDAS_EGRESS_ALLOW": "127.0.0.0/8,::1/128",
             "SENDAS_ALLOW_PLAINTEXT": "true",
             "SENDAS_FILES_ALLOW_HTTP": "true",
         }
-        _write_configuration(stack, Path(settings["SENDAS_SEALING_KEYS_FILE"]), snapshot)
+        _write_configuration(stack, two_factor.port, Path(settings["SENDAS_SEALING_KEYS_FILE"]), snapshot)
         worker = Child(
             "sendas run",
             [str(SENDAS), "run"],
@@ -143,7 +151,15 @@ async def installation(directory: Path, snapshot: Path, *, management: bool = Fa
             await worker.stop(timeout_s=30)
 
 
-def _write_configuration(stack: Stack, keys: Path, snapshot: Path) -> None:
+def _server_tls(stack: Stack) -> ssl.SSLContext:
+    """TLS of a server whose certificate is good for localhost."""
+    certificate = stack.authority.issue("two-factor")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.chain, certificate.key)
+    return context
+
+
+def _write_configuration(stack: Stack, two_factor_port: int, keys: Path, snapshot: Path) -> None:
     private, public = generate_key("demo")
     keys.touch(mode=0o600)
     keys.write_text(private.get_secret_value() + "\n")
@@ -153,6 +169,7 @@ def _write_configuration(stack: Stack, keys: Path, snapshot: Path) -> None:
         "submission_port": stack.mail.postfix.submission_port,
         "smtps_port": stack.mail.postfix.smtps_port,
         "imaps_port": stack.mail.dovecot.imaps_port,
+        "two_factor_port": two_factor_port,
         "yesterday": (now - timedelta(days=1)).isoformat(),
         "tomorrow": (now + timedelta(days=1)).isoformat(),
     }

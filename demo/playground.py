@@ -54,6 +54,7 @@ In another shell, in {ROOT}:
   sendas publish demo/events/comment.json        again: the same event, so no second letter; give it another id
   sendas publish demo/events/task.json
   sendas explain --snapshot .dev/snapshot.json --event demo/events/task.json
+  sendas mailbox check --snapshot .dev/snapshot.json acme acme-support
   python -m demo.inboxes {CUSTOMERS[0]}   also {", ".join(CUSTOMERS[1:])}
 
 Accounts and mailboxes: .dev/snapshot.json; change it, with a higher version, and the worker follows.

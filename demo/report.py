@@ -10,7 +10,7 @@ from rich.text import Text
 from demo.checking import Found
 from demo.inboxes import attachment_names
 from demo.results import Outcome
-from demo.scenes import Scene
+from demo.scenes import Json, Scene
 
 WIDTH_WITHOUT_TERMINAL = 140
 _MAX_WORDS = 48
@@ -101,6 +101,24 @@ def show_inboxes(console: Console, inboxes: Sequence[Found]) -> None:
         )
         previous = found.inbox
     console.print(table)
+
+
+def show_check(console: Console, title: str, answer: Json) -> None:
+    """One row for each step of a check that was taken: how it ended, what the server said, what to do."""
+    table = Table(title=f"{title} ({answer['address']})", title_justify="left", expand=True)
+    table.add_column("step", no_wrap=True)
+    table.add_column("what was seen", ratio=5)
+    table.add_column("what to do", ratio=5)
+    for step in answer["steps"]:
+        mark = {True: Text("✓", "green"), False: Text("✗", "bold red"), None: Text("–", "dim")}[step["ok"]]
+        seen = [part for part in (_said(step["reply"]), step["detail"]) if part]
+        hint = step["hint"]["en"] if step["hint"] else ""
+        table.add_row(Text.assemble(mark, f" {step['name']}"), Text("\n".join(seen)), Text(hint))
+    console.print(table)
+
+
+def _said(reply: dict[str, object] | None) -> str:
+    return _words(reply) if reply is not None else ""
 
 
 def show_next_steps(console: Console) -> None:

@@ -96,6 +96,14 @@ class Results:
             return False
         return True
 
+    async def checked(self, event_id: str, *, timeout_s: float) -> Json | None:
+        """The answer to a check, or None when that took too long."""
+        outcome = self._outcomes.setdefault(event_id, Outcome())
+        if not await self._wait(lambda: bool(outcome.of_kind("mailbox.checked")), timeout_s):
+            return None
+        answer: Json = outcome.of_kind("mailbox.checked")[0]["data"]
+        return answer
+
     async def take(self, message: AbstractIncomingMessage) -> None:
         """Take one result from the broker."""
         result = json.loads(message.body)

@@ -9,10 +9,11 @@ from pathlib import Path
 from rich.console import Console
 
 from demo.checking import copy_differences, differences, letter_differences, read_inboxes
+from demo.checks import CHECKS, Check, write_checks
 from demo.installation import Installation, installation
-from demo.report import show_inboxes, show_next_steps, show_scenes
+from demo.report import show_check, show_inboxes, show_next_steps, show_scenes
 from demo.results import Results, collected, dead_letters
-from demo.scenes import Scene, later_scene, scenes
+from demo.scenes import Json, Scene, later_scene, scenes
 from stack import private_directory
 
 _PATIENCE_S = 60.0
@@ -22,7 +23,7 @@ async def tell(console: Console) -> int:
     """Play everything; returns the exit status: 0 when all came out as written in the scenes."""
     began = time.monotonic()
     with private_directory() as directory:
-        console.print("Starting RabbitMQ, Postfix, Dovecot and a file server …")
+        console.print("Starting RabbitMQ, Postfix, Dovecot, dnsmasq and a file server …")
         async with installation(directory, directory / "snapshot.json") as installed:
             console.print("$ sendas topology apply")
             await installed.sendas("topology", "apply")
@@ -63,8 +64,20 @@ async def _play(console: Console, installed: Installation, results: Results) -> 
         wrong.append(f"not all results came within {_PATIENCE_S:g} s")
     else:
         wrong += await _once_more(installed, results, first[0], later, files)
+    answers = await _checked(installed, results)
     await installed.worker.stop(timeout_s=30)
-    return wrong + await _compared(console, installed, results, [*first, later])
+    wrong += await _compared(console, installed, results, [*first, later])
+    for check, answer in answers:
+        if answer is not None:
+            show_check(console, check.title, answer)
+        wrong += [f"{check.title}: {line}" for line in check.differences(answer)]
+    return wrong
+
+
+async def _checked(installed: Installation, results: Results) -> list[tuple[Check, Json | None]]:
+    """Ask for the checks of mailboxes, and wait for their answers."""
+    await installed.publish(write_checks(installed.directory / "events"))
+    return [(check, await results.checked(check.id, timeout_s=_PATIENCE_S)) for check in CHECKS]
 
 
 async def _once_more(

@@ -33,7 +33,7 @@ class PostgreSQL:
         self._child = Child(
             "postgresql",
             [
-                str(_program("postgres")),
+                str(program("postgres")),
                 "-D",
                 str(self._data),
                 *(f"--{key}={value}" for key, value in settings.items()),
@@ -63,11 +63,11 @@ class PostgreSQL:
         password_file.write_text(PASSWORD)
         options = ["--username", USER, "--pwfile", str(password_file), "--auth", "scram-sha-256"]
         locale = ["--encoding", "UTF8", "--no-locale", "--no-sync"]
-        await run([_program("initdb"), "-D", str(self._data), *options, *locale], user=_SYSTEM_USER)
+        await run([program("initdb"), "-D", str(self._data), *options, *locale], user=_SYSTEM_USER)
 
     async def _is_ready(self) -> bool:
         try:
-            await run([_program("pg_isready"), "--dbname", self.url])
+            await run([program("pg_isready"), "--dbname", self.url])
         except ServerError:
             return False
         return True
@@ -75,7 +75,7 @@ class PostgreSQL:
     async def add_database(self) -> str:
         """Create an empty database under a name of its own and return its URL."""
         name = f"test_{secrets.token_hex(6)}"
-        await run([_program("psql"), "--quiet", "--command", f"CREATE DATABASE {name}", self.url])
+        await run([program("psql"), "--quiet", "--command", f"CREATE DATABASE {name}", self.url])
         return self._url(name)
 
     async def stop(self) -> None:
@@ -95,7 +95,7 @@ class PostgreSQL:
         self._child.resume()
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
     """Find a program of the newest PostgreSQL there is: Debian keeps them out of PATH."""
     found = sorted(_LIBRARIES.glob(f"*/bin/{name}"), key=lambda path: int(path.parts[-3]))
     if not found:

@@ -106,15 +106,15 @@ class Child:
 
     async def kill(self) -> None:
         """End the process and its group at once, as a power cut would; nothing if it does not run."""
-        if self._process is None:
+        if (process := self._process) is None:
             return
-        group = self._process.pid
+        group = process.pid
         while members := _members(group, self._mark):
             for member in members:
                 with suppress(ProcessLookupError):
                     os.kill(member, signal.SIGKILL)
             await asyncio.sleep(_POLL_INTERVAL_S)
-        await self._process.wait()
+        await process.wait()  # of somebody else's kill at the same time too
         self._process = None
 
     def suspend(self) -> None:

@@ -245,13 +245,19 @@ class _Connection:
                 self.writer.write(folder.line() + b"\r\n")
         await self.ok()
 
+    async def do_select(self, arguments: list[bytes]) -> None:
+        await self.opened(arguments, "READ-WRITE")
+
     async def do_examine(self, arguments: list[bytes]) -> None:
+        await self.opened(arguments, "READ-ONLY")
+
+    async def opened(self, arguments: list[bytes], mode: str) -> None:
         self.folder = self.server.folders.get(arguments[0])
         if self.folder is None:
             await self.send(f"{self.tag.decode()} NO no such folder")
             return
         await self.send(f"* {len(self.folder.letters)} EXISTS\r\n* OK [UIDVALIDITY 77] valid")
-        await self.ok("[READ-ONLY] opened")
+        await self.ok(f"[{mode}] opened")
 
     async def do_uid_search(self, arguments: list[bytes]) -> None:
         letters = self.folder.letters if self.folder else []

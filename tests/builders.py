@@ -31,7 +31,7 @@ def a_mailbox(**fields: Any) -> Mailbox:
         "host": "smtp.acme.example",
         "port": 465,
         "security": "tls",
-        "auth": {"method": "password", "username": "support@acme.example", "secret": {"env": "MAILBOX_SECRET"}},
+        "auth": {"method": "password", "username": "support@acme.example", "secret": {"env": "SENDAS_SECRET_MAILBOX"}},
     }
     smtp |= fields.pop("smtp", {})
     return Mailbox.model_validate(

@@ -14,10 +14,12 @@ from tests.doubles.mail_transport import FakeMailTransport
 from tests.doubles.observer import RecordingObserver
 from tests.doubles.sent_folder import FakeSentFolder
 from worker.adapters.ledger import MemoryLedger, MemoryStore
+from worker.adapters.ledger.mailboxes import OperatedMailboxStates
 from worker.delivery.building import Delivery, Rules, World, build_delivery
 from worker.delivery.copies import CopyLimits
 from worker.delivery.ledger import Claim, HandOver, Record
-from worker.delivery.letter_delivery import Limits
+from worker.delivery.limits import Limits
+from worker.delivery.mailbox_states import Announcement, Suspension
 from worker.delivery.messages import Arrival, Publication
 from worker.domain.cloudevents import STRUCTURED
 from worker.domain.envelope import AnyResultEvent
@@ -68,6 +70,7 @@ class FlakyLedger(MemoryLedger):
         self.failures: dict[str, int] = {}
         self.commits_anyway: set[str] = set()
         self.failures_of_recipients: set[int] = set()
+        self.mailboxes.suspend = self._suspend  # type: ignore[method-assign]  # so that it is away too when told
 
     def _is_away(self, method: str) -> bool:
         left = self.failures.get(method, 0)
@@ -95,6 +98,11 @@ class FlakyLedger(MemoryLedger):
         if self._is_away("release"):
             raise Unavailable("the ledger is away")
         await super().release(event_key, recipients)
+
+    async def _suspend(self, suspension: Suspension, announcement: Announcement) -> Suspension | None:
+        if self._is_away("suspend"):
+            raise Unavailable("the ledger is away")
+        return await OperatedMailboxStates.suspend(self.mailboxes, suspension, announcement)
 
     async def let_go(self, event_key: str, recipients: Sequence[int]) -> None:
         if self._is_away("let_go"):
@@ -145,6 +153,7 @@ class DeliveryWorld:
         return World(
             snapshot=self.snapshot,
             ledger=ledger,
+            mailboxes=ledger.mailboxes,
             transport=self.transport,
             sent_folder=self.sent_folder,
             files=self.file_store,

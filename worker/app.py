@@ -13,6 +13,8 @@ import structlog
 from pydantic import SecretStr
 
 from worker.adapters.clock import SystemClock
+from worker.adapters.dkim import DkimSignatures
+from worker.adapters.dns import DnsLookups
 from worker.adapters.egress import EgressGuard, GuardedDialer, SystemResolver
 from worker.adapters.encrypted_only import EncryptedSentFolder, EncryptedTransport
 from worker.adapters.files import HttpFileStore
@@ -27,13 +29,15 @@ from worker.adapters.smtp import PoolNumbers, SmtpTransport
 from worker.adapters.snapshot.http import HttpSource
 from worker.adapters.snapshot.sources import FileSource, Source
 from worker.adapters.tls import client_context
+from worker.adapters.visitors import ServerVisitors
 from worker.delivery.building import Rules
 from worker.delivery.copies import CopyLimits
-from worker.delivery.letter_delivery import Limits
+from worker.delivery.limits import Limits
 from worker.delivery.ports import FileStore, MailTransport, SentFolder
 from worker.delivery.tracing import NO_TRACING, Tracer
 from worker.domain.egress import IMAP_PORTS, SMTP_PORTS, EgressPolicy, parse_allowlist
 from worker.errors import ConfigurationError, Unavailable
+from worker.operations.mailbox_check.check import MailboxCheck
 from worker.settings import Settings
 from worker.telemetry.metrics import Metrics
 
@@ -44,11 +48,12 @@ _LEDGER_RETRY_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """Mail servers, Sent folders and files, as the settings let the worker reach them."""
+    """Mail servers, Sent folders and files, as the settings let the worker reach them, and the check of mailboxes."""
 
     transport: MailTransport
     sent_folder: SentFolder
     files: FileStore
+    check: MailboxCheck
     connections: Callable[[], PoolNumbers]
     token_expiries_s: Callable[[], dict[str, float]]
 
@@ -70,6 +75,7 @@ async def open_outside(
         tls = client_context(settings.tls_ca_file)
     with _naming("SENDAS_SEALING_KEYS_FILE"):
         keys = load_sealing_keys(settings.sealing_keys_file) if settings.sealing_keys_file else SealingKeys({})
+    names = _name_server(settings)
     secrets = SecretStore(keys, os.environ, settings.secrets_dir, settings.secret_env_prefix)
     # From here on nothing can be wrong with the settings, so that what is opened is also closed.
     session = guarded_client_session(guard, tls, allow_http=settings.files_allow_http)
@@ -82,6 +88,12 @@ async def open_outside(
         smtp if settings.allow_plaintext else EncryptedTransport(smtp),
         imap if settings.allow_plaintext else EncryptedSentFolder(imap),
         HttpFileStore(session),
+        MailboxCheck(
+            ServerVisitors(guard, credentials, tls, settings.local_hostname, settings.allow_plaintext),
+            names,
+            DkimSignatures(),
+            SystemClock(),
+        ),
         lambda: smtp.numbers,
         tokens.expiries_s,
     )
@@ -93,6 +105,13 @@ async def open_outside(
         await tokens.close()
         await session.close()
         resolver.close()
+
+
+def _name_server(settings: Settings) -> DnsLookups:
+    try:
+        return DnsLookups(settings.dns_server or None)
+    except ValueError as error:
+        raise ConfigurationError(f"SENDAS_DNS_SERVER: {error}") from None
 
 
 def _egress_policy(settings: Settings) -> EgressPolicy:
@@ -132,6 +151,8 @@ def delivery_rules(settings: Settings) -> Rules:
             max_age_s=settings.max_age_s,
             relay_connections=settings.relay_connections,
             mailbox_connections=settings.mailbox_connections,
+            mailbox_per_minute=settings.mailbox_per_minute,
+            mailbox_per_day=settings.mailbox_per_day,
             concurrency=settings.concurrency,
         ),
         copy_limits=CopyLimits(max_age_s=settings.copy_max_age_s, max_bytes=settings.max_message_bytes),

@@ -24,8 +24,10 @@ from worker.adapters.snapshot.keeper import Schedule, SnapshotKeeper
 from worker.adapters.snapshot.looks import Look, LookOutcome
 from worker.app import Outside, delivery_rules, open_ledger_patiently, open_outside, snapshot_source
 from worker.delivery.building import Delivery, World, build_delivery
+from worker.delivery.reporting import Reporter
 from worker.delivery.tracing import NO_TRACING, Tracer
 from worker.errors import Unavailable
+from worker.operations.mailbox_check.handler import CheckHandler
 from worker.settings import Settings
 from worker.telemetry.health import Health
 from worker.telemetry.loop_lag import watch_loop
@@ -101,6 +103,7 @@ class Worker:
         publisher = Publisher(url, self._metrics, max_bytes=settings.max_message_bytes)
         delivery = self._delivery(outside, ledger, snapshot, publisher)
         consumers = self._consumers(url, delivery, publisher)
+        consumers.append(self._checking(url, outside, snapshot, publisher))
         depths, keeping = QueueDepths(url, settings.topology), LedgerKeeping(ledger, settings.ledger_lease_s)
         self._watch(outside, delivery, snapshot, publisher, consumers)
         self._health.require("ledger", keeping.problem)
@@ -113,6 +116,7 @@ class Worker:
             self._expire_ledger(ledger),
             depths.run(),
             watch_loop(self._metrics.loop_lag.observe),
+            delivery.keeper.run(),
             *(consumer.run() for consumer in consumers),
         ) as failed:
             self._phase = None
@@ -129,7 +133,8 @@ class Worker:
     async def _drain(self, consumers: list[Consumer]) -> None:
         self._health.drain()
         log.info("worker.draining", in_flight=sum(consumer.in_flight for consumer in consumers))
-        await asyncio.gather(*(consumer.stop(self._settings.drain_s) for consumer in consumers))
+        times = self._settings.drain_s, self._settings.drain_answers_s
+        await asyncio.gather(*(consumer.stop(*times) for consumer in consumers))
 
     async def _unless_stopped(self, step: Awaitable[T]) -> T:
         """The step's result; gives up waiting when the worker is told to stop."""
@@ -187,6 +192,7 @@ class Worker:
         world = World(
             snapshot=snapshot,
             ledger=ledger,
+            mailboxes=ledger.mailboxes,
             transport=outside.transport,
             sent_folder=outside.sent_folder,
             files=outside.files,
@@ -216,6 +222,26 @@ class Worker:
             for queue, handler, concurrency in stages
         ]
 
+    def _checking(self, url: str, outside: Outside, snapshot: SnapshotKeeper, publisher: Publisher) -> Consumer:
+        """Checks of mailboxes have a queue and places of their own: however long they take, letters do not wait."""
+        settings, topology = self._settings, self._settings.topology
+        handler = CheckHandler(
+            outside.check,
+            snapshot=snapshot,
+            reporter=Reporter(settings.source, topology.results_exchange),
+            topology=topology,
+            clock=SystemClock(),
+            observer=MetricsObserver(self._metrics),
+        )
+        return Consumer(
+            url,
+            topology.mailbox_check,
+            handler.handle,
+            publisher,
+            self._metrics,
+            prefetch=settings.check_concurrency,  # none waits here for a place: another worker may have one
+        )
+
     def _watch(
         self,
         outside: Outside,
@@ -241,7 +267,7 @@ class Worker:
         add("sendas_smtp_connections_idle", lambda: numbers().idle)
         add("sendas_smtp_connections_opened", lambda: numbers().opened_total)
         add("sendas_smtp_connections_reused", lambda: numbers().reused_total)
-        self._readings.add_by_label("sendas_mailboxes_suspended", lanes.suspended)
+        self._readings.add_by_label("sendas_mailboxes_suspended", delivery.suspensions.counts)
 
     async def _expire_ledger(self, ledger: SqlLedger) -> None:
         while True:

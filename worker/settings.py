@@ -77,8 +77,16 @@ class Settings(BaseSettings):
 
     concurrency: PositiveInt = Field(default=64, description="Letters in transmission at a time.")
     copy_concurrency: PositiveInt = Field(default=16, description="Copies for Sent in work at a time.")
+    check_concurrency: PositiveInt = Field(default=4, description="Checks of mailboxes in work at a time.")
     mailbox_connections: PositiveInt = Field(
-        default=2, description="Connections per mailbox where neither it nor its provider says a number."
+        default=2,
+        description="Connections per mailbox, over all workers, where neither it nor its provider says a number.",
+    )
+    mailbox_per_minute: PositiveInt | None = Field(
+        default=None, description="Letters a minute per mailbox where neither it nor its provider says a number."
+    )
+    mailbox_per_day: PositiveInt | None = Field(
+        default=None, description="Recipients a day per mailbox where neither it nor its provider says a number."
     )
     relay_connections: PositiveInt = Field(default=10, description="Connections to the platform's own relay.")
     max_age_s: Seconds = Field(default=float(MAX_AGE_S), description="Age at which a letter is given up.")
@@ -92,6 +100,11 @@ class Settings(BaseSettings):
     )
     local_hostname: Name = Field(default_factory=socket.getfqdn, description="Name given in EHLO.")
     drain_s: Seconds = Field(default=60.0, description="On SIGTERM, time for letters in flight to be finished.")
+    drain_answers_s: Seconds = Field(
+        default=5.0,
+        description="After that, time for servers to answer to letters that were handed over (RFC 5321 grants them "
+        "600); the rest is in doubt. What starts and kills the worker must grant both.",
+    )
 
     egress_allow: str = Field(
         default="",
@@ -101,6 +114,11 @@ class Settings(BaseSettings):
     allow_plaintext: bool = Field(
         default=False,
         description="Whether servers with security `none` may be used. Only for a relay on a safe network.",
+    )
+    dns_server: str = Field(
+        default="",
+        description="DNS server that checks of mailboxes ask for MX, SPF, DKIM and DMARC, as `ADDRESS` or "
+        "`ADDRESS:PORT`; by default the system's.",
     )
     files_allow_http: bool = Field(default=False, description="Whether files may be downloaded without TLS.")
     tls_ca_file: Path | None = Field(default=None, description="Certificates (PEM) to trust beside the system's.")

@@ -13,6 +13,10 @@ from deploy.image.trial import try_image
 from stack import ServerError, private_directory
 
 STORAGE = PROJECT / "build/image"
+# Of what comes on top of the base, as it travels. The worker itself is small, so that a new version is quickly there.
+MAX_BYTES = 40_000_000
+MAX_WORKER_BYTES = 2_000_000
+MAX_LAYERS = 4
 
 
 def main() -> int:
@@ -22,6 +26,7 @@ def main() -> int:
         buildah.build()
         image = buildah.image()
         describe(image)
+        check_size(image)
         with buildah.root() as root, private_directory() as directory:
             asyncio.run(try_image(image, root, directory, say))
     except (ServerError, TimeoutError, subprocess.CalledProcessError) as error:
@@ -39,6 +44,14 @@ def describe(image: Image) -> None:
         say(f"  layer     {layer.compressed_bytes / 1e6:7.2f} MB  {layer.made_by[:90]}")
     for name in ("User", "Entrypoint", "Cmd", "WorkingDir", "Volumes", "ExposedPorts"):
         say(f"{name.lower():12}{image.config[name]}")
+
+
+def check_size(image: Image) -> None:
+    """Raises ServerError when the image has grown beyond its bounds: each gigabyte is one that every node pulls."""
+    own = [layer.compressed_bytes for layer in image.layers[1:]]
+    if sum(own) > MAX_BYTES or own[-1] > MAX_WORKER_BYTES or len(own) > MAX_LAYERS:
+        raise ServerError(f"the image is larger than it may be: its own layers have {own} bytes")
+    say(f"on the base {sum(own) / 1e6:.1f} MB compressed in {len(own)} layers, at most {MAX_BYTES / 1e6:.0f} MB")
 
 
 def say(line: str) -> None:

@@ -14,7 +14,7 @@ from worker.adapters.ledger.memory import MemoryLedger
 from worker.delivery.building import Rules, World, build_delivery
 from worker.delivery.case import Case
 from worker.delivery.copies import CopyLimits
-from worker.delivery.letter_delivery import Limits
+from worker.delivery.limits import Limits
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.observing import Stage
 from worker.delivery.ports import BeforeFinalDot, CopyTarget, Route, SavedCopy
@@ -57,6 +57,7 @@ class _Transport:
         await before_final_dot()
         return Transmission(accepted=dict.fromkeys(letter.envelope_to, Reply(250, "2.0.0", "queued")))
 
+    async def close_idle(self, account_id: str, mailbox_id: str, keep: int) -> None: ...
     async def close(self) -> None: ...
 
 
@@ -108,9 +109,11 @@ def check(data: bytes) -> None:
 
 async def _check_handling(arrival: Arrival) -> None:
     clock = FixedClock()
+    ledger = MemoryLedger("fuzz", clock)
     world = World(
         snapshot=_Snapshot(),
-        ledger=MemoryLedger("fuzz", clock),
+        ledger=ledger,
+        mailboxes=ledger.mailboxes,
         transport=_Transport(),
         sent_folder=_SentFolder(),
         files=_NoFiles(),

@@ -96,6 +96,11 @@ class RunningWorker:
         """Everything it has logged."""
         return [json.loads(line) for line in self.lines if line.startswith("{")]
 
+    @property
+    def has_ended(self) -> bool:
+        """True when it does not run any more."""
+        return self._process.returncode is not None
+
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
         self._process.send_signal(number)

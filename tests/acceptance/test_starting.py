@@ -53,6 +53,7 @@ async def test_wrong_setting_ends_the_start_with_one_line_that_names_it(office: 
         "SENDAS_BROKER_URL": f"amqp://nobody:wrong@127.0.0.1:{taken}/",
         "SENDAS_CONCURRENCY": "0",
         "SENDAS_EGRESS_ALLOW": "everything",
+        "SENDAS_DNS_SERVER": "ns.example",
         "SENDAS_SEALING_KEYS_FILE": "/nowhere/keys",
         "SENDAS_TLS_CA_FILE": "/nowhere/ca.pem",
         "SENDAS_STATE_DIR": "/proc/nowhere",

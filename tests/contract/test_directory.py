@@ -38,6 +38,21 @@ def test_an_account_is_found_by_its_id_and_is_the_one_of_the_document(make: Make
     assert directory.account("Компания") == other
 
 
+def test_accounts_with_the_same_mailbox_have_each_their_own(make: Make) -> None:
+    """If two accounts use one id, address and server for a mailbox, then what is cached of one is never the other's."""
+    acme, globex = (
+        an_account(id=name, mailboxes=[a_mailbox(smtp={"auth": _password_of(name)})]) for name in ("acme", "globex")
+    )
+    directory = make([acme, globex], [])
+    for _ in range(2):
+        assert directory.account("acme") == acme
+        assert directory.account("globex") == globex
+
+
+def _password_of(account_id: str) -> dict[str, object]:
+    return {"method": "password", "username": "support@acme.example", "secret": {"env": f"SENDAS_SECRET_{account_id}"}}
+
+
 def test_asking_twice_gives_the_same(make: Make) -> None:
     directory = make([an_account(id="acme")], [])
     assert directory.account("acme") == directory.account("acme") is not None

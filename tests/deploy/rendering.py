@@ -71,7 +71,12 @@ def container(overlay: str) -> Resource:
 
 def settings(overlay: str) -> dict[str, str]:
     """The ConfigMap's settings, which worker and Jobs share."""
+    return dict(settings_map(overlay)["data"])
+
+
+def settings_map(overlay: str) -> Resource:
+    """The ConfigMap of the settings; the end of its name follows from its contents."""
     [found] = [
         each for each in of_kind(overlay, "ConfigMap") if each["metadata"]["name"].startswith("sendas-settings-")
     ]
-    return dict(found["data"])
+    return found

@@ -1,8 +1,10 @@
 """Every resource is one that a cluster would take, to the last field, and refers to things that are there."""
 
 import json
+from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import kubernetes_validate
@@ -19,9 +21,13 @@ from tests.deploy.rendering import (
     own_templates,
     pod_templates,
     rendered,
+    settings_map,
 )
 
 KUBERNETES_VERSIONS = ("1.31", "1.37")
+# Whose keys are names, not fields.
+FREE = {"annotations", "arguments", "data", "definition", "labels", "limits", "matchLabels", "requests", "stringData"}
+MANY_OBJECTS = 25
 SCHEMAS = Path(__file__).parent / "schemas"
 
 
@@ -44,16 +50,42 @@ def test_every_resource_fits_its_schema(overlay: str, version: str) -> None:
         check(resource, version)
 
 
+def objects(node: Any, path: str = "") -> Iterator[tuple[str, Resource]]:
+    """Every object inside of a resource that has fields, with the way to it; not those whose keys are anybody's."""
+    if isinstance(node, dict):
+        if path.rpartition(".")[2] in FREE or path.endswith("triggers[].metadata"):
+            return
+        yield path, node
+        for key, value in node.items():
+            yield from objects(value, f"{path}.{key}")
+    elif isinstance(node, list):
+        for value in node:
+            yield from objects(value, f"{path}[]")
+
+
+def is_refused(resource: Resource) -> bool:
+    """Whether the check above finds something wrong with it."""
+    try:
+        check(resource, KUBERNETES_VERSIONS[-1])
+    except jsonschema.ValidationError:
+        return True
+    return False
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_a_misspelt_field_is_refused(overlay: str) -> None:
-    """If a field of any resource's spec were misspelt, then the check above would say so."""
-    for resource in rendered(overlay):
-        if "spec" not in resource:
-            continue
-        misspelt = deepcopy(resource)
-        misspelt["spec"]["replicsa"] = 1
-        with pytest.raises(jsonschema.ValidationError):
-            check(misspelt, KUBERNETES_VERSIONS[-1])
+def test_a_misspelt_field_is_refused_however_deep(overlay: str) -> None:
+    """If a field were misspelt anywhere in a resource, then the check above would say so."""
+    seen = set()
+    for original in rendered(overlay):
+        resource = deepcopy(original)
+        for path, node in objects(resource):
+            if (resource["kind"], path) in seen:
+                continue
+            seen.add((resource["kind"], path))
+            node["replicsa"] = 1
+            assert is_refused(resource), f"{resource['kind']}{path} takes any field"
+            del node["replicsa"]
+    assert len(seen) > MANY_OBJECTS
 
 
 def test_an_unknown_kind_is_refused() -> None:
@@ -93,7 +125,7 @@ def test_worker_and_jobs_of_production_share_image_and_settings() -> None:
             [container] = template["spec"]["containers"]
             images.add(container["image"])
             maps.add(container["envFrom"][0]["configMapRef"]["name"])
-        maps.add(of_kind(overlay, "ConfigMap")[0]["metadata"]["name"])
+        maps.add(settings_map(overlay)["metadata"]["name"])
     assert len(images) == 1
     assert len(maps) == 1
 
@@ -144,18 +176,30 @@ def test_mounted_volumes_exist(overlay: str) -> None:
         assert mounted == {volume["name"] for volume in spec.get("volumes", ())}, name
 
 
-def test_external_secret_brings_every_key_that_pods_read() -> None:
-    """If production runs, then each key of the Secret `sendas` that a pod refers to is in the ExternalSecret."""
-    [external] = of_kind(PREPARE, "ExternalSecret")
-    brought = {entry["secretKey"] for entry in external["spec"]["data"]}
-    read: set[str] = set()
+def test_external_secrets_bring_every_key_that_is_read() -> None:
+    """If production runs, then each key of a Secret that a pod or KEDA reads is brought, and no other."""
+    brought = {
+        (external["spec"]["target"]["name"], entry["secretKey"])
+        for external in of_kind(PREPARE, "ExternalSecret")
+        for entry in external["spec"]["data"]
+    }
+    read = {
+        (reference["name"], reference["key"])
+        for authentication in of_kind(PRODUCTION, "TriggerAuthentication")
+        for reference in authentication["spec"]["secretTargetRef"]
+    }
     for overlay in (PRODUCTION, PREPARE):
         for _, template in own_templates(overlay):
-            spec = template["spec"]
-            [container] = spec["containers"]
-            for variable in container["env"]:
-                if reference := variable.get("valueFrom", {}).get("secretKeyRef"):
-                    assert reference["name"] == external["spec"]["target"]["name"]
-                    read.add(reference["key"])
-            read |= {item["key"] for v in spec["volumes"] if "secret" in v for item in v["secret"]["items"]}
+            read |= set(secret_keys(template["spec"]))
     assert read == brought
+
+
+def secret_keys(spec: Resource) -> Iterator[tuple[str, str]]:
+    """Names and keys of the Secrets that a pod reads, as variables and as files."""
+    [container] = spec["containers"]
+    for variable in container["env"]:
+        if reference := variable.get("valueFrom", {}).get("secretKeyRef"):
+            yield reference["name"], reference["key"]
+    for volume in spec["volumes"]:
+        if "secret" in volume:
+            yield from ((volume["secret"]["secretName"], item["key"]) for item in volume["secret"]["items"])

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from tests.deploy.rendering import (
     DEVELOPMENT,
     OVERLAYS,
+    PREPARE,
     PRODUCTION,
     PROJECT,
     Resource,
@@ -21,10 +22,11 @@ from tests.deploy.rendering import (
 )
 from worker.adapters.http_server import serve_http
 from worker.adapters.smtp.timeouts import Timeouts
-from worker.settings import PREFIX, Settings, load_settings
+from worker.settings import PREFIX, Settings, load_settings, unknown_variables
 from worker.telemetry.health import Health
 
 WORKERS = (DEVELOPMENT, PRODUCTION)
+CANCELLING_S = 5  # to take no more from the queues
 RECORDING_S = 30  # to note what a server said in the last moment, and to publish it
 STATE_DIR = "/var/lib/sendas"
 
@@ -46,12 +48,36 @@ def test_every_setting_is_one_that_the_worker_knows(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", WORKERS)
+def test_no_setting_falls_back_to_a_developers_machine(overlay: str) -> None:
+    """If a pod starts, then nothing that is particular to an installation is left to its default."""
+    particular = {"broker_url", "snapshot_url", "ledger_url", "sealing_keys_file", "state_dir", "http_port"}
+    if overlay == PRODUCTION:
+        particular |= {"local_hostname"}  # receivers look up the name in EHLO; the pod's own means nothing to them
+    assert particular <= Settings.model_fields.keys()
+    given = {each["name"] for each in container(overlay)["env"]} | settings(overlay).keys()
+    assert {PREFIX + name.upper() for name in particular} <= given
+
+
+def test_jobs_have_the_setting_that_their_command_needs() -> None:
+    """If a Job runs, then it reaches the broker or the database that the workers use, and knows no other secret."""
+    needed = {"sendas-ledger-migrate": "SENDAS_LEDGER_URL", "sendas-topology": "SENDAS_BROKER_URL"}
+    for overlay in (DEVELOPMENT, PREPARE):
+        jobs = {each["metadata"]["name"]: each["spec"]["template"]["spec"] for each in of_kind(overlay, "Job")}
+        secret = {
+            name: [each["name"] for each in spec["containers"][0]["env"] if "valueFrom" in each]
+            for name, spec in jobs.items()
+        }
+        assert secret == {name: [setting] for name, setting in needed.items()}
+
+
+@pytest.mark.parametrize("overlay", WORKERS)
 def test_the_worker_takes_the_settings(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the pod starts with these settings, then none stops it."""
     for name, value in literal_settings(overlay, container(overlay)).items():
         monkeypatch.setenv(name, value)
     found = load_settings()
     assert found.state_dir == Path(STATE_DIR)
+    assert not list(unknown_variables(literal_settings(overlay, container(overlay))))
     assert found.http_port == 8080
 
 
@@ -104,8 +130,13 @@ def test_an_outage_elsewhere_starts_no_pod_anew(overlay: str) -> None:
 @pytest.mark.parametrize("overlay", WORKERS)
 def test_no_pod_is_killed_while_it_waits_for_an_answer(overlay: str) -> None:
     """If SIGTERM comes and a letter's final dot is written at the end of the drain, then its answer is waited for."""
-    drain_s = float(settings(overlay).get("SENDAS_DRAIN_S", Settings.model_fields["drain_s"].default))
-    longest_s = drain_s + Timeouts().answer_s + RECORDING_S
+    given = literal_settings(overlay, container(overlay))
+
+    def seconds(name: str) -> float:
+        return float(given.get(PREFIX + name.upper(), Settings.model_fields[name].default))
+
+    assert seconds("drain_answers_s") >= Timeouts().answer_s
+    longest_s = CANCELLING_S + seconds("drain_s") + seconds("drain_answers_s") + RECORDING_S
     assert worker(overlay)["terminationGracePeriodSeconds"] >= longest_s
 
 

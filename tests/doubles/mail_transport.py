@@ -44,6 +44,7 @@ class FakeMailTransport:
     def __init__(self) -> None:
         self.delivered: list[Delivered] = []
         self.attempts: list[tuple[Route, ComposedLetter]] = []
+        self.closed_idle: list[tuple[str, str, int]] = []
         self.is_closed = False
         self.pause_before_dot, self.pause_after_dot = asyncio.Event(), asyncio.Event()
         self.pause_before_dot.set()
@@ -93,6 +94,10 @@ class FakeMailTransport:
         self.after_dot.set()
         await _uninterrupted(self.pause_after_dot)
         return self._answered(route, letter, taken, refused)
+
+    async def close_idle(self, account_id: str, mailbox_id: str, keep: int) -> None:
+        """It keeps no connections; only noted."""
+        self.closed_idle.append((account_id, mailbox_id, keep))
 
     async def close(self) -> None:
         """Note that it was closed."""

@@ -25,7 +25,7 @@ class FakeSentFolder:
     """A `SentFolder` without a server. A mailbox is known by its id; it has a folder `Sent` unless told otherwise.
 
     `troubles` are given out first, one for each call, as if the server were in that trouble; `broken` for a mailbox
-    stays until it is taken away.
+    stays until it is taken away. `asked` are the mailboxes that were signed in to, in their order.
     """
 
     def __init__(self) -> None:
@@ -33,6 +33,7 @@ class FakeSentFolder:
         self.troubles: list[Trouble] = []
         self.broken: dict[str, Trouble] = {}
         self.without_folder: set[str] = set()
+        self.asked: list[str] = []
         self.is_closed = False
 
     def copies(self, mailbox_id: str, folder: str = "Sent") -> list[StoredCopy]:
@@ -68,6 +69,7 @@ class FakeSentFolder:
         self.is_closed = True
 
     def _trouble(self, target: CopyTarget) -> Trouble | None:
+        self.asked.append(target.mailbox_id)
         return self.troubles.pop(0) if self.troubles else self.broken.get(target.mailbox_id)
 
     def _folder(self, target: CopyTarget) -> str | None:

@@ -283,29 +283,74 @@ async def test_a_handler_that_never_ends_is_given_back_when_the_worker_stops(set
     assert (await setting.get(TOPOLOGY.outbound)).redelivered
 
 
-async def test_a_handler_that_cannot_be_cancelled_does_not_keep_the_worker_from_ending(
-    setting: BrokerSetting, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As a letter whose final dot was written: ten minutes for its answer are more than any drain has."""
-    monkeypatch.setattr("worker.adapters.broker.consumer._LAST_MOMENT_S", 0.1)
-    released = asyncio.Event()
+class Deaf:
+    """A handler that goes on when it is cancelled, until it is released."""
 
-    async def deaf(_: Arrival) -> Sequence[Publication]:
-        while not released.is_set():
+    def __init__(self, *answers: Publication) -> None:
+        self.released, self.was_cancelled = asyncio.Event(), asyncio.Event()
+        self._answers = answers
+
+    async def __call__(self, _: Arrival) -> Sequence[Publication]:
+        while not self.released.is_set():
             try:
-                await released.wait()
+                await self.released.wait()
             except asyncio.CancelledError:
-                continue
-        return []
+                self.was_cancelled.set()
+        return self._answers
 
+
+async def test_a_handler_that_cannot_be_cancelled_does_not_keep_the_worker_from_ending(
+    setting: BrokerSetting,
+) -> None:
+    """As a letter whose final dot was written, and whose server answers later than anybody waits."""
+    deaf = Deaf()
     handler = Scripted(deaf)
     await setting.publisher.publish(a_work_message())
     async with setting.consuming(handler) as consumer, asyncio.timeout(10):
         await handler.came.wait()
-        await consumer.stop(0.01)
+        await consumer.stop(0.01, 0.1)
         assert consumer.in_flight == 1
-        released.set()
+        deaf.released.set()
         await eventually(lambda: consumer.in_flight == 0)
+
+
+async def test_what_cannot_be_cancelled_is_finished_when_there_is_time_for_its_answer(setting: BrokerSetting) -> None:
+    """If a letter's final dot was written in the drain's last moment, then its answer is waited for, and published."""
+    deaf = Deaf(a_work_message(b"answered"))
+    handler = Scripted(deaf)
+    await setting.publisher.publish(a_work_message())
+    async with setting.consuming(handler) as consumer, asyncio.timeout(30):
+        await handler.came.wait()
+        stopping = asyncio.ensure_future(consumer.stop(0.01, 20))
+        await deaf.was_cancelled.wait()
+        deaf.released.set()
+        await stopping
+        assert consumer.in_flight == 0
+    assert (await setting.get(TOPOLOGY.outbound)).body == b"answered"
+    assert await setting.is_empty()
+
+
+async def test_what_is_given_back_does_not_wait_for_the_last_answers(setting: BrokerSetting) -> None:
+    """If one letter's answer takes minutes, then other workers have the other letters meanwhile."""
+    deaf = Deaf()
+
+    async def patient(arrival: Arrival) -> Sequence[Publication]:
+        if arrival.body == b"deaf":
+            return await deaf(arrival)
+        await asyncio.Event().wait()
+        return []
+
+    handler = Scripted(patient)
+    async with setting.consuming(handler) as consumer, asyncio.timeout(30):
+        await setting.publisher.publish(a_work_message(b"deaf"))
+        await setting.publisher.publish(a_work_message(b"for others"))
+        await eventually(lambda: len(handler.arrivals) == 2)
+        stopping = asyncio.ensure_future(consumer.stop(0.01, 20))
+        assert (await setting.get(TOPOLOGY.outbound)).body == b"for others"
+        assert consumer.in_flight == 1
+        deaf.released.set()
+        await stopping
+    assert await setting.is_empty()
 
 
 async def test_a_work_message_that_no_queue_takes_is_an_error_and_a_result_is_only_counted(

@@ -161,10 +161,11 @@ async def test_a_ledger_without_tables_names_the_command(database_url: str) -> N
         await open_ledger(database_url, "one", HandClock(), options())
 
 
-async def test_a_ledger_of_a_newer_version_is_refused(url: str) -> None:
+@pytest.mark.parametrize("revision", ["9999_needs_9000", "0000", "of-somebody-else"])
+async def test_a_ledger_that_this_version_cannot_work_with_is_refused(url: str, revision: str) -> None:
     await migrate(url)
     async with connected(url) as engine, engine.begin() as connection:
-        await connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+        await connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '{revision}'"))
     with pytest.raises(ConfigurationError, match="newer version"):
         await open_ledger(url, "one", HandClock(), options())
     with pytest.raises(ConfigurationError, match="newer version"):

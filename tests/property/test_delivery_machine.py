@@ -26,9 +26,9 @@ from tests.doubles.broker import redelivered
 from tests.doubles.mail_transport import OK, Delivered
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.ports import BeforeFinalDot, Route
-from worker.domain.envelope import MailUncertainEvent
+from worker.domain.envelope import MailboxResumedEvent, MailboxSuspendedEvent, MailUncertainEvent
 from worker.domain.letters import ComposedLetter
-from worker.domain.results import MailFailed, MailSent, MailUncertain
+from worker.domain.results import MailboxResumed, MailboxSuspended, MailFailed, MailSent, MailUncertain
 from worker.domain.transmission import Fault, Transmission, Trouble
 from worker.domain.vocabulary import Outcome, Phase, UncertainPolicy
 from worker.errors import Unavailable
@@ -56,6 +56,7 @@ class MoodyTransport:
         self._chance = chance
         self._mood = mood
         self.is_calm = False
+        self.wrong_passwords = 0
 
     def _is(self, probability: float) -> bool:
         return not self.is_calm and self._chance.random() < probability
@@ -64,6 +65,7 @@ class MoodyTransport:
         await self._moments()
         if self._is(self._mood.refuses / 2):
             trouble = self._chance.choice((UNREACHABLE, TOO_FAST, WRONG_PASSWORD))
+            self.wrong_passwords += trouble is WRONG_PASSWORD
             return Transmission(refused=dict.fromkeys(letter.envelope_to, trouble))
         refused = {r: self._chance.choice(TROUBLES) for r in letter.envelope_to if self._is(self._mood.refuses)}
         taken = [recipient for recipient in letter.envelope_to if recipient not in refused]
@@ -85,6 +87,9 @@ class MoodyTransport:
     async def _moments(self) -> None:
         for _ in range(self._chance.randrange(3)):
             await asyncio.sleep(0)
+
+    async def close_idle(self, account_id: str, mailbox_id: str, keep: int) -> None:
+        """Nothing to close."""
 
     async def close(self) -> None:
         """Nothing to close."""
@@ -120,8 +125,16 @@ class Life:
         self._mend_mailbox()
         for _ in range(2_000):
             if not await self._round(is_calm=True):
-                return
+                return await self._look_around()
         raise AssertionError("it never comes to an end")
+
+    async def _look_around(self) -> None:
+        """What somebody who died has left to be told is told by now, and nothing stays suspended."""
+        for _ in range(2):
+            self.world.clock.step(31)
+            await self.world.delivery.keeper.look()
+        assert (await self.world.ledger.mailboxes.look()).overdue == []
+        assert await self.world.ledger.mailboxes.suspended() == []
 
     def _mend_mailbox(self) -> None:
         self._version += 1
@@ -139,8 +152,10 @@ class Life:
             return broker.wake_next()
         if not is_calm and self._chance.random() < self._mood.duplicates:
             arrivals.append(redelivered(self._chance.choice(arrivals)))
+        if self._chance.random() < 0.3:
+            await self.world.delivery.keeper.look()
         if not is_calm and self._chance.random() < self._mood.ledger_fails:
-            method = self._chance.choice(("claim", "hand_over", "record", "release", "let_go"))
+            method = self._chance.choice(("claim", "hand_over", "record", "release", "let_go", "suspend"))
             self.world.ledger.failures[method] = self._chance.randrange(1, 3)
             self.world.ledger.commits_anyway = {"hand_over"} if self._chance.random() < 0.5 else set()
         tasks = {asyncio.create_task(self._deal_with(arrival)): arrival for arrival in arrivals}
@@ -194,11 +209,19 @@ class Life:
             assert times <= 1 + uncertain[address], f"{address} got it {times} times"
         by_id: dict[str, set[bytes]] = {}
         for result in results:
-            if isinstance(result.data, MailSent | MailFailed):
+            if isinstance(result.data, MailSent | MailFailed | MailboxSuspended | MailboxResumed):
                 by_id.setdefault(result.id, set()).add(result.to_json())
         assert all(len(words) == 1 for words in by_id.values()), "one id, two results"
         assert len({one.letter.message_id for one in self.transport.delivered}) <= len(self.addresses)
         assert self.world.broker.dropped == []
+        self._check_suspensions()
+
+    def _check_suspensions(self) -> None:
+        """Each was told of, and each ended."""
+        suspended = {result.id for result in self.world.results(MailboxSuspendedEvent)}
+        resumed = {result.id for result in self.world.results(MailboxResumedEvent)}
+        assert len(suspended) == len(resumed)
+        assert len(suspended) <= self.transport.wrong_passwords
 
     def _check_ends(self) -> None:
         ends: dict[str, set[str]] = {address: set() for address in self.addresses}

@@ -4,7 +4,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from worker.domain.backoff import PAUSE_LEVELS_S, is_expired, level_name, pause_level_s, retry_level_s, waiting_level_s
+from worker.domain.backoff import (
+    PAUSE_LEVELS_S,
+    is_expired,
+    level_name,
+    pause_level_s,
+    retry_level_s,
+    turn_level_s,
+    waiting_level_s,
+)
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -31,3 +39,14 @@ def test_a_letter_expires_at_its_age_and_not_before() -> None:
 
 def test_levels_have_names_that_people_say() -> None:
     assert [level_name(level_s) for level_s in PAUSE_LEVELS_S] == ["5s", "30s", "2m", "10m", "30m", "1h", "2h"]
+
+
+@pytest.mark.parametrize(("wait_s", "level_s"), [(0, 5), (29, 5), (30, 30), (599, 120), (600, 600), (1_799, 600)])
+def test_a_letter_with_a_turn_is_not_made_late(wait_s: float, level_s: int) -> None:
+    assert {turn_level_s(wait_s, spread) for spread in range(6)} == {level_s}
+
+
+def test_letters_with_far_turns_do_not_all_come_back_at_the_same_time() -> None:
+    """If 70,000 letters begin to wait for hours within a minute, then not one minute sees all of them again."""
+    assert [turn_level_s(20_000, spread) for spread in range(6)] == [1_800, 3_600, 7_200] * 2
+    assert {turn_level_s(2_700, spread) for spread in range(6)} == {600, 1_800}

@@ -1,10 +1,12 @@
 """The commands: exit statuses, what goes to which stream, and the one line that says what is wrong and where."""
 
+import asyncio
 import io
 import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,15 @@ import pytest
 
 from tests.builders import a_mailbox, an_account, an_employees_mailbox
 from tests.documents import a_document, account_document, as_document, write
+from worker.adapters.clock import SystemClock
+from worker.adapters.ledger import open_ledger
 from worker.adapters.secrets import load_sealing_keys
 from worker.cli import app, status
-from worker.domain.vocabulary import Phase
+from worker.delivery.mailbox_states import Announcement, MailboxKey, Revision, Suspension
+from worker.domain.identity import result_id
+from worker.domain.vocabulary import Phase, Reason
 
-COMMANDS = "run topology publish deliver explain classify config seal ledger schemas".split()  # noqa: SIM905 - reads better
+COMMANDS = "run topology publish deliver explain classify config mailbox seal ledger schemas".split()  # noqa: SIM905 - reads better
 
 
 @pytest.fixture(autouse=True)
@@ -308,7 +314,10 @@ def test_config_check_advises_without_failing(shell: Shell) -> None:
     code, out, _ = shell.run("config", "check", snapshot)
     assert code == 0
     assert "advice: account acme: no active company mailbox without projects" in out
-    assert "advice: account acme: mailbox mb-gone belongs to an employee that the account does not have" in out
+    assert (
+        "advice: account acme: mailbox mb-gone: mailboxes[1].owner.employee_id: belongs to an employee that the account"
+        in out
+    )
     code, out, err = shell.run("config", "check", snapshot, "--json")
     assert (code, err) == (0, "")
     assert [each["account_id"] for each in json.loads(out)["advice"]] == ["acme", "acme"]
@@ -399,3 +408,48 @@ def test_classify_imports_no_adapter() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "set()"
+
+
+def a_suspended_mailbox(url: str) -> None:
+    """Has a ledger in which one mailbox is suspended."""
+    suspension = Suspension(
+        MailboxKey("acme", "mb-support"),
+        Revision("0" * 32, 7),
+        Reason.AUTH_FAILED,
+        datetime(2026, 11, 23, 10, tzinfo=UTC),
+        address="support@acme.example",
+        code=535,
+        enhanced="5.7.8",
+        words="authentication of s***@acme.example failed",
+    )
+
+    async def suspend() -> None:
+        ledger = await open_ledger(url, "test", SystemClock())
+        await ledger.mailboxes.suspend(suspension, Announcement(result_id("acme", (), "suspended"), b"{}"))
+        await ledger.close()
+
+    asyncio.run(suspend())
+
+
+def test_suspended_mailboxes_are_listed_for_people_and_programs(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:///{shell.directory / 'ledger.db'}"
+    monkeypatch.setenv("SENDAS_LEDGER_URL", url)
+    monkeypatch.setenv("SENDAS_STATE_DIR", str(shell.directory))
+    assert shell.run("mailbox", "suspended") == (0, "", "no mailbox is suspended\n")
+    a_suspended_mailbox(url)
+
+    code, out, _ = shell.run("mailbox", "suspended")
+    assert code == 0
+    assert out.startswith(
+        "2026-11-23 10:00:00  acme  mb-support  auth_failed\n    said: 535 5.7.8 authentication of s***"
+    )
+    [shown] = json.loads(shell.run("mailbox", "suspended", "--json")[1])
+    assert (shown["reason"], shown["address"], shown["reply"]["code"]) == ("auth_failed", "s***@acme.example", 535)
+    assert set(shown["hint"]) == {"en", "ru"}
+
+
+def test_only_a_suspended_mailbox_is_resumed(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENDAS_LEDGER_URL", f"sqlite:///{shell.directory / 'ledger.db'}")
+    monkeypatch.setenv("SENDAS_STATE_DIR", str(shell.directory))
+    answer = shell.run("mailbox", "resume", "acme", "mb-other")
+    assert complaint(answer, 1) == "acme mb-other: this mailbox is not suspended"

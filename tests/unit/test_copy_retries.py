@@ -14,8 +14,9 @@ from worker.adapters.ledger import MemoryLedger, MemoryStore
 from worker.delivery.copies import Copies, CopyLimits
 from worker.delivery.copy_jobs import JOB, CopyJob
 from worker.delivery.ledger import Claim
-from worker.delivery.messages import Arrival
+from worker.delivery.messages import Arrival, Publication
 from worker.delivery.reporting import Reporter
+from worker.delivery.suspensions import Suspensions
 from worker.delivery.tracing import NO_TRACING
 from worker.domain.identity import copy_key
 from worker.domain.topology import Topology
@@ -58,17 +59,23 @@ ARRIVAL = Arrival(TOPOLOGY.sent_copy, b"letter", {JOB: JOB_OF_LETTER.model_dump_
 
 def the_copies(folder: FakeSentFolder, ledger: MemoryLedger) -> Copies:
     """The copying stage of one worker."""
+    reporter = Reporter("/sendas", TOPOLOGY.results_exchange)
     return Copies(
         snapshot=FixedSnapshot(a_directory([an_account(mailboxes=[MAILBOX])])),
         ledger=ledger,
         sent_folder=folder,
-        reporter=Reporter("/sendas", TOPOLOGY.results_exchange),
+        reporter=reporter,
         topology=TOPOLOGY,
         clock=CLOCK,
         observer=RecordingObserver(),
         tracer=NO_TRACING,
         limits=CopyLimits(max_age_s=3_600, max_bytes=1_000_000),
+        suspensions=Suspensions(ledger.mailboxes, reporter, publish_nothing, CLOCK),
     )
+
+
+async def publish_nothing(publication: Publication) -> None:
+    raise AssertionError(f"nothing is told of a copy's mailbox: {publication.type}")
 
 
 async def test_if_a_copy_cannot_be_saved_then_the_message_that_comes_back_is_still_its_job() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.builders import a_comment_event, a_mailbox, a_recipient, an_account
 from tests.delivery_world import BUSY, IMAP, TOPOLOGY, UNREACHABLE, DeliveryWorld, an_arrival
-from worker.delivery.ledger import Granted, InDoubt
+from worker.delivery.ledger import Done, Granted, InDoubt
 from worker.delivery.ports import CopyTarget
 from worker.domain.envelope import MailFailedEvent, MailSentEvent, MailUncertainEvent
 from worker.domain.snapshot import Account
@@ -218,6 +218,30 @@ async def test_a_worker_that_dies_after_the_dot_leaves_a_doubt_and_it_is_told() 
     await world.run()
 
     assert world.types[:2] == ["mail.uncertain", "mail.sent"]
+
+
+async def test_a_worker_that_is_stopped_while_it_notes_what_the_server_said_leaves_no_doubt() -> None:
+    """The letter is accepted: broken off here, it would be sent once more by whoever has it next."""
+    world = DeliveryWorld(policy=UncertainPolicy.RESEND)
+    begun, may_end = asyncio.Event(), asyncio.Event()
+    record = world.ledger.record
+
+    async def slow(*arguments: object) -> None:
+        begun.set()
+        await may_end.wait()
+        await record(*arguments)  # type: ignore[arg-type]
+
+    world.ledger.record = slow  # type: ignore[method-assign, assignment]  # stands in for the real one
+    task = asyncio.ensure_future(world.delivery.pipeline.handle(an_arrival(EVENT)))
+    await begun.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    may_end.set()
+
+    with pytest.raises(asyncio.CancelledError):  # the message is given back, and the result published by another
+        await task
+    [claim] = (await world.another_ledger().claim(EVENT.key, "acme", [0])).values()
+    assert isinstance(claim, Done)
 
 
 async def test_what_a_server_said_is_not_lost_while_the_ledger_is_away() -> None:

@@ -628,6 +628,19 @@ async def test_another_secret_or_server_is_another_connection(server: ScriptedIm
     assert server.connections == 2
 
 
+@pytest.mark.parametrize(("account_id", "mailbox_id"), [("globex", "mb-support"), ("acme", "mb-other")])
+async def test_a_connection_is_never_shared_between_accounts_or_mailboxes(
+    server: ScriptedImap, adapter: Adapter, account_id: str, mailbox_id: str
+) -> None:
+    """If two accounts have the very same server, user and mailbox id, each still signs in for itself."""
+    sent = adapter()
+    ours = target(server.port)
+    await sent.find(ours, ID)
+    await sent.find(replace(ours, account_id=account_id, mailbox_id=mailbox_id), ID)
+
+    assert server.connections == 2
+
+
 def test_an_upload_has_time_by_its_size() -> None:
     assert ImapTimeouts(append_s=60, append_bytes_per_s=1_000).append_within_s(25_000) == 85
 

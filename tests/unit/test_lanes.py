@@ -9,7 +9,7 @@ import pytest
 
 from tests.doubles.clock import SteppedClock
 from worker.delivery.lanes import Closed, Lane, Lanes
-from worker.domain.backoff import pause_level_s
+from worker.domain.backoff import turn_level_s
 from worker.domain.vocabulary import Reason
 
 MAILBOX = ("acme", "mb-support")
@@ -161,49 +161,81 @@ def test_of_two_pauses_the_longer_one_counts() -> None:
     assert lane.obstacle() is None
 
 
-def test_a_suspended_lane_opens_only_by_changed_settings_and_says_so_once() -> None:
+def test_changed_settings_have_a_lane_of_their_own() -> None:
     clock = SteppedClock()
     lanes = Lanes(clock)
-    lane = lanes.of(MAILBOX, "wrong password", 2)
-    assert lane.suspend(Reason.AUTH_FAILED)
-    assert not lane.suspend(Reason.SENDER_NOT_OWNED)
-    clock.step(23 * 3600)
-    assert lanes.of(MAILBOX, "wrong password", 2).obstacle() == Closed(None, Reason.AUTH_FAILED)
-    assert lanes.suspended() == {"auth_failed": 1}
+    lanes.of(MAILBOX, "old server", 2).pause(600, Reason.CONNECT_FAILED)
 
-    mended = lanes.of(MAILBOX, "right password", 2)
-
-    assert mended.obstacle() is None
-    assert mended.resumed_from() is Reason.AUTH_FAILED
-    assert mended.resumed_from() is None
-    assert lanes.suspended() == {}
+    assert lanes.of(MAILBOX, "new server", 2).obstacle() is None
     assert len(lanes) == 1
 
 
-def test_lanes_that_nobody_asks_for_are_forgotten_also_suspended_ones() -> None:
-    """A mailbox that was deleted while it was suspended must not be remembered, nor counted, for ever."""
+def test_lanes_that_nobody_asks_for_are_forgotten_also_those_that_rest() -> None:
     clock = SteppedClock()
     lanes = Lanes(clock)
-    lanes.of("deleted", 1, 2).suspend(Reason.AUTH_FAILED)
+    lanes.of("deleted", 1, 2).pause(48 * 3600, Reason.QUOTA_EXCEEDED)
     clock.step(24 * 3600)
 
     lanes.of("another", 1, 2)
 
     assert len(lanes) == 1
-    assert lanes.suspended() == {}
 
 
-def test_the_number_of_lanes_is_bounded_although_some_are_suspended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_lanes_is_bounded_although_some_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that cannot be forgotten must not keep the others from being forgotten."""
     monkeypatch.setattr("worker.delivery.lanes._MAX_LANES", 50)
     lanes = Lanes(SteppedClock())
-    lanes.of("suspended", 1, 2).suspend(Reason.AUTH_FAILED)
+    resting = lanes.of("resting", 1, 2)
+    resting.pause(600, Reason.QUOTA_EXCEEDED)
 
     for number in range(500):
         lanes.of(number, 1, 2)
 
     assert len(lanes) <= 51
-    assert lanes.suspended() == {"auth_failed": 1}
+    assert lanes.of("resting", 1, 2) is resting
+
+
+async def test_a_lane_that_becomes_wider_lets_those_in_who_wait() -> None:
+    lane = a_lane(SteppedClock(), capacity=3)
+    lane.resize(1)
+    letters = Letters(lane)
+    await letters.enter(4)
+    assert (lane.busy, lane.waiting) == (1, 3)
+
+    lane.resize(3)
+    assert await letters.enter(0) == []
+
+    assert (lane.busy, lane.waiting) == (3, 1)
+    await letters.leave()
+    assert (lane.busy, lane.waiting) == (0, 0)
+
+
+async def test_a_lane_that_becomes_narrower_keeps_those_who_are_in() -> None:
+    lane = a_lane(SteppedClock(), capacity=2)
+    letters = Letters(lane)
+    await letters.enter(2)
+
+    lane.resize(1)
+
+    assert await letters.enter(1) == []
+    assert (lane.busy, lane.waiting) == (2, 1)
+    await letters.leave()
+    assert (lane.busy, lane.waiting) == (0, 0)
+
+
+async def test_a_held_lane_gives_turns_after_its_moment_and_a_pace() -> None:
+    """If a limit of 30 a minute is reached, then the letters come one every two seconds from then on."""
+    clock = SteppedClock()
+    lane = a_lane(clock)
+    lane.pace_s = 2.0
+    held_until = clock.now() + timedelta(seconds=40)
+    lane.hold(held_until)
+
+    turns = [closed.turn for closed in await Letters(lane).enter(3) if closed and closed.turn]
+
+    assert turns == [held_until + timedelta(seconds=2 * number) for number in range(3)]
+    clock.step(40)
+    assert await Letters(lane).enter(1) == []
 
 
 class Simulation:
@@ -245,7 +277,7 @@ async def test_a_backlog_keeps_its_mailbox_busy_until_it_is_done(service_s: floa
                     return await simulation.sleep(service_s)
             hops += 1
             turn = closed.turn
-            await simulation.sleep(pause_level_s(closed.wait_s or 0))
+            await simulation.sleep(turn_level_s(closed.wait_s or 0, hops))
 
     await simulation.run(*(asyncio.create_task(letter()) for _ in range(letters)))
 

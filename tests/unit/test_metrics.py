@@ -233,7 +233,7 @@ async def test_ten_thousand_mailboxes_make_no_series() -> None:
     world = DeliveryWorld(accounts=[account_of(number) for number in range(10_000)])
     world.observer = MetricsObserver(metrics)  # type: ignore[assignment]  # the real one in the double's place
     world.delivery = world.another_worker(world.ledger)
-    readings.add_by_label("sendas_mailboxes_suspended", world.delivery.lanes.suspended)
+    readings.add_by_label("sendas_mailboxes_suspended", world.delivery.suspensions.counts)
     before = number_of_series(registry)
     for number in range(10_000):
         world.transport.recover()
@@ -250,7 +250,7 @@ async def test_ten_thousand_mailboxes_make_no_series() -> None:
         == 10_000
     )
     assert (value(registry, "sendas_letters_total", outcome="sent", reason="") or 0) > 1_000
-    assert sum(world.delivery.lanes.suspended().values()) > 1_000
+    assert sum(world.delivery.suspensions.counts().values()) > 1_000
     assert number_of_series(registry) == before
 
 

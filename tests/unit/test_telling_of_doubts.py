@@ -16,7 +16,7 @@ from worker.adapters.ledger import MemoryLedger
 from worker.delivery.building import Delivery, Rules, World, build_delivery
 from worker.delivery.copies import CopyLimits
 from worker.delivery.ledger import HandOver, InDoubt
-from worker.delivery.letter_delivery import Limits
+from worker.delivery.limits import Limits
 from worker.delivery.messages import Arrival, Publication, Publish
 from worker.domain.identity import event_key
 from worker.domain.topology import Topology
@@ -61,6 +61,7 @@ def a_delivery(ledger: MemoryLedger, transport: FakeMailTransport, publish: Publ
     world = World(
         snapshot=FixedSnapshot(a_directory([an_account(mailboxes=[a_mailbox()])])),
         ledger=ledger,
+        mailboxes=ledger.mailboxes,
         transport=transport,
         sent_folder=FakeSentFolder(),
         files=MemoryFileStore({}),

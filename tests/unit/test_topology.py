@@ -45,3 +45,11 @@ def test_targets_of_dead_lettering_are_declared_before_those_that_refer_to_them(
         target = queue.arguments.get("x-dead-letter-routing-key")
         assert target is None or target in seen
         seen.add(queue.name)
+
+
+def test_checks_have_a_queue_of_their_own_which_nothing_is_delayed_for() -> None:
+    """If a check fails, then whoever asked sees it: it is not tried again by itself."""
+    assert TOPOLOGY.mailbox_check in QUEUES
+    assert not any(name.startswith(f"{TOPOLOGY.mailbox_check}.") for name in QUEUES)
+    bound = {binding.routing_key: binding.queue for binding in TOPOLOGY.bindings()}
+    assert bound["mailbox.check.requested"] == TOPOLOGY.mailbox_check

@@ -7,7 +7,7 @@ from worker.domain.letters import ComposedLetter
 from worker.domain.transmission import Fault, Transmission, Trouble
 from worker.domain.vocabulary import CopyOutcome, Phase, Security
 
-_REFUSED = Trouble(Phase.CONNECT, Fault.EGRESS, detail="connections without encryption are not allowed here")
+PLAINTEXT_REFUSED = Trouble(Phase.CONNECT, Fault.EGRESS, detail="connections without encryption are not allowed here")
 
 
 class EncryptedTransport:
@@ -18,8 +18,11 @@ class EncryptedTransport:
 
     async def send(self, route: Route, letter: ComposedLetter, before_final_dot: BeforeFinalDot) -> Transmission:
         if route.smtp.security is Security.NONE:
-            return Transmission(refused=dict.fromkeys(letter.envelope_to, _REFUSED))
+            return Transmission(refused=dict.fromkeys(letter.envelope_to, PLAINTEXT_REFUSED))
         return await self._inner.send(route, letter, before_final_dot)
+
+    async def close_idle(self, account_id: str, mailbox_id: str, keep: int) -> None:
+        await self._inner.close_idle(account_id, mailbox_id, keep)
 
     async def close(self) -> None:
         await self._inner.close()
@@ -33,12 +36,12 @@ class EncryptedSentFolder:
 
     async def save(self, target: CopyTarget, message_id: str, date: datetime, copy: bytes) -> SavedCopy:
         if target.imap.security is Security.NONE:
-            return SavedCopy(CopyOutcome.FAILED, target.folder, trouble=_REFUSED)
+            return SavedCopy(CopyOutcome.FAILED, target.folder, trouble=PLAINTEXT_REFUSED)
         return await self._inner.save(target, message_id, date, copy)
 
     async def find(self, target: CopyTarget, message_id: str) -> bool | Trouble:
         if target.imap.security is Security.NONE:
-            return _REFUSED
+            return PLAINTEXT_REFUSED
         return await self._inner.find(target, message_id)
 
     async def close(self) -> None:

@@ -1,8 +1,11 @@
 """TLS as a client: one context, which verifies, for every connection of the process."""
 
+import asyncio
 import ssl
+from datetime import UTC, datetime
 from pathlib import Path
 
+from worker.domain.inspection import TlsFacts
 from worker.errors import ConfigurationError
 
 
@@ -36,3 +39,13 @@ def verifying(context: ssl.SSLContext) -> ssl.SSLContext:
     if context.minimum_version < ssl.TLSVersion.TLSv1_2:
         raise ConfigurationError("the TLS context must not allow less than TLS 1.2")
     return context
+
+
+def tls_facts(transport: asyncio.BaseTransport | None) -> TlsFacts:
+    """What is known of a connection in TLS: its version, and until when the server's certificate is valid."""
+    secured = transport.get_extra_info("ssl_object") if transport is not None else None
+    certificate = secured.getpeercert() if secured is not None else None
+    ends = (certificate or {}).get("notAfter")
+    version = (secured.version() if secured is not None else None) or "unknown"
+    valid_until = datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC) if isinstance(ends, str) else None
+    return TlsFacts(version, valid_until)

@@ -35,6 +35,7 @@ for _target, _help in (
     ("config:group", "Check a configuration snapshot."),
     ("seal:seal", 'Seal a secret read from standard input for a snapshot\'s `{"sealed": …}`, or make a key.'),
     ("dead_letters:group", "Messages that nobody could handle: list, show, replay, discard, export, import."),
+    ("mailbox:group", "Mailboxes: check one, see which are suspended and why, let them send again."),
     ("ledger:group", "The memory of what was sent: bring its tables up to date, or ask it."),
     ("schemas:schemas", "Write the contract's schemas, or check that they are what the models generate."),
 ):

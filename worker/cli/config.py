@@ -5,18 +5,27 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from worker.cli.inputs import read_snapshot
+from worker.adapters.snapshot.audit import Audit, audit_document
 from worker.cli.output import print_json, print_line
-from worker.domain.advice import advice
+from worker.domain.egress import EgressPolicy, parse_allowlist
+from worker.domain.findings import Finding, Severity
+from worker.domain.unusable import Allowed
+from worker.errors import ConfigurationError, InvalidSnapshot
+from worker.settings import Settings, load_settings
 
 group = App(name="config", help="Is the configuration as it should be?")
+
+MAX_SHOWN = 100_000
+"""Of problems and of advice: bounds the memory for a document in which everything is wrong."""
 
 
 @group.command
 def check(snapshot: Path, *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> int:
-    """Say what is wrong with a configuration snapshot, account by account, and what would be better.
+    """Say what is wrong with a configuration snapshot, by account, mailbox and field, and what would be better.
 
-    Accounts with problems are left out by the worker, and their letters wait; advice changes nothing.
+    Accounts that are not valid are left out by the worker, and their letters wait; other problems keep one mailbox
+    from working; advice changes nothing. No secret is opened, and no server is connected to (`sendas mailbox check`
+    does that). Three settings count: SENDAS_ALLOW_PLAINTEXT, SENDAS_EGRESS_ALLOW, SENDAS_SECRET_ENV_PREFIX.
 
     Parameters
     ----------
@@ -25,28 +34,57 @@ def check(snapshot: Path, *, as_json: Annotated[bool, Parameter(name="--json", n
     as_json
         Print JSON alone.
     """
-    directory = read_snapshot(snapshot)
-    problems = directory.problems(limit=100_000)
-    advised = [
-        (account.id, text)
-        for account_id in directory.account_ids()
-        if (account := directory.account(account_id)) is not None
-        for text in advice(account)
-    ]
+    found: dict[Severity, list[Finding]] = {severity: [] for severity in Severity}
+
+    def take(finding: Finding) -> None:
+        if len(found[finding.severity]) < MAX_SHOWN:
+            found[finding.severity].append(finding)
+
+    try:
+        audit = audit_document(snapshot, _allowed(load_settings()), take)
+    except InvalidSnapshot as error:
+        raise ConfigurationError(str(error)) from None
     if as_json:
-        print_json(
-            {
-                "version": directory.version,
-                "accounts": directory.accounts,
-                "left_out": directory.left_out,
-                "problems": [{"account_id": p.account_id, "path": p.path, "message": p.message} for p in problems],
-                "advice": [{"account_id": account_id, "message": text} for account_id, text in advised],
-            }
-        )
+        print_json(_document(audit, found))
     else:
-        for problem in problems:
-            print_line(f"problem: {problem}")
-        for account_id, text in advised:
-            print_line(f"advice: account {account_id}: {text}")
-        print_line(f"version {directory.version}: {directory.accounts} accounts, {directory.left_out} left out")
-    return 1 if problems else 0
+        _show(audit, found)
+    return 1 if found[Severity.PROBLEM] else 0
+
+
+def _allowed(settings: Settings) -> Allowed:
+    try:
+        policy = EgressPolicy(parse_allowlist(settings.egress_allow))
+    except ValueError as error:
+        raise ConfigurationError(f"SENDAS_EGRESS_ALLOW: {error}") from None
+    return Allowed(settings.allow_plaintext, policy, settings.secret_env_prefix)
+
+
+def _document(audit: Audit, found: dict[Severity, list[Finding]]) -> dict[str, object]:
+    return {
+        "version": audit.version,
+        "accounts": audit.accounts,
+        "left_out": audit.left_out,
+        "problems_total": audit.totals[Severity.PROBLEM],
+        "advice_total": audit.totals[Severity.ADVICE],
+        "problems": [_row(finding) for finding in found[Severity.PROBLEM]],
+        "advice": [_row(finding) for finding in found[Severity.ADVICE]],
+    }
+
+
+def _row(finding: Finding) -> dict[str, object]:
+    return {
+        "account_id": finding.account_id,
+        "mailbox_id": finding.mailbox_id,
+        "path": finding.path,
+        "message": finding.message,
+        "leaves_account_out": finding.is_fatal,
+    }
+
+
+def _show(audit: Audit, found: dict[Severity, list[Finding]]) -> None:
+    for severity, findings in found.items():
+        for finding in findings:
+            print_line(f"{severity.value}: {finding}")
+        if (more := audit.totals[severity] - len(findings)) > 0:
+            print_line(f"{severity.value}: and {more} more")
+    print_line(f"version {audit.version}: {audit.accounts} accounts, {audit.left_out} left out")

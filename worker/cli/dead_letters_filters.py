@@ -1,12 +1,12 @@
 """The options by which an operator says which dead letters are meant, by whom and why."""
 
-import getpass
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import uuid4
 
 from cyclopts import Parameter
 
+from worker.cli.who import user
 from worker.errors import ConfigurationError
 from worker.operations.dead_letters.deeds import Order
 from worker.operations.dead_letters.selection import Selection, moment
@@ -79,14 +79,7 @@ def order_of(
     selection = filters.selection()
     if is_meant and not (why and why.strip()):
         raise ConfigurationError("--why: say why, for those who ask later")
-    return Order(str(uuid4()), operator or _user(), why or "", selection, filters.limit, consents)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user need not have a name
-        return "unknown"
+    return Order(str(uuid4()), operator or user(), why or "", selection, filters.limit, consents)
 
 
 def _moment(option: str, text: str | None) -> datetime | None:

@@ -57,9 +57,11 @@ class _FixedSnapshot:
 
 async def _deliver(settings: Settings, directory: CompiledDirectory, arrival: Arrival) -> bool:
     async with open_outside(settings) as outside:
+        ledger = MemoryLedger("sendas deliver", SystemClock())
         world = World(
             snapshot=_FixedSnapshot(directory),
-            ledger=MemoryLedger("sendas deliver", SystemClock()),
+            ledger=ledger,
+            mailboxes=ledger.mailboxes,
             transport=outside.transport,
             sent_folder=outside.sent_folder,
             files=outside.files,

@@ -4,19 +4,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from worker.delivery.case import LetterCase
-from worker.delivery.lanes import Lane
 from worker.delivery.ledger import HandOver
+from worker.delivery.ways import Way
 from worker.domain.letters import ComposedLetter
 from worker.domain.providers import provider_of
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt to send a letter: what was sent through which lane, and what the ledger noted before the dot."""
+    """One attempt to send a letter: what was sent on which way, and what the ledger noted before the dot."""
 
     item: LetterCase
     composed: ComposedLetter
-    lane: Lane
+    way: Way
     hand_over: HandOver
 
     def positions(self, addresses: Iterable[str]) -> tuple[int, ...]:

@@ -9,7 +9,10 @@ from worker.delivery.copies import Copies, CopyLimits
 from worker.delivery.doubts import Doubts
 from worker.delivery.lanes import Lanes
 from worker.delivery.ledger import Ledger
-from worker.delivery.letter_delivery import LetterDelivery, Limits
+from worker.delivery.letter_delivery import LetterDelivery
+from worker.delivery.limits import Limits
+from worker.delivery.mailbox_keeper import MailboxKeeper
+from worker.delivery.mailbox_states import MailboxStates
 from worker.delivery.messages import Publish
 from worker.delivery.observing import Observer
 from worker.delivery.outcomes import Outcomes
@@ -18,8 +21,11 @@ from worker.delivery.ports import Clock, FileStore, MailTransport, SentFolder, S
 from worker.delivery.recording import Recorder
 from worker.delivery.repeating import Repeats
 from worker.delivery.reporting import Reporter
+from worker.delivery.shares import Shares
+from worker.delivery.suspensions import Suspensions
 from worker.delivery.tracing import NO_TRACING, Tracer
 from worker.delivery.unfinished import Unfinished
+from worker.delivery.ways import Common, Ways
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import UncertainPolicy
 
@@ -30,6 +36,7 @@ class World:
 
     snapshot: SnapshotService
     ledger: Ledger
+    mailboxes: MailboxStates
     transport: MailTransport
     sent_folder: SentFolder
     files: FileStore
@@ -54,11 +61,13 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The handlers of the two queues, and what those ask who want to know how full and how late the worker is."""
+    """The handlers of the two queues, what keeps workers at one, and the rest for those who want numbers."""
 
     pipeline: Pipeline
     copies: Copies
+    keeper: MailboxKeeper
     lanes: Lanes
+    suspensions: Suspensions
     unfinished: Unfinished
 
 
@@ -69,6 +78,9 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
     composer = Composer(world.files)
     lanes = Lanes(world.clock)
     unfinished = Unfinished()
+    suspensions = Suspensions(world.mailboxes, reporter, world.publish, world.clock, rules.ledger_retry_s)
+    shares = Shares(world.mailboxes, world.transport, world.clock)
+    common = Common(world.mailboxes, shares, suspensions, world.snapshot, world.clock)
     copies = Copies(
         snapshot=world.snapshot,
         ledger=world.ledger,
@@ -79,6 +91,7 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
         observer=world.observer,
         tracer=world.tracer,
         limits=rules.copy_limits,
+        suspensions=suspensions,
     )
     doubts = Doubts(
         policy=rules.uncertain_policy,
@@ -89,6 +102,7 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
         clock=world.clock,
         observer=world.observer,
         publish=world.publish,
+        suspensions=suspensions,
     )
     outcomes = Outcomes(
         recorder=recorder,
@@ -102,14 +116,13 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
     letters = LetterDelivery(
         ledger=world.ledger,
         transport=world.transport,
-        lanes=lanes,
+        ways=Ways(common, lanes, rules.limits),
         claims=Claims(
             world.ledger, doubts, Repeats(reporter, composer, copies, doubts, world.observer), rules.topology
         ),
         composer=composer,
         recorder=recorder,
         outcomes=outcomes,
-        reporter=reporter,
         topology=rules.topology,
         clock=world.clock,
         observer=world.observer,
@@ -128,4 +141,5 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
         unfinished=unfinished,
         unknown_sender_wait_s=rules.unknown_sender_wait_s,
     )
-    return Delivery(pipeline, copies, lanes, unfinished)
+    keeper = MailboxKeeper(world.mailboxes, lanes, shares, suspensions, world.snapshot, world.clock)
+    return Delivery(pipeline, copies, keeper, lanes, suspensions, unfinished)

@@ -95,8 +95,12 @@ class LetterCase:
         reason: str | None = None,
         reply: str | None = None,
         turn: datetime | None = None,
+        lane: str | None = None,
     ) -> Work:
-        """The work that is left of this letter, for a later time; what is not said stays as it was, except the turn."""
+        """The work that is left of this letter, for a later time.
+
+        What is not said stays as it was, except the turn and its lane.
+        """
         before = self.case.work
         is_told_before = reason is None or reason == before.last_reason
         return Work(
@@ -108,5 +112,6 @@ class LetterCase:
             # The words of one reason must not be told as those of another.
             last_reply=reply or (before.last_reply if is_told_before else None),
             turn=turn,
+            lane=lane,
             resend_up_to=before.resend_up_to,
         )

@@ -19,12 +19,14 @@ from worker.delivery.copy_results import copy_result
 from worker.delivery.copy_troubles import classify_copy
 from worker.delivery.lanes import Closed, Lane, Lanes
 from worker.delivery.ledger import Granted, Ledger
+from worker.delivery.mailbox_states import MailboxKey, Suspension
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.observing import Observer, Stage
 from worker.delivery.ports import Clock, CopyTarget, SavedCopy, SentFolder, SnapshotService
 from worker.delivery.reporting import Reporter
+from worker.delivery.suspensions import Suspensions
 from worker.delivery.tracing import Tracer, begin_subject
-from worker.domain.backoff import is_expired, pause_level_s, retry_level_s
+from worker.domain.backoff import is_expired, pause_level_s, retry_level_s, waiting_level_s
 from worker.domain.classification import Classification
 from worker.domain.identity import copy_key
 from worker.domain.letters import ComposedLetter
@@ -83,6 +85,7 @@ class Copies:
         observer: Observer,
         tracer: Tracer,
         limits: CopyLimits,
+        suspensions: Suspensions,
     ) -> None:
         self._snapshot = snapshot
         self._ledger = ledger
@@ -93,6 +96,7 @@ class Copies:
         self._observer = observer
         self._tracer = tracer
         self._limits = limits
+        self._suspensions = suspensions
         self._lanes = Lanes(clock)
 
     def after_sending(
@@ -158,6 +162,9 @@ class Copies:
         if verdict is not None or target is None:  # the mailbox was changed after the letter was sent
             saved = SavedCopy(verdict or CopyOutcome.NO_IMAP)
             return [self._ended(job, saved, mailbox, attempt=work.attempts, work=work)]
+        await self._suspensions.ask(MailboxKey(job.account_id, job.mailbox_id))
+        if suspension := self._kept_from_signing_in(target, mailbox):
+            return self._wait_for_sign_in(order, suspension, mailbox)
         lane = self._lanes.of((job.account_id, job.mailbox_id), target, _CONNECTIONS)
         async with lane.place(work.turn) as closed:
             if closed is not None:
@@ -171,6 +178,25 @@ class Copies:
             why = classify_copy(saved.trouble)
             _close_lane(lane, why, saved.trouble)
             return self._again_or_never(order, why, saved, mailbox)
+
+    def _kept_from_signing_in(self, target: CopyTarget, mailbox: Mailbox) -> Suspension | None:
+        key, version = MailboxKey(target.account_id, target.mailbox_id), self._snapshot.directory.version
+        is_kept = self._suspensions.keeps_from_signing_in(key, mailbox, version, target.auth)
+        return self._suspensions.of(key) if is_kept else None
+
+    def _wait_for_sign_in(self, order: Order, suspension: Suspension, mailbox: Mailbox) -> list[Publication]:
+        """The copy waits as the mailbox's letters do: one more wrong password may lock the account."""
+        work, now = order.work, self._clock.now()
+        if is_expired(work.first_seen, now, self._limits.max_age_s):
+            why = Classification(Reason.EXPIRED, Scope.MESSAGE, Action.FAIL)
+            return [
+                self._ended(
+                    order.job, SavedCopy(CopyOutcome.FAILED), mailbox, attempt=work.attempts, work=work, why=why
+                )
+            ]
+        waiting = replace(work, last_reason=suspension.reason.value)
+        level_s = waiting_level_s((now - work.first_seen).total_seconds())
+        return [order.later(waiting, self._topology, level_s)]
 
     def _wait(self, order: Order, closed: Closed, mailbox: Mailbox) -> list[Publication]:
         if closed.reason in _SIGN_IN_REASONS:  # it was refused just now, and providers lock mailboxes for repetitions

@@ -13,11 +13,13 @@ from worker.delivery import requeueing
 from worker.delivery.case import LetterCase
 from worker.delivery.copy_jobs import copy_target
 from worker.delivery.ledger import HandOver, InDoubt
+from worker.delivery.mailbox_states import MailboxKey
 from worker.delivery.messages import Publication, Publish
 from worker.delivery.observing import Observer
 from worker.delivery.ports import Clock, SentFolder
 from worker.delivery.recording import Final, Recorder
 from worker.delivery.reporting import Facts, Reporter
+from worker.delivery.suspensions import Suspensions
 from worker.domain.backoff import retry_level_s
 from worker.domain.classification import UNCERTAIN
 from worker.domain.providers import provider_of
@@ -52,6 +54,7 @@ class Doubts:
         clock: Clock,
         observer: Observer,
         publish: Publish,
+        suspensions: Suspensions,
     ) -> None:
         self._policy = policy
         self._recorder = recorder
@@ -61,6 +64,7 @@ class Doubts:
         self._clock = clock
         self._observer = observer
         self._publish = publish
+        self._suspensions = suspensions
 
     async def arise(self, item: LetterCase, positions: tuple[int, ...], hand_over: HandOver) -> list[Publication]:
         """A letter was handed over just now and no answer came."""
@@ -134,6 +138,9 @@ class Doubts:
         target = copy_target(item.case.event.data.account_id, mailbox)
         if target is None or not provider_of(mailbox.smtp.host).saves_to_sent:
             return False
+        key, version = MailboxKey(target.account_id, target.mailbox_id), item.case.directory.version
+        if self._suspensions.keeps_from_signing_in(key, mailbox, version, target.auth):
+            return False  # one more wrong password may lock the account
         found = await self._sent_folder.find(target, hand_over.message_id)
         # What passes is waited for; a mailbox without a Sent folder, or that refuses the sign-in, shows nothing ever.
         return found if isinstance(found, bool) or found.fault in _PASSING else False

@@ -8,7 +8,7 @@ places nor its time, and keeps its mailbox busy all the same.
 """
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ _LOOKED_AT = 4
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The lane lets a letter not in for now.
+    """A letter is not let in for now.
 
-    `wait_s` None: until somebody acts. `reason` None: it is only busy, and `turn` is the letter's.
+    `wait_s` None: until somebody acts. `reason` None: the lane is only busy, and `turn` is the letter's.
     """
 
     wait_s: float | None
@@ -39,19 +39,19 @@ class Closed:
 
 
 class Lane:
-    """One mailbox's lane in this worker."""
+    """One mailbox's lane in this worker. `pace_s`: the least time between letters, where a limit sets one."""
 
-    def __init__(self, clock: Clock, capacity: int, patience_s: float, resumed_from: Reason | None = None) -> None:
+    def __init__(self, clock: Clock, capacity: int, patience_s: float) -> None:
         self._clock = clock
-        self._capacity = capacity
+        self._capacity = self._width = capacity
         self._patience_s = patience_s
-        self._places = asyncio.Semaphore(capacity)
+        self._waiters: deque[asyncio.Future[None]] = deque()
         self._service_s = _FIRST_GUESS_S
-        self._backlog_ends = clock.now()
+        self._backlog_ends = self._held_until = clock.now()
         self._paused_until = 0.0
         self._pause_reason: Reason | None = None
-        self._resumed_from = resumed_from
-        self.suspended_for: Reason | None = None
+        self.fingerprint = ""
+        self.pace_s = 0.0
         self.busy = 0
         self.waiting = 0
 
@@ -68,8 +68,6 @@ class Lane:
 
     def obstacle(self) -> Closed | None:
         """Why nothing at all may leave this mailbox now, if that is so."""
-        if self.suspended_for is not None:
-            return Closed(None, self.suspended_for)
         left_s = self._paused_until - self._clock.monotonic()
         return Closed(left_s, self._pause_reason) if left_s > 0 else None
 
@@ -79,17 +77,14 @@ class Lane:
         if until > self._paused_until:
             self._paused_until, self._pause_reason = until, reason
 
-    def suspend(self, reason: Reason) -> bool:
-        """Let nothing through until the mailbox's settings change; True when the lane was open before."""
-        was_open = self.suspended_for is None
-        if was_open:
-            self.suspended_for = reason
-        return was_open
+    def hold(self, until: datetime) -> None:
+        """Let nothing through before then, without more ado: the letters have their turns after it."""
+        self._held_until = until
 
-    def resumed_from(self) -> Reason | None:
-        """Why the mailbox had been suspended before its settings were changed; told only once."""
-        reason, self._resumed_from = self._resumed_from, None
-        return reason
+    def resize(self, width: int) -> None:
+        """Let so many letters through at a time, of as many as there may be; those that are in stay."""
+        self._width = min(width, self._capacity)
+        self._admit()
 
     @asynccontextmanager
     async def place(self, turn: datetime | None = None) -> AsyncIterator[Closed | None]:
@@ -98,39 +93,70 @@ class Lane:
         if closed is not None:
             yield closed
             return
-        self.busy += 1
-        began, obstacle = self._clock.monotonic(), self.obstacle()  # what those before us met concerns us too
+        # What those before us met concerns us too.
+        began, obstacle = self._clock.monotonic(), self.obstacle() or self._held(turn)
         try:
             yield obstacle
         finally:
             self.busy -= 1
-            self._places.release()
+            self._admit()
             if obstacle is None:
                 self._service_s += _SMOOTHING * (self._clock.monotonic() - began - self._service_s)
 
     def _closed(self, turn: datetime | None) -> Closed | None:
         """Why a letter cannot even wait here. Those whose turn has come find room longer than others."""
-        if obstacle := self.obstacle():
+        if obstacle := self.obstacle() or self._held(turn):
             return obstacle
         is_due = turn is not None and turn <= self._clock.now()
         room = _WAITING_PER_PLACE * self._capacity // (1 if is_due else 2)
-        ahead = self.busy + self.waiting + 1 - self._capacity
-        if ahead > 0 and (self.waiting >= room or self._service_s * ahead / self._capacity > self._patience_s):
-            return self._busy(turn)
+        ahead = self.busy + self.waiting + 1 - self._width
+        if ahead > 0 and (self.waiting >= room or self._service_s * ahead / self._width > self._patience_s):
+            return self.wait_for_turn(turn)
         return None
+
+    def _held(self, turn: datetime | None) -> Closed | None:
+        return self.wait_for_turn(turn) if self._held_until > self._clock.now() else None
+
+    def is_busy(self, turn: datetime) -> bool:
+        """True when a letter whose turn has not come yet finds no room."""
+        if turn <= self._clock.now() or self.obstacle() is not None:
+            return False
+        closed = self._closed(turn)
+        return closed is not None and closed.reason is None
 
     async def _come_in(self, turn: datetime | None) -> Closed | None:
         self.waiting += 1
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(place)
+        self._admit()
         try:
             async with asyncio.timeout(self._patience_s):
-                await self._places.acquire()
-        except TimeoutError:
-            return self._busy(turn)
+                await place
+        except BaseException as error:  # also cancellation: a place that came in the same moment is somebody else's
+            self._leave(place)
+            if isinstance(error, TimeoutError):
+                return self.wait_for_turn(turn)
+            raise
         finally:
             self.waiting -= 1
         return None
 
-    def _busy(self, turn: datetime | None) -> Closed:
+    def _leave(self, place: "asyncio.Future[None]") -> None:
+        if place in self._waiters:
+            self._waiters.remove(place)
+        elif place.done() and not place.cancelled():
+            self.busy -= 1
+            self._admit()
+
+    def _admit(self) -> None:
+        while self._waiters and self.busy < self._width:
+            place = self._waiters.popleft()
+            if not place.done():
+                place.set_result(None)
+                self.busy += 1
+
+    def wait_for_turn(self, turn: datetime | None) -> Closed:
+        """The answer to a letter for which there is no room; one whose turn has not come keeps it."""
         now = self._clock.now()
         if turn is None or turn <= now:
             turn = self._reserve(now)
@@ -139,8 +165,8 @@ class Lane:
     def _reserve(self, now: datetime) -> datetime:
         """The next turn: each one takes as long as letters took lately."""
         ahead_s = self._service_s * self.waiting / self._capacity
-        turn = max(self._backlog_ends, now + timedelta(seconds=ahead_s))
-        self._backlog_ends = turn + timedelta(seconds=self._service_s / self._capacity)
+        turn = max(self._backlog_ends, self._held_until, now + timedelta(seconds=ahead_s))
+        self._backlog_ends = turn + timedelta(seconds=max(self._service_s / self._capacity, self.pace_s))
         return turn
 
 
@@ -163,8 +189,7 @@ class Lanes:
         """The lane of a mailbox; `settings` are all that somebody may change to have letters leave again."""
         kept = self._lanes.get(mailbox)
         if kept is None or kept.settings != settings:
-            before = kept.lane.suspended_for if kept else None
-            kept = _Kept(Lane(self._clock, capacity, self._patience_s, before), settings, 0.0)
+            kept = _Kept(Lane(self._clock, capacity, self._patience_s), settings, 0.0)
             self._lanes[mailbox] = kept
             self._forget_some()
         kept.used_at = self._clock.monotonic()
@@ -183,6 +208,16 @@ class Lanes:
             else:
                 self._lanes.move_to_end(mailbox)  # so that it does not hide the others
 
+    def pause(self, mailbox: Hashable, seconds: float, reason: Reason) -> None:
+        """Let nothing of a mailbox through for a while, if it has a lane here."""
+        if kept := self._lanes.get(mailbox):
+            kept.lane.pause(seconds, reason)
+
+    def is_busy(self, mailbox: Hashable, turn: datetime) -> bool:
+        """True when a letter with this turn would only be sent away again, and nothing more could be said of it."""
+        kept = self._lanes.get(mailbox)
+        return kept is not None and kept.lane.is_busy(turn)
+
     def __len__(self) -> int:
         return len(self._lanes)
 
@@ -190,11 +225,3 @@ class Lanes:
     def waiting(self) -> int:
         """Letters that wait for a place."""
         return sum(kept.lane.waiting for kept in self._lanes.values())
-
-    def suspended(self) -> dict[str, float]:
-        """How many lanes are suspended, by reason."""
-        counts: dict[str, float] = {}
-        for kept in self._lanes.values():
-            if reason := kept.lane.suspended_for:
-                counts[reason] = counts.get(reason, 0) + 1
-        return counts

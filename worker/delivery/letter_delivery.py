@@ -2,7 +2,8 @@
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from datetime import datetime
 from functools import partial
 
 import structlog
@@ -13,38 +14,26 @@ from worker.delivery.case import Case, LetterCase
 from worker.delivery.claiming import HELD_WAIT_S, Claims
 from worker.delivery.composition import Composer
 from worker.delivery.handing_over import FinalDot, hand_over_of
-from worker.delivery.lanes import Closed, Lane, Lanes
+from worker.delivery.lanes import Closed
 from worker.delivery.ledger import Ledger
-from worker.delivery.messages import Publication
+from worker.delivery.limits import Limits
+from worker.delivery.messages import Arrival, Publication
 from worker.delivery.observing import Observer, Stage
 from worker.delivery.outcomes import Outcomes
-from worker.delivery.ports import Clock, MailTransport, Route
+from worker.delivery.ports import Clock, MailTransport
 from worker.delivery.recording import Recorder
-from worker.delivery.reporting import Reporter
-from worker.domain.backoff import is_expired, pause_level_s, waiting_level_s
+from worker.delivery.ways import Way, Ways
+from worker.domain.backoff import is_expired, pause_level_s, turn_level_s, waiting_level_s
 from worker.domain.classification import Classification
 from worker.domain.letters import ComposedLetter, LetterMode, PlannedLetter
 from worker.domain.planning import distinct_positions
-from worker.domain.providers import provider_of
 from worker.domain.topology import Topology
 from worker.domain.transmission import Transmission
 from worker.domain.vocabulary import Action, Reason, Scope
+from worker.domain.work import Work
 from worker.errors import FileUnavailable, LostClaim, Unavailable
 
 log = structlog.get_logger(__name__)
-
-_DEFAULT_CONNECTIONS = 2
-_DEFAULT_CONCURRENCY = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds of the delivery: a letter's age in seconds, connections, and letters in transmission at a time."""
-
-    max_age_s: float
-    relay_connections: int
-    mailbox_connections: int = _DEFAULT_CONNECTIONS
-    concurrency: int = _DEFAULT_CONCURRENCY
 
 
 class LetterDelivery:
@@ -55,12 +44,11 @@ class LetterDelivery:
         *,
         ledger: Ledger,
         transport: MailTransport,
-        lanes: Lanes,
+        ways: Ways,
         claims: Claims,
         composer: Composer,
         recorder: Recorder,
         outcomes: Outcomes,
-        reporter: Reporter,
         topology: Topology,
         clock: Clock,
         observer: Observer,
@@ -68,12 +56,11 @@ class LetterDelivery:
     ) -> None:
         self._ledger = ledger
         self._transport = transport
-        self._lanes = lanes
+        self._ways = ways
         self._claims = claims
         self._composer = composer
         self._recorder = recorder
         self._outcomes = outcomes
-        self._reporter = reporter
         self._topology = topology
         self._clock = clock
         self._observer = observer
@@ -82,22 +69,32 @@ class LetterDelivery:
 
     async def deliver(self, item: LetterCase) -> list[Publication]:
         """Take the letter as far as it comes now; what is returned says what came of it, and what is left to do."""
-        if self.is_expired(item.case):
+        if self.is_expired(item.case.work):
             return await self._claims.working_on(item, partial(self._outcomes.expired, item), can_send=False)
-        route = self._route(item.case)
-        lane = self._lane(item.case, route)
-        resumed = self._resumed(item.case, lane)
+        way = self._ways.of(item.case)
         came = self._clock.monotonic()
-        async with lane.place(item.case.work.turn) as closed:
+        async with way.passage(item.case) as closed:
             self._observer.timed(Stage.LANE, self._clock.monotonic() - came)
             if closed is not None:
-                return [*resumed, *self._wait(item, closed)]
-            sending = partial(self._send, item, route, lane)
-            return [*resumed, *await self._claims.working_on(item, sending, can_send=True)]
+                return self._wait(item, way, closed, item.letter.envelope)
+            return await self._claims.working_on(item, partial(self._send, item, way), can_send=True)
 
-    def is_expired(self, case: Case) -> bool:
-        """True when the letters of the case are too old to be tried once more."""
-        return is_expired(case.work.first_seen, self._clock.now(), self._limits.max_age_s)
+    def is_expired(self, work: Work) -> bool:
+        """True when the letters of this work are too old to be tried once more."""
+        return is_expired(work.first_seen, self._clock.now(), self._limits.max_age_s)
+
+    def sent_away(self, arrival: Arrival, work: Work) -> Publication | None:
+        """The message once more, for later, when its letter waits for its turn and would only hear that again.
+
+        A backlog of 100,000 letters comes by several times before it is through: without a look into the event, and
+        so at a fraction of the cost, or it would take the time of all the other mailboxes' letters.
+        """
+        if work.turn is None or work.lane is None or self.is_expired(work):
+            return None
+        if not self._ways.is_busy(work.lane, work.turn):
+            return None
+        left_s = (work.turn - self._clock.now()).total_seconds()
+        return requeueing.later(arrival, work.headers(), self._topology, turn_level_s(left_s, _spread(work.turn)))
 
     async def fail(self, case: Case, why: Classification) -> list[Publication]:
         """No letter leaves for those who still wait."""
@@ -106,37 +103,18 @@ class LetterDelivery:
             return await self._claims.working_on(item, partial(self._outcomes.expired, item), can_send=False)
         return await self._claims.working_on(item, partial(self._outcomes.failed, item, why), can_send=False)
 
-    def _route(self, case: Case) -> Route:
-        mailbox = case.sender.mailbox
-        if mailbox is None:
-            return Route("", None, case.directory.platform.relay, self._limits.relay_connections)
-        known = mailbox.limits.connections or provider_of(mailbox.smtp.host).connections
-        return Route(case.sender.account.id, mailbox.id, mailbox.smtp, known or self._limits.mailbox_connections)
-
-    def _lane(self, case: Case, route: Route) -> Lane:
-        # All of the mailbox, not only its server: to mend "sender not owned" somebody changes the address.
-        settings = case.sender.mailbox or route
-        return self._lanes.of((route.account_id, route.mailbox_id), settings, route.max_connections)
-
-    def _resumed(self, case: Case, lane: Lane) -> list[Publication]:
-        mailbox, reason = case.sender.mailbox, lane.resumed_from()
-        if mailbox is None or reason is None:
-            return []
-        log.info("mailbox.resumed", mailbox_id=mailbox.id, reason=reason.value)
-        return [self._reporter.publication(self._reporter.resumed(case, mailbox, reason, self._clock.now()))]
-
-    def _wait(self, item: LetterCase, closed: Closed) -> list[Publication]:
+    def _wait(self, item: LetterCase, way: Way, closed: Closed, positions: tuple[int, ...]) -> list[Publication]:
         """Let the letter wait for its mailbox; that is no attempt."""
-        level_s = waiting_level_s(item.case.age_s) if closed.wait_s is None else pause_level_s(closed.wait_s)
-        positions = item.letter.envelope
         if closed.reason is None:
-            work = item.work(positions, turn=closed.turn)
+            level_s = turn_level_s(closed.wait_s or 0, _spread(closed.turn))
+            work = item.work(positions, turn=closed.turn, lane=way.token)
             return [requeueing.later(item.case.arrival, work.headers(), self._topology, level_s)]
+        level_s = waiting_level_s(item.case.age_s) if closed.wait_s is None else pause_level_s(closed.wait_s)
         action = Action.SUSPEND if closed.wait_s is None else Action.PAUSE
         scope = Scope.MAILBOX if item.case.sender.mailbox else Scope.PLATFORM
         return self._outcomes.waiting(item, positions, Classification(closed.reason, scope, action), level_s)
 
-    async def _send(self, item: LetterCase, route: Route, lane: Lane, positions: tuple[int, ...]) -> list[Publication]:
+    async def _send(self, item: LetterCase, way: Way, positions: tuple[int, ...]) -> list[Publication]:
         item = LetterCase(item.case, replace(item.letter, envelope=positions))
         try:
             with self._observer.stage(Stage.COMPOSE):
@@ -146,18 +124,28 @@ class LetterDelivery:
         hand_over = hand_over_of(item, composed, self._clock.now())
         dot = FinalDot(self._ledger, item.case.event.key, positions, hand_over)
         try:
-            transmission = await self._transmit(item, route, composed, dot)
+            transmission = await self._transmit(item, way, composed, dot)
         except LostClaim:
             log.warning("mail.claim_lost")  # another worker took us for dead; the letter is its own now
             work = item.work(positions)
             return [requeueing.later(item.case.arrival, work.headers(), self._topology, HELD_WAIT_S)]
-        return await self._outcomes.of_transmission(Attempt(item, composed, lane, hand_over), transmission)
+        if isinstance(transmission, Closed):
+            await self._recorder.release(item.case, positions)
+            return self._wait(item, way, transmission, positions)
+        publications = await self._outcomes.of_transmission(Attempt(item, composed, way, hand_over), transmission)
+        await way.ended(transmission, len(positions))
+        return publications
 
-    async def _transmit(self, item: LetterCase, route: Route, composed: ComposedLetter, dot: FinalDot) -> Transmission:
+    async def _transmit(
+        self, item: LetterCase, way: Way, composed: ComposedLetter, dot: FinalDot
+    ) -> Transmission | Closed:
         """Send; when that is broken off before the dot, no doubt may be left of a hand-over that was noted."""
         try:
             async with self._transmissions:
-                return await self._transport.send(route, composed, dot)
+                # Only now, so that what is counted is sent at once.
+                if closed := await way.permit(len(dot.positions)):
+                    return closed
+                return await self._transport.send(way.route, composed, dot)
         except asyncio.CancelledError:
             if not dot.is_allowed:
                 with suppress(Unavailable):  # told once more to stop, or the ledger is away: it stays in doubt then
@@ -167,6 +155,11 @@ class LetterDelivery:
             if not dot.is_allowed:
                 await self._recorder.release(item.case, dot.positions)
             raise
+
+
+def _spread(turn: datetime | None) -> int:
+    """A number that differs between letters, and is the same whenever one of them comes by."""
+    return turn.microsecond if turn else 0
 
 
 def _whole(case: Case) -> LetterCase:

@@ -33,7 +33,7 @@ class Stage(StrEnum):
     PUBLISH = "publish"
 
 
-SETTLED = ("done", "split", "invalid", "failed")
+SETTLED = ("done", "split", "sent_away", "invalid", "failed")
 """What can become of a message."""
 
 

@@ -16,6 +16,8 @@ from worker.delivery.ports import Clock
 from worker.delivery.recording import Final, Recorder
 from worker.delivery.refusals import Refusal, refusals_of
 from worker.delivery.reporting import Facts, Reporter
+from worker.delivery.stopping import suspension_of
+from worker.delivery.ways import MailboxWay
 from worker.domain.backoff import pause_level_s, retry_level_s, waiting_level_s
 from worker.domain.classification import Classification
 from worker.domain.text import one_line
@@ -99,7 +101,9 @@ class Outcomes:
         if not refusals:
             return []
         item = attempt.item
-        publications = [told for refusal in refusals for told in self._close_lane(attempt, refusal)]
+        for refusal in refusals:
+            await self._stop_mailbox(attempt, refusal)
+        publications: list[Publication] = []
         is_attempt = any(refusal.why.action is Action.RETRY for refusal in refusals)
         attempts = item.case.attempt if is_attempt else item.case.work.attempts
         level_s = retry_level_s(attempts) if is_attempt else self._rest_s(item, refusals[0].why)
@@ -115,20 +119,17 @@ class Outcomes:
             return waiting_level_s(item.case.age_s)
         return pause_level_s(why.pause_s or 0)
 
-    def _close_lane(self, attempt: Attempt, refusal: Refusal) -> list[Publication]:
+    async def _stop_mailbox(self, attempt: Attempt, refusal: Refusal) -> None:
         """What concerns the mailbox stops the mailbox: its other letters must not run into the same wall."""
-        item, why = attempt.item, refusal.why
-        mailbox = item.case.sender.mailbox
+        way, why = attempt.way, refusal.why
         if why.action is Action.PAUSE:
-            attempt.lane.pause(why.pause_s or 0, why.reason)
+            await way.rest(why.pause_s or 0, why.reason)
         elif why.action is Action.RETRY and refusal.trouble.phase in _WAYS_IN:
-            # Each letter would hold a place of the worker's until a dead server's time is out.
-            attempt.lane.pause(_UNREACHABLE_PAUSE_S, why.reason)
-        elif why.action is Action.SUSPEND and mailbox is not None and attempt.lane.suspend(why.reason):
-            log.warning("mailbox.suspended", mailbox_id=mailbox.id, reason=why.reason.value)
-            event = self._reporter.suspended(item.case, mailbox, why, refusal.trouble, self._clock.now())
-            return [self._reporter.publication(event)]
-        return []
+            # Each letter would hold a place of the worker's until a dead server's time is out. Only in this worker:
+            # it may be this host that has no way there.
+            way.lane.pause(_UNREACHABLE_PAUSE_S, why.reason)
+        elif why.action is Action.SUSPEND and isinstance(way, MailboxWay):
+            await way.suspend(suspension_of(attempt.item.case, way, refusal, self._clock.now()))
 
     def _deferred(self, item: LetterCase, facts: Facts, why: Classification, level_s: int) -> Publication:
         self._observer.ended(item.case, Outcome.DEFERRED, why, len(facts.positions))

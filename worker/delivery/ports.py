@@ -77,6 +77,9 @@ class MailTransport(Protocol):
         passes on only if the outcome can be returned to nobody.
         """
 
+    async def close_idle(self, account_id: str, mailbox_id: str, keep: int) -> None:
+        """Close connections of a mailbox that are at rest, until it has at most `keep`; returns when that is done."""
+
     async def close(self) -> None:
         """Close all connections, politely where possible within a few seconds."""
 

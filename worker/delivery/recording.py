@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import structlog
 
 from worker.delivery.case import Case
+from worker.delivery.finishing import cancellations, finished
 from worker.delivery.ledger import Ledger, Record
 from worker.delivery.messages import Publication
 from worker.delivery.reporting import Reporter
@@ -27,7 +28,10 @@ class Final:
 
 
 class Recorder:
-    """Writes into the ledger what cannot be asked again, however long that takes; only cancellation ends the wait."""
+    """Writes into the ledger what cannot be asked again, however long that takes; only cancellation ends the wait.
+
+    A write that has begun is finished all the same: a server's answer that is half noted would be a doubt.
+    """
 
     def __init__(self, ledger: Ledger, reporter: Reporter, retry_s: float = 1.0) -> None:
         self._ledger = ledger
@@ -54,9 +58,12 @@ class Recorder:
         await self._patiently("let_go", lambda: self._ledger.let_go(case.event.key, positions))
 
     async def _patiently(self, what: str, step: Callable[[], Awaitable[None]]) -> None:
+        before = cancellations()
         while True:
             try:
-                return await step()
+                return await finished(step())
             except Unavailable as error:
                 log.warning("ledger.waits", operation=what, error=str(error))
-                await asyncio.sleep(self._retry_s)
+            if cancellations() > before:
+                raise asyncio.CancelledError
+            await asyncio.sleep(self._retry_s)

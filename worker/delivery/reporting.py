@@ -11,8 +11,6 @@ from worker.delivery.messages import Publication
 from worker.domain.classification import UNCERTAIN, Classification
 from worker.domain.envelope import (
     AnyResultEvent,
-    MailboxResumedEvent,
-    MailboxSuspendedEvent,
     MailDeferredEvent,
     MailFailedEvent,
     MailSentEvent,
@@ -24,8 +22,6 @@ from worker.domain.hints import HINTS
 from worker.domain.identity import result_id
 from worker.domain.message import to_message
 from worker.domain.results import (
-    MailboxResumed,
-    MailboxSuspended,
     MailDeferred,
     MailFailed,
     MailSent,
@@ -33,9 +29,8 @@ from worker.domain.results import (
     RecipientResult,
     server_reply,
 )
-from worker.domain.snapshot import Mailbox
-from worker.domain.transmission import Reply, Trouble
-from worker.domain.vocabulary import Action, Outcome, Reason, ResumedBy, Scope, UncertainPolicy
+from worker.domain.transmission import Reply
+from worker.domain.vocabulary import Action, Outcome, Reason, Scope, UncertainPolicy
 from worker.domain.work import Work
 
 
@@ -127,38 +122,6 @@ class Reporter:
         )
         stage = f"uncertain/{hand_over.attempt}/{hand_over.at.astimezone(UTC).isoformat()}/{policy}"
         return MailUncertainEvent(**self._envelope(case, positions, stage, at), data=data)
-
-    def suspended(
-        self, case: Case, mailbox: Mailbox, why: Classification, trouble: Trouble, at: datetime
-    ) -> MailboxSuspendedEvent:
-        """A repeated letter does not suspend a mailbox twice, unless its settings were changed in between."""
-        data = MailboxSuspended(
-            account_id=case.event.data.account_id,
-            mailbox_id=mailbox.id,
-            address=mailbox.address,
-            reply=server_reply(trouble.reply),
-            detail=trouble.detail or None,
-            suspended_at=at,
-            event_id=case.event.id,
-            **_judged(why),
-        )
-        stage = f"suspended/{mailbox.id}/{case.directory.version}/{why.reason}"
-        return MailboxSuspendedEvent(**{**self._envelope(case, (), stage, at), "subject": mailbox.id}, data=data)
-
-    def resumed(self, case: Case, mailbox: Mailbox, reason: Reason, at: datetime) -> MailboxResumedEvent:
-        """Every worker finds out for itself: the id is of the settings that did it, not of one worker's letter."""
-        account_id = case.event.data.account_id
-        data = MailboxResumed(
-            account_id=account_id,
-            mailbox_id=mailbox.id,
-            address=mailbox.address,
-            resumed_at=at,
-            resumed_by=ResumedBy.SETTINGS_CHANGED,
-            reason=reason,
-        )
-        stage = f"resumed/{mailbox.id}/{case.directory.version}"
-        envelope = {**self._envelope(case, (), stage, at), "id": result_id(account_id, (), stage)}
-        return MailboxResumedEvent(**{**envelope, "subject": mailbox.id}, data=data)
 
     def _envelope(self, case: Case, positions: Sequence[int], stage: str, at: datetime) -> dict[str, Any]:
         return self._envelope_of(case.event, positions, stage, at)

@@ -1,20 +1,115 @@
 """What administrators are advised to change in an account that is valid as it is."""
 
 from collections.abc import Iterator
+from itertools import combinations
 
-from worker.domain.snapshot import Account, CompanyOwner, EmployeeOwner
+from worker.domain.providers import Provider, provider_of
+from worker.domain.snapshot import Account, CompanyOwner, EmployeeOwner, Mailbox, NoAuth, OAuthAuth, PasswordAuth
+from worker.domain.vocabulary import CopyMode, Security
+
+Advice = tuple[int | None, str, str]
+"""The mailbox's position (None: the account as a whole), the path below it, and one sentence."""
+
+_USUAL_SECURITY = {465: Security.TLS, 587: Security.STARTTLS}
 
 
-def advice(account: Account) -> Iterator[str]:
+def advice(account: Account) -> Iterator[Advice]:
     """One sentence for each thing that is better changed."""
+    yield from _of_account(account)
+    for position, mailbox in enumerate(account.mailboxes):
+        for path, message in (*_of_use(account, mailbox), *_of_servers(mailbox), *_of_provider(mailbox)):
+            yield position, path, message
+    yield from _of_defaults(account)
+
+
+def _of_account(account: Account) -> Iterator[Advice]:
     usable = [mailbox for mailbox in account.mailboxes if mailbox.active]
     company = [mailbox for mailbox in usable if isinstance(mailbox.owner, CompanyOwner)]
     if usable and not any(not mailbox.projects for mailbox in company):
         yield (
+            None,
+            "",
             "no active company mailbox without projects: in tasks of other projects, or of none, letters of employees "
-            "without a mailbox of their own leave from internal addresses"
+            "without a mailbox of their own leave from internal addresses",
         )
-    known = {employee.id for employee in account.employees}
-    for mailbox in account.mailboxes:
-        if isinstance(mailbox.owner, EmployeeOwner) and mailbox.owner.employee_id not in known:
-            yield f"mailbox {mailbox.id} belongs to an employee that the account does not have: nobody can use it"
+    known: dict[str, str] = {}
+    for position, employee in enumerate(account.employees):
+        first = known.setdefault(employee.internal_address.lower(), employee.id)
+        if first != employee.id:
+            path = f"employees[{position}].internal_address"
+            yield None, path, f"is that of employee {first} too: replies to one of them reach the other"
+
+
+def _of_use(account: Account, mailbox: Mailbox) -> Iterator[tuple[str, str]]:
+    employees = {employee.id for employee in account.employees}
+    groups = {group for employee in account.employees for group in employee.groups}
+    access = mailbox.access
+    if isinstance(mailbox.owner, EmployeeOwner):
+        if mailbox.owner.employee_id not in employees:
+            yield "owner.employee_id", "belongs to an employee that the account does not have: nobody can use it"
+        if access.employees or access.groups:
+            yield "access", "means nothing for an employee's mailbox: only its owner uses it"
+    else:
+        unknown = sorted(access.employees - employees)
+        if unknown:
+            yield "access.employees", f"the account has no employee {', '.join(unknown)}"
+        empty = sorted(access.groups - groups)
+        if empty:
+            yield "access.groups", f"no employee is in the group {', '.join(empty)}"
+        is_restricted = bool(access.employees or access.groups)
+        if is_restricted and not access.employees & employees and not access.groups & groups:
+            yield "access", "is restricted to nobody that the account has: nobody can use it"
+    if mailbox.default and not mailbox.active:
+        yield "default", "means nothing for a mailbox that is not active"
+
+
+def _of_servers(mailbox: Mailbox) -> Iterator[tuple[str, str]]:
+    usual = _USUAL_SECURITY.get(mailbox.smtp.port)
+    if usual is not None and mailbox.smtp.security not in (usual, Security.NONE):
+        yield "smtp.security", f"port {mailbox.smtp.port} usually wants {usual.value}"
+    if isinstance(mailbox.smtp.auth, NoAuth):
+        yield "smtp.auth.method", "none: most servers take no letters from somebody who does not sign in"
+    imap = mailbox.sent_copy.imap
+    if imap is not None and imap.port == 143 and imap.security is Security.TLS:
+        yield "sent_copy.imap.port", "143 is usually without TLS from the first byte: 993 has it"
+
+
+def _of_provider(mailbox: Mailbox) -> Iterator[tuple[str, str]]:
+    provider = provider_of(mailbox.smtp.host)
+    if isinstance(mailbox.smtp.auth, PasswordAuth):
+        yield from _of_password(provider)
+    if isinstance(mailbox.smtp.auth, OAuthAuth) and not provider.has_mailbox:
+        yield "smtp.auth.method", f"xoauth2: {provider.name} is a transactional service, which takes a password or key"
+    if mailbox.sent_copy.mode is CopyMode.ALWAYS:
+        if not provider.has_mailbox:
+            yield "sent_copy.mode", f"always: {provider.name} is a transactional service, which has no Sent folder"
+        elif provider.saves_to_sent:
+            yield "sent_copy.mode", f"always: {provider.name} saves to Sent by itself, so letters may be there twice"
+    limit = mailbox.limits.connections
+    if limit is not None and provider.connections is not None and limit > provider.connections:
+        yield "limits.connections", f"{limit}: {provider.name} takes {provider.connections} from one mailbox at a time"
+
+
+def _of_password(provider: Provider) -> Iterator[tuple[str, str]]:
+    if provider.takes_password is False:
+        yield "smtp.auth.method", f"password: {provider.name} takes none over SMTP any more; it needs xoauth2"
+    elif provider.password_until is not None:
+        until = provider.password_until.isoformat()
+        yield "smtp.auth.method", f"password: {provider.name} turns it off by default after {until}; change to xoauth2"
+
+
+def _of_defaults(account: Account) -> Iterator[Advice]:
+    """Two defaults that can meet in one task: which of them is taken then, is nobody's decision."""
+    marked = [(n, mailbox) for n, mailbox in enumerate(account.mailboxes) if mailbox.default and mailbox.active]
+    told = set[int]()
+    for (_, first), (position, second) in combinations(marked, 2):
+        if position not in told and first.owner == second.owner and _can_meet(first, second):
+            told.add(position)
+            yield position, "default", f"is set for mailbox {first.id} too: the one that comes first is taken"
+
+
+def _can_meet(first: Mailbox, second: Mailbox) -> bool:
+    """Bound mailboxes go before those without projects, so only two of one kind compete."""
+    if not first.projects and not second.projects:
+        return True
+    return bool(first.projects & second.projects)

@@ -8,6 +8,8 @@ RETRY_LEVELS_S = (30, 120, 600, 1_800, 3_600, 7_200)
 PAUSE_LEVELS_S = (5, *RETRY_LEVELS_S)
 """Waiting times when no attempt was made: the first is for a lane that is only busy for a moment."""
 
+_SPREAD_OVER, _LONG_S = 3, 600
+
 MAX_AGE_S = 24 * 3_600
 """How old a letter becomes before it is given up, by default."""
 
@@ -20,6 +22,17 @@ def retry_level_s(attempts: int) -> int:
 def pause_level_s(wait_s: float) -> int:
     """The level for a wait of about this length: the longest that does not exceed it, at least the shortest."""
     return max((level for level in PAUSE_LEVELS_S if level <= wait_s), default=PAUSE_LEVELS_S[0])
+
+
+def turn_level_s(wait_s: float, spread: int) -> int:
+    """The level for a letter of a backlog whose turn comes in about this time: never one that would make it late.
+
+    `spread` is a number that differs between letters: those that begin a long wait at the same time must not all come
+    back at the same time, hours later, and stand before everybody else's letters.
+    """
+    longest_s = pause_level_s(wait_s)
+    long_ones = [level for level in PAUSE_LEVELS_S if _LONG_S <= level <= longest_s][-_SPREAD_OVER:]
+    return long_ones[spread % len(long_ones)] if long_ones else longest_s
 
 
 def waiting_level_s(age_s: float) -> int:

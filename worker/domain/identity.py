@@ -18,9 +18,19 @@ def letter_token(event: str, recipients: Iterable[int] | None) -> str:
     return _digest("letter", event, "common" if recipients is None else _positions(recipients))
 
 
+def check_letter_token(check: str) -> str:
+    """Identity of the test letter of a mailbox's check."""
+    return _digest("check letter", check)
+
+
 def copy_key(message_id: str) -> str:
     """Identity of a letter's copy in Sent, in the shape of an event's."""
     return _digest("copy", message_id)
+
+
+def lane_token(account_id: str, mailbox_id: str) -> str:
+    """Identity of a mailbox's lane, as it stands in the headers of a letter that waits for it."""
+    return _digest("lane", account_id, mailbox_id)
 
 
 def result_id(event: str, recipients: Iterable[int], stage: str) -> str:

@@ -199,6 +199,7 @@ class MailboxResumed(_Model):
     resumed_at: AwareDatetime
     resumed_by: ResumedBy
     operator: Words | None = Field(default=None, description="who, when `resumed_by` is `operator`")
+    why: Words | None = Field(default=None, description="the operator's own words")
     reason: Reason | None = Field(default=None, description="why it had been suspended")
 
 
@@ -207,14 +208,16 @@ class CheckStepResult(_Model):
 
     name: str = Field(
         pattern=r"^[a-z0-9_]+$",
-        description="such as dns, connect, tls, auth, sender, test_letter, imap_connect, imap_auth, sent_folder, spf",
+        description="settings, dns, connect, tls, greeting, capabilities, auth, sender, test_letter, imap_dns, "
+        "imap_connect, imap_tls, imap_greeting, imap_auth, sent_folder, sent_writable, mx, spf, dkim, dmarc; others "
+        "may follow",
     )
     ok: bool | None = Field(description="null: not looked at, because an earlier step failed or it does not apply")
     required: bool = Field(default=True, description="false: advice; letters leave without it (SPF, DKIM, DMARC)")
     seconds: Seconds = 0.0
     reply: ServerReply | None = Field(default=None, description="the server's own words")
-    reason: Reason | None = None
-    hint: Hint | None = None
+    reason: Reason | None = Field(default=None, description="null also where the closed list has no reason that fits")
+    hint: Hint | None = Field(default=None, description="for people; a step that succeeded may have one as a warning")
     help_url: str | None = Field(default=None, description="the provider's own page about it")
     detail: Words | None = None
 

@@ -105,6 +105,17 @@ class OAuthAuth(_Model):
 Auth = Annotated[NoAuth | PasswordAuth | OAuthAuth, Field(discriminator="method")]
 
 
+def secrets_of(auth: NoAuth | PasswordAuth | OAuthAuth) -> tuple[SealedSecret | EnvSecret | FileSecret, ...]:
+    """The secrets that a sign-in needs, as they are referred to."""
+    match auth:
+        case NoAuth():
+            return ()
+        case PasswordAuth():
+            return (auth.secret,)
+        case OAuthAuth():
+            return tuple(secret for secret in (auth.client_secret, auth.refresh_token) if secret is not None)
+
+
 class SmtpServer(_Model):
     """Where letters are handed in."""
 

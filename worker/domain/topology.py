@@ -57,6 +57,11 @@ class Topology:
         return f"{self.prefix}.sent-copy"
 
     @property
+    def mailbox_check(self) -> str:
+        """The queue of mailboxes to be checked. It has no delay queues: a check is not tried again by itself."""
+        return f"{self.prefix}.mailbox-check"
+
+    @property
     def dead(self) -> str:
         """Where what nobody can read or handle waits for an operator."""
         return f"{self.prefix}.dead"
@@ -78,8 +83,9 @@ class Topology:
     def queues(self) -> Iterator[QueueSpec]:
         """All queues, with targets of dead-lettering before those that refer to them."""
         yield QueueSpec(self.dead, {"x-queue-type": "quorum", "x-delivery-limit": _NO_DELIVERY_LIMIT})
-        for work in (self.outbound, self.sent_copy):
+        for work in (self.outbound, self.sent_copy, self.mailbox_check):
             yield QueueSpec(work, {**_dead_lettering(self.dead), "x-delivery-limit": _WORK_DELIVERY_LIMIT})
+        for work in (self.outbound, self.sent_copy):
             for level_s in PAUSE_LEVELS_S:
                 yield QueueSpec(self.delay(work, level_s), {**_dead_lettering(work), "x-message-ttl": level_s * 1_000})
 
@@ -87,6 +93,7 @@ class Topology:
         """Which of the product's events are worked on."""
         for event_type in (EventType.COMMENT_CREATED, EventType.TASK_CREATED):
             yield BindingSpec(self.events_exchange, self.outbound, event_type.value)
+        yield BindingSpec(self.events_exchange, self.mailbox_check, EventType.MAILBOX_CHECK_REQUESTED.value)
 
 
 def _dead_lettering(target: str) -> dict[str, Argument]:

@@ -16,6 +16,7 @@ RECIPIENTS = "sendas-recipients"
 LAST_REASON = "sendas-last-reason"
 LAST_REPLY = "sendas-last-reply"
 TURN = "sendas-turn"
+LANE = "sendas-lane"
 SENDER_MISSING_SINCE = "sendas-sender-missing-since"
 RESEND_UNCERTAIN = "sendas-replay-uncertain"
 
@@ -29,7 +30,8 @@ class Work:
 
     `attempts` were made already; `mode` and `recipients` (positions in the event's list) are None until a plan was
     made; `last_reason` and `last_reply` are those of the last attempt or pause. `turn`: when a letter that waits for
-    its busy mailbox is about to be next. `sender_missing_since`: since when no snapshot has known who is to send.
+    its busy mailbox is about to be next, and `lane` is that mailbox's (`identity.lane_token`). `sender_missing_since`:
+    since when no snapshot has known who is to send.
     `resend_up_to`: an operator accepts that a letter whose outcome was uncertain up to this attempt goes once more.
     """
 
@@ -40,6 +42,7 @@ class Work:
     last_reason: str | None = None
     last_reply: str | None = None
     turn: datetime | None = None
+    lane: str | None = None
     sender_missing_since: datetime | None = None
     resend_up_to: int | None = None
 
@@ -56,6 +59,8 @@ class Work:
             headers[LAST_REPLY] = self.last_reply[:_MAX_WORDS]
         if self.turn is not None:
             headers[TURN] = self.turn.isoformat()
+        if self.lane is not None:
+            headers[LANE] = self.lane
         if self.sender_missing_since is not None:
             headers[SENDER_MISSING_SINCE] = self.sender_missing_since.isoformat()
         if self.resend_up_to is not None:
@@ -90,6 +95,7 @@ def _read_work(headers: Mapping[str, object], now: datetime) -> Work:
         last_reason=_text(headers.get(LAST_REASON)),
         last_reply=_text(headers.get(LAST_REPLY)),
         turn=_moment(headers[TURN]) if TURN in headers else None,
+        lane=_text(headers.get(LANE)),
         sender_missing_since=_moment(headers[SENDER_MISSING_SINCE]) if SENDER_MISSING_SINCE in headers else None,
         resend_up_to=_number(headers[RESEND_UNCERTAIN]) if RESEND_UNCERTAIN in headers else None,
     )

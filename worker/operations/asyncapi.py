@@ -11,9 +11,11 @@ from worker.operations.contract_examples import Json, event_examples, result_exa
 EVENTS_EXCHANGE = "product.events"
 RESULTS_EXCHANGE = "sendas.results"
 LETTER_QUEUE = "sendas.outbound"
+CHECK_QUEUE = "sendas.mailbox-check"
 
 _BINDING_VERSION = "0.3.0"
 _LETTER_TYPES = (EventType.COMMENT_CREATED, EventType.TASK_CREATED)
+_CHECK_TYPES = (EventType.MAILBOX_CHECK_REQUESTED,)
 _INFO: Json = {
     "title": "sendas",
     "version": "1.0.0",
@@ -42,12 +44,14 @@ def asyncapi() -> Json:
         "channels": {
             **{_key(name): _exchange_channel(EVENTS_EXCHANGE, name) for name in EventType},
             **{_key(name): _exchange_channel(RESULTS_EXCHANGE, name) for name in ResultType},
-            "letterQueue": _queue_channel(),
+            "letterQueue": _queue_channel(LETTER_QUEUE, "letters wait in", _LETTER_TYPES),
+            "checkQueue": _queue_channel(CHECK_QUEUE, "checks of mailboxes wait in", _CHECK_TYPES),
         },
         "operations": {
             **{f"consume_{_key(name)}": _operation("receive", name, _key(name), [name]) for name in EventType},
             **{f"publish_{_key(name)}": _operation("send", name, _key(name), [name]) for name in ResultType},
             "takeLetters": _operation("receive", "letters to be sent", "letterQueue", _LETTER_TYPES),
+            "takeChecks": _operation("receive", "mailboxes to be checked", "checkQueue", _CHECK_TYPES),
         },
         "components": {
             "messages": {
@@ -80,15 +84,15 @@ def _exchange_channel(exchange: str, name: EventType | ResultType) -> Json:
     }
 
 
-def _queue_channel() -> Json:
+def _queue_channel(queue: str, purpose: str, names: Iterable[EventType]) -> Json:
     return {
-        "address": LETTER_QUEUE,
-        "description": f"The quorum queue that letters wait in, bound to {EVENTS_EXCHANGE}.",
-        "messages": {_key(name): {"$ref": f"#/components/messages/{_key(name)}"} for name in _LETTER_TYPES},
+        "address": queue,
+        "description": f"The quorum queue that {purpose}, bound to {EVENTS_EXCHANGE}.",
+        "messages": {_key(name): {"$ref": f"#/components/messages/{_key(name)}"} for name in names},
         "bindings": {
             "amqp": {
                 "is": "queue",
-                "queue": {"name": LETTER_QUEUE, "durable": True, "exclusive": False, "autoDelete": False},
+                "queue": {"name": queue, "durable": True, "exclusive": False, "autoDelete": False},
                 "bindingVersion": _BINDING_VERSION,
             }
         },

@@ -179,7 +179,10 @@ READINGS = (
     Reading("sendas_prefetch", "Messages that may be in work at a time.", labels=("queue",)),
     Reading("sendas_lanes_waiting", "Letters waiting for their mailbox."),
     Reading(
-        "sendas_mailboxes_suspended", "Mailboxes nothing is sent from.", labels=("reason",), always=_values(Reason)
+        "sendas_mailboxes_suspended",
+        "Mailboxes nothing is sent from. All workers say the same number: `max by (reason)`, never a sum.",
+        labels=("reason",),
+        always=_values(Reason),
     ),
     Reading("sendas_oldest_unfinished_event_seconds", "Age of the oldest event in work or put off by this worker."),
     Reading("sendas_publish_waiting_seconds", "How long the oldest message has been waiting for the broker's confirm."),

@@ -69,6 +69,7 @@ class Consumer:
         self._underlay: Channel | None = None
         self._acknowledgements: Acknowledgements | None = None
         self._tag: str | None = None
+        self._late: list[Delivery] = []
         self._is_stopping = False
         self._look_every_s = look_every_s
         self._taken_total = 0
@@ -89,18 +90,20 @@ class Consumer:
         """Consume until cancelled; stop with `stop` first."""
         await asyncio.gather(self._link.run(), self._watch())
 
-    async def stop(self, grace_s: float) -> None:
+    async def stop(self, grace_s: float, answers_s: float = _LAST_MOMENT_S) -> None:
         """Take no more, finish what is in flight within `grace_s`, and give back the rest.
 
-        A letter whose final dot was written is not cut short by cancellation. Should its server still not answer, it
-        is left behind after a moment, and in doubt: the worker's end must come in bounded time.
+        A letter whose final dot was written is not cut short by cancellation. Should its server not answer within
+        `answers_s` either, it is left behind, and in doubt: the worker's end must come in bounded time.
         """
         self._is_stopping = True
         await self._cancel_consumer()
+        for delivery in self._late:
+            await self._settle(delivery, is_done=False)
         await self._wait_for_tasks(grace_s)
         for task in self._tasks:
             task.cancel()
-        await self._wait_for_tasks(_LAST_MOMENT_S)
+        await self._wait_for_tasks(answers_s)
         if self._tasks:
             log.warning("consumer.left_behind", queue=self.queue, messages=len(self._tasks))
         await self._flush()
@@ -181,7 +184,8 @@ class Consumer:
         return bool(found.declaration_result.message_count)
 
     def _take(self, delivery: "Delivery") -> None:
-        if self._is_stopping:  # what arrives while stopping stays unacknowledged and returns to the queue
+        if self._is_stopping:
+            self._late.append(delivery)  # given back once the broker sends no more, or it would send this one again
             return
         self._taken_total += 1
         task = asyncio.create_task(self._traced(delivery), name=self._task_name)
@@ -193,12 +197,18 @@ class Consumer:
             await self._work(delivery)
 
     async def _work(self, delivery: "Delivery") -> None:
-        """Deal with one message. The only place that settles; a cancelled one is given back by closing the channel."""
+        """Deal with one message, and settle it; a cancelled one is given back at once.
+
+        Others then have it while this worker still waits for its last answers.
+        """
         try:
             publications = await self._patiently(delivery)
             if publications is None:
                 return
             await self._published(publications)
+        except asyncio.CancelledError:
+            await self._settle(delivery, is_done=False)
+            raise
         except Exception:  # whatever it is, the message must not stay unsettled for ever
             log.exception("message.unhandled", queue=self.queue)
             await self._settle(delivery, is_done=False)  # the queue's delivery limit ends this in the dead queue

@@ -1,6 +1,7 @@
 """From a host and a port to a greeted connection: to the vetted address, verified against the host's name."""
 
 import asyncio
+import socket
 import ssl
 from dataclasses import dataclass
 
@@ -34,13 +35,11 @@ class ImapTimeouts:
 
 async def connect(dialer: Dialer, server: ImapServer, context: ssl.SSLContext, timeouts: ImapTimeouts) -> ImapProtocol:
     """A connection whose server has greeted. Raises `ImapTrouble`."""
-    if server.security is Security.STARTTLS:  # aioimaplib does not speak it; plain text instead is no answer
-        detail = "STARTTLS is not supported for IMAP: use implicit TLS (security tls), usually port 993"
-        raise ImapTrouble(Phase.TLS, Fault.TLS, detail)
-    protocol = await _open(dialer, server, context, timeouts)
+    require_supported(server, context)
+    protocol = await join(await dial(dialer, server, timeouts), server, context, timeouts)
     is_greeted = False
     try:
-        await _greeted(protocol, timeouts.greeting_s)
+        await greeted(protocol, timeouts.greeting_s)
         is_greeted = True
     finally:
         if not is_greeted:
@@ -48,14 +47,28 @@ async def connect(dialer: Dialer, server: ImapServer, context: ssl.SSLContext, t
     return protocol
 
 
-async def _open(dialer: Dialer, server: ImapServer, context: ssl.SSLContext, timeouts: ImapTimeouts) -> ImapProtocol:
-    is_tls = server.security is Security.TLS
-    if is_tls:
+def require_supported(server: ImapServer, context: ssl.SSLContext) -> None:
+    """Refuse, before anything is connected, what no connection can come of. Raises `ImapTrouble`."""
+    if server.security is Security.STARTTLS:  # aioimaplib does not speak it; plain text instead is no answer
+        detail = "STARTTLS is not supported for IMAP: use implicit TLS (security tls), usually port 993"
+        raise ImapTrouble(Phase.TLS, Fault.TLS, detail)
+    if server.security is Security.TLS:
         _refuse_unverifiable(server.host, context)
+
+
+async def dial(dialer: Dialer, server: ImapServer, timeouts: ImapTimeouts) -> socket.socket:
+    """A connected socket, to an address that was vetted. Raises `ImapTrouble`."""
     try:
-        sock = await dialer.dial(server.host, server.port, timeouts.connect_s)
+        return await dialer.dial(server.host, server.port, timeouts.connect_s)
     except DialError as error:
         raise ImapTrouble(Phase.CONNECT, error.fault, str(error)) from error
+
+
+async def join(
+    sock: socket.socket, server: ImapServer, context: ssl.SSLContext, timeouts: ImapTimeouts
+) -> ImapProtocol:
+    """A protocol on the socket, in TLS where the server wants it. Raises `ImapTrouble`; then the socket is closed."""
+    is_tls = server.security is Security.TLS
     try:
         async with asyncio.timeout(timeouts.tls_s):
             # The event loop owns the socket from here on, and closes it when the handshake fails or is cancelled.
@@ -87,7 +100,8 @@ def _refuse_unverifiable(host: str, context: ssl.SSLContext) -> None:
         raise ImapTrouble(Phase.TLS, Fault.TLS, f"the host name cannot be verified: {error}") from error
 
 
-async def _greeted(protocol: ImapProtocol, within_s: float) -> None:
+async def greeted(protocol: ImapProtocol, within_s: float) -> str:
+    """The words with which the server greets. Raises `ImapTrouble`."""
     try:
         async with asyncio.timeout(within_s):
             greeting = await protocol.greeting()
@@ -102,3 +116,4 @@ async def _greeted(protocol: ImapProtocol, within_s: float) -> None:
     if words != [b"*", b"OK"]:
         # PREAUTH too: a server that knows somebody already does not know that it is this mailbox's owner.
         raise ImapTrouble(Phase.GREETING, Fault.PROTOCOL, f"no IMAP greeting: {ServerWords().clean(greeting)}")
+    return ServerWords().clean(greeting[2:])

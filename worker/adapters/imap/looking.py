@@ -80,12 +80,13 @@ async def _open_named(session: ImapSession, name: str) -> Look:
         return Look(folder, True, await session.examine(folder.raw))
     except Refused:
         # Missing, or there but not to be opened now? Only a folder that is missing holds no copy for certain.
-        if await _is_listed(session, folder):
+        if await is_listed(session, folder):
             raise
     return Look(folder, False)
 
 
-async def _is_listed(session: ImapSession, folder: Folder) -> bool:
+async def is_listed(session: ImapSession, folder: Folder) -> bool:
+    """Whether the folder is there, though perhaps not to be opened."""
     listed = await session.list_folders(folder.raw)  # as a pattern: a % or * in the name matches itself too
     return any(other.name == folder.name and "\\nonexistent" not in other.flags for other in listed)
 

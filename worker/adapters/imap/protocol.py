@@ -36,6 +36,8 @@ _STATES = {
     ("AUTHENTICATE", "OK"): aioimaplib.AUTH,
     ("EXAMINE", "OK"): aioimaplib.SELECTED,
     ("EXAMINE", "NO"): aioimaplib.AUTH,
+    ("SELECT", "OK"): aioimaplib.SELECTED,
+    ("SELECT", "NO"): aioimaplib.AUTH,
 }
 
 

@@ -13,6 +13,9 @@ _QUOTED = re.compile(rb'"((?:[^"\\\r\n]|\\[^\r\n])*)"')
 _LITERAL = re.compile(rb"\{(\d{1,10})\}\r\n")
 _ATOM = re.compile(rb"[^\s\"(){]+")
 _NUMBERS = re.compile(rb"SEARCH((?: +\d{1,10})*) *", re.IGNORECASE)
+_RIGHTS = re.compile(rb"MYRIGHTS .+? \"?([a-z0-9]{0,36})\"?", re.IGNORECASE | re.DOTALL)
+_STORAGE = re.compile(rb"QUOTA .*\(.*\bSTORAGE (\d{1,15}) (\d{1,15})\b.*\)", re.IGNORECASE | re.DOTALL)
+_BODY = re.compile(rb"\d{1,10} FETCH \(.*?BODY\[\] \{(\d{1,10})\}\r\n", re.IGNORECASE | re.DOTALL)
 _NOT_SELECTABLE = frozenset({"\\noselect", "\\nonexistent"})
 
 
@@ -95,6 +98,27 @@ def search_result(untagged: bytes) -> tuple[int, ...] | Malformed | None:
         return Malformed("SEARCH with something else than numbers")
     numbers = tuple(int(word) for word in match.group(1).split())
     return numbers if all(1 <= number <= MAX_NUMBER for number in numbers) else Malformed("SEARCH out of range")
+
+
+def my_rights(untagged: bytes) -> str | None:
+    """The rights that a MYRIGHTS response tells (RFC 4314 section 3.8); None when it is another response."""
+    match = _RIGHTS.fullmatch(untagged)
+    return match[1].decode("ascii").lower() if match else None
+
+
+def quota_free_kib(untagged: bytes) -> int | None:
+    """What a QUOTA response says is left of its STORAGE, not below 0; None when it says nothing of it."""
+    match = _STORAGE.fullmatch(untagged)
+    return max(int(match[2]) - int(match[1]), 0) if match else None
+
+
+def fetched_body(untagged: bytes) -> bytes | None:
+    """The whole message in a FETCH response; None when it is another response, or cut off."""
+    match = _BODY.match(untagged)
+    if match is None:
+        return None
+    body = untagged[match.end() : match.end() + int(match[1])]
+    return body if len(body) == int(match[1]) else None
 
 
 def listed_folder(untagged: bytes) -> ListedFolder | Malformed | None:

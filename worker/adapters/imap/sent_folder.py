@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from worker.adapters.credentials import AccessToken, Credentials, Password
+from worker.adapters.credentials import Credentials
 from worker.adapters.dialing import Dialer
 from worker.adapters.imap.appending import append, place_by_search
 from worker.adapters.imap.connecting import ImapTimeouts, connect
 from worker.adapters.imap.idle import IdleSessions
 from worker.adapters.imap.looking import FolderMemory, Look, look
+from worker.adapters.imap.opened import opened_credentials
 from worker.adapters.imap.session import ImapSession
 from worker.adapters.imap.troubles import ImapTrouble
 from worker.adapters.tls import verifying
@@ -23,7 +24,6 @@ from worker.delivery.ports import Clock, CopyTarget, SavedCopy
 from worker.domain.snapshot import Auth, ImapServer
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import CopyOutcome, Phase
-from worker.errors import SecretUnavailable, TokenRefused, Unavailable
 
 MAX_IDLE_SESSIONS = 200
 _NO_FOLDER = Trouble(
@@ -142,7 +142,7 @@ class ImapSentFolder:
         return result
 
     async def _open(self, target: CopyTarget) -> ImapSession:
-        credentials = await self._opened_credentials(target)
+        credentials = await opened_credentials(self._credentials, target.account_id, target.auth)
         protocol = await connect(self._dialer, target.imap, self._context, self._timeouts)
         session = ImapSession(protocol, self._timeouts)
         is_signed_in = False
@@ -153,19 +153,6 @@ class ImapSentFolder:
             if not is_signed_in:
                 session.discard()
         return session
-
-    async def _opened_credentials(self, target: CopyTarget) -> Password | AccessToken:
-        try:
-            credentials = await self._credentials.open(target.account_id, target.auth)
-        except TokenRefused as error:
-            raise ImapTrouble(Phase.AUTH, Fault.TOKEN_REFUSED, str(error)) from None
-        except SecretUnavailable as error:
-            raise ImapTrouble(Phase.AUTH, Fault.SECRET, str(error)) from None
-        except Unavailable as error:
-            raise ImapTrouble(Phase.AUTH, Fault.CONNECT, str(error)) from None
-        if credentials is None:
-            raise ImapTrouble(Phase.AUTH, Fault.NO_AUTH_MECHANISM, "IMAP needs a sign-in, and none is configured")
-        return credentials
 
 
 def _key(target: CopyTarget) -> _Key:

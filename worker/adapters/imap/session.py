@@ -16,7 +16,10 @@ from worker.adapters.imap.responses import (
     ListedFolder,
     append_uid,
     capabilities,
+    fetched_body,
     listed_folder,
+    my_rights,
+    quota_free_kib,
     response_code,
     search_result,
     uid_validity,
@@ -26,6 +29,7 @@ from worker.adapters.imap.wire import Argument, Dialogue, Literal, Malformed, da
 from worker.domain.transmission import Fault
 from worker.domain.vocabulary import Phase
 
+_WRITABLE = {"READ-WRITE": True, "READ-ONLY": False}
 _TOO_LARGE_CODES = frozenset({"TOOBIG"})  # RFC 7889 section 5.1
 
 
@@ -116,6 +120,31 @@ class ImapSession:
         """Open a folder for looking, which leaves its `\\Recent` flags alone; its UIDVALIDITY where it is told."""
         answer = await self._on_folder("EXAMINE", folder)
         return next((validity for validity in map(uid_validity, answer.untagged) if validity is not None), None)
+
+    async def select(self, folder: bytes) -> bool | None:
+        """Open a folder as if to write: whether it may be written to, where the server says so."""
+        code = response_code((await self._on_folder("SELECT", folder)).text)
+        return _WRITABLE.get(code.name) if code is not None else None
+
+    async def my_rights(self, folder: bytes) -> str | None:
+        """One letter for each right on a folder (RFC 4314 section 2.1), where the server tells them."""
+        if not self.has("ACL"):
+            return None
+        answer = await self._on_folder("MYRIGHTS", folder)
+        return next((rights for rights in map(my_rights, answer.untagged) if rights is not None), None)
+
+    async def free_kib(self, folder: bytes) -> int | None:
+        """How much room is left for a folder (RFC 9208), in units of 1,024 bytes, where the server tells it."""
+        if not self.has("QUOTA"):
+            return None
+        answer = await self._on_folder("GETQUOTAROOT", folder)
+        return min((free for free in map(quota_free_kib, answer.untagged) if free is not None), default=None)
+
+    async def fetch(self, uid: int) -> bytes | None:
+        """A message of the open folder as it is, which is not marked as read by that; None when it has gone."""
+        sent = Dialogue(f"{uid} (BODY.PEEK[])")
+        answer = await self._run(Phase.MAIL, "FETCH", sent, self._timeouts.command_s, by_uid=True)
+        return next((body for body in map(fetched_body, answer.untagged) if body is not None), None)
 
     async def create(self, folder: bytes) -> None:
         """Create a folder."""

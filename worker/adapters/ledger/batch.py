@@ -7,6 +7,9 @@ from typing import Any
 
 from worker.adapters.ledger.claiming import claim
 from worker.adapters.ledger.connection import Connected
+from worker.adapters.ledger.mailbox_looks import find, list_suspended, look, tell
+from worker.adapters.ledger.mailbox_operations import OnMailbox, ToFind, ToListSuspended, ToLook, ToTakeOver, ToTell
+from worker.adapters.ledger.mailbox_rows import change
 from worker.adapters.ledger.operations import (
     Operation,
     ToClaim,
@@ -22,6 +25,8 @@ from worker.adapters.ledger.ownership import leave, renew
 from worker.adapters.ledger.progress import advance, release, reopen
 from worker.adapters.ledger.retention import forget, list_entries
 from worker.delivery.ports import Clock
+
+_READING = (ToFind, ToList, ToListSuspended, ToLook)
 
 Answers = Mapping[Operation[Any], Any]
 
@@ -41,11 +46,11 @@ class Owner:
         No two operations touch the same entry, except that releases may: they come first.
         """
         async with connection.begin():
-            if all(isinstance(operation, ToList) for operation in operations):
-                return await self._list(connection, operations)
+            if all(isinstance(operation, _READING) for operation in operations):
+                return await self._read(connection, operations)
             now = self.clock.now()
             me = await renew(connection, self.id, self.name, now, now + self.lease)
-            answers = await self._write(connection, me, operations) | await self._list(connection, operations)
+            answers = await self._write(connection, me, operations) | await self._read(connection, operations)
         self.id = me
         return answers
 
@@ -60,6 +65,9 @@ class Owner:
         answers |= await advance(
             connection, me, now, [each for each in operations if isinstance(each, ToHandOver | ToRecord)]
         )
+        # After the entries: whoever waits for a mailbox's row waits for nobody's entries then.
+        answers |= await change(connection, me, now, [each for each in operations if isinstance(each, OnMailbox)])
+        answers |= await tell(connection, now, [each for each in operations if isinstance(each, ToTell | ToTakeOver)])
         for operation in operations:
             if isinstance(operation, ToExpire):
                 answers[operation] = await forget(connection, now, operation)
@@ -67,10 +75,16 @@ class Owner:
                 await leave(connection, me, now)
         return answers
 
-    async def _list(self, connection: Connected, operations: Sequence[Operation[Any]]) -> dict[Operation[Any], Any]:
+    async def _read(self, connection: Connected, operations: Sequence[Operation[Any]]) -> dict[Operation[Any], Any]:
         now = self.clock.now()
-        return {
-            operation: await list_entries(connection, now, operation.event_key)
-            for operation in operations
-            if isinstance(operation, ToList)
-        }
+        answers: dict[Operation[Any], Any] = {}
+        for operation in operations:
+            if isinstance(operation, ToList):
+                answers[operation] = await list_entries(connection, now, operation.event_key)
+            elif isinstance(operation, ToListSuspended):
+                answers[operation] = await list_suspended(connection)
+            elif isinstance(operation, ToFind):
+                answers[operation] = await find(connection, operation)
+            elif isinstance(operation, ToLook):
+                answers[operation] = await look(connection, self.id, now, operation)
+        return answers

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from worker.adapters.ledger.entry import Entry, State
+from worker.adapters.ledger.mailboxes import OperatedMailboxStates
+from worker.adapters.ledger.memory_mailboxes import MailboxStore, MemoryMailboxes
 from worker.adapters.ledger.operations import checked_key, to_claim, to_hand_over, to_record, to_release, to_reopen
 from worker.delivery.ledger import Claim, Done, Granted, HandOver, Held, InDoubt, Record
 from worker.delivery.ports import Clock
@@ -12,7 +14,7 @@ from worker.domain.vocabulary import Outcome
 from worker.errors import LostClaim, Unavailable
 
 
-@dataclass
+@dataclass(eq=False)
 class _Owner:
     name: str
     alive_until: datetime
@@ -34,6 +36,7 @@ class MemoryStore:
     """What several owners share, as they would a database."""
 
     events: dict[str, dict[int, _Entry]] = field(default_factory=dict)
+    mailboxes: MailboxStore = field(default_factory=MailboxStore)
 
 
 class MemoryLedger:
@@ -50,9 +53,12 @@ class MemoryLedger:
         self._clock = clock
         self._lease = timedelta(seconds=lease_s)
         self._retention = timedelta(seconds=retention_s)
-        self._events = (store or MemoryStore()).events
+        store = store or MemoryStore()
+        self._events = store.events
         self._me = _Owner(owner, clock.now())
         self._is_closed = False
+        memory = MemoryMailboxes(store.mailboxes, self._me, clock, self._renew, self._is_living)
+        self.mailboxes = OperatedMailboxStates(memory)
 
     async def claim(self, event_key: str, account_id: str, recipients: Sequence[int]) -> dict[int, Claim]:
         operation = to_claim(event_key, account_id, recipients)
@@ -170,6 +176,9 @@ class MemoryLedger:
     def _check_open(self) -> None:
         if self._is_closed:
             raise Unavailable("the ledger is closed")
+
+    def _is_living(self, owner: object) -> bool:
+        return isinstance(owner, _Owner) and self._is_alive(owner)
 
     def _is_alive(self, owner: _Owner) -> bool:
         return owner.alive_until > self._clock.now()

@@ -1,5 +1,12 @@
-"""Bringing the ledger's schema up to date, and finding out whether it is."""
+"""Bringing the ledger's schema up to date, and finding out whether it is.
 
+While a version is rolled out, and after it was rolled back, workers of the version before work with the newer tables:
+also those that start only then. Whether they can is said by the revision that the tables have. Its id is a number,
+`0007`, when code of every revision can; `0007_needs_0005` when code of 0005 and later can, and is repeated by all that
+follow. A migration that only adds what older code does not see needs nobody to know of it.
+"""
+
+import re
 from pathlib import Path
 
 from alembic import command
@@ -14,6 +21,8 @@ from worker.errors import ConfigurationError
 
 VERSION_TABLE = "ledger_version"
 
+_REVISION = re.compile(r"(?P<number>\d{4})(_needs_(?P<oldest>\d{4}))?")
+_FIRST = 1
 _ADVISORY_LOCK = 0x53454E444153  # "SENDAS"; the number that concurrent migrations of one database agree on
 
 
@@ -21,7 +30,7 @@ async def migrate(url: str, timeout_s: float = 60) -> None:
     """Create the ledger's tables or bring them up to date; harmless when done twice, also at the same time.
 
     Raises:
-        ConfigurationError: the URL is wrong, or the schema is newer than this version of sendas.
+        ConfigurationError: the URL is wrong, or the schema is a newer one that this version cannot work with.
         Unavailable: the database does not answer.
     """
     database = Database(url, timeout_s)
@@ -41,36 +50,58 @@ async def upgrade(connection: Connected) -> None:
 
 
 async def check_schema(connection: Connected) -> None:
-    """Raises `ConfigurationError` when the schema is not the one that this code works with."""
+    """Raises `ConfigurationError` when the schema is not one that this code works with."""
     async with connection.begin():
         await connection.run_sync(_check)
 
 
+def oldest_code(revision: str) -> int:
+    """The oldest revision whose code works with tables of this one. Raises ValueError when it is no id of ours."""
+    found = _REVISION.fullmatch(revision)
+    if found is None:
+        raise ValueError(f"{revision} is no revision of the ledger's tables")
+    return int(found["oldest"] or _FIRST)
+
+
 def _upgrade(connection: Connection) -> None:
-    config = _config()
-    if _refuse_newer(connection, ScriptDirectory.from_config(config)):
+    config = alembic_config()
+    if _is_usable(connection, ScriptDirectory.from_config(config)):
         return
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
 
 
 def _check(connection: Connection) -> None:
-    if not _refuse_newer(connection, ScriptDirectory.from_config(_config())):
+    if not _is_usable(connection, ScriptDirectory.from_config(alembic_config())):
         raise ConfigurationError("the ledger's tables are missing or out of date: run `sendas ledger migrate`")
 
 
-def _refuse_newer(connection: Connection, scripts: ScriptDirectory) -> bool:
-    """Whether the schema is the newest known one. Raises `ConfigurationError` when it is an unknown one."""
+def _is_usable(connection: Connection, scripts: ScriptDirectory) -> bool:
+    """Whether this code works with the tables as they are: they are its own, or newer ones that let it.
+
+    Raises:
+        ConfigurationError: they are of a newer version, and do not.
+    """
     current = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
-    known = {script.revision for script in scripts.walk_revisions()}
-    if current is not None and current not in known:
-        raise ConfigurationError(
-            "the ledger's tables are of a newer version of sendas: this one cannot use nor migrate them"
-        )
-    return current == scripts.get_current_head()
+    own = scripts.get_current_head() or ""
+    if current is None or current in {script.revision for script in scripts.walk_revisions()}:
+        return current == own
+    if _lets_work(current, own):
+        return True
+    raise ConfigurationError(
+        "the ledger's tables are of a newer version of sendas: this one cannot use nor migrate them"
+    )
 
 
-def _config() -> Config:
+def _lets_work(newer: str, own: str) -> bool:
+    """Whether tables of a revision that this code does not know are newer, and such that it can work with them."""
+    found = _REVISION.fullmatch(newer)
+    number = int(own[:4])
+    return found is not None and int(found["number"]) > number >= oldest_code(newer)
+
+
+def alembic_config() -> Config:
+    """Where the migrations are."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.set_main_option("path_separator", "os")

@@ -92,12 +92,12 @@ class ToLeave(Operation[None]):
 
 
 def to_claim(event_key: str, account_id: str, recipients: Sequence[int]) -> ToClaim:
-    _check_texts(account_id)
+    check_texts(account_id)
     return ToClaim(checked_key(event_key), _positions(recipients), account_id)
 
 
 def to_hand_over(event_key: str, recipients: Sequence[int], hand_over: HandOver) -> ToHandOver:
-    _check_texts(hand_over.account_id, hand_over.mailbox_id or "", hand_over.message_id)
+    check_texts(hand_over.account_id, hand_over.mailbox_id or "", hand_over.message_id)
     _check_number(hand_over.attempt)
     if hand_over.at.tzinfo is None:
         raise ValueError("the time of a hand-over has no time zone")
@@ -143,7 +143,8 @@ def _check_number(number: int) -> None:
         raise ValueError("a number is negative or larger than the ledger stores")
 
 
-def _check_texts(*texts: str) -> None:
+def check_texts(*texts: str) -> None:
+    """Raises `ValueError` for texts that no database stores."""
     for text in texts:
         if _NOT_STORED.search(text):
             raise ValueError("a text holds a character that the ledger cannot store")

@@ -133,3 +133,56 @@ results = Table(
     Index("ledger_results_by_age", "recorded_at"),
     sqlite_with_rowid=False,
 )
+
+# What all workers share about a mailbox: one row for each that ever sent. `touched_at` says when one may be forgotten.
+mailboxes = Table(
+    "ledger_mailboxes",
+    metadata,
+    Column("account_id", Text, nullable=False),
+    Column("mailbox_id", Text, nullable=False),
+    Column("fingerprint", Text),
+    Column("snapshot_version", BigInteger),
+    Column("touched_at", Moment),
+    Column("proven_at", Moment),
+    Column("rests_until", Moment),
+    Column("rests_for", Text),
+    Column("wanted_at", Moment),
+    Column("wanted_by", Integer),
+    Column("resumed_at", Moment),
+    Column("minute_counts", Text),
+    Column("day_counts", Text),
+    Column("suspended_at", Moment),
+    Column("suspended_for", Text),
+    Column("suspension", Text),
+    PrimaryKeyConstraint("account_id", "mailbox_id"),
+    sqlite_with_rowid=False,
+    postgresql_with={"fillfactor": 70},
+)
+# Few are suspended: looking at these costs nothing, and all others are not in the index.
+Index(
+    "ledger_mailboxes_suspended",
+    mailboxes.c.suspended_at,
+    sqlite_where=mailboxes.c.suspended_at.is_not(None),
+    postgresql_where=mailboxes.c.suspended_at.is_not(None),
+)
+
+shares = Table(
+    "ledger_shares",
+    metadata,
+    Column("account_id", Text, nullable=False),
+    Column("mailbox_id", Text, nullable=False),
+    Column("owner", Integer, nullable=False),
+    Column("connections", Integer, nullable=False),
+    PrimaryKeyConstraint("account_id", "mailbox_id", "owner"),
+    Index("ledger_shares_by_owner", "owner"),
+    sqlite_with_rowid=False,
+)
+
+announcements = Table(
+    "ledger_announcements",
+    metadata,
+    Column("id", ResultId, primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)

@@ -12,6 +12,7 @@ from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.database import Database
 from worker.adapters.ledger.entry import Entry
 from worker.adapters.ledger.group_commit import GroupCommit, Observer
+from worker.adapters.ledger.mailboxes import OperatedMailboxStates
 from worker.adapters.ledger.migration import check_schema, upgrade
 from worker.adapters.ledger.operations import (
     Operation,
@@ -91,13 +92,17 @@ async def _check_clock(database: Database, clock: Clock, max_skew_s: float) -> N
 
 
 class SqlLedger:
-    """Implements `worker.delivery.ledger.Ledger`; see there for what the methods do and raise."""
+    """Implements `worker.delivery.ledger.Ledger`; see there for what the methods do and raise.
+
+    `mailboxes` are what all owners share about mailboxes, in the same database.
+    """
 
     def __init__(self, database: Database, owner: Owner, options: LedgerOptions, observer: Observer | None) -> None:
         self._database = database
         self._owner = owner
         self._options = options
         self._writer = GroupCommit(self._run, owner.clock, options.timeout_s, options.max_operations, observer)
+        self.mailboxes = OperatedMailboxStates(self._writer)
 
     async def claim(self, event_key: str, account_id: str, recipients: Sequence[int]) -> dict[int, Claim]:
         return await self._writer.submit(to_claim(event_key, account_id, recipients))

@@ -107,6 +107,18 @@ class Pool:
         self._schedule_sweep()
         self._serve()
 
+    async def close_idle(self, owner: tuple[str, str | None], keep: int) -> None:
+        """Close a mailbox's sessions at rest until it has at most `keep`, and wait until they are gone."""
+        lane = self._lanes.get(owner)
+        if lane is None:
+            return
+        quitting: list[asyncio.Task[None]] = []
+        while lane.idle and lane.open - len(quitting) > keep:
+            quitting.append(self._dismiss(lane, lane.idle[0]))
+        self._schedule_sweep()
+        if quitting:
+            await asyncio.wait(quitting)
+
     async def close(self) -> None:
         """Close all connections; letters still on their way get some seconds, then they are cut off."""
         self._is_closed = True
@@ -231,12 +243,12 @@ class Pool:
             self._schedule_sweep()
         self._serve()
 
-    def _dismiss(self, lane: Lane, session: Session) -> None:
+    def _dismiss(self, lane: Lane, session: Session) -> "asyncio.Task[None]":
         lane.idle.remove(session)
         del self._idle[session]
-        self._quit(lane, session)
+        return self._quit(lane, session)
 
-    def _quit(self, lane: Lane, session: Session) -> None:
+    def _quit(self, lane: Lane, session: Session) -> "asyncio.Task[None]":
         """QUIT in the background. The place is free only afterwards: servers count connections as well."""
         task = asyncio.get_running_loop().create_task(session.quit(), name="smtp-quit")
         self._quitting.add(task)
@@ -247,6 +259,7 @@ class Pool:
             self._serve()
 
         task.add_done_callback(done)
+        return task
 
     def _free(self, lane: Lane) -> None:
         lane.open -= 1

@@ -2,13 +2,14 @@
 
 import asyncio
 import re
+import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
 import aiosmtplib
-from aiosmtplib import SMTPServerDisconnected
+from aiosmtplib import SMTPResponse, SMTPServerDisconnected
 from aiosmtplib.protocol import SMTPProtocol
 
 from worker.adapters.credentials import Credentials
@@ -43,6 +44,12 @@ class Offer:
         """The offer in the EHLO reply just read."""
         return cls(dict(client.esmtp_extensions), tuple(client.server_auth_methods))
 
+    @property
+    def max_letter_bytes(self) -> int | None:
+        """The limit announced by SIZE (RFC 1870 section 4), or None; 0 means that there is none."""
+        announced = self.extensions.get("size", "")
+        return (int(announced) or None) if _SIZE.fullmatch(announced) else None
+
 
 class Session:
     """A signed-in connection; one letter at a time."""
@@ -66,9 +73,8 @@ class Session:
 
     @property
     def max_letter_bytes(self) -> int | None:
-        """The limit announced by SIZE (RFC 1870 section 4), or None; 0 means that there is none."""
-        announced = self._offer.extensions.get("size", "")
-        return (int(announced) or None) if _SIZE.fullmatch(announced) else None
+        """The limit that the server announced, or None."""
+        return self._offer.max_letter_bytes
 
     def abort(self) -> None:
         """Drop the connection; what state the server is in does not matter any more."""
@@ -96,7 +102,7 @@ class Session:
 
 
 class Opener:
-    """Opens sessions: dial, TLS, greeting, EHLO, sign in."""
+    """Opens sessions: dial, TLS, greeting, EHLO, sign in. The check of a mailbox takes the same steps one by one."""
 
     def __init__(
         self,
@@ -112,35 +118,35 @@ class Opener:
         self._credentials = credentials
         self._tls = verifying(tls)
         self._local_hostname = local_hostname
-        self._timeouts = timeouts
+        self.timeouts: Final = timeouts
 
     async def open(self, route: Route, progress: Progress) -> Session:
         """A session that is ready for MAIL. Raises `Failed`; then, and on cancellation, no connection is left."""
-        client = aiosmtplib.SMTP(
-            hostname=route.smtp.host.removesuffix(".") or route.smtp.host,  # certificates have no root dot
-            local_hostname=self._local_hostname,
-            timeout=self._timeouts.command_s,
-            use_tls=route.smtp.security is Security.TLS,
-            start_tls=route.smtp.security is Security.STARTTLS,
-            tls_context=self._tls,
-        )
-        protocol = await self._connect(client, route.smtp, progress)
+        sock = await self.dial(route.smtp, progress)
+        client, protocol = await self.join(sock, route.smtp, progress)
         try:
-            offer = await self._introduce(client, protocol, route.smtp, progress)
-            with progress.stage("auth"):
-                await sign_in(client, route, self._credentials, offer.mechanisms, progress)
+            offer, _ = await self.greet(client, protocol, progress)
+            if route.smtp.security is Security.STARTTLS:
+                offer = await self.start_tls(client, offer, progress)
+            return await self.sign_in(client, protocol, offer, route, progress)
         except BaseException:
             protocol.abort()
             raise
-        return Session(client, protocol, offer, self._timeouts)
 
-    async def _connect(self, client: aiosmtplib.SMTP, server: SmtpServer, progress: Progress) -> PairedProtocol:
+    async def dial(self, server: SmtpServer, progress: Progress) -> socket.socket:
+        """A connected socket, to an address that was vetted. Raises `Failed`."""
         progress.phase = Phase.CONNECT
         try:
             with progress.stage("connect"):
-                sock = await self._dialer.dial(server.host, server.port, self._timeouts.connect_s)
+                return await self._dialer.dial(server.host, server.port, self.timeouts.connect_s)
         except DialError as error:
             raise Failed(Trouble(Phase.CONNECT, error.fault, detail=str(error))) from None
+
+    async def join(
+        self, sock: socket.socket, server: SmtpServer, progress: Progress
+    ) -> tuple[aiosmtplib.SMTP, PairedProtocol]:
+        """A client on the socket, with TLS at once where the server wants it. Raises `Failed`; the socket is closed."""
+        client = self._client(server)
 
         def forget(_lost: SMTPProtocol) -> None:
             client.close()
@@ -159,37 +165,54 @@ class Opener:
                     ssl=self._tls if is_tls else None,
                     # The address was vetted, the name was not asked again: the certificate must be the name's.
                     server_hostname=client.hostname if is_tls else None,
-                    ssl_handshake_timeout=self._timeouts.tls_s if is_tls else None,
+                    ssl_handshake_timeout=self.timeouts.tls_s if is_tls else None,
                 )
         except BaseException:
             sock.close()
             raise
         client.protocol, client.transport = protocol, transport
-        return protocol
+        return client, protocol
 
-    async def _introduce(
-        self, client: aiosmtplib.SMTP, protocol: PairedProtocol, server: SmtpServer, progress: Progress
-    ) -> Offer:
+    def _client(self, server: SmtpServer) -> aiosmtplib.SMTP:
+        return aiosmtplib.SMTP(
+            hostname=server.host.removesuffix(".") or server.host,  # certificates have no root dot
+            local_hostname=self._local_hostname,
+            timeout=self.timeouts.command_s,
+            use_tls=server.security is Security.TLS,
+            start_tls=server.security is Security.STARTTLS,
+            tls_context=self._tls,
+        )
+
+    async def greet(
+        self, client: aiosmtplib.SMTP, protocol: PairedProtocol, progress: Progress
+    ) -> tuple[Offer, SMTPResponse]:
+        """What the server offers, and how it greeted. Raises `Failed`."""
         with progress.stage("connect"), progress.entering(Phase.GREETING):
-            greeting = await protocol.next_reply(self._timeouts.greeting_s)
+            greeting = await protocol.next_reply(self.timeouts.greeting_s)
             if greeting.code != _READY:
                 raise Failed(refusal(Phase.GREETING, greeting))
             await client.ehlo()
-            offer = Offer.of(client)
-        if server.security is Security.STARTTLS:
-            with progress.stage("tls"):
-                return await self._start_tls(client, offer, progress)
-        return offer
+            return Offer.of(client), greeting
 
-    async def _start_tls(self, client: aiosmtplib.SMTP, offer: Offer, progress: Progress) -> Offer:
-        with progress.entering(Phase.TLS):
-            if "starttls" not in offer.extensions:
-                # Never on in plain text: an attacker can take the offer out of the reply (RFC 3207 section 6).
-                raise Failed(Trouble(Phase.TLS, Fault.TLS, detail="the server does not offer STARTTLS"))
-            if not client.is_connected:
-                raise SMTPServerDisconnected("the connection was lost")
-            await client.starttls(timeout=self._timeouts.tls_s)
-        with progress.entering(Phase.GREETING):
-            # What was said before TLS counts for nothing (RFC 3207 section 4.2).
-            await client.ehlo()
-            return Offer.of(client)
+    async def start_tls(self, client: aiosmtplib.SMTP, offer: Offer, progress: Progress) -> Offer:
+        """Go on in TLS; what the server offers then. Raises `Failed`."""
+        with progress.stage("tls"):
+            with progress.entering(Phase.TLS):
+                if "starttls" not in offer.extensions:
+                    # Never on in plain text: an attacker can take the offer out of the reply (RFC 3207 section 6).
+                    raise Failed(Trouble(Phase.TLS, Fault.TLS, detail="the server does not offer STARTTLS"))
+                if not client.is_connected:
+                    raise SMTPServerDisconnected("the connection was lost")
+                await client.starttls(timeout=self.timeouts.tls_s)
+            with progress.entering(Phase.GREETING):
+                # What was said before TLS counts for nothing (RFC 3207 section 4.2).
+                await client.ehlo()
+                return Offer.of(client)
+
+    async def sign_in(
+        self, client: aiosmtplib.SMTP, protocol: PairedProtocol, offer: Offer, route: Route, progress: Progress
+    ) -> Session:
+        """The session that is ready for letters. Raises `Failed`."""
+        with progress.stage("auth"):
+            await sign_in(client, route, self._credentials, offer.mechanisms, progress)
+        return Session(client, protocol, offer, self.timeouts)

@@ -11,6 +11,7 @@ from worker.adapters.smtp.progress import Progress
 from worker.adapters.smtp.session import Session
 from worker.adapters.smtp.timeouts import Timeouts
 from worker.adapters.smtp.troubles import Failed, failing_in, refusal, reply_of, trouble_of
+from worker.delivery.finishing import until_done
 from worker.delivery.ports import BeforeFinalDot
 from worker.domain.transmission import Fault, Reply, Trouble
 from worker.domain.vocabulary import Phase
@@ -170,11 +171,7 @@ class Transaction:
     async def _answer_all_the_same(self, timeout_s: float) -> SMTPResponse | Trouble:
         """Waits in a task of its own, which only the end of the event loop cancels."""
         waiting = asyncio.ensure_future(self._protocol.next_reply(timeout_s))
-        while not waiting.done():
-            try:
-                await asyncio.wait([waiting])
-            except asyncio.CancelledError:
-                continue  # the caller gets the outcome instead, and still sees `Task.cancelling()`
+        await until_done(waiting)  # the caller gets the outcome instead, and still sees `Task.cancelling()`
         if waiting.cancelled():
             return Trouble(Phase.DATA, Fault.DISCONNECTED, detail="the worker ended before the server answered")
         error = waiting.exception()

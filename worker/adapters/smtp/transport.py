@@ -78,6 +78,10 @@ class SmtpTransport:
             is_connection_reused=lease.is_reused,
         )
 
+    async def close_idle(self, account_id: str, mailbox_id: str, keep: int) -> None:
+        """Close connections at rest; see `MailTransport.close_idle`."""
+        await self._pool.close_idle((account_id, mailbox_id), keep)
+
     async def close(self) -> None:
         """Close all connections, politely where possible within a few seconds."""
         await self._pool.close()

@@ -106,8 +106,8 @@ def _write(file: BinaryIO, digest: str, path: Path, in_use: InUse | None) -> Sna
                         _add(writer, part)
                     case Member(name, value) if name in _HEADER_MEMBERS:
                         members[name] = value
-                        _require_schema(members)  # at once: nothing else of another schema means anything
-            header = _header(members)
+                        require_schema(members)  # at once: nothing else of another schema means anything
+            header = header_of_members(members)
             _require_newer(header, in_use)
             writer.finish(header, digest)
             return header
@@ -115,13 +115,15 @@ def _write(file: BinaryIO, digest: str, path: Path, in_use: InUse | None) -> Sna
         text.detach()  # the file is the caller's to close
 
 
-def _require_schema(members: dict[str, str]) -> None:
+def require_schema(members: dict[str, str]) -> None:
+    """Refuse a document of another schema, once its member `schema` was read. Raises `RefusedDocument`."""
     schema = members.get("schema")
     if schema is not None and schema != f'"{SCHEMA}"':
         raise RefusedDocument(Refusal.WRONG_SCHEMA, f"schema: {SCHEMA!r} is expected, not {one_line(schema[:100])}")
 
 
-def _header(members: dict[str, str]) -> SnapshotHeader:
+def header_of_members(members: dict[str, str]) -> SnapshotHeader:
+    """The header that these members make, each as its JSON text. Raises `RefusedDocument`."""
     text = ",".join(f'"{name}":{value}' for name, value in members.items())
     try:
         return SnapshotHeader.model_validate_json(f"{{{text}}}")
@@ -154,7 +156,7 @@ def _add(writer: CompiledWriter, element: Element) -> None:
     silence; so they wait instead.
     """
     where = f"accounts[{element.position}]"
-    account_id = _usable_id(element.value)
+    account_id = usable_id(element.value)
     try:
         account = Account.model_validate_json(element.text)
     except ValidationError as error:
@@ -177,7 +179,7 @@ def _joined(prefix: str, path: str) -> str:
     return f"{prefix}.{path}" if path and not path.startswith("[") else prefix + path
 
 
-def _usable_id(value: object) -> str | None:
+def usable_id(value: object) -> str | None:
     """The id that an account gives itself, if letters could name it."""
     account_id = value.get("id") if isinstance(value, dict) else None
     if not isinstance(account_id, str) or not 1 <= len(account_id) <= _MAX_ID_CHARS:

@@ -55,15 +55,15 @@ class Problem:
         return f"{where}: {self.message}" if self.path else f"{where} {self.message}"
 
 
-def complaints(error: ValidationError) -> list[tuple[str, str]]:
-    """The (path, message) pairs of a validation error; at most `MAX_PROBLEMS_PER_ACCOUNT`, the last says how many more.
+def complaints(error: ValidationError, limit: int | None = MAX_PROBLEMS_PER_ACCOUNT) -> list[tuple[str, str]]:
+    """The (path, message) pairs of a validation error; at most `limit`, of which the last says how many more.
 
     Inputs are never part of them: any of them may be a secret that somebody put into the wrong field.
     """
     details = error.errors(include_url=False, include_input=False)
-    said = [(_path(detail), _message(detail)) for detail in details[:MAX_PROBLEMS_PER_ACCOUNT]]
-    if len(details) > MAX_PROBLEMS_PER_ACCOUNT:
-        said[-1] = ("", f"and {len(details) - MAX_PROBLEMS_PER_ACCOUNT + 1} further problems")
+    said = [(_path(detail), _message(detail)) for detail in details[:limit]]
+    if limit is not None and len(details) > limit:
+        said[-1] = ("", f"and {len(details) - limit + 1} further problems")
     return said
 
 

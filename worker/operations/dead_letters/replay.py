@@ -66,7 +66,7 @@ def refusal(letter: DeadLetter, topology: Topology, rules: ReplayRules, replay_i
 
 def destination(letter: DeadLetter, topology: Topology) -> str | None:
     """The work queue that the letter died in. A header must not be able to name any other queue of the broker."""
-    return letter.queue if letter.queue in (topology.outbound, topology.sent_copy) else None
+    return letter.queue if letter.queue in (topology.outbound, topology.sent_copy, topology.mailbox_check) else None
 
 
 def replayed(message: DeadMessage, letter: DeadLetter, queue: str, replay_id: str, now: datetime) -> Publication:

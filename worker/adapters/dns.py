@@ -1,0 +1,84 @@
+"""Questions to DNS, as the check of a mailbox asks them: mail exchangers, addresses, text records."""
+
+import dns.asyncresolver
+import dns.exception
+import dns.name
+import dns.resolver
+from dns.rdata import Rdata
+
+from worker.domain.hosts import parse_host
+from worker.domain.inspection import Lookup, LookupOutcome, RecordType
+
+ANSWER_S = 5.0
+_MAX_RECORDS = 100
+_NO_NAME = Lookup(LookupOutcome.NO_NAME)
+_FAILED = Lookup(LookupOutcome.FAILED)
+
+
+class DnsLookups:
+    """Asks the system's resolvers, or the one at `server` (`ADDRESS` or `ADDRESS:PORT`, `[ADDRESS]:PORT` for IPv6).
+
+    Raises:
+        ValueError: `server` is no address.
+    """
+
+    def __init__(self, server: str | None = None) -> None:
+        self._resolver = _resolver_at(server) if server else _system_resolver()
+
+    async def ask(self, name: str, kind: RecordType) -> Lookup:
+        """The records of that kind which a name has. Whatever goes wrong is in the answer; within some seconds."""
+        if self._resolver is None:
+            return _FAILED
+        try:
+            # Absolute: a name in a customer's record must not be looked for in the operator's own domain.
+            absolute = dns.name.from_text(name.rstrip(".") + ".")
+            answer = await self._resolver.resolve(absolute, kind.value, search=False)
+        except (dns.resolver.NXDOMAIN, dns.resolver.YXDOMAIN):
+            return _NO_NAME
+        except dns.resolver.NoAnswer:
+            return Lookup(LookupOutcome.NO_RECORDS)
+        except (dns.name.LabelTooLong, dns.name.NameTooLong, dns.name.EmptyLabel, dns.name.BadEscape, UnicodeError):
+            return _NO_NAME  # no zone can have such a name
+        except (dns.exception.DNSException, OSError, EOFError):
+            return _FAILED
+        return Lookup(LookupOutcome.FOUND, tuple(_text(record, kind) for record in list(answer)[:_MAX_RECORDS]))
+
+
+def _system_resolver() -> dns.asyncresolver.Resolver | None:
+    try:
+        resolver = dns.asyncresolver.Resolver()
+    except (dns.resolver.NoResolverConfiguration, OSError):  # a container without /etc/resolv.conf
+        return None
+    return _bounded(resolver)
+
+
+def _resolver_at(server: str) -> dns.asyncresolver.Resolver:
+    host, port = _address(server)
+    resolver = dns.asyncresolver.Resolver(configure=False)
+    resolver.nameservers = [host]
+    resolver.port = port
+    return _bounded(resolver)
+
+
+def _bounded(resolver: dns.asyncresolver.Resolver) -> dns.asyncresolver.Resolver:
+    resolver.lifetime = ANSWER_S
+    resolver.timeout = ANSWER_S / 2
+    return resolver
+
+
+def _address(server: str) -> tuple[str, int]:
+    host, colon, port = server.rpartition(":")
+    if not colon or server.endswith("]") or (server.count(":") > 1 and not server.startswith("[")):
+        host, port = server, "53"
+    address = parse_host(host)
+    if isinstance(address, str):
+        raise ValueError("the DNS server is given by its address, not by a name")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65_535):
+        raise ValueError("the DNS server's port is a number from 1 to 65535")
+    return str(address), int(port)
+
+
+def _text(record: Rdata, kind: RecordType) -> str:
+    if kind is RecordType.TXT:  # one record may be cut into strings; they are joined without anything between them
+        return b"".join(record.strings).decode("utf-8", "replace")  # type: ignore[attr-defined]  # of TXT's class
+    return record.to_text()

@@ -1,0 +1,188 @@
+"""A visit to a mailbox's IMAP server, step by step: what a check of the mailbox looks at. It changes nothing there."""
+
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from worker.adapters.credentials import Credentials
+from worker.adapters.dialing import Dialer, DialError
+from worker.adapters.egress import EgressGuard
+from worker.adapters.imap import connecting
+from worker.adapters.imap.connecting import ImapTimeouts
+from worker.adapters.imap.locating import locate
+from worker.adapters.imap.looking import Folder, is_listed
+from worker.adapters.imap.opened import opened_credentials
+from worker.adapters.imap.protocol import ImapProtocol
+from worker.adapters.imap.session import ImapSession
+from worker.adapters.imap.troubles import ImapTrouble, Refused
+from worker.adapters.imap.wire import encode_mailbox_name
+from worker.adapters.tls import tls_facts
+from worker.domain.egress import IMAP_PORTS
+from worker.domain.inspection import ResolvedHost, SentFolderFacts, TlsFacts
+from worker.domain.snapshot import Auth, ImapServer
+from worker.domain.transmission import Fault, Trouble
+from worker.domain.vocabulary import Phase, Security
+
+T = TypeVar("T")
+
+_INSERT = "i"  # RFC 4314 section 2.1: the right to APPEND
+_NOT_OPEN = Trouble(Phase.CONNECT, Fault.DISCONNECTED, detail="the connection is not open")
+
+
+class ImapCheckVisit:
+    """See `operations.mailbox_check.ports.ImapVisit`. Use `ImapVisitor.visit`, which closes it."""
+
+    def __init__(self, visitor: "ImapVisitor", account_id: str, server: ImapServer, auth: Auth) -> None:
+        self._visitor = visitor
+        self._account_id = account_id
+        self._server = server
+        self._auth = auth
+        self._socket: socket.socket | None = None
+        self._protocol: ImapProtocol | None = None
+        self._session: ImapSession | None = None
+
+    async def resolve(self) -> ResolvedHost | Trouble:
+        """Look the host up, and have its addresses vetted."""
+        visitor, server = self._visitor, self._server
+        try:
+            within_s = visitor.timeouts.connect_s
+            return ResolvedHost(tuple(await visitor.guard.vetted(server.host, server.port, IMAP_PORTS, within_s)))
+        except DialError as error:
+            return Trouble(Phase.CONNECT, error.fault, detail=str(error))
+
+    async def connect(self) -> Trouble | None:
+        """Connect, without a word."""
+        visitor = self._visitor
+        if visitor.impediment is not None and self._server.security is Security.NONE:
+            return visitor.impediment
+        try:
+            connecting.require_supported(self._server, visitor.context)
+            self._socket = await connecting.dial(visitor.dialer, self._server, visitor.timeouts)
+        except ImapTrouble as failed:
+            return failed.trouble
+        return None
+
+    async def secure(self) -> TlsFacts | Trouble | None:
+        """TLS, where the server is to be spoken to in it."""
+        if self._socket is None:
+            return _NOT_OPEN
+        sock, self._socket = self._socket, None  # closed by whoever has it from here on
+        visitor = self._visitor
+        try:
+            self._protocol = await connecting.join(sock, self._server, visitor.context, visitor.timeouts)
+        except ImapTrouble as failed:
+            return failed.trouble
+        return tls_facts(self._protocol.transport) if self._server.security is Security.TLS else None
+
+    async def greet(self) -> str | Trouble:
+        """The server's words."""
+        if self._protocol is None:
+            return _NOT_OPEN
+        try:
+            return await connecting.greeted(self._protocol, self._visitor.timeouts.greeting_s)
+        except ImapTrouble as failed:
+            return failed.trouble
+
+    async def sign_in(self) -> Trouble | None:
+        """Sign in, once."""
+        if self._protocol is None:
+            return _NOT_OPEN
+        session = ImapSession(self._protocol, self._visitor.timeouts)
+        try:
+            await session.sign_in(await opened_credentials(self._visitor.credentials, self._account_id, self._auth))
+        except ImapTrouble as failed:
+            return failed.trouble
+        self._session = session
+        return None
+
+    async def sent_folder(self, named: str | None) -> SentFolderFacts | Trouble | None:
+        """The folder where copies would go, opened as if to write; nothing is written."""
+        if self._session is None:
+            return _NOT_OPEN
+        try:
+            folder = await self._folder(self._session, named)
+            return None if folder is None else await _facts(self._session, folder)
+        except ImapTrouble as failed:
+            return failed.trouble
+
+    async def _folder(self, session: ImapSession, named: str | None) -> Folder | None:
+        if named is None:
+            located = await locate(session)
+            return None if located is None else Folder(located.name, located.raw)
+        try:
+            return Folder(named, encode_mailbox_name(named))
+        except ValueError:
+            detail = "the folder's name cannot be sent over IMAP"
+            raise ImapTrouble(Phase.MAIL, Fault.PROTOCOL, detail) from None
+
+    async def received(self, message_id: str) -> bytes | Trouble | None:
+        """The letter with this Message-ID in INBOX; it is not marked as read by that."""
+        if self._session is None:
+            return _NOT_OPEN
+        try:
+            await self._session.examine(b"INBOX")
+            uids = await self._session.search(message_id)
+            return await self._session.fetch(uids[-1]) if uids else None
+        except ImapTrouble as failed:
+            return failed.trouble
+
+    async def close(self) -> None:
+        """Log out, or drop what is not signed in."""
+        if self._session is not None and self._session.is_usable:
+            await self._session.logout()
+        elif self._protocol is not None:
+            self._protocol.abort()
+        if self._socket is not None:
+            self._socket.close()
+
+
+async def _facts(session: ImapSession, folder: Folder) -> SentFolderFacts:
+    try:
+        is_writable = await session.select(folder.raw)
+    except Refused:
+        if await is_listed(session, folder):
+            raise
+        return SentFolderFacts(folder.name, exists=False)
+    rights = await _unless_refused(session.my_rights(folder.raw))
+    if rights is not None:
+        is_writable = is_writable is not False and _INSERT in rights
+    return SentFolderFacts(folder.name, True, is_writable, await _unless_refused(session.free_kib(folder.raw)))
+
+
+async def _unless_refused(asked: Awaitable[T]) -> T | None:
+    """The answer to a question that not every server answers."""
+    try:
+        return await asked
+    except Refused:
+        return None
+
+
+class ImapVisitor:
+    """What all visits share. `impediment`: why nothing is connected without encryption, if that is so."""
+
+    def __init__(
+        self,
+        guard: EgressGuard,
+        dialer: Dialer,
+        credentials: Credentials,
+        context: ssl.SSLContext,
+        timeouts: ImapTimeouts,
+        impediment: Trouble | None,
+    ) -> None:
+        self.guard = guard
+        self.dialer = dialer
+        self.credentials = credentials
+        self.context = context
+        self.timeouts = timeouts
+        self.impediment = impediment
+
+    @asynccontextmanager
+    async def visit(self, account_id: str, server: ImapServer, auth: Auth) -> AsyncIterator[ImapCheckVisit]:
+        """A visit, closed at the end."""
+        visit = ImapCheckVisit(self, account_id, server, auth)
+        try:
+            yield visit
+        finally:
+            await visit.close()

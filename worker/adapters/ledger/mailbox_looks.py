@@ -1,0 +1,101 @@
+"""Looks at the shared states of mailboxes: nothing is locked, and only announcements are taken or forgotten."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, bindparam, cast, delete, func, select, update
+
+from worker.adapters.ledger.connection import Connected
+from worker.adapters.ledger.mailbox_operations import Seen, ToFind, ToLook, ToTakeOver, ToTell
+from worker.adapters.ledger.mailbox_rows import state_of
+from worker.adapters.ledger.schema import announcements, mailboxes, shares
+from worker.adapters.ledger.suspension_text import suspension_from
+from worker.delivery.mailbox_rules import held_news
+from worker.delivery.mailbox_states import Announcement, MailboxKey, News, Overdue, Suspension
+
+OVERDUE_AFTER = timedelta(seconds=30)
+_MAX_OVERDUE = 100
+
+_OTHERS = shares.alias()
+_OF_OTHERS = (
+    select(func.sum(_OTHERS.c.connections))
+    .where(
+        _OTHERS.c.account_id == shares.c.account_id,
+        _OTHERS.c.mailbox_id == shares.c.mailbox_id,
+        _OTHERS.c.owner != shares.c.owner,
+    )
+    .scalar_subquery()
+)
+_HELD = (
+    select(mailboxes, shares.c.connections, _OF_OTHERS.label("others"))
+    .select_from(
+        shares.join(
+            mailboxes,
+            (shares.c.account_id == mailboxes.c.account_id) & (shares.c.mailbox_id == mailboxes.c.mailbox_id),
+        )
+    )
+    .where(shares.c.owner == bindparam("me"))
+)
+_IS_SUSPENDED = mailboxes.c.suspended_at.is_not(None)
+_MOMENT = cast(mailboxes.c.suspended_at, BigInteger)
+# The sum of remainders: that of whole moments would not fit into 64 bits.
+_SEEN = select(func.count(), func.max(_MOMENT), func.sum(_MOMENT % 1_000_003)).where(_IS_SUSPENDED)
+_SUSPENDED = select(mailboxes.c.suspension).where(_IS_SUSPENDED).order_by(mailboxes.c.suspended_at)
+_FIND = select(mailboxes.c.suspension).where(
+    mailboxes.c.account_id == bindparam("account"), mailboxes.c.mailbox_id == bindparam("mailbox")
+)
+_OVERDUE = (
+    select(announcements)
+    .where(announcements.c.at < bindparam("before"))
+    .order_by(announcements.c.at)
+    .limit(_MAX_OVERDUE)
+)
+_TAKE_OVER = (
+    update(announcements)
+    .where(announcements.c.id == bindparam("of_id"), announcements.c.at == bindparam("seen_at"))
+    .values(at=bindparam("now"))
+)
+_FORGET = delete(announcements).where(announcements.c.id == bindparam("of_id"))
+
+
+async def look(connection: Connected, me: int | None, now: datetime, operation: ToLook) -> tuple[News, Seen]:
+    """What is new for an owner, and what it has seen then."""
+    held = {}
+    if me is not None:
+        for row in await connection.execute(_HELD, {"me": me}):
+            key = MailboxKey(row.account_id, row.mailbox_id)
+            held[key] = held_news(state_of(row), row.connections, row.others or 0, me, now)
+    numbers = (await connection.execute(_SEEN)).one()
+    seen = Seen(*(int(number or 0) for number in numbers))
+    suspended = None if seen == operation.seen else await list_suspended(connection)
+    overdue = await connection.execute(_OVERDUE, {"before": now - OVERDUE_AFTER})
+    return News(held, suspended, [Overdue(Announcement(row.id, row.body), row.at) for row in overdue]), seen
+
+
+async def find(connection: Connected, operation: ToFind) -> Suspension | None:
+    """The suspension of one mailbox."""
+    parameters = {"account": operation.key.account_id, "mailbox": operation.key.mailbox_id}
+    found = (await connection.execute(_FIND, parameters)).scalar_one_or_none()
+    return None if found is None else suspension_from(found)
+
+
+async def list_suspended(connection: Connected) -> list[Suspension]:
+    """All suspensions, the oldest first."""
+    return [suspension_from(text) for text in (await connection.execute(_SUSPENDED)).scalars()]
+
+
+async def tell(connection: Connected, now: datetime, operations: Sequence[ToTell | ToTakeOver]) -> dict[Any, Any]:
+    """Forget announcements that were published, and take over those that were left behind."""
+    answers: dict[Any, Any] = {}
+    for operation in operations:
+        if isinstance(operation, ToTell):
+            await connection.execute(_FORGET, {"of_id": operation.announcement_id})
+            answers[operation] = None
+        else:
+            overdue = operation.overdue
+            taken = await connection.execute(
+                _TAKE_OVER, {"of_id": overdue.announcement.id, "seen_at": overdue.at, "now": now}
+            )
+            answers[operation] = bool(taken.rowcount)
+    return answers

@@ -1,0 +1,178 @@
+"""Mailboxes' shared states in the database: read and locked, changed by operations, written back."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Row as SqlRow
+from sqlalchemy import bindparam, delete, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from worker.adapters.ledger.connection import Connected
+from worker.adapters.ledger.mailbox_operations import OnMailbox, Row
+from worker.adapters.ledger.operations import Operation
+from worker.adapters.ledger.schema import announcements, mailboxes, owners, shares
+from worker.adapters.ledger.suspension_text import suspension_from, suspension_text
+from worker.delivery.mailbox_states import Announcement, MailboxKey, MailboxState, Resting, Revision
+from worker.domain.rate_windows import counts_of, text_of
+from worker.domain.vocabulary import Reason
+
+_KEYS: Any = bindparam("keys", expanding=True)
+_LOCK = (
+    select(mailboxes)
+    .where(tuple_(mailboxes.c.account_id, mailboxes.c.mailbox_id).in_(_KEYS))
+    # In one order, so that two owners that want the same ones do not wait for each other.
+    .order_by(mailboxes.c.account_id, mailboxes.c.mailbox_id)
+    .with_for_update()
+)
+_SHARES = (
+    select(shares, (owners.c.alive_until > bindparam("now")).label("is_alive"))
+    .select_from(shares.outerjoin(owners, owners.c.id == shares.c.owner))
+    .where(tuple_(shares.c.account_id, shares.c.mailbox_id).in_(_KEYS))
+)
+_THIS_SHARE = (
+    shares.c.account_id == bindparam("account"),
+    shares.c.mailbox_id == bindparam("mailbox"),
+    shares.c.owner == bindparam("of_owner"),
+)
+_DROP_SHARE = delete(shares).where(*_THIS_SHARE)
+_STATE_COLUMNS = tuple(column.name for column in mailboxes.columns if not column.primary_key)
+_WRITE = (
+    update(mailboxes)
+    .where(mailboxes.c.account_id == bindparam("account"), mailboxes.c.mailbox_id == bindparam("mailbox"))
+    .values({name: bindparam(f"new_{name}") for name in _STATE_COLUMNS})
+)
+
+
+async def change(
+    connection: Connected, me: int, now: datetime, operations: Sequence[OnMailbox[Any]]
+) -> dict[Operation[Any], Any]:
+    """Apply operations in their order; each mailbox's row is locked until the end of the transaction."""
+    if not operations:
+        return {}
+    keys = sorted({operation.key for operation in operations})
+    before = await _locked(connection, keys)
+    rows = {key: Row(state, {}, []) for key, state in before.items()}
+    dead = await _read_shares(connection, rows, now)
+    mine = {key: row.shares.get(me, 0) for key, row in rows.items()}
+    answers: dict[Operation[Any], Any] = {
+        operation: operation.apply(rows[operation.key], me, now) for operation in operations
+    }
+    changed = [(key, row.state) for key, row in rows.items() if row.state != before[key]]
+    if changed:
+        await connection.execute(_WRITE, [_values(key, state) for key, state in changed])
+    await _write_shares(connection, me, {key: row.shares.get(me, 0) for key, row in rows.items()}, mine)
+    if dead:
+        await connection.execute(_DROP_SHARE, dead)
+    await _announce(connection, now, [each for row in rows.values() for each in row.announcements])
+    return answers
+
+
+async def _locked(connection: Connected, keys: Sequence[MailboxKey]) -> dict[MailboxKey, MailboxState]:
+    found = await _lock(connection, keys)
+    if missing := [key for key in keys if key not in found]:
+        rows = [{"account_id": key.account_id, "mailbox_id": key.mailbox_id} for key in missing]
+        await connection.execute(_insert_new(connection.dialect.name), rows)
+        found |= await _lock(connection, missing)
+    return found
+
+
+async def _lock(connection: Connected, keys: Collection[MailboxKey]) -> dict[MailboxKey, MailboxState]:
+    rows = await connection.execute(_LOCK, {"keys": [tuple(key) for key in keys]})
+    return {MailboxKey(row.account_id, row.mailbox_id): state_of(row) for row in rows}
+
+
+@cache
+def _insert_new(dialect: str) -> Any:
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return insert(mailboxes).on_conflict_do_nothing()
+
+
+async def _read_shares(connection: Connected, rows: dict[MailboxKey, Row], now: datetime) -> list[dict[str, Any]]:
+    """Put the living owners' shares into the rows; gives those of the dead, which nobody will ever give back."""
+    dead = []
+    found = await connection.execute(_SHARES, {"keys": [tuple(key) for key in rows], "now": now})
+    for share in found:
+        if share.is_alive:
+            rows[MailboxKey(share.account_id, share.mailbox_id)].shares[share.owner] = share.connections
+        else:
+            dead.append({"account": share.account_id, "mailbox": share.mailbox_id, "of_owner": share.owner})
+    return dead
+
+
+async def _write_shares(
+    connection: Connected, me: int, after: dict[MailboxKey, int], before: dict[MailboxKey, int]
+) -> None:
+    changed = [(key, number) for key, number in after.items() if number != before[key]]
+    dropped = [
+        {"account": k.account_id, "mailbox": k.mailbox_id, "of_owner": me} for k, number in changed if not number
+    ]
+    if dropped:
+        await connection.execute(_DROP_SHARE, dropped)
+    kept = [
+        {"account_id": key.account_id, "mailbox_id": key.mailbox_id, "owner": me, "connections": number}
+        for key, number in changed
+        if number
+    ]
+    if kept:
+        await connection.execute(_put_share(connection.dialect.name), kept)
+
+
+@cache
+def _put_share(dialect: str) -> Any:
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    statement = insert(shares)
+    return statement.on_conflict_do_update(
+        index_elements=[shares.c.account_id, shares.c.mailbox_id, shares.c.owner],
+        set_={"connections": statement.excluded.connections},
+    )
+
+
+async def _announce(connection: Connected, now: datetime, made: Sequence[Announcement]) -> None:
+    if made:
+        rows = [{"id": each.id, "at": now, "body": each.body} for each in made]
+        await connection.execute(_insert_announcement(connection.dialect.name), rows)
+
+
+@cache
+def _insert_announcement(dialect: str) -> Any:
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return insert(announcements).on_conflict_do_nothing()
+
+
+def state_of(row: SqlRow[Any]) -> MailboxState:
+    """A mailbox's state as its row has it."""
+    suspension = None if row.suspension is None else suspension_from(row.suspension)
+    return MailboxState(
+        revision=None if row.fingerprint is None else Revision(row.fingerprint, row.snapshot_version),
+        touched_at=row.touched_at,
+        proven_at=row.proven_at,
+        resting=None if row.rests_until is None else Resting(row.rests_until, Reason(row.rests_for)),
+        wanted_at=row.wanted_at,
+        wanted_by=row.wanted_by,
+        resumed_at=row.resumed_at,
+        minute=counts_of(row.minute_counts or ""),
+        day=counts_of(row.day_counts or ""),
+        suspension=suspension,
+    )
+
+
+def _values(key: MailboxKey, state: MailboxState) -> dict[str, Any]:
+    values = {
+        "fingerprint": state.revision.fingerprint if state.revision else None,
+        "snapshot_version": state.revision.version if state.revision else None,
+        "touched_at": state.touched_at,
+        "proven_at": state.proven_at,
+        "rests_until": state.resting.until if state.resting else None,
+        "rests_for": state.resting.reason.value if state.resting else None,
+        "wanted_at": state.wanted_at,
+        "wanted_by": state.wanted_by,
+        "resumed_at": state.resumed_at,
+        "minute_counts": text_of(state.minute) or None,
+        "day_counts": text_of(state.day) or None,
+        "suspended_at": state.suspension.since if state.suspension else None,
+        "suspended_for": state.suspension.reason.value if state.suspension else None,
+        "suspension": suspension_text(state.suspension) if state.suspension else None,
+    }
+    return {"account": key.account_id, "mailbox": key.mailbox_id, **{f"new_{n}": v for n, v in values.items()}}

@@ -1,0 +1,122 @@
+"""`sendas mailbox check`: one mailbox, from its servers' names to its domain's records."""
+
+import asyncio
+import uuid
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from pydantic import TypeAdapter, ValidationError
+
+from worker.adapters.snapshot.problems import complaints
+from worker.app import open_outside
+from worker.cli.configured import configured
+from worker.cli.inputs import read_bytes, read_snapshot
+from worker.cli.mailbox_check_report import show_report
+from worker.cli.output import print_json
+from worker.domain.addresses import EmailAddress
+from worker.domain.results import MailboxChecked
+from worker.domain.snapshot import Mailbox
+from worker.errors import ConfigurationError
+from worker.operations.mailbox_check.check import is_good
+from worker.operations.mailbox_check.subject import Subject
+from worker.settings import Settings
+
+_SOURCE = "sendas mailbox check"
+_ADDRESS: TypeAdapter[str] = TypeAdapter(EmailAddress)
+
+
+def check(
+    account: str | None = None,
+    mailbox: str | None = None,
+    /,
+    *,
+    snapshot: Path | None = None,
+    file: Path | None = None,
+    send_test_to: str | None = None,
+    lang: Literal["en", "ru"] = "en",
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Check that a mailbox can send, step by step. Nothing is changed in it; a letter is sent only when asked for.
+
+    Parameters
+    ----------
+    account
+        The account's id in the snapshot.
+    mailbox
+        The mailbox's id in the account.
+    snapshot
+        A configuration snapshot (JSON).
+    file
+        Instead of the three: one mailbox as JSON, as it stands in a snapshot.
+    send_test_to
+        Send a test letter there; to the mailbox's own address, its DKIM signature is looked at too.
+    lang
+        Language of what is to be done, for people.
+    as_json
+        Print JSON alone: the data of `mailbox.checked`.
+    """
+    account_id, found = _found(account, mailbox, snapshot, file)
+    subject = Subject(
+        account_id=account_id,
+        mailbox=found,
+        key=uuid.uuid4().hex,
+        is_trusted=True,  # an operator's own file or snapshot
+        test_to=_checked_address(send_test_to),
+    )
+    result = asyncio.run(_checked(configured(is_quiet=True), subject, is_saved=file is None))
+    if as_json:
+        print_json(result.model_dump(mode="json"))
+    else:
+        show_report(result, lang)
+    return 0 if result.ok else 1
+
+
+async def _checked(settings: Settings, subject: Subject, *, is_saved: bool) -> MailboxChecked:
+    async with open_outside(settings) as outside:
+        steps = await outside.check.run(subject)
+    return MailboxChecked(
+        account_id=subject.account_id,
+        event_id=subject.key,
+        event_source=_SOURCE,
+        mailbox_id=subject.mailbox.id if is_saved else None,
+        address=subject.mailbox.address,
+        ok=is_good(steps),
+        steps=steps,
+    )
+
+
+def _found(account: str | None, mailbox: str | None, snapshot: Path | None, file: Path | None) -> tuple[str, Mailbox]:
+    """The account's id and the mailbox. Raises `ConfigurationError` for anything that names none."""
+    if file is not None:
+        if snapshot is not None or mailbox is not None:
+            raise ConfigurationError("--file is a mailbox itself: give neither --snapshot nor a mailbox's id with it")
+        return account or "", _read_mailbox(file)
+    if snapshot is None or account is None or mailbox is None:
+        raise ConfigurationError("give --snapshot with an account's and a mailbox's id, or --file with one mailbox")
+    directory = read_snapshot(snapshot)
+    known = directory.account(account)
+    if known is None:
+        why = "is left out: see `sendas config check`" if directory.is_left_out(account) else "is not there"
+        raise ConfigurationError(f"{snapshot}: the account {account} {why}")
+    for each in known.mailboxes:
+        if each.id == mailbox:
+            return account, each
+    raise ConfigurationError(f"{snapshot}: the account {account} has no mailbox {mailbox}")
+
+
+def _read_mailbox(file: Path) -> Mailbox:
+    try:
+        return Mailbox.model_validate_json(read_bytes(file))
+    except ValidationError as error:
+        path, message = complaints(error)[0]
+        raise ConfigurationError(f"{file}: {path + ': ' if path else ''}{message}") from None
+
+
+def _checked_address(address: str | None) -> str | None:
+    if address is None:
+        return None
+    try:
+        return _ADDRESS.validate_python(address)
+    except ValidationError as error:
+        raise ConfigurationError(f"--send-test-to: {complaints(error)[0][1]}") from None

@@ -1,0 +1,92 @@
+"""`sendas mailbox resume`: let a suspended mailbox send again."""
+
+import asyncio
+from typing import Annotated
+
+import structlog
+from cyclopts import Parameter
+from prometheus_client import CollectorRegistry
+
+from worker.adapters.broker.publisher import Publisher
+from worker.adapters.clock import SystemClock
+from worker.adapters.ledger import SqlLedger, open_ledger
+from worker.cli.configured import configured
+from worker.cli.output import print_json, print_line
+from worker.cli.who import user
+from worker.delivery.mailbox_states import MailboxKey, Suspension
+from worker.delivery.messages import Publication
+from worker.delivery.reporting import Reporter
+from worker.delivery.suspensions import Suspensions
+from worker.domain.vocabulary import ResumedBy
+from worker.errors import SendasError, Unavailable
+from worker.running import background
+from worker.settings import Settings
+from worker.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+_PUBLISHED_WITHIN_S = 10.0
+
+
+def resume(
+    account: str,
+    mailbox: str,
+    *,
+    why: str | None = None,
+    operator: str | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Let a suspended mailbox send again with the settings that it has: when its password was right after all, or
+    was mended at the provider. One letter tries; when it succeeds the others follow, slowly at first.
+
+    Parameters
+    ----------
+    account
+        The account's id.
+    mailbox
+        The mailbox's id.
+    why
+        Why, for those who ask later; stands in the result `mailbox.resumed`.
+    operator
+        Who; the user of the operating system when it is left out.
+    as_json
+        Print JSON alone.
+    """
+    key = MailboxKey(account, mailbox)
+    suspension = asyncio.run(_resume(configured(is_quiet=True), key, operator or user(), why))
+    if as_json:
+        print_json({"account_id": account, "mailbox_id": mailbox, "reason": suspension.reason.value, "resumed": True})
+    else:
+        print_line(f"{account} {mailbox}: resumed; it had been suspended for {suspension.reason.value}")
+    return 0
+
+
+async def _resume(settings: Settings, key: MailboxKey, operator: str, why: str | None) -> Suspension:
+    ledger = await open_ledger(settings.ledger, "sendas mailbox resume", SystemClock())
+    try:
+        suspension = next((each for each in await ledger.mailboxes.suspended() if each.key == key), None)
+        if suspension is None or not await _ended(settings, ledger, suspension, operator, why):
+            raise SendasError(f"{key.account_id} {key.mailbox_id}: this mailbox is not suspended")
+        return suspension
+    finally:
+        await ledger.close()
+
+
+async def _ended(settings: Settings, ledger: SqlLedger, suspension: Suspension, operator: str, why: str | None) -> bool:
+    publisher = Publisher(
+        settings.broker_url.get_secret_value(),
+        Metrics(CollectorRegistry()),
+        max_bytes=settings.max_message_bytes,
+        name="sendas-mailbox-resume",
+    )
+
+    async def publish(publication: Publication) -> None:
+        try:
+            await asyncio.wait_for(publisher.publish(publication), _PUBLISHED_WITHIN_S)
+        except TimeoutError:
+            raise Unavailable("the broker does not answer") from None
+
+    reporter = Reporter(settings.source, settings.topology.results_exchange)
+    suspensions = Suspensions(ledger.mailboxes, reporter, publish, SystemClock())
+    async with background(publisher.run()):
+        return await suspensions.resume(suspension, SystemClock().now(), ResumedBy.OPERATOR, operator, why)

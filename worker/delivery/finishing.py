@@ -1,0 +1,30 @@
+"""What must not be left half done, although the task that does it is told to stop."""
+
+import asyncio
+from collections.abc import Awaitable
+from contextlib import suppress
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def until_done(work: "asyncio.Future[T]") -> None:
+    """Wait for the work's end, whatever it is. Cancelling the caller does not shorten the wait; being told of it
+    is left to `Task.cancelling()`. The work itself can be cancelled, as everything is when the process ends.
+    """
+    while not work.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([work])
+
+
+async def finished(work: Awaitable[T]) -> T:
+    """The work's result, or what it raises; see `until_done`."""
+    task = asyncio.ensure_future(work)
+    await until_done(task)
+    return task.result()
+
+
+def cancellations() -> int:
+    """How often this task was cancelled so far; more than before means that one was put off meanwhile."""
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0

@@ -1,0 +1,218 @@
+"""A mailbox's way out of this worker: first its lane here, then what it shares with the same lane in other workers."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from worker.delivery.case import Case
+from worker.delivery.lanes import Closed, Lane, Lanes
+from worker.delivery.limits import Limits
+from worker.delivery.mailbox_states import (
+    Entered,
+    Entry,
+    Limited,
+    MailboxKey,
+    MailboxLimits,
+    MailboxStates,
+    Outdated,
+    Resting,
+    Revision,
+    Shut,
+    Suspension,
+)
+from worker.delivery.ports import Clock, Route, SnapshotService
+from worker.delivery.shares import Share, Shares
+from worker.delivery.suspensions import Suspensions
+from worker.domain.fingerprint import fingerprint
+from worker.domain.identity import lane_token
+from worker.domain.snapshot import Mailbox
+from worker.domain.transmission import Transmission
+from worker.domain.vocabulary import Phase, Reason
+from worker.errors import Unavailable
+
+_BEYOND_SIGN_IN = frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA})
+_OUTDATED_WAIT_S = 5.0
+_DAYS_LIMIT_LOOK = timedelta(minutes=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What the ways of all mailboxes work with."""
+
+    states: MailboxStates
+    shares: Shares
+    suspensions: Suspensions
+    snapshot: SnapshotService
+    clock: Clock
+
+
+class Way:
+    """The way of the platform's own relay: only a lane, because its capacity is each worker's own."""
+
+    def __init__(self, route: Route, lane: Lane) -> None:
+        self.route = route
+        self.lane = lane
+        self.token = lane_token(route.account_id, route.mailbox_id or "")
+
+    @asynccontextmanager
+    async def passage(self, case: Case) -> AsyncIterator[Closed | None]:
+        """Be on the way with one letter, or learn why not now."""
+        async with self.lane.place(case.work.turn) as closed:
+            yield closed
+
+    async def permit(self, recipients: int) -> Closed | None:  # noqa: ARG002 - the interface
+        """Ask to send one letter now."""
+        return None
+
+    async def ended(self, transmission: Transmission, recipients: int) -> None:
+        """Learn from what became of a letter."""
+
+    async def rest(self, seconds: float, reason: Reason) -> None:
+        """Let nothing through for a while."""
+        self.lane.pause(seconds, reason)
+
+
+class MailboxWay(Way):
+    """The way of a customer's mailbox, which all workers share."""
+
+    def __init__(self, route: Route, lane: Lane, common: Common, limits: MailboxLimits, revision: Revision) -> None:
+        super().__init__(route, lane)
+        self._common = common
+        self._limits = limits
+        self.key = MailboxKey(route.account_id, route.mailbox_id or "")
+        self.revision = revision
+
+    @asynccontextmanager
+    async def passage(self, case: Case) -> AsyncIterator[Closed | None]:
+        """As for any way; the letter has one of the connections that all workers share. Raises `Unavailable`."""
+        if suspension := await self._common.suspensions.in_the_way_of(self.key, self.revision):
+            yield Closed(None, suspension.reason)
+            return
+        async with self.lane.place(case.work.turn) as closed:
+            if closed is not None:
+                yield closed
+                return
+            share = self._common.shares.of(self.key)
+            closed = await self._enter(share, case)
+            try:
+                self.lane.resize(share.room(self._limits.connections))
+                yield closed
+            finally:
+                if closed is None:
+                    await self._leave(share)
+                self.lane.resize(share.room(self._limits.connections))
+
+    async def _leave(self, share: Share) -> None:
+        """Where it did not work, another worker may try next: perhaps only this host has no way there."""
+        share.give_back()
+        if share.is_probe or self._common.suspensions.of(self.key) is not None:
+            with suppress(Unavailable):  # it is given back later then
+                await self._common.shares.drop(self.key)
+
+    async def _enter(self, share: Share, case: Case) -> Closed | None:
+        if suspension := self._common.suspensions.of(self.key):  # what those before us met concerns us too
+            return Closed(None, suspension.reason)
+        entry = await share.take(self.revision, self._limits)
+        if isinstance(entry, Shut):
+            self._common.suspensions.learn_one(entry.suspension)
+            if await self._common.suspensions.in_the_way_of(self.key, self.revision) is None:
+                entry = await share.take(self.revision, self._limits)
+        return await self._closed(entry, case)
+
+    async def _closed(self, entry: Entry | None, case: Case) -> Closed | None:
+        if entry is None or isinstance(entry, Entered):
+            return None
+        if isinstance(entry, Shut):
+            return Closed(None, entry.suspension.reason)
+        if isinstance(entry, Resting):
+            return self._resting(entry)
+        if isinstance(entry, Outdated):
+            await self._common.snapshot.refresh()
+            return Closed(_OUTDATED_WAIT_S, turn=case.work.turn)
+        return self.lane.wait_for_turn(case.work.turn)
+
+    def _resting(self, resting: Resting) -> Closed:
+        left_s = max((resting.until - self._common.clock.now()).total_seconds(), 0.0)
+        self.lane.pause(left_s, resting.reason)
+        return Closed(left_s, resting.reason)
+
+    async def permit(self, recipients: int) -> Closed | None:
+        """Ask to send one letter now, where the mailbox has a rate; it is counted. Raises `Unavailable`."""
+        if not self._common.shares.of(self.key).needs_permits(self._limits):
+            return None
+        obstacle = await self._common.states.permit(self.key, self._limits, recipients)
+        if isinstance(obstacle, Shut):
+            self._common.suspensions.learn_one(obstacle.suspension)
+            return Closed(None, obstacle.suspension.reason)
+        if isinstance(obstacle, Resting):
+            return self._resting(obstacle)
+        return None if obstacle is None else self._limited(obstacle)
+
+    def _limited(self, limited: Limited) -> Closed:
+        """A day's limit is told of; with a minute's the letter has its turn, as in any backlog."""
+        if limited.is_of_day:
+            # Not for all of that time at once: what is taken back meanwhile leaves room.
+            soon = self._common.clock.now() + _DAYS_LIMIT_LOOK
+            return self._resting(Resting(min(limited.until, soon), Reason.QUOTA_EXCEEDED))
+        self.lane.hold(limited.until)
+        return self.lane.wait_for_turn(None)
+
+    async def ended(self, transmission: Transmission, recipients: int) -> None:
+        """See whether the sign-in succeeded, and take back what was counted for nothing."""
+        share = self._common.shares.of(self.key)
+        with suppress(Unavailable):  # the next letter says so as well; a count too high only makes letters wait
+            if _shows_sign_in(transmission) and self._common.suspensions.of(self.key) is None:
+                await share.prove(self.revision)
+            if share.needs_permits(self._limits) and not (transmission.accepted or transmission.uncertain):
+                await self._common.states.refund(self.key, recipients)
+
+    async def rest(self, seconds: float, reason: Reason) -> None:
+        """Let nothing of this mailbox leave any worker for a while."""
+        self.lane.pause(seconds, reason)
+        until = self._common.clock.now() + timedelta(seconds=seconds)
+        with suppress(Unavailable):  # the other workers hear of it from the server then
+            await self._common.states.rest(self.key, until, reason)
+
+    async def suspend(self, suspension: Suspension) -> None:
+        """Stop the mailbox in all workers."""
+        await self._common.suspensions.suspend(suspension)
+
+
+class Ways:
+    """All ways out of a worker."""
+
+    def __init__(self, common: Common, lanes: Lanes, limits: Limits) -> None:
+        self._common = common
+        self._lanes = lanes
+        self._limits = limits
+
+    def of(self, case: Case) -> Way:
+        """The way that the letters of a case take."""
+        mailbox = case.sender.mailbox
+        if mailbox is None:
+            route = Route("", None, case.directory.platform.relay, self._limits.relay_connections)
+            return Way(route, self._lanes.of(lane_token("", ""), route, route.max_connections))
+        return self._of_mailbox(case, mailbox)
+
+    def is_busy(self, lane: str, turn: datetime) -> bool:
+        """True when a letter that waits for its turn in this lane has to wait on."""
+        return self._lanes.is_busy(lane, turn)
+
+    def _of_mailbox(self, case: Case, mailbox: Mailbox) -> MailboxWay:
+        limits = self._limits.of(mailbox)
+        route = Route(case.sender.account.id, mailbox.id, mailbox.smtp, limits.connections)
+        # All of the mailbox, not only its server: to mend "sender not owned" somebody changes the address.
+        lane = self._lanes.of(lane_token(route.account_id, mailbox.id), mailbox, limits.connections)
+        if not lane.fingerprint:
+            lane.fingerprint = fingerprint(mailbox)
+            lane.resize(1)  # until it is known how many connections this worker may have
+            lane.pace_s = 60 / limits.per_minute if limits.per_minute else 0.0
+        revision = Revision(lane.fingerprint, case.directory.version)
+        return MailboxWay(route, lane, self._common, limits, revision)
+
+
+def _shows_sign_in(transmission: Transmission) -> bool:
+    if transmission.accepted or transmission.uncertain:
+        return True
+    return any(trouble.phase in _BEYOND_SIGN_IN for trouble in transmission.refused.values())

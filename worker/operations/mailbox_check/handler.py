@@ -1,0 +1,165 @@
+"""Messages of the queue of checks: read, checked, answered."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import structlog
+
+from worker.delivery import requeueing
+from worker.delivery.burials import RETURNED_TOO_OFTEN, has_returned_too_often
+from worker.delivery.messages import Arrival, Publication
+from worker.delivery.observing import Observer
+from worker.delivery.ports import Clock, SnapshotService
+from worker.delivery.reporting import Reporter
+from worker.domain.cloudevents import parse
+from worker.domain.envelope import MailboxCheckedEvent
+from worker.domain.event import Event
+from worker.domain.events import MailboxCheckRequested, NewMailboxCheck, SavedMailboxCheck
+from worker.domain.identity import result_id
+from worker.domain.results import CheckStepResult, MailboxChecked
+from worker.domain.snapshot import Mailbox
+from worker.domain.topology import Topology
+from worker.domain.vocabulary import Reason
+from worker.errors import InvalidEvent
+from worker.operations.mailbox_check.check import MailboxCheck, is_good
+from worker.operations.mailbox_check.invalid import invalid_check
+from worker.operations.mailbox_check.settings_part import failed_settings
+from worker.operations.mailbox_check.subject import Subject
+
+log = structlog.get_logger(__name__)
+
+_BEGUN_BEFORE = "the check was begun before and interrupted: a test letter may have been sent, and none is sent again"
+
+
+class CheckHandler:
+    """Deals with `mailbox.check.requested`."""
+
+    def __init__(
+        self,
+        check: MailboxCheck,
+        *,
+        snapshot: SnapshotService,
+        reporter: Reporter,
+        topology: Topology,
+        clock: Clock,
+        observer: Observer,
+    ) -> None:
+        self._check = check
+        self._snapshot = snapshot
+        self._reporter = reporter
+        self._topology = topology
+        self._clock = clock
+        self._observer = observer
+
+    async def handle(self, arrival: Arrival) -> Sequence[Publication]:
+        """Deal with one message, as `messages.Handler` says."""
+        try:
+            event = _check_event(arrival)
+        except InvalidEvent as error:
+            log.warning("event.invalid", problem=str(error), queue=arrival.queue)
+            self._observer.settled(arrival.queue, None, "invalid")
+            return [*self._told(arrival, str(error)), self._buried(arrival, Reason.INVALID_EVENT, str(error))]
+        with structlog.contextvars.bound_contextvars(
+            event_id=event.id,
+            event_type=event.type.value,
+            account_id=event.data.account_id,
+            traceparent=event.traceparent,
+        ):
+            return await self._guarded(arrival, event)
+
+    async def _guarded(self, arrival: Arrival, event: Event[MailboxCheckRequested]) -> list[Publication]:
+        if has_returned_too_often(arrival):
+            log.error("event.returned_too_often", returns=arrival.returns)
+            return self._stranded(arrival, event, RETURNED_TOO_OFTEN)
+        try:
+            answer = await self._answer(event, is_first=not arrival.is_redelivered)
+        except Exception as error:  # whatever our mistake is, the message must not go round for ever
+            log.exception("event.unhandled")
+            return self._stranded(arrival, event, type(error).__name__)
+        self._observer.settled(arrival.queue, event.type, "done")
+        return [self._reporter.publication(answer)]
+
+    def _stranded(self, arrival: Arrival, event: Event[MailboxCheckRequested], detail: str) -> list[Publication]:
+        """Kept for an operator; and whoever waits is told that there will be no answer by itself."""
+        self._observer.settled(arrival.queue, event.type, "failed")
+        steps = failed_settings(Reason.INTERNAL_ERROR, detail, self._clock.monotonic).results()
+        told = self._reporter.publication(self._result(event, None, steps, stage="stranded"))
+        return [told, self._buried(arrival, Reason.INTERNAL_ERROR, detail)]
+
+    def _told(self, arrival: Arrival, problem: str) -> list[Publication]:
+        """The answer to a request that cannot be read as a whole, as far as its parts can be."""
+        result = invalid_check(arrival, self._reporter.source, problem, self._clock.now())
+        return [] if result is None else [self._reporter.publication(result)]
+
+    def _buried(self, arrival: Arrival, reason: Reason, detail: str) -> Publication:
+        self._observer.buried(reason)
+        return requeueing.dead(arrival, self._topology, requeueing.Death(reason, detail, self._clock.now()))
+
+    async def _answer(self, event: Event[MailboxCheckRequested], *, is_first: bool) -> MailboxCheckedEvent:
+        """`is_first` False: a letter is not sent twice because of a redelivery, not even a test letter."""
+        mailbox = event.data.mailbox or await self._known(event.data.account_id, event.data.mailbox_id)
+        if isinstance(mailbox, str):
+            steps = failed_settings(Reason.SENDER_UNAVAILABLE, mailbox, self._clock.monotonic).results()
+            return self._result(event, None, steps)
+        subject = Subject(
+            account_id=event.data.account_id,
+            mailbox=mailbox,
+            key=event.key,
+            is_trusted=isinstance(event.data, SavedMailboxCheck),
+            test_to=event.data.send_test_to,
+        )
+        if subject.test_to is not None and not is_first:
+            subject = replace(subject, test_to=None, why_no_test=_BEGUN_BEFORE)
+        return self._result(event, mailbox, await self._check.run(subject))
+
+    async def _known(self, account_id: str, mailbox_id: str | None) -> Mailbox | str:
+        """The snapshot's mailbox, or why there is none; a newer snapshot may have it."""
+        found = self._found(account_id, mailbox_id)
+        if isinstance(found, str):
+            await self._snapshot.refresh()
+            found = self._found(account_id, mailbox_id)
+        return found
+
+    def _found(self, account_id: str, mailbox_id: str | None) -> Mailbox | str:
+        directory = self._snapshot.directory
+        account = directory.account(account_id)
+        if account is None:
+            is_broken = directory.is_left_out(account_id)
+            return "the account is in the snapshot but not valid" if is_broken else "the snapshot has no such account"
+        known = (mailbox for mailbox in account.mailboxes if mailbox.id == mailbox_id)
+        return next(known, "the account has no such mailbox in the snapshot")
+
+    def _result(
+        self,
+        event: Event[MailboxCheckRequested],
+        mailbox: Mailbox | None,
+        steps: tuple[CheckStepResult, ...],
+        stage: str = "checked",
+    ) -> MailboxCheckedEvent:
+        data = MailboxChecked(
+            account_id=event.data.account_id,
+            event_id=event.id,
+            event_source=event.source,
+            mailbox_id=event.data.mailbox_id,
+            address=mailbox.address if mailbox is not None else None,
+            ok=is_good(steps),
+            steps=steps,
+        )
+        failed = [step.name for step in steps if step.ok is False]
+        log.info("mailbox.checked", mailbox_id=data.mailbox_id, ok=data.ok, failed=failed)
+        return MailboxCheckedEvent(
+            id=result_id(event.key, (), stage),
+            source=self._reporter.source,
+            subject=data.mailbox_id,
+            time=self._clock.now(),
+            traceparent=event.traceparent,
+            tracestate=event.tracestate,
+            data=data,
+        )
+
+
+def _check_event(arrival: Arrival) -> Event[MailboxCheckRequested]:
+    event = parse(arrival.headers, arrival.content_type, arrival.body)
+    if not isinstance(event.data, SavedMailboxCheck | NewMailboxCheck):
+        raise InvalidEvent(f"type: {event.type.value} asks for no check")
+    return event  # type: ignore[return-value]  # of this data, as was just seen

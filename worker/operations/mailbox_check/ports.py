@@ -1,0 +1,100 @@
+"""What a check needs of the world, as protocols that the adapters implement."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from worker.delivery.ports import Route
+from worker.domain.inspection import (
+    Lookup,
+    RecordType,
+    ResolvedHost,
+    SentFolderFacts,
+    SignatureName,
+    SignatureVerdict,
+    SmtpOffer,
+    TlsFacts,
+)
+from worker.domain.letters import ComposedLetter
+from worker.domain.snapshot import Auth, ImapServer
+from worker.domain.transmission import Reply, Transmission, Trouble
+
+
+class NameServer(Protocol):
+    """DNS."""
+
+    async def ask(self, name: str, kind: RecordType) -> Lookup:
+        """The records of that kind which a name has, within some seconds. Never raises."""
+
+
+class SignatureReader(Protocol):
+    """DKIM signatures in a letter that was read back."""
+
+    def names(self, letter: bytes) -> Sequence[SignatureName]:
+        """Who says that they signed it. Never raises."""
+
+    async def verify(self, letter: bytes, keys: Mapping[SignatureName, str]) -> Sequence[SignatureVerdict]:
+        """Verify each signature for which there is a key record. Never raises."""
+
+
+class SmtpVisit(Protocol):
+    """One connection to a mailbox's SMTP server, step by step, through the code that letters leave by.
+
+    `secure` and `greet` are called once each, in the order of the server's security: with `tls` first `secure`, with
+    `starttls` first `greet`, with `none` only `greet`. After a trouble nothing more may be called. Nothing raises for
+    what a server or the network does.
+    """
+
+    async def resolve(self) -> ResolvedHost | Trouble:
+        """Look the host up, and have its addresses vetted."""
+
+    async def connect(self) -> Trouble | None: ...
+
+    async def secure(self) -> TlsFacts | Trouble: ...
+
+    async def greet(self) -> str | Trouble:
+        """The words of the greeting; EHLO follows it."""
+
+    def offer(self) -> SmtpOffer:
+        """What the server offers; after STARTTLS, what it offered then."""
+
+    async def sign_in(self) -> Trouble | None:
+        """One attempt, with one mechanism."""
+
+    async def propose(self, address: str) -> Reply | Trouble:
+        """Offer a letter from this address to itself (MAIL, RCPT), and take it back (RSET). The last reply."""
+
+    async def send(self, letter: ComposedLetter) -> Transmission:
+        """Send a letter."""
+
+
+class ImapVisit(Protocol):
+    """One connection to a mailbox's IMAP server, as `SmtpVisit`; here `secure` comes before `greet`."""
+
+    async def resolve(self) -> ResolvedHost | Trouble: ...
+
+    async def connect(self) -> Trouble | None: ...
+
+    async def secure(self) -> TlsFacts | Trouble | None:
+        """None where the connection is configured without encryption."""
+
+    async def greet(self) -> str | Trouble:
+        """The server's words."""
+
+    async def sign_in(self) -> Trouble | None: ...
+
+    async def sent_folder(self, named: str | None) -> SentFolderFacts | Trouble | None:
+        """The folder where copies would go; None when none can be recognised. Changes nothing in the mailbox."""
+
+    async def received(self, message_id: str) -> bytes | Trouble | None:
+        """The letter with this Message-ID in INBOX as it arrived; None when it is not there (yet)."""
+
+
+class Visitors(Protocol):
+    """Opens visits. `is_trusted`: whether secrets outside of the request itself may be opened."""
+
+    def smtp(self, route: Route, *, is_trusted: bool) -> AbstractAsyncContextManager[SmtpVisit]: ...
+
+    def imap(
+        self, account_id: str, server: ImapServer, auth: Auth, *, is_trusted: bool
+    ) -> AbstractAsyncContextManager[ImapVisit]: ...
