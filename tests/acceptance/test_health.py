@@ -61,8 +61,8 @@ async def test_health_endpoints_tell_each_phase_of_a_life(office: Office) -> Non
         await probes.readiness(200, "ok")
 
         await gate.shut()
-        text = await probes.readiness(503, "not connected to the broker")
-        assert "sendas.outbound: not consuming" in text
+        await probes.readiness(503, "not connected to the broker")
+        await probes.readiness(503, "sendas.outbound: not consuming")  # each connection notices by itself
         assert await probes.ask("/livez") == (200, "ok\n")
 
         await gate.open()
