@@ -39,7 +39,7 @@ run: setup ## Run a worker with the settings in the environment (SENDAS_…, see
 
 .PHONY: test
 test: servers $(WHEEL)/.ready ## Run all tests, of the built wheel against real servers that they start (ARGS="-k word" for some)
-	@PYTHONSAFEPATH=1 $(WHEEL)/bin/python -m pytest --import-mode=append $(ARGS)
+	@PYTHONSAFEPATH=1 $(WHEEL)/bin/python -m pytest --import-mode=append --numprocesses auto --dist loadfile $(ARGS)
 
 # It takes all else from $(VENV), and the tests from here; the order of the lines says who is asked first.
 $(WHEEL)/.ready: $(READY) README.md LICENSE $(shell find worker -name __pycache__ -prune -o -print)
@@ -68,6 +68,10 @@ image-test: servers setup ## Build the image without an engine, and see it work 
 	@deploy/image/install
 	@$(BIN)/python -m deploy.image
 
+.PHONY: picture
+picture: servers setup ## Draw docs/images/overview.png from six minutes of real work (as root)
+	@$(BIN)/python -m tests.observability.picture
+
 FUZZ := $(VENV)-fuzz
 
 .PHONY: fuzz
@@ -92,7 +96,7 @@ sbom: setup ## Write down what a worker consists of, as CycloneDX: dist/sendas.c
 		--gather-license-texts --output-file dist/sendas.cdx.json $(RELEASE)/run/bin/python
 	@$(BIN)/python -m deploy.sbom dist/sendas.cdx.json
 
-CHECKS := check-format check-lint check-types check-imports check-schemas check-asyncapi check-pages check-deploy
+CHECKS := check-format check-lint check-types check-imports check-schemas check-asyncapi check-observability check-pages check-deploy
 
 .PHONY: check $(CHECKS)
 check: setup ## Check format, lint, types, import rules, and that generated files are up to date
@@ -116,6 +120,9 @@ check-schemas:
 check-asyncapi:
 	@$(BIN)/python tools/asyncapi/check.py
 
+check-observability:
+	@$(BIN)/python -m deploy.observability --check
+
 check-pages:
 	@$(BIN)/python -m worker.pages.settings --check
 	@$(BIN)/python -m worker.pages.metrics --check
@@ -136,14 +143,15 @@ schemas: setup ## Write schemas/ and the other generated files anew
 	@$(BIN)/python -m worker.pages.settings
 	@$(BIN)/python -m worker.pages.metrics
 	@$(BIN)/python -m deploy.topology_resources
+	@$(BIN)/python -m deploy.observability
 	@$(BIN)/python -m deploy.observability_resources
 
 .PHONY: lock
 lock: setup ## Pin what pyproject.toml asks for into requirements/ (UPGRADE=1 for the latest versions)
 	@[ -x $(BIN)/uv ] || $(INSTALL) uv
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) pyproject.toml --extra fast -o requirements/run.txt
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) pyproject.toml --extra fast --group dev -o requirements/dev.txt
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) pyproject.toml --extra fast --group dev --group fuzz -o requirements/fuzz.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) pyproject.toml --extra fast --extra tracing -o requirements/run.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) pyproject.toml --extra fast --extra tracing --group dev -o requirements/dev.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) pyproject.toml --extra fast --extra tracing --group dev --group fuzz -o requirements/fuzz.txt
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --group build -o requirements/build.txt
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --group release -o requirements/release.txt
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --group bench -o requirements/bench.txt

@@ -6,6 +6,7 @@ from stack.mail import BUSY, SPAM, MailServer
 from stack.mailbox import Mailbox
 from stack.postgresql import PostgreSQL
 from stack.process import ServerError
+from stack.prometheus import Prometheus
 from stack.rabbitmq import RabbitMQ
 from stack.stack import SERVICES, Stack, rabbitmq_cluster, running
 from stack.token_server import TokenServer
@@ -18,6 +19,7 @@ __all__ = [
     "MailServer",
     "Mailbox",
     "PostgreSQL",
+    "Prometheus",
     "RabbitMQ",
     "ServerError",
     "Stack",

@@ -148,7 +148,11 @@ class DeliveryWorld:
 
     def another_worker(self, ledger: MemoryLedger) -> Delivery:
         """The delivery of a process with this ledger; everything else is shared."""
-        world = World(
+        return build_delivery(self.world(ledger), self.rules)
+
+    def world(self, ledger: MemoryLedger) -> World:
+        """What is outside of a process with this ledger."""
+        return World(
             snapshot=self.snapshot,
             ledger=ledger,
             mailboxes=ledger.mailboxes,
@@ -160,7 +164,11 @@ class DeliveryWorld:
             publish=self._publish,
             sent_habits=self.sent_habits,
         )
-        rules = Rules(
+
+    @property
+    def rules(self) -> Rules:
+        """How every process behaves."""
+        return Rules(
             topology=TOPOLOGY,
             source="/sendas",
             limits=Limits(MAX_AGE_S, relay_connections=10),
@@ -169,7 +177,6 @@ class DeliveryWorld:
             unknown_sender_wait_s=UNKNOWN_SENDER_WAIT_S,
             ledger_retry_s=0,
         )
-        return build_delivery(world, rules)
 
     async def restart(self) -> None:
         """The process has gone, and another one begins."""

@@ -39,6 +39,7 @@ from worker.delivery.ports import FileStore, MailTransport, SentFolder, Snapshot
 from worker.delivery.refresh_tokens import RefreshTokens
 from worker.delivery.reporting import Reporter
 from worker.delivery.token_telling import IsOf, TokenTelling
+from worker.delivery.tracing import NO_TRACING, Tracer
 from worker.domain.egress import IMAP_PORTS, SMTP_PORTS, EgressPolicy, parse_allowlist
 from worker.errors import ConfigurationError, Unavailable
 from worker.operations.mailbox_check.check import MailboxCheck
@@ -60,15 +61,22 @@ class Outside:
     check: MailboxCheck
     connections: Callable[[], PoolNumbers]
     is_of: IsOf
+    token_expiries_s: Callable[[], dict[str, float]]
 
 
 @asynccontextmanager
 async def open_outside(
-    settings: Settings, refresh_tokens: RefreshTokens, rotated: Callable[[], None]
+    settings: Settings,
+    refresh_tokens: RefreshTokens,
+    rotated: Callable[[], None],
+    *,
+    refreshed: Callable[[str], None] = lambda _: None,
+    tracer: Tracer = NO_TRACING,
 ) -> AsyncIterator[Outside]:
     """Everything that connects to hosts which customers chose, behind one egress guard.
 
-    `rotated` is called when there is a refresh token to tell of.
+    `rotated` is called when there is a refresh token to tell of; `refreshed` is told what came of each renewal of an
+    access token.
 
     Raises:
         ConfigurationError: a setting is wrong.
@@ -84,9 +92,10 @@ async def open_outside(
     # From here on nothing can be wrong with the settings, so that what is opened is also closed.
     session = guarded_client_session(guard, tls, allow_http=settings.files_allow_http)
     keeper = RotationKeeper(refresh_tokens, keys, SystemClock(), holder=uuid4().hex, rotated=rotated)
-    tokens = TokenSource(session, secrets, SystemClock(), keeper, random=random.random)
+    tokens = TokenSource(session, secrets, SystemClock(), keeper, random=random.random, refreshed=refreshed)
     credentials = SecretCredentials(secrets, tokens)
-    smtp = SmtpTransport(GuardedDialer(guard, SMTP_PORTS), credentials, local_hostname=settings.local_hostname, tls=tls)
+    dialer = GuardedDialer(guard, SMTP_PORTS)
+    smtp = SmtpTransport(dialer, credentials, local_hostname=settings.local_hostname, tls=tls, tracer=tracer)
     imap = ImapSentFolder(GuardedDialer(guard, IMAP_PORTS), credentials, tls, ImapTimeouts(), SystemClock())
     outside = Outside(
         smtp if settings.allow_plaintext else EncryptedTransport(smtp),
@@ -100,6 +109,7 @@ async def open_outside(
         ),
         lambda: smtp.numbers,
         tokens.is_of,
+        tokens.expiries_s,
     )
     try:
         yield outside

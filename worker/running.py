@@ -1,9 +1,10 @@
 """A worker's life: it starts step by step, works until it is told to stop, and leaves nothing half done."""
 
 import asyncio
+import platform
 import signal
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from typing import TypeVar
 
 import structlog
@@ -13,10 +14,12 @@ from worker import __version__
 from worker.adapters.broker.announcements import Announcements
 from worker.adapters.broker.consumer import Consumer
 from worker.adapters.broker.declaring import check_topology
+from worker.adapters.broker.depths import QueueDepths
 from worker.adapters.broker.publisher import Publisher
 from worker.adapters.clock import SystemClock
 from worker.adapters.http_server import serve_http
 from worker.adapters.ledger import SqlLedger
+from worker.adapters.ledger.keeping import LedgerKeeping
 from worker.adapters.mailbox_memory import MailboxMemory, mailbox_memory
 from worker.adapters.snapshot.keeper import Schedule, SnapshotKeeper
 from worker.adapters.snapshot.looks import Look, LookOutcome
@@ -33,12 +36,16 @@ from worker.delivery import requeueing
 from worker.delivery.building import Delivery, World, build_delivery
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.reporting import Reporter
+from worker.delivery.tracing import NO_TRACING, Tracer
 from worker.errors import Unavailable
 from worker.operations.mailbox_check.handler import CheckHandler
 from worker.settings import Settings
 from worker.telemetry.health import Health
-from worker.telemetry.metrics import Metrics, Readings
+from worker.telemetry.loop_lag import watch_loop
+from worker.telemetry.metrics import READINGS, Metrics
 from worker.telemetry.observer import MetricsObserver
+from worker.telemetry.readings import Readings
+from worker.telemetry.tracing import tracing
 
 log = structlog.get_logger(__name__)
 
@@ -60,11 +67,11 @@ class Worker:
         self._settings = settings
         self._stop = asyncio.Event()
         self._registry = CollectorRegistry()
-        self._metrics = Metrics(self._registry)
-        self._readings = Readings(self._registry)
+        self._metrics = Metrics(self._registry, settings.topology)
+        self._readings = Readings(self._registry, READINGS)
+        self._tracer: Tracer = NO_TRACING
         self._health = Health()
         self._phase: str | None = _STARTING
-        self._ledger_problem: str | None = None
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT; returns when everything in flight is finished or given back.
@@ -84,9 +91,10 @@ class Worker:
             loop.add_signal_handler(number, self._stop.set)
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
-        self._metrics.build.info({"version": __version__})
+        self._metrics.build.info({"version": __version__, "python": platform.python_version()})
         self._health.require("worker", lambda: self._phase)
-        self._health.require("ledger", lambda: self._ledger_problem)
+        self._readings.add("sendas_ready", lambda: float(not self._health.problems()))
+        self._readings.add_by_label("sendas_condition", self._health.conditions)
 
     async def _work(self, stack: AsyncExitStack) -> None:
         settings, url = self._settings, self._settings.broker_url.get_secret_value()
@@ -94,10 +102,12 @@ class Worker:
             serve_http(settings.http_host, settings.http_port, self._health, self._registry)
         )
         log.info("worker.starting", version=__version__, http_port=port)
+        self._tracer = await stack.enter_async_context(tracing(settings.tracing, __version__))
         make_state_dir(settings)
         memory = await stack.enter_async_context(mailbox_memory(settings.ledger, SystemClock()))
         rotated = asyncio.Event()
-        outside = await stack.enter_async_context(open_outside(settings, memory.refresh_tokens, rotated.set))
+        outside = await stack.enter_async_context(self._outside(memory, rotated.set))
+        self._phase = "waiting for the ledger"
         ledger = await self._unless_stopped(self._opened_ledger(stack))
         snapshot = await stack.enter_async_context(self._snapshot())
         self._phase = "waiting for the broker"
@@ -109,12 +119,18 @@ class Worker:
         telling = token_telling(settings, memory.refresh_tokens, outside, snapshot, publisher.publish)
         consumers = self._consumers(url, delivery, publisher)
         consumers.append(self._checking(url, outside, snapshot, publisher))
+        depths, keeping = QueueDepths(url, settings.topology), LedgerKeeping(ledger, settings.ledger_lease_s)
         self._watch(outside, delivery, snapshot, publisher, consumers)
+        self._health.require("ledger", keeping.problem)
+        self._readings.add_by_labels("sendas_queue_messages", depths.messages)
+        self._readings.add_by_label("sendas_queue_consumers", depths.consumers)
         async with background(
             publisher.run(),
             Announcements(url, settings.topology, snapshot).run(),
-            self._keep_ledger(ledger),
+            keeping.run(),
             self._expire_ledger(ledger, memory),
+            depths.run(),
+            watch_loop(self._metrics.loop_lag.observe),
             delivery.keeper.run(),
             telling.run(rotated),
             *(consumer.run() for consumer in consumers),
@@ -123,6 +139,16 @@ class Worker:
             log.info("worker.started")
             await first_of(self._stop.wait(), failed)
             await self._drain(consumers)
+
+    def _outside(self, memory: MailboxMemory, rotated: Callable[[], None]) -> AbstractAsyncContextManager[Outside]:
+        refreshes = self._metrics.token_refreshes
+        return open_outside(
+            self._settings,
+            memory.refresh_tokens,
+            rotated,
+            refreshed=lambda result: refreshes.labels(result=result).inc(),
+            tracer=self._tracer,
+        )
 
     async def _drain(self, consumers: list[Consumer]) -> None:
         self._health.drain()
@@ -167,8 +193,10 @@ class Worker:
 
     def _looked(self, look: Look) -> None:
         """Tell of a look for a newer snapshot."""
+        self._metrics.snapshot_looks.labels(outcome=look.outcome.value).inc()
         if look.version is not None:
             self._metrics.snapshot_version.set(look.version)
+            self._metrics.snapshot_accounts.set(look.accounts)
             self._metrics.snapshot_left_out.set(look.left_out)
         fields = {"version": look.version, "accounts": look.accounts, "left_out": look.left_out}
         if look.outcome is LookOutcome.RENEWED:
@@ -194,9 +222,10 @@ class Worker:
             sent_folder=outside.sent_folder,
             files=outside.files,
             clock=SystemClock(),
-            observer=MetricsObserver(self._metrics),
+            observer=MetricsObserver(self._metrics, self._tracer),
             publish=publisher.publish,
             sent_habits=memory.sent_habits,
+            tracer=self._tracer,
         )
         return build_delivery(world, delivery_rules(self._settings))
 
@@ -218,6 +247,7 @@ class Worker:
                 publisher,
                 self._metrics,
                 prefetch=_PREFETCH_FACTOR * concurrency,
+                tracer=self._tracer,
                 put_back=put_back,
             )
             for queue, handler, concurrency in stages
@@ -257,25 +287,18 @@ class Worker:
         self._health.require("publisher", publisher.problem)
         numbers, lanes = outside.connections, delivery.lanes
         add = self._readings.add
-        add("sendas_in_flight", lambda: sum(c.in_flight for c in consumers))
+        self._readings.add_by_label("sendas_in_flight", lambda: {c.queue: c.in_flight for c in consumers})
+        self._readings.add_by_label("sendas_prefetch", lambda: {c.queue: c.prefetch for c in consumers})
         add("sendas_lanes_waiting", lambda: lanes.waiting)
+        add("sendas_oldest_unfinished_event_seconds", lambda: delivery.unfinished.oldest_age_s(SystemClock().now()))
+        add("sendas_publish_waiting_seconds", lambda: publisher.waiting_s)
         add("sendas_snapshot_age_seconds", lambda: snapshot.age_s or 0.0)
+        self._readings.add_by_label("sendas_token_expiry_seconds", outside.token_expiries_s)
         add("sendas_smtp_connections", lambda: numbers().open)
         add("sendas_smtp_connections_idle", lambda: numbers().idle)
         add("sendas_smtp_connections_opened", lambda: numbers().opened_total)
         add("sendas_smtp_connections_reused", lambda: numbers().reused_total)
         self._readings.add_by_label("sendas_mailboxes_suspended", delivery.suspensions.counts)
-
-    async def _keep_ledger(self, ledger: SqlLedger) -> None:
-        """Say again and again that this worker lives; whoever stops saying so loses its letters to others."""
-        while True:
-            try:
-                await ledger.keep_alive()
-                self._ledger_problem = None
-            except Unavailable as error:
-                self._ledger_problem = str(error)
-                log.warning("ledger.unavailable", error=str(error))
-            await asyncio.sleep(self._settings.ledger_lease_s / 3)
 
     async def _expire_ledger(self, ledger: SqlLedger, memory: MailboxMemory) -> None:
         while True:

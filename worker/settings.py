@@ -135,6 +135,11 @@ class Settings(BaseSettings):
 
     http_host: str = Field(default="0.0.0.0", description="Address of the health and metrics port.")  # noqa: S104 - probes come from outside the container
     http_port: int = Field(default=8080, ge=0, le=65_535, description="Health and metrics; 0: any free port.")
+    tracing: bool = Field(
+        default=False,
+        description="Whether OpenTelemetry spans are exported over OTLP/HTTP; where to, say the standard `OTEL_…` "
+        "variables, such as `OTEL_EXPORTER_OTLP_ENDPOINT`. Needs `sendas[tracing]`.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Lowest level logged.")
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="`auto`: readable on a terminal, else JSON."

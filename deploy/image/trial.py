@@ -91,7 +91,9 @@ async def _draining(port: int) -> None:
 
 def _in_flight(port: int) -> int:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
-        found = re.search(r"^sendas_in_flight (\S+)$", response.read().decode(), re.MULTILINE)
+        found = re.search(
+            r'^sendas_in_flight\{queue="sendas\.outbound"\} (\S+)$', response.read().decode(), re.MULTILINE
+        )
     return int(float(found[1])) if found else 0
 
 

@@ -1,5 +1,6 @@
 """Messages of the work queue through the whole delivery, with a mail server that takes everything."""
 
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
 import structlog
@@ -15,11 +16,14 @@ from worker.delivery.case import Case
 from worker.delivery.copies import CopyLimits
 from worker.delivery.limits import Limits
 from worker.delivery.messages import Arrival, Publication
+from worker.delivery.observing import Stage
 from worker.delivery.ports import BeforeFinalDot, CopyTarget, Route, SavedCopy
 from worker.delivery.requeueing import DEAD_DETAIL, DEAD_REASON
+from worker.domain.classification import Classification
 from worker.domain.envelope import parse_result
 from worker.domain.events import File
 from worker.domain.letters import ComposedLetter
+from worker.domain.objectives import Promptness
 from worker.domain.topology import Topology
 from worker.domain.transmission import Reply, Transmission
 from worker.domain.vocabulary import CopyOutcome, EventType, Outcome, Reason, UncertainPolicy
@@ -87,10 +91,16 @@ class _Observer:
     def settled(self, queue: str, event_type: EventType | None, outcome: str) -> None: ...
     def attempted(self, provider: str, transmission: Transmission) -> None: ...
     def delivered(self, case: Case, recipients: int, at: datetime) -> None: ...
-    def ended(self, outcome: Outcome, reason: Reason, recipients: int) -> None: ...
-    def copied(self, provider: str, outcome: CopyOutcome) -> None: ...
-    def timed(self, stage: str, seconds: float) -> None: ...
+    def ended(self, case: Case, outcome: Outcome, why: Classification, recipients: int) -> None: ...
+    def lost(self, recipients: int) -> None: ...
+    def repeated(self, outcome: Outcome, recipients: int) -> None: ...
+    def copied(self, provider: str, outcome: CopyOutcome, seconds: float, promptness: Promptness | None) -> None: ...
+    def timed(self, stage: Stage, seconds: float) -> None: ...
     def buried(self, reason: Reason) -> None: ...
+
+    def stage(self, stage: Stage) -> AbstractContextManager[None]:
+        del stage
+        return nullcontext()
 
 
 def check(data: bytes) -> None:

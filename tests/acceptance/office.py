@@ -181,6 +181,33 @@ class Office:
                 seen = len(headers)
 
 
+def an_office(
+    directory: Path, broker_url: str, mail: MailServer, mailboxes: tuple[Mailbox, ...], customer: Mailbox
+) -> Office:
+    """An office in a directory, with its first snapshot."""
+    office = Office(
+        directory=directory,
+        mail=mail,
+        mailboxes=mailboxes,
+        customer=customer,
+        settings={
+            "SENDAS_BROKER_URL": broker_url,
+            "SENDAS_SNAPSHOT_URL": f"file:{directory / 'snapshot.json'}",
+            "SENDAS_STATE_DIR": str(directory / "state"),
+            "SENDAS_TLS_CA_FILE": str(mail.authority.ca_file),
+            "SENDAS_EGRESS_ALLOW": "127.0.0.0/8,::1/128",
+            "SENDAS_ALLOW_PLAINTEXT": "true",
+            "SENDAS_FILES_ALLOW_HTTP": "true",
+            "SENDAS_HTTP_HOST": "127.0.0.1",
+            "SENDAS_HTTP_PORT": "0",
+            "SENDAS_LOCAL_HOSTNAME": "localhost",
+            **{f"SENDAS_SECRET_{number}": mailbox.password for number, mailbox in enumerate(mailboxes)},
+        },
+    )
+    office.write_snapshot()
+    return office
+
+
 def _wait_for_more(client: Any, seen: int) -> None:
     """Return when the inbox has more than `seen` letters; the server tells by IDLE (RFC 2177)."""
     # Nothing may stand between this count and IDLE: its answer could swallow the news.

@@ -1,9 +1,13 @@
 """An observer that writes down what it is told."""
 
 from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
 from worker.delivery.case import Case
+from worker.delivery.observing import Stage
+from worker.domain.classification import Classification
+from worker.domain.objectives import Promptness
 from worker.domain.transmission import Transmission
 from worker.domain.vocabulary import CopyOutcome, EventType, Outcome, Reason
 
@@ -23,14 +27,26 @@ class RecordingObserver:
     def delivered(self, case: Case, recipients: int, at: datetime) -> None:
         self.counts["delivered"] += recipients
 
-    def ended(self, outcome: Outcome, reason: Reason, recipients: int) -> None:
-        self.counts[f"{outcome} {reason}"] += recipients
+    def ended(self, case: Case, outcome: Outcome, why: Classification, recipients: int) -> None:
+        self.counts[f"{outcome} {why.reason}"] += recipients
 
-    def copied(self, provider: str, outcome: CopyOutcome) -> None:
+    def lost(self, recipients: int) -> None:
+        self.counts["lost"] += recipients
+
+    def repeated(self, outcome: Outcome, recipients: int) -> None:
+        self.counts[f"repeated {outcome}"] += recipients
+
+    def copied(self, provider: str, outcome: CopyOutcome, seconds: float, promptness: Promptness | None) -> None:
         self.counts[f"copied {outcome}"] += 1
+        if promptness is not None:
+            self.counts[f"copy {promptness}"] += 1
 
-    def timed(self, stage: str, seconds: float) -> None:
+    def timed(self, stage: Stage, seconds: float) -> None:
         self.counts[f"timed {stage}"] += 1
+
+    def stage(self, stage: Stage) -> AbstractContextManager[None]:
+        self.timed(stage, 0)
+        return nullcontext()
 
     def buried(self, reason: Reason) -> None:
         self.counts[f"buried {reason}"] += 1

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import pytest
 
 from tests.builders import a_mailbox, an_account
 from tests.doubles.clock import SteppedClock
 from tests.doubles.directory import MemoryDirectory, a_directory
+from tests.doubles.observer import RecordingObserver
 from tests.doubles.sent_folder import FakeSentFolder
 from worker.adapters.ledger import MemoryLedger, MemoryStore
 from worker.delivery.copies import Copies, CopyLimits
@@ -21,6 +21,7 @@ from worker.delivery.ports import CopyTarget, SavedCopy
 from worker.delivery.reporting import Reporter
 from worker.delivery.sent_habits import NothingLearned
 from worker.delivery.suspensions import Suspensions
+from worker.delivery.tracing import NO_TRACING
 from worker.domain.identity import copy_key
 from worker.domain.topology import Topology
 from worker.domain.transmission import Fault, Trouble
@@ -39,13 +40,6 @@ class FixedSnapshot:
     directory: MemoryDirectory
 
     async def refresh(self) -> None: ...
-
-
-class Unobserved:
-    """An observer that does not look."""
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *_: None
 
 
 MAILBOX = a_mailbox(sent_copy={"mode": "always", "imap": IMAP})
@@ -78,7 +72,8 @@ def the_copies(folder: FakeSentFolder, ledger: MemoryLedger, snapshot: FixedSnap
         reporter=reporter,
         topology=TOPOLOGY,
         clock=CLOCK,
-        observer=Unobserved(),
+        observer=RecordingObserver(),
+        tracer=NO_TRACING,
         limits=CopyLimits(max_age_s=3_600, max_bytes=1_000_000),
         suspensions=Suspensions(ledger.mailboxes, reporter, publish_nothing, CLOCK),
     )

@@ -10,7 +10,8 @@ from worker.adapters.http_server import serve_http
 from worker.domain.vocabulary import Outcome, Reason
 from worker.errors import ConfigurationError
 from worker.telemetry.health import Health
-from worker.telemetry.metrics import Metrics, Readings
+from worker.telemetry.metrics import READINGS, Metrics
+from worker.telemetry.readings import Readings
 
 
 async def get(port: int, path: str) -> tuple[int, str, str]:
@@ -57,12 +58,12 @@ async def test_prometheus_accepts_a_scrape() -> None:
     metrics.build.info({"version": "1"})
     metrics.letters.labels(outcome=Outcome.FAILED.value, reason=Reason.EXPIRED.value).inc()
     metrics.stage.labels(stage="mail").observe(0.1)
-    Readings(registry).add("sendas_in_flight", lambda: 2)
+    Readings(registry, READINGS).add("sendas_lanes_waiting", lambda: 2)
     async with serve_http("127.0.0.1", 0, Health(), registry) as port:
         status, content_type, text = await get(port, "/metrics")
     assert status == 200
     assert content_type.startswith("text/plain; version=")
-    assert "sendas_in_flight 2.0" in text
+    assert "sendas_lanes_waiting 2.0" in text
     checked = subprocess.run(  # noqa: ASYNC221 - nothing else runs
         ["promtool", "check", "metrics"], input=text, text=True, capture_output=True, timeout=30, check=False
     )

@@ -9,8 +9,9 @@ from tests.doubles.clock import SteppedClock
 from tests.doubles.directory import a_directory
 from tests.doubles.files import MemoryFileStore
 from tests.doubles.mail_transport import FakeMailTransport
+from tests.doubles.observer import RecordingObserver
 from tests.doubles.sent_folder import FakeSentFolder
-from tests.unit.test_copy_retries import FixedSnapshot, Unobserved
+from tests.unit.test_copy_retries import FixedSnapshot
 from worker.adapters.ledger import MemoryLedger
 from worker.delivery.building import Delivery, Rules, World, build_delivery
 from worker.delivery.copies import CopyLimits
@@ -65,7 +66,7 @@ def a_delivery(ledger: MemoryLedger, transport: FakeMailTransport, publish: Publ
         sent_folder=FakeSentFolder(),
         files=MemoryFileStore({}),
         clock=CLOCK,
-        observer=Unobserved(),
+        observer=RecordingObserver(),
         publish=publish,
     )
     rules = Rules(

@@ -43,6 +43,7 @@ class Grant:
     renew_at: float = 0.0
     wait_at: float = 0.0
     expires_at: float = 0.0
+    has_failed: bool = False
     renewal: asyncio.Task[None] | None = field(default=None, repr=False)
 
 

@@ -38,6 +38,7 @@ class TokenSource:
     Args:
         random: returns a number from 0 to 1; spreads renewals, so that tokens issued together do not expire together.
         sleep: waits between attempts.
+        refreshed: told what came of each renewal: `renewed`, `refused` or `unavailable`.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class TokenSource:
         random: Callable[[], float],
         timeout_s: float = 15.0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        refreshed: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._session = session
         self._secrets = secrets
@@ -58,6 +60,7 @@ class TokenSource:
         self._random = random
         self._timeout_s = timeout_s
         self._sleep = sleep
+        self._refreshed = refreshed
         self._grants: OrderedDict[GrantKey, Grant] = OrderedDict()  # least recently used first
 
     async def token(self, account_id: str, auth: OAuthAuth) -> SecretStr:
@@ -105,6 +108,20 @@ class TokenSource:
             return False
         key = grant_key(account_id, auth, token)
         return key.owner.grant == rotation.grant and key.secret_digest in rotation.known
+
+    def expiries_s(self) -> dict[str, float]:
+        """Seconds to the end of the token that ends first, among those whose last renewal is `ok` or `failing`.
+
+        A token that is over is not among them: while nothing is sent nobody renews it, and if it is wanted, the mail
+        that waits for it tells.
+        """
+        now = self._clock.monotonic()
+        nearest: dict[str, float] = {}
+        for grant in self._grants.values():
+            if grant.access_token is not None and grant.expires_at > now:
+                renewal = "failing" if grant.has_failed else "ok"
+                nearest[renewal] = min(grant.expires_at - now, nearest.get(renewal, float("inf")))
+        return nearest
 
     async def close(self) -> None:
         """Let renewals that are under way finish, for as long as one request may take: each may bring a new token."""
@@ -157,9 +174,13 @@ class TokenSource:
             else:
                 async with self._keeper.turn(key.owner):
                     await self._renew_in_turn(key, grant, auth)
-        except SendasError:
+        except SendasError as error:
+            self._refreshed("refused" if isinstance(error, TokenRefused) else "unavailable")
+            grant.has_failed = True
             grant.renew_at = self._clock.monotonic() + _PAUSE_S  # while the old token lasts, not at every sign-in
             raise
+        self._refreshed("renewed")
+        grant.has_failed = False
 
     async def _renew_in_turn(self, key: GrantKey, grant: Grant, auth: OAuthAuth) -> None:
         await self._catch_up(key, grant)

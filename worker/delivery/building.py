@@ -24,6 +24,8 @@ from worker.delivery.reporting import Reporter
 from worker.delivery.sent_habits import NothingLearned, SentHabits
 from worker.delivery.shares import Shares
 from worker.delivery.suspensions import Suspensions
+from worker.delivery.tracing import NO_TRACING, Tracer
+from worker.delivery.unfinished import Unfinished
 from worker.delivery.ways import Common, Ways
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import UncertainPolicy
@@ -43,6 +45,7 @@ class World:
     observer: Observer
     publish: Publish
     sent_habits: SentHabits = field(default_factory=NothingLearned)
+    tracer: Tracer = NO_TRACING
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Delivery:
     keeper: MailboxKeeper
     lanes: Lanes
     suspensions: Suspensions
+    unfinished: Unfinished
 
 
 def build_delivery(world: World, rules: Rules) -> Delivery:
@@ -75,6 +79,7 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
     recorder = Recorder(world.ledger, reporter, rules.ledger_retry_s)
     composer = Composer(world.files)
     lanes = Lanes(world.clock)
+    unfinished = Unfinished()
     suspensions = Suspensions(world.mailboxes, reporter, world.publish, world.clock, rules.ledger_retry_s)
     shares = Shares(world.mailboxes, world.transport, world.clock)
     common = Common(world.mailboxes, shares, suspensions, world.snapshot, world.clock)
@@ -87,6 +92,7 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
         topology=rules.topology,
         clock=world.clock,
         observer=world.observer,
+        tracer=world.tracer,
         limits=rules.copy_limits,
         suspensions=suspensions,
     )
@@ -116,12 +122,15 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
         ledger=world.ledger,
         transport=world.transport,
         ways=Ways(common, lanes, rules.limits),
-        claims=Claims(world.ledger, doubts, Repeats(reporter, composer, copies, doubts), rules.topology),
+        claims=Claims(
+            world.ledger, doubts, Repeats(reporter, composer, copies, doubts, world.observer), rules.topology
+        ),
         composer=composer,
         recorder=recorder,
         outcomes=outcomes,
         topology=rules.topology,
         clock=world.clock,
+        observer=world.observer,
         limits=rules.limits,
     )
     pipeline = Pipeline(
@@ -133,7 +142,9 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
         topology=rules.topology,
         clock=world.clock,
         observer=world.observer,
+        tracer=world.tracer,
+        unfinished=unfinished,
         unknown_sender_wait_s=rules.unknown_sender_wait_s,
     )
     keeper = MailboxKeeper(world.mailboxes, lanes, shares, suspensions, world.snapshot, world.clock)
-    return Delivery(pipeline, copies, keeper, lanes, suspensions)
+    return Delivery(pipeline, copies, keeper, lanes, suspensions, unfinished)

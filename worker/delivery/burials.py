@@ -51,14 +51,15 @@ class Burials:
     ) -> list[Publication]:
         self._observer.settled(arrival.queue, event.type, "failed")
         self._observer.buried(Reason.INTERNAL_ERROR)
+        wanted = tuple(work.recipients if work.recipients is not None else distinct_positions(event.data.recipients))
+        self._observer.lost(len(wanted))
         death = requeueing.Death(Reason.INTERNAL_ERROR, detail, self._clock.now())
-        return [*self._told(event, work, detail), requeueing.dead(arrival, self._topology, death, headers)]
+        return [*self._told(event, work, wanted, detail), requeueing.dead(arrival, self._topology, death, headers)]
 
-    def _told(self, event: LetterEvent, work: Work, detail: str) -> list[Publication]:
+    def _told(self, event: LetterEvent, work: Work, wanted: tuple[int, ...], detail: str) -> list[Publication]:
         """The result. It is not "failed": the letter may have been handed over already, or go on after a replay."""
-        wanted = work.recipients if work.recipients is not None else distinct_positions(event.data.recipients)
         try:
-            result = self._reporter.stranded(event, tuple(wanted), work, self._clock.now(), detail)
+            result = self._reporter.stranded(event, wanted, work, self._clock.now(), detail)
             return [self._reporter.publication(result)]
         except Exception:  # the mistake may be in the results themselves, and the message must be kept all the same
             log.exception("event.not_told")

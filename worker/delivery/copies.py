@@ -24,6 +24,7 @@ from worker.delivery.copy_jobs import (
     read_copy_job,
 )
 from worker.delivery.copy_learning import CopyLearning
+from worker.delivery.copy_promptness import copy_promptness
 from worker.delivery.copy_results import copy_result
 from worker.delivery.copy_troubles import classify_copy
 from worker.delivery.in_work import InWork
@@ -31,11 +32,12 @@ from worker.delivery.lanes import Closed, Lane, Lanes
 from worker.delivery.ledger import Granted, Ledger
 from worker.delivery.mailbox_states import MailboxKey, Suspension
 from worker.delivery.messages import Arrival, Publication
-from worker.delivery.observing import Observer
+from worker.delivery.observing import Observer, Stage
 from worker.delivery.ports import Clock, CopyTarget, SavedCopy, SentFolder, SnapshotService
 from worker.delivery.reporting import Reporter
 from worker.delivery.sent_habits import SentHabits
 from worker.delivery.suspensions import Suspensions
+from worker.delivery.tracing import Tracer, begin_subject
 from worker.domain.backoff import is_expired, pause_level_s, retry_level_s, waiting_level_s
 from worker.domain.classification import Classification
 from worker.domain.identity import copy_key
@@ -99,6 +101,7 @@ class Copies:
         topology: Topology,
         clock: Clock,
         observer: Observer,
+        tracer: Tracer,
         limits: CopyLimits,
         suspensions: Suspensions,
     ) -> None:
@@ -110,6 +113,7 @@ class Copies:
         self._topology = topology
         self._clock = clock
         self._observer = observer
+        self._tracer = tracer
         self._limits = limits
         self._suspensions = suspensions
         self._lanes = Lanes(clock)
@@ -134,24 +138,34 @@ class Copies:
             job = read_copy_job(arrival)
             work = read_work(arrival.headers, self._clock.now())
         except (InvalidEvent, ValueError) as error:
+            log.warning("sent_copy.invalid", problem=str(error), queue=arrival.queue)
+            self._observer.settled(arrival.queue, None, "invalid")
             return [self._buried(arrival, Reason.INVALID_EVENT, str(error))]
-        with structlog.contextvars.bound_contextvars(event_id=job.event_id, traceparent=job.traceparent):
-            if has_returned_too_often(arrival):
-                log.error("sent_copy.returned_too_often", returns=arrival.returns)
-                return self._stranded(Order(arrival, job, work), RETURNED_TOO_OFTEN)
-            try:
-                return await self._handle(Order(arrival, job, work))
-            except Unavailable:  # nobody's mistake: the message is kept until what is away is back
-                raise
-            except Exception as error:  # a mistake of ours must not take the message round for ever
-                log.exception("sent_copy.unhandled")
-                return self._stranded(Order(arrival, job, work), type(error).__name__)
+        begin_subject(self._tracer, job.subject)
+        if work.attempts == 0 and work.turn is None:
+            self._observer.timed(Stage.COPY_QUEUE, (self._clock.now() - job.sent_at).total_seconds())
+        return await self._guarded(Order(arrival, job, work))
+
+    async def _guarded(self, order: Order) -> list[Publication]:
+        if has_returned_too_often(order.arrival):
+            log.error("sent_copy.returned_too_often", returns=order.arrival.returns)
+            return self._stranded(order, RETURNED_TOO_OFTEN)
+        try:
+            publications = await self._handle(order)
+        except Unavailable:  # nobody's mistake: the message is kept until what is away is back
+            raise
+        except Exception as error:  # a mistake of ours must not take the message round for ever
+            log.exception("sent_copy.unhandled")
+            return self._stranded(order, type(error).__name__)
+        self._observer.settled(order.arrival.queue, order.job.known_type, "done")
+        return publications
 
     def _stranded(self, order: Order, detail: str) -> list[Publication]:
         """The copy failed, unless an operator replays it after the mistake is mended."""
+        self._observer.settled(order.arrival.queue, order.job.known_type, "failed")
         why = Classification(Reason.INTERNAL_ERROR, Scope.PLATFORM, Action.FAIL)
         saved = SavedCopy(CopyOutcome.FAILED)
-        told = self._ended(order.job, saved, None, attempt=order.work.attempts, why=why)
+        told = self._ended(order.job, saved, None, attempt=order.work.attempts, work=order.work, why=why)
         return [told, self._buried(order.arrival, Reason.INTERNAL_ERROR, detail)]
 
     def _buried(self, arrival: Arrival, reason: Reason, detail: str) -> Publication:
@@ -167,7 +181,7 @@ class Copies:
         target = copy_target(job.account_id, mailbox)
         if verdict is not None or target is None:  # the mailbox was changed after the letter was sent
             saved = SavedCopy(verdict or CopyOutcome.NO_IMAP)
-            return [self._ended(job, saved, mailbox, attempt=work.attempts)]
+            return [self._ended(job, saved, mailbox, attempt=work.attempts, work=work)]
         await self._suspensions.ask(MailboxKey(job.account_id, job.mailbox_id))
         if suspension := self._kept_from_signing_in(target, mailbox):
             return self._wait_for_sign_in(order, suspension, mailbox)
@@ -181,7 +195,7 @@ class Copies:
                 saved = await self._save(target, job, order.arrival.body)
             await self._learning.learn(job, mailbox, saved, is_first_look=order.is_first_look)
             if saved.outcome is not CopyOutcome.FAILED or saved.trouble is None:
-                return [self._ended(job, saved, mailbox, attempt=work.attempts + 1)]
+                return [self._ended(job, saved, mailbox, attempt=work.attempts + 1, work=work)]
             why = classify_copy(saved.trouble)
             _close_lane(lane, why, saved.trouble)
             return self._again_or_never(order, why, saved, mailbox)
@@ -196,7 +210,11 @@ class Copies:
         work, now = order.work, self._clock.now()
         if is_expired(work.first_seen, now, self._limits.max_age_s):
             why = Classification(Reason.EXPIRED, Scope.MESSAGE, Action.FAIL)
-            return [self._ended(order.job, SavedCopy(CopyOutcome.FAILED), mailbox, attempt=work.attempts, why=why)]
+            return [
+                self._ended(
+                    order.job, SavedCopy(CopyOutcome.FAILED), mailbox, attempt=work.attempts, work=work, why=why
+                )
+            ]
         waiting = replace(work, last_reason=suspension.reason.value)
         level_s = waiting_level_s((now - work.first_seen).total_seconds())
         return [order.later(waiting, self._topology, level_s)]
@@ -205,7 +223,7 @@ class Copies:
         if closed.reason in _SIGN_IN_REASONS:  # it was refused just now, and providers lock mailboxes for repetitions
             why = Classification(closed.reason, Scope.MAILBOX, Action.FAIL)
             saved = SavedCopy(CopyOutcome.FAILED)
-            return [self._ended(order.job, saved, mailbox, attempt=order.work.attempts, why=why)]
+            return [self._ended(order.job, saved, mailbox, attempt=order.work.attempts, work=order.work, why=why)]
         work = replace(order.work, turn=closed.turn)
         return [order.later(work, self._topology, pause_level_s(closed.wait_s or 0))]
 
@@ -229,12 +247,10 @@ class Copies:
                 await asyncio.shield(self._ledger.release(key, _ONE))
 
     async def _save(self, target: CopyTarget, job: CopyJob, letter: bytes) -> SavedCopy:
-        began = self._clock.monotonic()
-        saved = await self._sent_folder.save(
-            target, job.message_id, job.date, letter, also_known_as=job.provider_message_id
-        )
-        self._observer.timed("append", self._clock.monotonic() - began)
-        return saved
+        with self._observer.stage(Stage.APPEND):
+            return await self._sent_folder.save(
+                target, job.message_id, job.date, letter, also_known_as=job.provider_message_id
+            )
 
     def _mailbox(self, job: CopyJob) -> Mailbox | None:
         account = self._snapshot.directory.account(job.account_id)
@@ -252,7 +268,7 @@ class Copies:
             why = Classification(Reason.EXPIRED, Scope.MESSAGE, Action.FAIL)
         if why.action is Action.FAIL:
             saved = saved or SavedCopy(CopyOutcome.FAILED)
-            return [self._ended(job, saved, mailbox, attempt=attempts, why=why)]
+            return [self._ended(job, saved, mailbox, attempt=attempts, work=work, why=why)]
         log.info("sent_copy.deferred", message_id=job.message_id, reason=why.reason.value, attempt=attempts)
         again = Work(work.first_seen, attempts, last_reason=why.reason.value)
         return [order.later(again, self._topology, retry_level_s(attempts))]
@@ -264,12 +280,14 @@ class Copies:
         mailbox: Mailbox | None,
         *,
         attempt: int,
+        work: Work | None = None,
         why: Classification | None = None,
     ) -> Publication:
         provider = provider_of(mailbox.smtp.host).name if mailbox else "generic"
         if saved.outcome is CopyOutcome.NO_FOLDER and why is None:
             why = classify_copy(saved.trouble) if saved.trouble else None
-        self._observer.copied(provider, saved.outcome)
+        seconds = (self._clock.now() - job.sent_at).total_seconds()
+        self._observer.copied(provider, saved.outcome, seconds, copy_promptness(saved, seconds, work, why))
         log.info(
             f"sent_copy.{saved.outcome.value}",
             mailbox_id=job.mailbox_id,

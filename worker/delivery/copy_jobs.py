@@ -7,13 +7,15 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from worker.delivery.case import Case
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.ports import CopyTarget
+from worker.delivery.tracing import Subject
 from worker.domain.backoff import PAUSE_LEVELS_S
 from worker.domain.events import CommentCreated
 from worker.domain.letters import ComposedLetter
 from worker.domain.providers import provider_of
 from worker.domain.snapshot import Mailbox
 from worker.domain.topology import Topology
-from worker.domain.vocabulary import CopyMode, CopyOutcome
+from worker.domain.trace_context import TraceContext
+from worker.domain.vocabulary import CopyMode, CopyOutcome, EventType
 from worker.domain.work import ATTEMPT, FIRST_SEEN
 from worker.errors import InvalidEvent
 
@@ -46,6 +48,17 @@ class CopyJob(BaseModel):
     sent_at: AwareDatetime
     traceparent: str | None = None
     tracestate: str | None = None
+
+    @property
+    def subject(self) -> Subject:
+        """The event that it comes from, for logs and spans."""
+        trace = TraceContext(self.traceparent, self.tracestate)
+        return Subject(self.event_id, self.event_type, self.account_id, trace)
+
+    @property
+    def known_type(self) -> EventType | None:
+        """The event's type; None when a hand-made job names none that there is."""
+        return EventType(self.event_type) if self.event_type in tuple(EventType) else None
 
 
 def copy_verdict(mailbox: Mailbox) -> CopyOutcome | None:

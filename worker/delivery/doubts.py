@@ -22,6 +22,7 @@ from worker.delivery.reporting import Facts, Reporter
 from worker.delivery.sent_habits import SentHabits, sent_place
 from worker.delivery.suspensions import Suspensions
 from worker.domain.backoff import retry_level_s
+from worker.domain.classification import UNCERTAIN
 from worker.domain.providers import provider_of
 from worker.domain.snapshot import Mailbox
 from worker.domain.topology import Topology
@@ -117,7 +118,7 @@ class Doubts:
         return [self._reporter.publication(event)]
 
     def _count(self, item: LetterCase, positions: tuple[int, ...], policy: UncertainPolicy) -> None:
-        self._observer.ended(Outcome.UNCERTAIN, Reason.OUTCOME_UNKNOWN, len(positions))
+        self._observer.ended(item.case, Outcome.UNCERTAIN, UNCERTAIN, len(positions))
         item.log("mail.uncertain", positions, policy=policy.value)
 
     async def _hold(self, item: LetterCase, positions: tuple[int, ...], hand_over: HandOver) -> list[Publication]:
@@ -126,6 +127,7 @@ class Doubts:
         event = self._reporter.uncertain(
             item.case, positions, hand_over, UncertainPolicy.HOLD, self._clock.now(), "held: an operator decides"
         )
+        self._observer.lost(len(positions))
         published = await self._recorder.record(item.case, [Final(positions, Outcome.UNCERTAIN, event)])
         return [*published, self._buried(item, positions, hand_over.attempt)]
 

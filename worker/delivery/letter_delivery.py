@@ -18,6 +18,7 @@ from worker.delivery.lanes import Closed
 from worker.delivery.ledger import Ledger
 from worker.delivery.limits import Limits
 from worker.delivery.messages import Arrival, Publication
+from worker.delivery.observing import Observer, Stage
 from worker.delivery.outcomes import Outcomes
 from worker.delivery.ports import Clock, MailTransport
 from worker.delivery.recording import Recorder
@@ -50,6 +51,7 @@ class LetterDelivery:
         outcomes: Outcomes,
         topology: Topology,
         clock: Clock,
+        observer: Observer,
         limits: Limits,
     ) -> None:
         self._ledger = ledger
@@ -61,6 +63,7 @@ class LetterDelivery:
         self._outcomes = outcomes
         self._topology = topology
         self._clock = clock
+        self._observer = observer
         self._limits = limits
         self._transmissions = asyncio.Semaphore(limits.concurrency)
 
@@ -69,7 +72,9 @@ class LetterDelivery:
         if self.is_expired(item.case.work):
             return await self._claims.working_on(item, partial(self._outcomes.expired, item), can_send=False)
         way = self._ways.of(item.case)
+        came = self._clock.monotonic()
         async with way.passage(item.case) as closed:
+            self._observer.timed(Stage.LANE, self._clock.monotonic() - came)
             if closed is not None:
                 return self._wait(item, way, closed, item.letter.envelope)
             return await self._claims.working_on(item, partial(self._send, item, way), can_send=True)
@@ -114,7 +119,8 @@ class LetterDelivery:
     async def _send(self, item: LetterCase, way: Way, positions: tuple[int, ...]) -> list[Publication]:
         item = LetterCase(item.case, replace(item.letter, envelope=positions))
         try:
-            composed = await self._composer.compose(item)
+            with self._observer.stage(Stage.COMPOSE):
+                composed = await self._composer.compose(item)
         except FileUnavailable as error:
             return await self._outcomes.without_file(item, error)
         hand_over = hand_over_of(item, composed, self._clock.now())

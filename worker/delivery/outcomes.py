@@ -90,7 +90,7 @@ class Outcomes:
         return [Final(facts.positions, Outcome.SENT, self._reporter.sent(item.case, facts, now))]
 
     def _failed(self, item: LetterCase, facts: Facts, why: Classification) -> Final:
-        self._observer.ended(Outcome.FAILED, why.reason, len(facts.positions))
+        self._observer.ended(item.case, Outcome.FAILED, why, len(facts.positions))
         item.log("mail.failed", facts.positions, reason=why.reason.value, **_said(facts))
         return Final(facts.positions, Outcome.FAILED, self._reporter.failed(item.case, facts, why, self._clock.now()))
 
@@ -141,7 +141,7 @@ class Outcomes:
             await way.suspend(suspension_of(attempt.item.case, way, refusal, self._clock.now()))
 
     def _deferred(self, item: LetterCase, facts: Facts, why: Classification, level_s: int) -> Publication:
-        self._observer.ended(Outcome.DEFERRED, why.reason, len(facts.positions))
+        self._observer.ended(item.case, Outcome.DEFERRED, why, len(facts.positions))
         item.log("mail.deferred", facts.positions, reason=why.reason.value, wait_s=level_s, **_said(facts))
         event = self._reporter.deferred(
             item.case, facts, why, self._clock.now(), attempt=item.case.attempt, wait_s=level_s
@@ -164,6 +164,7 @@ class Outcomes:
         later = requeueing.later(item.case.arrival, work.headers(), self._topology, level_s)
         if item.case.work.last_reason == why.reason.value:
             return [later]
+        self._observer.ended(item.case, Outcome.DEFERRED, why, len(positions))
         item.log("mail.deferred", positions, reason=why.reason.value, wait_s=level_s)
         return [self._told_of_waiting(item.case, positions, why, level_s), later]
 
@@ -209,6 +210,7 @@ class Outcomes:
         later = requeueing.later(case.arrival, work.headers(), self._topology, level_s)
         if case.work.sender_missing_since is not None:
             return [later]
+        self._observer.ended(case, Outcome.DEFERRED, why, len(case.wanted()))
         log.info("mail.deferred", reason=why.reason.value, wait_s=level_s)
         return [self._told_of_waiting(case, case.wanted(), why, level_s), later]
 

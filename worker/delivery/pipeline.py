@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import cast
 
 import structlog
@@ -14,10 +14,12 @@ from worker.delivery.case import Case, LetterCase
 from worker.delivery.invalid_events import invalid_result
 from worker.delivery.letter_delivery import LetterDelivery
 from worker.delivery.messages import Arrival, Publication
-from worker.delivery.observing import Observer
+from worker.delivery.observing import Observer, Stage
 from worker.delivery.outcomes import Outcomes
 from worker.delivery.ports import Clock, SnapshotService
 from worker.delivery.reporting import Reporter
+from worker.delivery.tracing import Subject, Tracer, begin_subject
+from worker.delivery.unfinished import Unfinished
 from worker.domain.backoff import PAUSE_LEVELS_S, retry_level_s, waiting_level_s
 from worker.domain.classification import Classification
 from worker.domain.cloudevents import parse
@@ -28,8 +30,9 @@ from worker.domain.planning import distinct_positions, plan
 from worker.domain.providers import provider_of
 from worker.domain.resolution import resolve
 from worker.domain.topology import Topology
+from worker.domain.trace_context import TraceContext
 from worker.domain.vocabulary import Action, Reason, Scope
-from worker.domain.work import LANE, RECIPIENTS, Work, read_work
+from worker.domain.work import FIRST_SEEN, LANE, RECIPIENTS, Work, read_work
 from worker.errors import InvalidEvent, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -52,6 +55,8 @@ class Pipeline:
         topology: Topology,
         clock: Clock,
         observer: Observer,
+        tracer: Tracer,
+        unfinished: Unfinished,
         unknown_sender_wait_s: float,
     ) -> None:
         self._snapshot = snapshot
@@ -62,6 +67,8 @@ class Pipeline:
         self._topology = topology
         self._clock = clock
         self._observer = observer
+        self._tracer = tracer
+        self._unfinished = unfinished
         self._unknown_sender_wait_s = unknown_sender_wait_s
 
     async def handle(self, arrival: Arrival) -> Sequence[Publication]:
@@ -74,23 +81,32 @@ class Pipeline:
             work = _checked(read_work(arrival.headers, now), event)
         except (InvalidEvent, ValueError) as error:
             return self._invalid(arrival, str(error))
-        with structlog.contextvars.bound_contextvars(
-            event_id=event.id,
-            event_type=event.type.value,
-            account_id=event.data.account_id,
-            traceparent=event.traceparent,
-        ):
-            return await self._guarded(arrival, event, work)
+        begin_subject(self._tracer, _subject(event))
+        if FIRST_SEEN not in arrival.headers:
+            self._observer.timed(Stage.QUEUE, (now - event.time).total_seconds())
+        with self._unfinished.working_on(event.time):
+            publications = await self._guarded(arrival, event, work)
+        self._note_put_off(event, publications)
+        return publications
+
+    def _note_put_off(self, event: LetterEvent, publications: Sequence[Publication]) -> None:
+        now = self._clock.now()
+        for publication in publications:
+            if wait_s := self._topology.delay_s(publication.routing_key):
+                self._unfinished.put_off(event.time, now + timedelta(seconds=wait_s))
 
     def _sent_away(self, arrival: Arrival, now: datetime) -> Publication | None:
         if LANE not in arrival.headers:
             return None
         try:
-            later = self._letters.sent_away(arrival, read_work(arrival.headers, now))
+            work = read_work(arrival.headers, now)
+            later = self._letters.sent_away(arrival, work)
         except ValueError:
             return None  # what is wrong with it is said below
         if later is not None:
             self._observer.settled(arrival.queue, None, "sent_away")
+            wait_s = self._topology.delay_s(later.routing_key) or 0
+            self._unfinished.put_off(work.first_seen, now + timedelta(seconds=wait_s))
         return later
 
     async def _guarded(self, arrival: Arrival, event: LetterEvent, work: Work) -> Sequence[Publication]:
@@ -146,10 +162,11 @@ class Pipeline:
 
     async def _resolved(self, arrival: Arrival, event: LetterEvent, work: Work) -> Case:
         """Find the sender; when the snapshot does not know who it should, a newer one may."""
-        case = self._resolve(arrival, event, work)
-        if case.resolution.reason is Reason.SENDER_UNAVAILABLE:
-            await self._snapshot.refresh()
+        with self._observer.stage(Stage.RESOLVE):
             case = self._resolve(arrival, event, work)
+            if case.resolution.reason is Reason.SENDER_UNAVAILABLE:
+                await self._snapshot.refresh()
+                case = self._resolve(arrival, event, work)
         return case
 
     def _resolve(self, arrival: Arrival, event: LetterEvent, work: Work) -> Case:
@@ -196,6 +213,11 @@ def _letter_event(event: Event[Data]) -> LetterEvent:
     if not isinstance(event.data, CommentCreated | TaskCreated):
         raise InvalidEvent(f"type: {event.type.value} asks for no letter")
     return cast("LetterEvent", event)
+
+
+def _subject(event: LetterEvent) -> Subject:
+    trace = TraceContext(event.traceparent, event.tracestate)
+    return Subject(event.id, event.type.value, event.data.account_id, trace)
 
 
 def _checked(work: Work, event: LetterEvent) -> Work:

@@ -11,6 +11,7 @@ from worker.delivery.copy_jobs import Accepted
 from worker.delivery.doubts import Doubts
 from worker.delivery.ledger import Claim, Done
 from worker.delivery.messages import Publication
+from worker.delivery.observing import Observer
 from worker.delivery.reporting import Reporter
 from worker.domain.envelope import MailSentEvent, MailUncertainEvent, parse_result
 from worker.domain.letters import ComposedLetter, LetterMode
@@ -23,11 +24,14 @@ log = structlog.get_logger(__name__)
 class Repeats:
     """Publishes once more what a crash may have kept from being published."""
 
-    def __init__(self, reporter: Reporter, composer: Composer, copies: Copies, doubts: Doubts) -> None:
+    def __init__(
+        self, reporter: Reporter, composer: Composer, copies: Copies, doubts: Doubts, observer: Observer
+    ) -> None:
         self._reporter = reporter
         self._composer = composer
         self._copies = copies
         self._doubts = doubts
+        self._observer = observer
 
     async def of(self, item: LetterCase, claims: Mapping[int, Claim]) -> list[Publication]:
         """The results of those recipients that are done, and what went with each result."""
@@ -37,6 +41,7 @@ class Repeats:
                 done[claim] = (*done.get(claim, ()), position)
         publications: list[Publication] = []
         for claim, positions in done.items():
+            self._observer.repeated(claim.outcome, len(positions))
             log.info("mail.repeated", outcome=claim.outcome.value, result_id=claim.result_id)
             event = parse_result(claim.result)
             publications.append(self._reporter.publication(event))

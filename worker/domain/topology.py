@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from worker.domain.backoff import PAUSE_LEVELS_S, level_name
 from worker.domain.vocabulary import EventType
@@ -14,6 +15,8 @@ the broker does so without either."""
 
 # Looking into the dead queue returns messages, which counts as a delivery; there the limit must never be reached.
 _NO_DELIVERY_LIMIT = 1_000_000_000
+
+_LEVELS_S = {level_name(level_s): level_s for level_s in PAUSE_LEVELS_S}
 
 Argument = str | int
 
@@ -66,6 +69,16 @@ class Topology:
     def delay(self, queue: str, level_s: int) -> str:
         """The queue in which messages wait before they come back to `queue`."""
         return f"{queue}.delay.{level_name(level_s)}"
+
+    def delay_s(self, queue: str) -> int | None:
+        """How long messages wait in this queue, in seconds; None when it is no delay queue."""
+        return _LEVELS_S.get(queue.rpartition(".")[2]) if self.kind(queue) == "delay" else None
+
+    def kind(self, queue: str) -> Literal["work", "delay", "dead"]:
+        """What the queue of this name is for."""
+        if queue == self.dead:
+            return "dead"
+        return "delay" if ".delay." in queue.removeprefix(self.prefix) else "work"
 
     def queues(self) -> Iterator[QueueSpec]:
         """All queues, with targets of dead-lettering before those that refer to them."""

@@ -18,6 +18,14 @@ class TraceContext:
     tracestate: str | None = None
 
 
+def ids_of(trace: TraceContext) -> tuple[str | None, str | None]:
+    """The ids of the trace and of its last span, as 32 and 16 hexadecimal digits; None without a trace."""
+    if trace.traceparent is None:
+        return None, None
+    _, trace_id, span_id, *_ = trace.traceparent.split("-")
+    return trace_id, span_id
+
+
 def trace_context(traceparent: object, tracestate: object = None) -> TraceContext:
     """The two, each None when it is absent or malformed."""
     if not isinstance(traceparent, str) or len(traceparent) > _MAX_TRACEPARENT_CHARS:

@@ -4,14 +4,15 @@
 """
 
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Info
 from prometheus_client.metrics import MetricWrapperBase
 
 from worker.pages.page import write_or_check
+from worker.telemetry.closed import OTHER
 from worker.telemetry.metrics import READINGS, Metrics
 
 PAGE = Path("docs/metrics.md")
@@ -21,20 +22,24 @@ _INTRODUCTION = f"""# Metrics
 
 <!-- Generated: {COMMAND} -->
 
-Served at `/metrics` on the port of `SENDAS_HTTP_PORT`. Values of labels come from closed lists: the number of series
-does not grow with accounts, mailboxes or letters. Besides these there are `process_…` and `python_…` from the client.
+Served at `/metrics` on the port of `SENDAS_HTTP_PORT`. Values of labels come from closed lists, and every combination
+of them is there from the start: the number of series does not grow with accounts, mailboxes or letters, and a counter
+stands at 0 before it is first counted. A value that no list has is counted as `{OTHER}`, which is a mistake to report.
+Besides these there are `process_…` and `python_…` from the client. [observability.md](observability.md) says what to
+look at; [slo.md](slo.md) defines what `sendas_slo_…` count.
 """
 _SUFFIXES = {"counter": "_total", "info": "_info"}
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """One metric as a scrape shows it."""
+    """One metric as a scrape shows it; `values` are those of its labels, where they are declared."""
 
     name: str
     kind: str
     labels: tuple[str, ...]
     meaning: str
+    values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def described() -> list[Described]:
@@ -44,8 +49,10 @@ def described() -> list[Described]:
 
 def page() -> str:
     """The whole page."""
-    rows = map(_row, described())
-    return "\n".join([_INTRODUCTION, "| metric | type | labels | meaning |\n|---|---|---|---|", *rows]) + "\n"
+    metrics = described()
+    rows = ["| metric | type | labels | meaning |", "|---|---|---|---|", *map(_row, metrics)]
+    labels = ["", "## Values of labels", "", "| label | of | values |", "|---|---|---|", *_label_rows(metrics)]
+    return "\n".join([_INTRODUCTION, *rows, *labels]) + "\n"
 
 
 def _row(metric: Described) -> str:
@@ -53,21 +60,39 @@ def _row(metric: Described) -> str:
     return f"| `{metric.name}` | {metric.kind} | {labels} | {metric.meaning} |"
 
 
+def _label_rows(metrics: Iterable[Described]) -> Iterator[str]:
+    users: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for metric in metrics:
+        for label, values in metric.values.items():
+            users.setdefault((label, values), []).append(metric.name)
+    for (label, values), names in sorted(users.items()):
+        shown = ", ".join(f"`{value}`" if value else "empty" for value in values)
+        yield f"| `{label}` | {', '.join(f'`{name}`' for name in names)} | {shown} |"
+
+
 def _declared() -> Iterator[Described]:
-    for metric in vars(Metrics(CollectorRegistry())).values():
-        if isinstance(metric, MetricWrapperBase):
-            family = next(iter(metric.describe()))
-            # The client library has no public name for a metric's labels.
-            labels = ("version",) if family.type == "info" else tuple(metric._labelnames)
-            name = family.name + _SUFFIXES.get(family.type, "")
-            yield Described(name, family.type, labels, family.documentation)
+    metrics = Metrics(CollectorRegistry())
+    for closed in metrics.closed():
+        yield _described(closed.metric, closed.label_values)
+    for metric in vars(metrics).values():
+        if isinstance(metric, Info):
+            yield _described(metric, {"version": (), "python": ()})
+        elif isinstance(metric, MetricWrapperBase):
+            yield _described(metric, {})
+
+
+def _described(metric: MetricWrapperBase, labels: Mapping[str, tuple[str, ...]]) -> Described:
+    family = next(iter(metric.describe()))
+    values = {label: values for label, values in labels.items() if values}
+    name = family.name + _SUFFIXES.get(family.type, "")
+    return Described(name, family.type, tuple(labels), family.documentation, values)
 
 
 def _readings() -> Iterator[Described]:
     for reading in READINGS:
         kind = "counter" if reading.is_counter else "gauge"
-        labels = () if reading.label is None else (reading.label,)
-        yield Described(reading.name + _SUFFIXES.get(kind, ""), kind, labels, reading.meaning)
+        values = {reading.labels[0]: reading.always} if reading.always else {}
+        yield Described(reading.name + _SUFFIXES.get(kind, ""), kind, reading.labels, reading.meaning, values)
 
 
 def main(arguments: list[str]) -> int:

@@ -13,7 +13,11 @@ class Condition:
 
 
 class Health:
-    """Collects the conditions of readiness; liveness needs none: that the answer comes shows that the loop turns."""
+    """Collects the conditions of readiness.
+
+    Liveness needs none: the answer comes from the event loop itself, so that it comes shows that the loop turns, and
+    from a loop that is stuck none comes.
+    """
 
     def __init__(self) -> None:
         self._conditions: list[Condition] = []
@@ -34,3 +38,8 @@ class Health:
             if problem := condition.problem():
                 problems[condition.name] = problem
         return problems
+
+    def conditions(self) -> dict[str, float]:
+        """1 for each condition that holds and 0 for each that does not, for metrics."""
+        problems = self.problems()
+        return {condition.name: float(condition.name not in problems) for condition in self._conditions}

@@ -17,6 +17,8 @@ _SILENCED = (
     "aio_pika",
     "aiohttp",
     "asyncio",
+    "opentelemetry",
+    "urllib3",
     "sqlalchemy",
     "aiosqlite",
     "watchfiles",

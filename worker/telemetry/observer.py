@@ -1,46 +1,83 @@
 """What the delivery tells, as metrics."""
 
+from collections.abc import Callable
 from datetime import datetime
-from functools import cache
+from functools import partial
+from time import monotonic
 
 from worker.delivery.case import Case
+from worker.delivery.observing import Stage
+from worker.delivery.timing import Timed
+from worker.delivery.tracing import NO_TRACING, Tracer
+from worker.domain.classification import Classification
+from worker.domain.objectives import LETTER_WITHIN_S, Promptness, is_end_excused, is_wait_excused, promptness
 from worker.domain.transmission import Transmission
 from worker.domain.vocabulary import CopyOutcome, EventType, Outcome, Reason
-from worker.telemetry.metrics import Metrics
+from worker.telemetry.metrics import UNKNOWN, Metrics
 
 
 class MetricsObserver:
-    """`delivery.observing.Observer` over the worker's metrics."""
+    """`delivery.observing.Observer` over the worker's metrics; what it times is a span as well."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(
+        self, metrics: Metrics, tracer: Tracer = NO_TRACING, monotonic: Callable[[], float] = monotonic
+    ) -> None:
         self._metrics = metrics
-        # Labels are from closed lists, so each combination's child is looked up once and kept.
-        self._events = cache(metrics.events.labels)
-        self._attempts = cache(metrics.attempts.labels)
-        self._letters = cache(metrics.letters.labels)
-        self._stage = cache(metrics.stage.labels)
+        self._tracer = tracer
+        self._monotonic = monotonic
 
     def settled(self, queue: str, event_type: EventType | None, outcome: str) -> None:
-        self._events(queue, event_type.value if event_type else "unknown", outcome).inc()
+        name = event_type.value if event_type else UNKNOWN
+        self._metrics.events.labels(queue=queue, type=name, outcome=outcome).inc()
 
     def attempted(self, provider: str, transmission: Transmission) -> None:
         result = "uncertain" if transmission.uncertain else "refused" if not transmission.accepted else "accepted"
-        self._attempts(provider, result).inc()
+        self._metrics.attempts.labels(provider=provider, result=result).inc()
         for stage, seconds in transmission.timings_s.items():
-            self.timed(stage, seconds)
+            self._metrics.stage.labels(stage=stage).observe(seconds)
 
     def delivered(self, case: Case, recipients: int, at: datetime) -> None:
-        self._letters(Outcome.SENT.value, "").inc(recipients)
-        self._metrics.delivery.observe(max((at - case.event.time).total_seconds(), 0))
+        self._metrics.letters.labels(outcome=Outcome.SENT.value, reason="").inc(recipients)
+        seconds = max((at - case.event.time).total_seconds(), 0)
+        self._metrics.delivery.observe(seconds)
+        self._counted(promptness(seconds, LETTER_WITHIN_S, is_excused=_is_wait_excused(case)), recipients)
 
-    def ended(self, outcome: Outcome, reason: Reason, recipients: int) -> None:
-        self._letters(outcome.value, reason.value).inc(recipients)
+    def ended(self, case: Case, outcome: Outcome, why: Classification, recipients: int) -> None:
+        self._metrics.letters.labels(outcome=outcome.value, reason=why.reason.value).inc(recipients)
+        if outcome is Outcome.UNCERTAIN:
+            self._metrics.uncertain.inc(recipients)
+        elif outcome is Outcome.FAILED:
+            is_excused = is_end_excused(why, is_wait_excused=_is_wait_excused(case))
+            self._counted(promptness(None, LETTER_WITHIN_S, is_excused=is_excused), recipients)
 
-    def copied(self, provider: str, outcome: CopyOutcome) -> None:
+    def lost(self, recipients: int) -> None:
+        self._counted(Promptness.LOST, recipients)
+
+    def repeated(self, outcome: Outcome, recipients: int) -> None:
+        self._metrics.repeats.labels(outcome=outcome.value).inc(recipients)
+
+    def _counted(self, promptness: Promptness, recipients: int) -> None:
+        self._metrics.letter_promptness.labels(promptness=promptness.value).inc(recipients)
+
+    def copied(self, provider: str, outcome: CopyOutcome, seconds: float, promptness: Promptness | None) -> None:
         self._metrics.copies.labels(provider=provider, outcome=outcome.value).inc()
+        if promptness is None:
+            return
+        self._metrics.copy_promptness.labels(promptness=promptness.value).inc()
+        if outcome in (CopyOutcome.SAVED, CopyOutcome.ALREADY_THERE):
+            self._metrics.copy.observe(max(seconds, 0))
 
-    def timed(self, stage: str, seconds: float) -> None:
-        self._stage(stage).observe(seconds)
+    def timed(self, stage: Stage, seconds: float) -> None:
+        self._metrics.stage.labels(stage=stage.value).observe(max(seconds, 0))
+
+    def stage(self, stage: Stage) -> Timed:
+        return Timed(self._monotonic, self._tracer.span(stage.value), partial(self.timed, stage))
 
     def buried(self, reason: Reason) -> None:
         self._metrics.dead_letters.labels(reason=reason.value).inc()
+
+
+def _is_wait_excused(case: Case) -> bool:
+    sender = case.resolution.sender
+    is_platform = sender is not None and sender.mailbox is None
+    return is_wait_excused(case.work.last_reason, has_turn=case.work.turn is not None, is_platform=is_platform)

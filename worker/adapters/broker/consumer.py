@@ -14,6 +14,8 @@ from worker.adapters.broker.acknowledging import Acknowledgements
 from worker.adapters.broker.link import BROKER_ERRORS, Link
 from worker.adapters.broker.underlay import underlay
 from worker.delivery.messages import Arrival, Handler, Publication
+from worker.delivery.observing import Stage
+from worker.delivery.tracing import NO_TRACING, Tracer
 from worker.errors import Unavailable
 from worker.telemetry.metrics import Metrics
 
@@ -54,6 +56,7 @@ class Consumer:
         metrics: Metrics,
         *,
         prefetch: int,
+        tracer: Tracer = NO_TRACING,
         put_back: Callable[[Arrival], Publication] | None = None,
         look_every_s: float = _LOOK_EVERY_S,
         hold_s: float = _HOLD_S,
@@ -63,7 +66,8 @@ class Consumer:
         self._handler = handler
         self._publisher = publisher
         self._metrics = metrics
-        self._prefetch = prefetch
+        self.prefetch = prefetch
+        self._tracer = tracer
         self._task_name = f"message of {queue}"
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: deque[Delivery] = deque()
@@ -140,7 +144,7 @@ class Consumer:
             return
         self._waiting.clear()  # they are the broker's again, and come once more
         channel = await connection.channel(publisher_confirms=False)
-        await channel.set_qos(prefetch_count=self._prefetch)
+        await channel.set_qos(prefetch_count=self.prefetch)
         await channel.declare_queue(self.queue, passive=True)
         below = await underlay(channel)
         self._acknowledgements = acknowledgements = Acknowledgements(below)
@@ -171,7 +175,7 @@ class Consumer:
                 was_starving = False
                 continue
             is_starving = await self._has_ready(channel) and self._taken_total == taken_before
-            is_starving = is_starving and self.in_flight < self._prefetch and channel is self._channel
+            is_starving = is_starving and self.in_flight < self.prefetch and channel is self._channel
             if is_starving and was_starving:
                 log.warning("consumer.starving", queue=self.queue)
                 self._lose()
@@ -202,17 +206,21 @@ class Consumer:
         There always is, but for messages that a lost channel brought: their tasks go on while the broker gives out
         the same number once more. Without a limit each half hour of a blocked broker would bring as many again.
         """
-        while self._waiting and len(self._tasks) < self._prefetch and not self._is_stopping:
+        while self._waiting and len(self._tasks) < self.prefetch and not self._is_stopping:
             delivery = self._waiting.popleft()
             if delivery.is_taken_back:
                 continue
-            task = asyncio.create_task(self._work(delivery), name=self._task_name)
+            task = asyncio.create_task(self._traced(delivery), name=self._task_name)
             self._tasks.add(task)
             task.add_done_callback(self._ended)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         self._start_some()
+
+    async def _traced(self, delivery: "Delivery") -> None:
+        with self._tracer.message(self.queue):
+            await self._work(delivery)
 
     async def _work(self, delivery: "Delivery") -> None:
         """Deal with one message, and settle it; a cancelled one is given back at once.
@@ -223,7 +231,7 @@ class Consumer:
             publications = await self._patiently(delivery)
             if publications is None:
                 return
-            await self._publish(publications)
+            await self._published(publications)
         except asyncio.CancelledError:
             await self._settle(delivery, is_done=False)
             raise
@@ -267,6 +275,12 @@ class Consumer:
             if delivery.is_taken_back:
                 log.info("message.taken_back", queue=self.queue)
                 return None
+
+    async def _published(self, publications: Sequence[Publication]) -> None:
+        began = asyncio.get_running_loop().time()
+        with self._tracer.span(Stage.PUBLISH.value):
+            await self._publish(publications)
+        self._metrics.stage.labels(stage=Stage.PUBLISH.value).observe(asyncio.get_running_loop().time() - began)
 
     async def _publish(self, publications: Sequence[Publication]) -> None:
         """Publish everything, confirmed; only then may the message be acknowledged."""

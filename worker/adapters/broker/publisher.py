@@ -20,6 +20,7 @@ from worker.telemetry.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 _NACK_WAIT_S = 1.0
+_SILENT_S = 10.0
 
 
 class Publisher:
@@ -33,10 +34,21 @@ class Publisher:
         self._connection: AbstractConnection | None = None
         self._outlet: Outlet | None = None
         self._is_up = asyncio.Event()
+        self._waiting: dict[object, float] = {}  # since when each publication in hand waits, the oldest first
 
     def problem(self) -> str | None:
         """What keeps it from publishing, in words."""
-        return None if self._is_up.is_set() else "not connected to the broker"
+        if not self._is_up.is_set():
+            return "not connected to the broker"
+        if (waiting_s := self.waiting_s) > _SILENT_S:
+            return f"the broker has not confirmed a message for {waiting_s:.0f} s: is it out of memory or disk?"
+        return None
+
+    @property
+    def waiting_s(self) -> float:
+        """How long the oldest publication in hand has been waiting to be confirmed; 0 when there is none."""
+        began = next(iter(self._waiting.values()), None)
+        return 0.0 if began is None else asyncio.get_running_loop().time() - began
 
     async def run(self) -> None:
         """Keep the connection up, until cancelled."""
@@ -50,8 +62,13 @@ class Publisher:
             Unavailable: no queue takes it although one must.
         """
         self._check_size(publication)
-        while not await self._try(publication):
-            self._metrics.publish_retries.inc()
+        key = object()
+        self._waiting[key] = asyncio.get_running_loop().time()
+        try:
+            while not await self._try(publication):
+                self._metrics.publish_retries.inc()
+        finally:
+            del self._waiting[key]
         if publication.type is not None:
             self._results(publication.type).inc()
 

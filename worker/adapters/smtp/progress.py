@@ -3,8 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from worker.adapters.smtp.troubles import Failed, failing_in
+from worker.delivery.timing import Timed
+from worker.delivery.tracing import NO_TRACING, Tracer
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import Phase
 
@@ -12,15 +15,19 @@ from worker.domain.vocabulary import Phase
 class Progress:
     """The phase at this moment and seconds per stage; belongs to one call of `send`."""
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    def __init__(self, monotonic: Callable[[], float], tracer: Tracer = NO_TRACING) -> None:
         self._monotonic = monotonic
+        self._tracer = tracer
         self.phase = Phase.CONNECT
         self.timings_s: dict[str, float] = {}
         self._deadline: asyncio.Timeout | None = None
 
-    def stage(self, name: str) -> "_Stage":
-        """A context: the time spent inside is added to the stage."""
-        return _Stage(self.timings_s, name, self._monotonic)
+    def stage(self, name: str) -> Timed:
+        """A context: the time spent inside is added to the stage, and is a span."""
+        return Timed(self._monotonic, self._tracer.span(f"smtp {name}"), partial(self._add, name))
+
+    def _add(self, name: str, seconds: float) -> None:
+        self.timings_s[name] = self.timings_s.get(name, 0.0) + seconds
 
     def entering(self, phase: Phase) -> failing_in:
         """Set the phase; a context: errors of the library and the network inside become `Failed` in it."""
@@ -44,22 +51,3 @@ class Progress:
         """From here on nothing may be cut short."""
         if self._deadline is not None:
             self._deadline.reschedule(None)
-
-
-class _Stage:
-    """Measures one stay in a stage; several stays add up."""
-
-    __slots__ = ("_began_s", "_monotonic", "_name", "_timings_s")
-
-    def __init__(self, timings_s: dict[str, float], name: str, monotonic: Callable[[], float]) -> None:
-        self._timings_s = timings_s
-        self._name = name
-        self._monotonic = monotonic
-        self._began_s = 0.0
-
-    def __enter__(self) -> None:
-        self._began_s = self._monotonic()
-
-    def __exit__(self, *_: object) -> None:
-        spent_s = self._monotonic() - self._began_s
-        self._timings_s[self._name] = self._timings_s.get(self._name, 0.0) + spent_s

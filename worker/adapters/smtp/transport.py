@@ -16,6 +16,7 @@ from worker.adapters.smtp.timeouts import Timeouts
 from worker.adapters.smtp.transaction import Transaction
 from worker.adapters.smtp.troubles import Failed
 from worker.delivery.ports import BeforeFinalDot, Route
+from worker.delivery.tracing import NO_TRACING, Tracer
 from worker.domain.letters import ComposedLetter
 from worker.domain.transmission import Transmission
 
@@ -37,9 +38,11 @@ class SmtpTransport:
         timeouts: Timeouts | None = None,
         limits: PoolLimits | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        tracer: Tracer = NO_TRACING,
     ) -> None:
         self._timeouts = timeouts or Timeouts()
         self._monotonic = monotonic
+        self._tracer = tracer
         opener = Opener(dialer, credentials, tls, local_hostname, self._timeouts)
         self._pool = Pool(opener, limits or PoolLimits(), monotonic)
 
@@ -59,10 +62,11 @@ class SmtpTransport:
         envelope = Envelope.of(letter)
         if not await is_canonical(letter.wire):
             raise ValueError("the letter's lines do not all end in CRLF")
-        progress = Progress(self._monotonic)
+        progress = Progress(self._monotonic, self._tracer)
         try:
-            async with self._pool.lease(route) as lease, progress.deadline(self._timeouts.letter_s):
-                transaction = await self._transact(lease, envelope, letter.wire, before_final_dot, progress)
+            with self._tracer.span("smtp"):
+                async with self._pool.lease(route) as lease, progress.deadline(self._timeouts.letter_s):
+                    transaction = await self._transact(lease, envelope, letter.wire, before_final_dot, progress)
         except Failed as failure:
             refused = dict.fromkeys(envelope.recipients, failure.trouble)
             return Transmission(refused=refused, timings_s=progress.timings_s)

@@ -1,0 +1,102 @@
+"""How many messages wait in each queue, asked of the broker passively, again and again.
+
+Every worker asks for the same, so that no worker's failure leaves the numbers without a teller; whoever adds them up
+over workers counts them as often as there are workers (`max by (queue)` is right).
+"""
+
+import asyncio
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import structlog
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import ChannelClosed
+
+from worker.adapters.broker.link import BROKER_ERRORS, Link
+from worker.domain.topology import Topology
+
+log = structlog.get_logger(__name__)
+
+_EVERY_S = 10.0
+_FORGOTTEN_AFTER_LOOKS = 4
+_ANSWER_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """A queue as the broker sees it: messages ready (those in work are not among them), and consumers."""
+
+    messages: int
+    consumers: int
+
+
+class QueueDepths:
+    """Keeps the depths of all queues. What is older than a few looks is not told any more: no number, no false calm."""
+
+    def __init__(self, url: str, topology: Topology, every_s: float = _EVERY_S) -> None:
+        self._link = Link(url, "sendas-depths", self._up)
+        self._topology = topology
+        self._every_s = every_s
+        self._connection: AbstractConnection | None = None
+        self._depths: Mapping[str, Depth] = {}
+        self._looked_at = 0.0
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._link.run(), name="depths-link")
+            tasks.create_task(self._look_on(), name="depths-look")
+
+    def messages(self) -> dict[tuple[str, ...], float]:
+        """Messages by queue and kind of queue."""
+        return {(name, self._topology.kind(name)): depth.messages for name, depth in self._known().items()}
+
+    def consumers(self) -> dict[str, float]:
+        """Consumers by work queue."""
+        return {name: depth.consumers for name, depth in self._known().items() if self._topology.kind(name) == "work"}
+
+    def _known(self) -> Mapping[str, Depth]:
+        age_s = asyncio.get_running_loop().time() - self._looked_at
+        return self._depths if age_s <= self._every_s * _FORGOTTEN_AFTER_LOOKS else {}
+
+    async def _up(self, connection: AbstractConnection) -> None:
+        self._connection = connection
+        await self._look(connection)
+
+    async def _look_on(self) -> None:
+        while True:
+            # Workers that started together must not ask together for ever.
+            await asyncio.sleep(self._every_s * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load, decides nothing
+            connection = self._connection
+            if connection is None or connection.is_closed:
+                continue
+            try:
+                await self._look(connection)
+            except BROKER_ERRORS as error:
+                log.info("depths.unknown", error=type(error).__name__)
+                self._connection = None
+                self._link.give_up()
+
+    async def _look(self, connection: AbstractConnection) -> None:
+        depths: dict[str, Depth] = {}
+        channel = await connection.channel(publisher_confirms=False)
+        try:
+            for queue in self._topology.queues():
+                depth, channel = await self._depth(connection, channel, queue.name)
+                if depth is not None:
+                    depths[queue.name] = depth
+        finally:
+            await channel.close()
+        self._depths, self._looked_at = depths, asyncio.get_running_loop().time()
+
+    async def _depth(
+        self, connection: AbstractConnection, channel: AbstractChannel, name: str
+    ) -> tuple[Depth | None, AbstractChannel]:
+        """The depth, None where there is no such queue; and the channel to go on with, as that question costs one."""
+        try:
+            queue = await channel.declare_queue(name, passive=True, timeout=_ANSWER_S)
+        except ChannelClosed:
+            return None, await connection.channel(publisher_confirms=False)
+        counted = queue.declaration_result
+        return Depth(counted.message_count or 0, counted.consumer_count or 0), channel
