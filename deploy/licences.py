@@ -24,6 +24,7 @@ COMPATIBLE = frozenset({
 SPELLINGS = {
     "Apache 2.0": "Apache-2.0",
     "Apache Software License": "Apache-2.0",
+    "3-Clause BSD License": "BSD-3-Clause",
     "BSD-like": "Zlib",  # dkimpy: its licence file is the zlib licence word for word
     "BSD License": "BSD-3-Clause",
     "MIT License": "MIT",

@@ -165,7 +165,7 @@ async def test_bad_messages_cost_no_good_letter_and_leave_nothing_behind(office:
             await _until_dealt_with(office, len(bad))
             sizes.append(await reading(worker.port, "process_resident_memory_bytes"))
             descriptors.append(await reading(worker.port, "process_open_fds"))
-            assert await reading(worker.port, "sendas_in_flight") == 0
+            assert await reading(worker.port, 'sendas_in_flight{queue="sendas.outbound"}') == 0
         await worker.stop()
     assert max(sizes[1:]) - sizes[1] < MAX_GROWTH_BYTES, sizes
     assert max(descriptors[1:]) <= descriptors[0] + SPARE_CONNECTIONS, descriptors

@@ -117,8 +117,9 @@ class LedgerContract:
         second = a_hand_over(world, attempt=2)
         await one.hand_over(EVENT, [3], second)
         await one.let_go(EVENT, [3])
+        await claimed(one, 4)
 
-        assert await two.hand_overs(EVENT) == {0: first, 2: first, 3: second}
+        assert await two.hand_overs(EVENT) == {0: first, 2: first, 3: second, 4: None}
         assert await two.hand_overs(OTHER_EVENT) == {}
 
     async def test_what_a_living_owner_handed_over_is_held(self, world: World) -> None:

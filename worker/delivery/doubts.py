@@ -140,13 +140,7 @@ class Doubts:
         return requeueing.dead(item.case.arrival, self._topology, why, work.headers())
 
     async def _look(self, item: LetterCase, positions: Sequence[int], hand_over: HandOver) -> bool | Trouble:
-        """Whether the provider's own copy in Sent shows that it was accepted; False where it could not show it.
-
-        A common letter that was not handed in for all of its recipients at once has copies of its other transactions
-        there, with the same Message-ID: what is found says nothing about these recipients.
-        """
-        if set(positions) != set(item.letter.named):
-            return False
+        """Whether the provider's own copy in Sent shows that it was accepted; False where it could not show it."""
         sender = item.case.resolution.sender
         mailbox = sender.mailbox if sender else None
         if self._policy is UncertainPolicy.RESEND or mailbox is None or mailbox.id != hand_over.mailbox_id:
@@ -159,17 +153,20 @@ class Doubts:
             return False  # one more wrong password may lock the account
         found = await self._sent_folder.find(target, hand_over.message_id)
         if found is True:
-            return not await self._may_be_of_others(item, hand_over)
+            return not await self._may_be_of_others(item, positions, hand_over)
         # What passes is waited for; a mailbox without a Sent folder, or that refuses the sign-in, shows nothing ever.
         return found if found is False or found.fault in _PASSING else False
 
-    async def _may_be_of_others(self, item: LetterCase, hand_over: HandOver) -> bool:
+    async def _may_be_of_others(self, item: LetterCase, positions: Sequence[int], hand_over: HandOver) -> bool:
         """Whether another transaction can have put the letter into Sent.
 
-        A common letter has one Message-ID, and those who were not accepted the first time get it later than others.
+        A common letter has one Message-ID, and those who were not accepted the first time get it later than others. Of
+        a recipient without an entry nobody knows whether the letter was handed over: they may be put off after it was.
         """
         known = await self._ledger.hand_overs(item.case.event.key)
-        return any(o.message_id == hand_over.message_id and o != hand_over for o in known.values())
+        if not set(item.letter.named) <= {*positions, *known}:
+            return True
+        return any(o and o.message_id == hand_over.message_id and o != hand_over for o in known.values())
 
     async def _saves(self, account_id: str, mailbox: Mailbox) -> bool:
         known = provider_of(mailbox.smtp.host).saves_to_sent

@@ -129,10 +129,10 @@ class Ledger(Protocol):
         stays. All other entries stay as they are, whoever has them.
         """
 
-    async def hand_overs(self, event_key: str) -> Mapping[int, HandOver]:
-        """The last hand-over of each recipient who had one, however it ended; nothing is written.
+    async def hand_overs(self, event_key: str) -> Mapping[int, HandOver | None]:
+        """The last hand-over of each recipient who has an entry, however it ended; nothing is written.
 
-        Only a release forgets it, and reopening.
+        None: it came to no hand-over. A release forgets the entry, and so does reopening.
         """
 
     async def keep_alive(self) -> None:

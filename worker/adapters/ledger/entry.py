@@ -38,6 +38,6 @@ class Entry:
         return self.state is State.HANDED_OVER and not self.is_owner_alive
 
 
-def hand_overs_of(entries: Iterable[Entry]) -> dict[int, HandOver]:
-    """The hand-overs among the entries of one event, by recipient."""
-    return {entry.recipient: entry.hand_over for entry in entries if entry.hand_over is not None}
+def hand_overs_of(entries: Iterable[Entry]) -> dict[int, HandOver | None]:
+    """The hand-overs of one event's entries, by recipient."""
+    return {entry.recipient: entry.hand_over for entry in entries}

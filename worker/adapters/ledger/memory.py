@@ -129,7 +129,7 @@ class MemoryLedger:
             if entry.done.outcome is Outcome.UNCERTAIN and entry.hand_over.attempt <= up_to_attempt:
                 del entries[recipient]
 
-    async def hand_overs(self, event_key: str) -> dict[int, HandOver]:
+    async def hand_overs(self, event_key: str) -> dict[int, HandOver | None]:
         return hand_overs_of(await self.entries(event_key))
 
     async def keep_alive(self) -> None:

@@ -127,7 +127,7 @@ class SqlLedger:
     async def reopen(self, event_key: str, recipients: Sequence[int], up_to_attempt: int) -> None:
         await self._writer.submit(to_reopen(event_key, recipients, up_to_attempt))
 
-    async def hand_overs(self, event_key: str) -> dict[int, HandOver]:
+    async def hand_overs(self, event_key: str) -> dict[int, HandOver | None]:
         return hand_overs_of(await self.entries(event_key))
 
     async def keep_alive(self) -> None:
