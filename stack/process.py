@@ -108,12 +108,7 @@ class Child:
         """End the process and its group at once, as a power cut would; nothing if it does not run."""
         if (process := self._process) is None:
             return
-        group = process.pid
-        while members := _members(group, self._mark):
-            for member in members:
-                with suppress(ProcessLookupError):
-                    os.kill(member, signal.SIGKILL)
-            await asyncio.sleep(_POLL_INTERVAL_S)
+        await end_group(process.pid, self._mark)
         await process.wait()  # of somebody else's kill at the same time too
         self._process = None
 
@@ -147,7 +142,16 @@ def tail(log: Path) -> str:
     return "\n".join([f"--- {log}", *lines[-_LOG_TAIL_LINES:]])
 
 
-def _members(group: int, mark: str) -> list[int]:
+async def end_group(group: int, mark: str | None = None) -> None:
+    """Kill all that belongs to a group, see `_members`, and return when nothing of it lives any more."""
+    while members := _members(group, mark):
+        for member in members:
+            with suppress(ProcessLookupError):
+                os.kill(member, signal.SIGKILL)
+        await asyncio.sleep(_POLL_INTERVAL_S)
+
+
+def _members(group: int, mark: str | None) -> list[int]:
     """Living processes of a group, and those that left it and still have the mark in their environment.
 
     Zombies are left out: in a container there may be nobody to reap them.
@@ -159,7 +163,8 @@ def _members(group: int, mark: str) -> list[int]:
         try:
             # proc(5): the name in parentheses may hold spaces; state, parent and group follow it.
             state, _, pgrp = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
-            is_member = int(pgrp) == group or mark.encode() in (entry / "environ").read_bytes()
+            is_marked = mark is not None and mark.encode() in (entry / "environ").read_bytes()
+            is_member = int(pgrp) == group or is_marked
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
         if is_member and state != "Z":

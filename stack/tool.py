@@ -4,9 +4,8 @@ import asyncio
 import os
 import signal
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 
-from stack.process import ServerError, setpriv
+from stack.process import ServerError, end_group, setpriv
 
 
 async def run(
@@ -30,8 +29,7 @@ async def run(
     try:
         output, errors = await process.communicate(input_text.encode())
     except BaseException:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        await end_group(process.pid)
         await process.wait()
         raise
     if process.returncode != 0:

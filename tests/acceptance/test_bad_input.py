@@ -32,7 +32,7 @@ GOOD_PER_ROUND = 20
 IN_TIME_S = 60.0
 MAX_GROWTH_BYTES = 24 * 1024 * 1024
 """Of resident memory from the second round to the last: the first fills caches and pools."""
-SPARE_CONNECTIONS = 3
+SPARE_DESCRIPTORS = 3
 STRUCTURED = "application/cloudevents+json"
 
 
@@ -164,11 +164,13 @@ async def test_bad_messages_cost_no_good_letter_and_leave_nothing_behind(office:
             assert time.monotonic() - began < IN_TIME_S
             await _until_dealt_with(office, len(bad))
             sizes.append(await reading(worker.port, "process_resident_memory_bytes"))
-            descriptors.append(await reading(worker.port, "process_open_fds"))
+            # Without the connections that are kept for the next letters: their number grows to the mailboxes' caps.
+            kept = await reading(worker.port, "sendas_smtp_connections")
+            descriptors.append(await reading(worker.port, "process_open_fds") - kept)
             assert await reading(worker.port, 'sendas_in_flight{queue="sendas.outbound"}') == 0
         await worker.stop()
     assert max(sizes[1:]) - sizes[1] < MAX_GROWTH_BYTES, sizes
-    assert max(descriptors[1:]) <= descriptors[0] + SPARE_CONNECTIONS, descriptors
+    assert max(descriptors[1:]) <= descriptors[0] + SPARE_DESCRIPTORS, descriptors
     reasons = Counter(result["data"].get("reason") for result in results.all if result["type"] == "mail.failed")
     assert set(reasons) <= {"invalid_event"}, reasons
     assert not [line for line in worker.lines if "Traceback" in line]
