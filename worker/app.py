@@ -173,6 +173,7 @@ def delivery_rules(settings: Settings) -> Rules:
             mailbox_connections=settings.mailbox_connections,
             mailbox_per_minute=settings.mailbox_per_minute,
             mailbox_per_day=settings.mailbox_per_day,
+            mailbox_ease_s=settings.mailbox_ease_s,
             concurrency=settings.concurrency,
         ),
         copy_limits=CopyLimits(max_age_s=settings.copy_max_age_s, max_bytes=settings.max_message_bytes),

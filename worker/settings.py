@@ -88,6 +88,11 @@ class Settings(BaseSettings):
     mailbox_per_day: PositiveInt | None = Field(
         default=None, description="Recipients a day per mailbox where neither it nor its provider says a number."
     )
+    mailbox_ease_s: Seconds = Field(
+        default=600.0,
+        description="For how long a mailbox goes on slowly after a suspension: 30 letters a minute at first, twice as "
+        "many with each fifth of the time.",
+    )
     relay_connections: PositiveInt = Field(default=10, description="Connections to the platform's own relay.")
     max_age_s: Seconds = Field(default=float(MAX_AGE_S), description="Age at which a letter is given up.")
     copy_max_age_s: Seconds = Field(default=float(MAX_AGE_S), description="Age at which a copy is given up.")

@@ -29,8 +29,8 @@ PROOF = timedelta(minutes=10)
 _LAGGING = timedelta(minutes=15)  # a snapshot that is behind for longer than that has been set back
 _TOUCHED_AGAIN = timedelta(minutes=5)
 _WANTED = timedelta(seconds=10)
-_EASED_MINUTES = 10
 _EASED_PER_MINUTE = 30
+_EASED_STEPS = 5
 
 
 def enter(
@@ -56,7 +56,7 @@ def enter(
     allowed = limits.connections if is_proven else 1
     if connections > mine and others + connections > allowed:
         return replace(state, wanted_at=now, wanted_by=owner), Full()
-    return state, Entered(connections, not is_proven, proof_age >= PROOF / 2, _eased_since(state, now))
+    return state, Entered(connections, not is_proven, proof_age >= PROOF / 2, _eased_since(state, now, limits))
 
 
 def _is_outdated(state: MailboxState, revision: Revision, now: datetime) -> bool:
@@ -87,7 +87,7 @@ def permit(
         return state, Shut(state.suspension)
     if resting := resting_of(state, now):
         return state, resting
-    per_minute = _lower(limits.per_minute, _eased_per_minute(state, now))
+    per_minute = _lower(limits.per_minute, _eased_per_minute(state, now, limits))
     until = MINUTE.free_at(state.minute, now, per_minute, 1) if per_minute is not None else None
     day_until = DAY.free_at(state.day, now, limits.per_day, recipients) if limits.per_day is not None else None
     if day_until is not None:
@@ -146,22 +146,23 @@ def held_news(state: MailboxState, connections: int, others: int, owner: object,
     return HeldNews(connections, others, state.suspension, resting_of(state, now), is_wanted)
 
 
-def eased_for_s(eased_since: datetime | None, now: datetime) -> float:
+def eased_for_s(eased_since: datetime | None, now: datetime, limits: MailboxLimits) -> float:
     """For how many seconds more a resumed mailbox goes on slowly."""
     if eased_since is None:
         return 0.0
-    return max(_EASED_MINUTES * 60 - (now - eased_since).total_seconds(), 0.0)
+    return max(limits.ease_s - (now - eased_since).total_seconds(), 0.0)
 
 
-def _eased_since(state: MailboxState, now: datetime) -> datetime | None:
-    return state.resumed_at if eased_for_s(state.resumed_at, now) > 0 else None
+def _eased_since(state: MailboxState, now: datetime, limits: MailboxLimits) -> datetime | None:
+    return state.resumed_at if eased_for_s(state.resumed_at, now, limits) > 0 else None
 
 
-def _eased_per_minute(state: MailboxState, now: datetime) -> int | None:
-    """How much a resumed mailbox may send: twice as much every two minutes, until it is as free as any other."""
-    if state.resumed_at is None or eased_for_s(state.resumed_at, now) <= 0:
+def _eased_per_minute(state: MailboxState, now: datetime, limits: MailboxLimits) -> int | None:
+    """How much a resumed mailbox may send: twice as much with each fifth of the time, until it is as free as others."""
+    if state.resumed_at is None or eased_for_s(state.resumed_at, now, limits) <= 0:
         return None
-    return int(_EASED_PER_MINUTE * 2 ** ((now - state.resumed_at).total_seconds() // 120))
+    steps = (now - state.resumed_at).total_seconds() // (limits.ease_s / _EASED_STEPS)
+    return int(_EASED_PER_MINUTE * 2**steps)
 
 
 def _lower(*limits: int | None) -> int | None:

@@ -71,11 +71,15 @@ class Overdue:
 
 @dataclass(frozen=True, slots=True)
 class MailboxLimits:
-    """What a mailbox may do, over all workers. Letters a minute, recipients a day; None: no limit."""
+    """What a mailbox may do, over all workers. Letters a minute, recipients a day; None: no limit.
+
+    `ease_s`: for how long it goes on slowly after a suspension.
+    """
 
     connections: int
     per_minute: int | None = None
     per_day: int | None = None
+    ease_s: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,7 @@ class Share:
         """Whether each letter has to be counted."""
         if limits.per_minute is not None or limits.per_day is not None:
             return True
-        return eased_for_s(self._eased_since, self._clock.now()) > 0
+        return eased_for_s(self._eased_since, self._clock.now(), limits) > 0
 
     async def prove(self, revision: Revision) -> None:
         """A sign-in has succeeded; that is noted as often as others need to know."""
