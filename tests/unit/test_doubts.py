@@ -50,6 +50,7 @@ async def test_a_letter_found_in_sent_is_not_sent_again() -> None:
 
     assert len(world.transport.delivered) == 1
     assert len(world.results(MailSentEvent)) == 1
+    assert world.types[-1] == "sent_copy.skipped"  # what becomes of the copy is told of every letter that was sent
 
 
 async def test_a_letter_not_found_in_sent_is_sent_again() -> None:
@@ -102,7 +103,7 @@ async def test_an_old_doubt_whose_letter_is_in_sent_after_all_is_sent() -> None:
 
     await world.run()
 
-    assert world.types[-1] == "mail.sent"
+    assert world.types[-2:] == ["mail.sent", "sent_copy.skipped"]
     assert world.broker.dead == []
 
 

@@ -108,6 +108,7 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
         observer=world.observer,
         publish=world.publish,
         suspensions=suspensions,
+        copies=copies,
     )
     outcomes = Outcomes(
         recorder=recorder,

@@ -123,7 +123,7 @@ class Copies:
         self, case: Case, mailbox: Mailbox, letter: ComposedLetter, accepted: Accepted
     ) -> list[Publication]:
         """What follows from a letter that was sent: a job for this stage, or the result that no copy is wanted."""
-        job = copy_job(case, mailbox, letter, accepted)
+        job = copy_job(case, mailbox, letter.message_id, accepted)
         verdict = copy_verdict(mailbox)
         if verdict is not None:
             return [self._ended(job, SavedCopy(verdict), mailbox, attempt=0)]
@@ -131,6 +131,11 @@ class Copies:
             why = Classification(Reason.MESSAGE_TOO_LARGE, Scope.MESSAGE, Action.FAIL)
             return [self._ended(job, SavedCopy(CopyOutcome.FAILED), mailbox, attempt=0, why=why)]
         return [copy_publication(job, mailbox, letter.copy, self._topology)]
+
+    def after_finding(self, case: Case, mailbox: Mailbox, message_id: str, positions: tuple[int, ...]) -> Publication:
+        """The result for a letter that was found in Sent, by which it was known to have been accepted."""
+        job = copy_job(case, mailbox, message_id, Accepted(positions))
+        return self._ended(job, SavedCopy(copy_verdict(mailbox) or CopyOutcome.ALREADY_THERE), mailbox, attempt=0)
 
     async def handle(self, arrival: Arrival) -> Sequence[Publication]:
         """Save the copy that a message of the copying queue asks for."""

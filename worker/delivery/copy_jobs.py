@@ -9,8 +9,8 @@ from worker.delivery.messages import Arrival, Publication
 from worker.delivery.ports import CopyTarget
 from worker.delivery.tracing import Subject
 from worker.domain.backoff import PAUSE_LEVELS_S
+from worker.domain.event import written_at
 from worker.domain.events import CommentCreated
-from worker.domain.letters import ComposedLetter
 from worker.domain.providers import provider_of
 from worker.domain.snapshot import Mailbox
 from worker.domain.topology import Topology
@@ -95,7 +95,7 @@ class Accepted:
     provider_message_id: str | None = None
 
 
-def copy_job(case: Case, mailbox: Mailbox, letter: ComposedLetter, accepted: Accepted) -> CopyJob:
+def copy_job(case: Case, mailbox: Mailbox, message_id: str, accepted: Accepted) -> CopyJob:
     """The job for a letter that was just sent."""
     event = case.event
     return CopyJob(
@@ -107,11 +107,11 @@ def copy_job(case: Case, mailbox: Mailbox, letter: ComposedLetter, accepted: Acc
         event_type=event.type.value,
         task_id=event.data.task.id,
         comment_id=event.data.comment.id if isinstance(event.data, CommentCreated) else None,
-        message_id=letter.message_id,
+        message_id=message_id,
         provider_message_id=accepted.provider_message_id,
         is_whole=accepted.is_whole,
         recipients=accepted.positions,
-        date=letter.date,
+        date=written_at(event.data),
         sent_at=case.began_at,
         traceparent=event.traceparent,
         tracestate=event.tracestate,

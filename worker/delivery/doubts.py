@@ -11,6 +11,7 @@ import structlog
 
 from worker.delivery import requeueing
 from worker.delivery.case import LetterCase
+from worker.delivery.copies import Copies
 from worker.delivery.copy_jobs import copy_target
 from worker.delivery.ledger import HandOver, InDoubt, Ledger
 from worker.delivery.mailbox_states import MailboxKey
@@ -63,8 +64,10 @@ class Doubts:
         observer: Observer,
         publish: Publish,
         suspensions: Suspensions,
+        copies: Copies,
     ) -> None:
         self._policy = policy
+        self._copies = copies
         self._ledger = ledger
         self._recorder = recorder
         self._sent_folder = sent_folder
@@ -180,7 +183,11 @@ class Doubts:
         self._observer.delivered(item.case, len(positions), now)
         item.log("mail.sent", positions, is_found_in_sent=True)
         event = self._reporter.sent(item.case, facts, now)
-        return await self._recorder.record(item.case, [Final(positions, Outcome.SENT, event)])
+        published = await self._recorder.record(item.case, [Final(positions, Outcome.SENT, event)])
+        mailbox = item.case.sender.mailbox
+        if mailbox is None:
+            return published
+        return [*published, self._copies.after_finding(item.case, mailbox, hand_over.message_id, positions)]
 
     def _later(self, item: LetterCase, positions: Sequence[int]) -> Publication:
         work = item.work(positions, attempts=item.case.attempt, reason=Reason.OUTCOME_UNKNOWN.value)
