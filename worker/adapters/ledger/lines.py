@@ -47,7 +47,7 @@ class FileLine:
         try:
             loop = asyncio.get_running_loop()
             connection = await loop.run_in_executor(thread, partial(_open_file, url, timeout_s))
-        except BaseException:
+        except BaseException:  # also cancellation: nobody else knows of this thread
             thread.shutdown(wait=False)
             raise
         return cls(thread, connection)
