@@ -53,6 +53,7 @@ T = TypeVar("T")
 
 _PREFETCH_FACTOR = 2  # so that the next letters are here already when a place becomes free
 _EXPIRE_EVERY_S = 3_600.0
+_CANCEL_AGAIN_AFTER_S = 2.0
 _STARTING = "starting"
 
 
@@ -323,9 +324,25 @@ async def background(*jobs: Awaitable[None]) -> AsyncIterator[Awaitable[None]]:
     try:
         yield watching
     finally:
-        for task in (*tasks, watching):
+        await cancelled(*tasks, watching)
+
+
+async def cancelled(*tasks: asyncio.Future[None]) -> None:
+    """Cancel tasks and wait for their ends; cancel once more what took its cancellation for an error of a connection.
+
+    Client libraries raise their own error in its place when a connection ends in the same moment, and a job that goes
+    on after such errors would go on after its cancellation too.
+    """
+    left = {task for task in tasks if not task.done()}
+    while left:
+        for task in left:
             task.cancel()
-        await asyncio.gather(*tasks, watching, return_exceptions=True)
+        ended, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN_AFTER_S)
+        for task in ended:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.debug("worker.job_broke_off", error=repr(error))
+        if left:
+            log.warning("worker.job_goes_on", jobs=sorted(str(each) for each in left))
 
 
 async def first_of(*awaitables: Awaitable[object]) -> None:

@@ -27,11 +27,15 @@ from worker.domain.topology import Topology
 from worker.domain.work import read_work
 from worker.errors import InvalidEvent
 
-ROUNDS = 3
+ROUNDS = 5
 GOOD_PER_ROUND = 20
 IN_TIME_S = 60.0
 MAX_GROWTH_BYTES = 24 * 1024 * 1024
-"""Of resident memory from the second round to the last: the first fills caches and pools."""
+"""Of resident memory over the last three rounds: the first two fill caches and pools.
+
+The smallest reading of the later rounds counts: what large messages leave in the allocator comes and goes, what leaks
+stays.
+"""
 SPARE_DESCRIPTORS = 3
 STRUCTURED = "application/cloudevents+json"
 
@@ -169,7 +173,7 @@ async def test_bad_messages_cost_no_good_letter_and_leave_nothing_behind(office:
             descriptors.append(await reading(worker.port, "process_open_fds") - kept)
             assert await reading(worker.port, 'sendas_in_flight{queue="sendas.outbound"}') == 0
         await worker.stop()
-    assert max(sizes[1:]) - sizes[1] < MAX_GROWTH_BYTES, sizes
+    assert min(sizes[-2:]) - min(sizes[1:3]) < MAX_GROWTH_BYTES, sizes
     assert max(descriptors[1:]) <= descriptors[0] + SPARE_DESCRIPTORS, descriptors
     reasons = Counter(result["data"].get("reason") for result in results.all if result["type"] == "mail.failed")
     assert set(reasons) <= {"invalid_event"}, reasons

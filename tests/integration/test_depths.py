@@ -73,3 +73,15 @@ async def test_while_the_broker_is_away_no_number_is_told(setting: BrokerSetting
             assert not running.done()
             await gate.open()
             await eventually(lambda: bool(depths.messages()))
+
+
+async def test_whenever_it_is_told_to_end_it_ends(setting: BrokerSetting) -> None:
+    """If a look is cut short by the worker's end, at whatever step of it, then no part of it goes on."""
+    for steps in range(0, 400, 5):
+        task = asyncio.create_task(QueueDepths(setting.url, TOPOLOGY, every_s=0).run())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        ended, _ = await asyncio.wait({task}, timeout=10)
+        assert ended, f"after {steps} steps it went on"
+        await asyncio.gather(task, return_exceptions=True)

@@ -11,7 +11,7 @@ from aiormq import Channel
 from aiormq.abc import DeliveredMessage
 
 from worker.adapters.broker.acknowledging import Acknowledgements
-from worker.adapters.broker.link import BROKER_ERRORS, Link
+from worker.adapters.broker.link import BROKER_ERRORS, Link, end_if_cancelled
 from worker.adapters.broker.underlay import underlay
 from worker.delivery.messages import Arrival, Handler, Publication
 from worker.delivery.observing import Stage
@@ -186,6 +186,7 @@ class Consumer:
         try:
             found = await channel.declare_queue(self.queue, passive=True, timeout=_LOOK_TIMEOUT_S)
         except BROKER_ERRORS as error:
+            end_if_cancelled(error)
             if channel is self._channel:
                 log.warning("consumer.look_failed", queue=self.queue, error=type(error).__name__)
                 self._lose()

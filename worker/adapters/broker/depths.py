@@ -9,14 +9,11 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelClosed
 
-from worker.adapters.broker.link import BROKER_ERRORS, Link
+from worker.adapters.broker.link import Link, end_if_cancelled
 from worker.domain.topology import Topology
-
-log = structlog.get_logger(__name__)
 
 _EVERY_S = 10.0
 _FORGOTTEN_AFTER_LOOKS = 4
@@ -38,15 +35,12 @@ class QueueDepths:
         self._link = Link(url, "sendas-depths", self._up)
         self._topology = topology
         self._every_s = every_s
-        self._connection: AbstractConnection | None = None
         self._depths: Mapping[str, Depth] = {}
         self._looked_at = 0.0
 
     async def run(self) -> None:
         """Look until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._link.run(), name="depths-link")
-            tasks.create_task(self._look_on(), name="depths-look")
+        await self._link.run()
 
     def messages(self) -> dict[tuple[str, ...], float]:
         """Messages by queue and kind of queue."""
@@ -61,33 +55,22 @@ class QueueDepths:
         return self._depths if age_s <= self._every_s * _FORGOTTEN_AFTER_LOOKS else {}
 
     async def _up(self, connection: AbstractConnection) -> None:
-        self._connection = connection
-        await self._look(connection)
-
-    async def _look_on(self) -> None:
+        """Look as long as the connection lasts; what it raises when it does not has the link open another one."""
         while True:
+            await self._look(connection)
             # Workers that started together must not ask together for ever.
             await asyncio.sleep(self._every_s * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load, decides nothing
-            connection = self._connection
-            if connection is None or connection.is_closed:
-                continue
-            try:
-                await self._look(connection)
-            except BROKER_ERRORS as error:
-                log.info("depths.unknown", error=type(error).__name__)
-                self._connection = None
-                self._link.give_up()
 
     async def _look(self, connection: AbstractConnection) -> None:
         depths: dict[str, Depth] = {}
         channel = await connection.channel(publisher_confirms=False)
-        try:
-            for queue in self._topology.queues():
-                depth, channel = await self._depth(connection, channel, queue.name)
-                if depth is not None:
-                    depths[queue.name] = depth
-        finally:
-            await channel.close()
+        # Closed only at the good end: whatever else ends the look ends the connection too.
+        for queue in self._topology.queues():
+            depth, channel = await self._depth(connection, channel, queue.name)
+            if depth is not None:
+                depths[queue.name] = depth
+        await channel.close()
+        end_if_cancelled()
         self._depths, self._looked_at = depths, asyncio.get_running_loop().time()
 
     async def _depth(
@@ -96,7 +79,8 @@ class QueueDepths:
         """The depth, None where there is no such queue; and the channel to go on with, as that question costs one."""
         try:
             queue = await channel.declare_queue(name, passive=True, timeout=_ANSWER_S)
-        except ChannelClosed:
+        except ChannelClosed as error:
+            end_if_cancelled(error)
             return None, await connection.channel(publisher_confirms=False)
         counted = queue.declaration_result
         return Depth(counted.message_count or 0, counted.consumer_count or 0), channel

@@ -45,6 +45,18 @@ _VHOST_ERRORS = (InvalidFrameError,)
 _VHOST_TRIES = 5
 
 
+def end_if_cancelled(error: BaseException | None = None) -> None:
+    """Go on with the task's cancellation, should the call that just ended have swallowed it.
+
+    When a channel or connection closes in the moment of a cancellation, aiormq raises an error of its own in the
+    place of `CancelledError`, or none at all (its `close` suppresses every exception). Whatever stays after such a
+    call asks here, or it would never end, and the worker with it.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from error
+
+
 def _with_heartbeat(url: str) -> URL:
     parsed = URL(url)
     return parsed if "heartbeat" in parsed.query else parsed.update_query(heartbeat=_HEARTBEAT_S)
@@ -117,6 +129,7 @@ class Link:
             try:
                 await self._stay(connection)
             except BROKER_ERRORS as error:
+                end_if_cancelled(error)
                 log.warning("broker.setup_failed", connection=self._name, error=_words(error))
             finally:
                 await close_quietly(connection)
@@ -141,6 +154,7 @@ class Link:
         connection.close_callbacks.add(closed)
         try:
             await self._on_up(connection)
+            end_if_cancelled()
             log.info("broker.connected", connection=self._name, broker=place(self._url))
             await self._lost.wait()
         finally:
@@ -151,7 +165,8 @@ async def close_quietly(connection: AbstractConnection) -> None:
     """Close a connection that may be broken already."""
     try:
         await asyncio.wait_for(connection.close(), timeout=5)
-    except BROKER_ERRORS:
+    except BROKER_ERRORS as error:
+        end_if_cancelled(error)
         log.debug("broker.close_failed")
 
 

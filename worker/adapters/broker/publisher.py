@@ -9,7 +9,7 @@ import structlog
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import DeliveryError, PublishError
 
-from worker.adapters.broker.link import BROKER_ERRORS, Link
+from worker.adapters.broker.link import BROKER_ERRORS, Link, end_if_cancelled
 from worker.adapters.broker.outlet import Outlet
 from worker.adapters.broker.properties import Properties
 from worker.adapters.broker.underlay import underlay
@@ -95,6 +95,7 @@ class Publisher:
             await self._refused(outlet)
             return False
         except BROKER_ERRORS as error:
+            end_if_cancelled(error)
             log.warning("broker.publish_failed", routing_key=publication.routing_key, error=type(error).__name__)
             self._down(outlet)
             return False
