@@ -14,10 +14,14 @@ from tests.delivery_world import (
     UNREACHABLE,
     WRONG_PASSWORD,
     DeliveryWorld,
+    FixedSnapshot,
     an_arrival,
 )
-from worker.delivery.mailbox_states import MailboxKey
+from tests.doubles.clock import SteppedClock
+from tests.doubles.directory import a_directory
+from worker.delivery.mailbox_states import MailboxKey, Revision
 from worker.delivery.messages import Arrival, Publication
+from worker.delivery.newer_settings import NewerSettings
 from worker.domain.envelope import (
     MailboxResumedEvent,
     MailboxSuspendedEvent,
@@ -31,6 +35,7 @@ from worker.domain.transmission import Fault, Reply, Trouble
 from worker.domain.vocabulary import Phase, Reason, ResumedBy
 
 KEY = MailboxKey("acme", "mb-support")
+TOKEN_REVOKED = Trouble(Phase.AUTH, Fault.TOKEN_REFUSED, detail="login.example refused: invalid_grant")
 NOT_OWNED = Trouble(Phase.MAIL, Fault.REPLY, Reply(553, "5.7.1", "sender address rejected: not owned by auth user"))
 NAMES_SOMEBODY = Trouble(Phase.AUTH, Fault.REPLY, Reply(535, "5.7.8", "authentication of ivan@acme.example failed"))
 
@@ -546,3 +551,79 @@ async def test_a_letter_that_waits_for_its_turn_costs_no_look_into_it_while_its_
     await asyncio.gather(*inside)
     [dead] = await worker.pipeline.handle(unreadable)
     assert dead.routing_key == TOPOLOGY.dead  # the mailbox is free: its letter is looked at, whatever its turn
+
+
+# A revoked token may have its successor in the snapshot already.
+
+
+async def test_a_revoked_token_is_looked_for_in_a_newer_snapshot_before_the_mailbox_is_stopped() -> None:
+    """If the mailbox was connected anew a moment ago, I expect its letter to leave with that, and no suspension."""
+    workers = TwoWorkers()
+    workers.world.transport.refuse(TOKEN_REVOKED, times=1)
+    anew = an_account(mailboxes=[a_mailbox(sent_copy={"imap": IMAP}, smtp={"port": 587, "security": "starttls"})])
+    workers.world.snapshot.next = a_directory([anew], version=1843)
+
+    await workers.deliver("a")
+
+    assert workers.world.snapshot.refreshes == 1
+    assert [route.smtp.port for route, _ in workers.world.transport.attempts] == [465, 587]
+    assert "mailbox.suspended" not in workers.world.types
+    [deferred] = workers.world.results(MailDeferredEvent)
+    assert (deferred.data.reason, deferred.data.recipients[0].address) == (
+        Reason.AUTH_TOKEN_REVOKED,
+        "client@example.net",
+    )
+    assert workers.world.delivered_to == ["client@example.net"]
+
+
+@pytest.mark.parametrize("version", [1842, 1843])
+async def test_a_revoked_token_that_the_newest_snapshot_names_too_suspends_the_mailbox(version: int) -> None:
+    workers = TwoWorkers()
+    workers.world.transport.refuse(TOKEN_REVOKED)
+    workers.world.snapshot.next = a_directory(workers.world.snapshot.directory.accounts.values(), version=version)
+
+    await workers.deliver(*"abcdef", until_s=2 * 3600)
+
+    assert workers.attempts == 1
+    assert workers.world.snapshot.refreshes == 1
+    [suspended] = workers.world.results(MailboxSuspendedEvent)
+    assert suspended.data.reason is Reason.AUTH_TOKEN_REVOKED
+
+
+async def test_a_wrong_password_is_no_reason_to_look_for_a_newer_snapshot() -> None:
+    """Only tokens are replaced by somebody else than the mailbox's owner; customers mistype passwords all day."""
+    workers = TwoWorkers()
+    workers.world.transport.refuse(WRONG_PASSWORD)
+
+    await workers.deliver("a", until_s=60)
+
+    assert workers.world.snapshot.refreshes == 0
+
+
+async def test_mailboxes_that_lose_their_tokens_together_share_a_look() -> None:
+    """If an application's secret is voided, then thousands of mailboxes do not ask the product thousands of times."""
+    mailboxes = [a_mailbox(id=f"mb-{number}", projects=[f"p-{number}"]) for number in range(20)]
+    world = DeliveryWorld([an_account(mailboxes=mailboxes)])
+    world.transport.refuse(TOKEN_REVOKED)
+    for number in range(20):
+        world.publish(a_comment_event(str(number), task={"project_id": f"p-{number}"}))
+
+    await world.run(until_s=1)
+
+    assert world.snapshot.refreshes == 1
+    assert world.types.count("mailbox.suspended") == 20
+
+
+async def test_a_source_that_does_not_answer_holds_no_letter_for_long() -> None:
+    """If the snapshot's source hangs, then the mailbox is suspended all the same: a newer snapshot resumes it."""
+    snapshot = _HangingSnapshot(a_directory([an_account(mailboxes=[a_mailbox()])]))
+    newer = NewerSettings(snapshot, SteppedClock(), patience_s=0)
+
+    assert not await newer.there_are(KEY, Revision("0" * 32, 1842))
+    assert snapshot.refreshes == 1
+
+
+class _HangingSnapshot(FixedSnapshot):
+    async def refresh(self) -> None:
+        await super().refresh()
+        await asyncio.Event().wait()

@@ -14,6 +14,7 @@ from worker.delivery.limits import Limits
 from worker.delivery.mailbox_keeper import MailboxKeeper
 from worker.delivery.mailbox_states import MailboxStates
 from worker.delivery.messages import Publish
+from worker.delivery.newer_settings import NewerSettings
 from worker.delivery.observing import Observer
 from worker.delivery.outcomes import Outcomes
 from worker.delivery.pipeline import Pipeline
@@ -82,7 +83,8 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
     unfinished = Unfinished()
     suspensions = Suspensions(world.mailboxes, reporter, world.publish, world.clock, rules.ledger_retry_s)
     shares = Shares(world.mailboxes, world.transport, world.clock)
-    common = Common(world.mailboxes, shares, suspensions, world.snapshot, world.clock)
+    newer_settings = NewerSettings(world.snapshot, world.clock)
+    common = Common(world.mailboxes, shares, suspensions, world.snapshot, newer_settings, world.clock)
     copies = Copies(
         snapshot=world.snapshot,
         ledger=world.ledger,

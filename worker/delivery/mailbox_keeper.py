@@ -5,11 +5,11 @@ import asyncio
 import structlog
 
 from worker.delivery.lanes import Lanes
-from worker.delivery.mailbox_states import MailboxStates, Revision, Suspension
+from worker.delivery.mailbox_states import MailboxStates, Suspension
+from worker.delivery.newer_settings import has_changed
 from worker.delivery.ports import Clock, Directory, SnapshotService
 from worker.delivery.shares import Shares
 from worker.delivery.suspensions import Suspensions
-from worker.domain.fingerprint import fingerprint
 from worker.domain.identity import lane_token
 from worker.domain.vocabulary import ResumedBy
 from worker.errors import Unavailable
@@ -70,19 +70,7 @@ class MailboxKeeper:
         if self._seen is not None and self._seen[0] is directory and self._seen[1] >= known:
             return
         for suspension in known:
-            if _is_changed(directory, suspension):
+            if has_changed(directory, suspension.key, suspension.revision):
                 await self._suspensions.resume(suspension, self._clock.now(), ResumedBy.SETTINGS_CHANGED)
             await asyncio.sleep(0)  # to read an account takes a moment, and the letters have theirs between two
         self._seen = (directory, known)
-
-
-def _is_changed(directory: Directory, suspension: Suspension) -> bool:
-    """Whether the mailbox has other settings than those that were refused. One that was taken away has none at all."""
-    if directory.version <= suspension.revision.version:
-        return False
-    account = directory.account(suspension.key.account_id)
-    if account is None and directory.is_left_out(suspension.key.account_id):
-        return False  # the account is there, and nobody knows what its mailboxes are like
-    mailboxes = account.mailboxes if account else ()
-    mailbox = next((each for each in mailboxes if each.id == suspension.key.mailbox_id), None)
-    return mailbox is None or Revision(fingerprint(mailbox), directory.version).is_newer_than(suspension.revision)

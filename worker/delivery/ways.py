@@ -21,6 +21,7 @@ from worker.delivery.mailbox_states import (
     Shut,
     Suspension,
 )
+from worker.delivery.newer_settings import PATIENCE_S, NewerSettings
 from worker.delivery.ports import Clock, Route, SnapshotService
 from worker.delivery.shares import Share, Shares
 from worker.delivery.suspensions import Suspensions
@@ -44,6 +45,7 @@ class Common:
     shares: Shares
     suspensions: Suspensions
     snapshot: SnapshotService
+    newer_settings: NewerSettings
     clock: Clock
 
 
@@ -173,6 +175,11 @@ class MailboxWay(Way):
         until = self._common.clock.now() + timedelta(seconds=seconds)
         with suppress(Unavailable):  # the other workers hear of it from the server then
             await self._common.states.rest(self.key, until, reason)
+
+    async def has_newer_settings(self, reason: Reason) -> bool:
+        """Whether what was refused, for this reason, is not what the mailbox's settings are by now."""
+        self.lane.pause(PATIENCE_S, reason)  # nobody else tries while we look; with other settings the lane is another
+        return await self._common.newer_settings.there_are(self.key, self.revision)
 
     async def suspend(self, suspension: Suspension) -> None:
         """Stop the mailbox in all workers."""
