@@ -19,6 +19,7 @@ from tests.delivery_world import (
 )
 from tests.doubles.clock import SteppedClock
 from tests.doubles.directory import a_directory
+from worker.delivery.imap_sign_in import REFUSED_PAUSE_S
 from worker.delivery.mailbox_states import MailboxKey, Revision
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.newer_settings import NewerSettings
@@ -36,6 +37,8 @@ from worker.domain.vocabulary import Phase, Reason, ResumedBy
 
 KEY = MailboxKey("acme", "mb-support")
 TOKEN_REVOKED = Trouble(Phase.AUTH, Fault.TOKEN_REFUSED, detail="login.example refused: invalid_grant")
+IMAP_REFUSES = Trouble(Phase.AUTH, Fault.REPLY, detail="NO [AUTHENTICATIONFAILED] invalid credentials")
+TOO_MANY = Trouble(Phase.GREETING, Fault.REPLY, Reply(432, "4.3.2", "concurrent connections limit exceeded"))
 NOT_OWNED = Trouble(Phase.MAIL, Fault.REPLY, Reply(553, "5.7.1", "sender address rejected: not owned by auth user"))
 NAMES_SOMEBODY = Trouble(Phase.AUTH, Fault.REPLY, Reply(535, "5.7.8", "authentication of ivan@acme.example failed"))
 
@@ -45,12 +48,17 @@ class TwoWorkers:
 
     def __init__(self, *accounts: Account) -> None:
         self.world = DeliveryWorld(accounts)
-        self.deliveries = [self.world.delivery, self.world.another_worker(self.world.another_ledger())]
+        self.ledgers = [self.world.ledger, self.world.another_ledger()]
+        self.deliveries = [self.world.delivery, self.world.another_worker(self.ledgers[1])]
         self._turns = cycle(self.deliveries)
         self.world.broker.attach(TOPOLOGY.outbound, self._handle)
 
     async def _handle(self, arrival: Arrival) -> Sequence[Publication]:
         return await next(self._turns).pipeline.handle(arrival)
+
+    async def handle_copy(self, arrival: Arrival) -> Sequence[Publication]:
+        """For the queue of copies."""
+        return await next(self._turns).copies.handle(arrival)
 
     async def look(self) -> None:
         """Both take their look at what is new."""
@@ -64,6 +72,11 @@ class TwoWorkers:
 
     def change_mailbox(self, version: int = 1843, **fields: object) -> None:
         self.world.serve(an_account(mailboxes=[a_mailbox(sent_copy={"imap": IMAP}, **fields)]), version=version)
+
+    async def connections(self) -> int:
+        """How many connections of the mailbox both have together."""
+        looks = [await ledger.mailboxes.look() for ledger in self.ledgers]
+        return sum(look.held[KEY].connections for look in looks if KEY in look.held)
 
     @property
     def attempts(self) -> int:
@@ -306,6 +319,66 @@ async def test_copies_do_not_wait_for_what_is_not_theirs(trouble: Trouble, imap:
     await world.run(until_s=3600)
 
     assert len(world.results(SentCopySavedEvent)) == 1
+
+
+async def test_a_sign_in_that_imap_refuses_is_tried_once_by_all_workers_and_stops_no_letter() -> None:
+    """Providers lock accounts for wrong passwords, whichever worker tries them; SMTP may take the same one."""
+    workers = TwoWorkers()
+    workers.world.broker.attach(TOPOLOGY.sent_copy, workers.handle_copy)
+    workers.world.sent_folder.broken["mb-support"] = IMAP_REFUSES
+
+    await workers.deliver(*"abcdef", until_s=60)
+
+    assert workers.world.sent_folder.asked == ["mb-support"]
+    reasons = [failed.data.reason for failed in workers.world.results(SentCopyFailedEvent)]
+    assert reasons == [Reason.AUTH_FAILED] * 6
+    assert len(workers.world.delivered_to) == 6
+    assert workers.world.results(MailboxSuspendedEvent) == []
+
+    workers.world.sent_folder.broken.clear()
+    workers.world.clock.step(REFUSED_PAUSE_S)
+    await workers.deliver("g")
+    assert len(workers.world.results(SentCopySavedEvent)) == 1
+
+
+async def test_a_changed_password_for_imap_is_tried_at_once() -> None:
+    workers = TwoWorkers()
+    workers.world.broker.attach(TOPOLOGY.sent_copy, workers.handle_copy)
+    workers.world.sent_folder.troubles = [IMAP_REFUSES]
+    await workers.deliver("a", until_s=10)
+
+    mended = a_mailbox(sent_copy={"imap": {**IMAP, "host": "imap.mended.example"}})
+    workers.world.serve(an_account(mailboxes=[mended]))
+    await workers.deliver("b", until_s=30)
+
+    assert len(workers.world.results(SentCopySavedEvent)) == 1
+
+
+async def test_a_copy_whose_token_was_revoked_is_saved_with_the_one_that_a_newer_snapshot_has() -> None:
+    workers = TwoWorkers()
+    workers.world.sent_folder.troubles = [TOKEN_REVOKED]
+    anew = an_account(mailboxes=[a_mailbox(sent_copy={"imap": {**IMAP, "host": "imap.other.example"}})])
+    workers.world.snapshot.next = a_directory([anew], version=1843)
+
+    await workers.deliver("a")
+
+    assert len(workers.world.results(SentCopySavedEvent)) == 1
+    assert workers.world.results(SentCopyFailedEvent) == []
+
+
+async def test_a_doubt_is_not_looked_up_where_imap_refuses_the_sign_in_and_a_look_that_is_refused_is_told_of() -> None:
+    """If a look into Sent is refused, then the next copy knows, and the other way round."""
+    mailbox = a_mailbox(smtp={"host": "smtp.gmail.com"}, sent_copy={"imap": IMAP})
+    world = DeliveryWorld([an_account(mailboxes=[mailbox])])
+    world.transport.lose_answer(times=2)
+    world.sent_folder.broken["mb-support"] = IMAP_REFUSES
+    world.publish(a_comment_event("a"))
+    world.publish(a_comment_event("b"))
+
+    await world.run(until_s=120)
+
+    assert world.sent_folder.asked == ["mb-support"]
+    assert world.types.count("mail.sent") == 2
 
 
 async def test_a_copy_that_waited_for_too_long_is_given_up_with_a_result() -> None:
@@ -627,3 +700,22 @@ class _HangingSnapshot(FixedSnapshot):
     async def refresh(self) -> None:
         await super().refresh()
         await asyncio.Event().wait()
+
+
+# Too many connections.
+
+
+async def test_connections_that_the_server_does_not_want_are_given_up_by_all_workers() -> None:
+    """If the server refuses one of two connections, then both are given back, and from then on there is one."""
+    workers = TwoWorkers()
+    await workers.deliver("a", "b", until_s=1)
+    assert await workers.connections() == 2
+
+    workers.world.transport.refuse(TOO_MANY, times=1)
+    await workers.deliver("c", until_s=2)
+    await workers.look()
+    assert await workers.connections() == 0
+
+    await workers.deliver("d", "e", "f")
+    assert len(workers.world.delivered_to) == 6
+    assert await workers.connections() == 1

@@ -7,6 +7,7 @@ from worker.delivery.claiming import Claims
 from worker.delivery.composition import Composer
 from worker.delivery.copies import Copies, CopyLimits
 from worker.delivery.doubts import Doubts
+from worker.delivery.imap_sign_in import ImapSignIn
 from worker.delivery.lanes import Lanes
 from worker.delivery.ledger import Ledger
 from worker.delivery.letter_delivery import LetterDelivery
@@ -84,6 +85,7 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
     suspensions = Suspensions(world.mailboxes, reporter, world.publish, world.clock, rules.ledger_retry_s)
     shares = Shares(world.mailboxes, world.transport, world.clock)
     newer_settings = NewerSettings(world.snapshot, world.clock)
+    sign_in = ImapSignIn(world.mailboxes, suspensions, newer_settings, world.clock)
     common = Common(world.mailboxes, shares, suspensions, world.snapshot, newer_settings, world.clock)
     copies = Copies(
         snapshot=world.snapshot,
@@ -96,7 +98,7 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
         observer=world.observer,
         tracer=world.tracer,
         limits=rules.copy_limits,
-        suspensions=suspensions,
+        sign_in=sign_in,
     )
     doubts = Doubts(
         policy=rules.uncertain_policy,
@@ -109,7 +111,7 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
         clock=world.clock,
         observer=world.observer,
         publish=world.publish,
-        suspensions=suspensions,
+        sign_in=sign_in,
         copies=copies,
     )
     outcomes = Outcomes(

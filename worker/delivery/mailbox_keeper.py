@@ -11,7 +11,7 @@ from worker.delivery.ports import Clock, Directory, SnapshotService
 from worker.delivery.shares import Shares
 from worker.delivery.suspensions import Suspensions
 from worker.domain.identity import lane_token
-from worker.domain.vocabulary import ResumedBy
+from worker.domain.vocabulary import Reason, ResumedBy
 from worker.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -60,6 +60,8 @@ class MailboxKeeper:
             if held.resting is not None:  # another worker was told so; connections that are held ask for nothing
                 left_s = (held.resting.until - self._clock.now()).total_seconds()
                 self._lanes.pause(lane_token(*key), left_s, held.resting.reason)
+                if held.resting.reason is Reason.TOO_MANY_CONNECTIONS:  # then they are asked for anew, and are fewer
+                    await self._shares.drop(key)
         await self._shares.tend(news.held, looked_s)
         await self._suspensions.tell_overdue(news.overdue)
         await self._resume_changed()
