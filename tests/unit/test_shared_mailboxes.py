@@ -19,6 +19,7 @@ from tests.delivery_world import (
 )
 from tests.doubles.clock import SteppedClock
 from tests.doubles.directory import a_directory
+from worker.delivery.copy_jobs import copy_target
 from worker.delivery.imap_sign_in import REFUSED_PAUSE_S
 from worker.delivery.mailbox_states import MailboxKey, Revision
 from worker.delivery.messages import Arrival, Publication
@@ -364,6 +365,29 @@ async def test_a_copy_whose_token_was_revoked_is_saved_with_the_one_that_a_newer
 
     assert len(workers.world.results(SentCopySavedEvent)) == 1
     assert workers.world.results(SentCopyFailedEvent) == []
+
+
+async def test_a_doubt_whose_look_meets_a_revoked_token_is_looked_up_again_with_the_new_one() -> None:
+    """If Sent was not seen because the mailbox was just connected anew, then the letter is not sent again for that."""
+    mailbox = a_mailbox(smtp={"host": "smtp.gmail.com"}, sent_copy={"imap": IMAP})
+    world = DeliveryWorld([an_account(mailboxes=[mailbox])])
+    world.transport.lose_answer(times=1)
+    world.sent_folder.troubles = [TOKEN_REVOKED]
+    world.publish(a_comment_event())
+    await world.run(until_s=1)
+    _, letter = world.transport.attempts[0]
+    target = copy_target("acme", mailbox)
+    assert target is not None
+    troubles, world.sent_folder.troubles = world.sent_folder.troubles, []
+    await world.sent_folder.save(target, letter.message_id, world.clock.now(), b"the provider's own copy")
+    world.sent_folder.troubles = troubles
+    anew = a_mailbox(smtp={"host": "smtp.gmail.com"}, sent_copy={"imap": {**IMAP, "host": "imap.anew.example"}})
+    world.snapshot.next = a_directory([an_account(mailboxes=[anew])], version=1843)
+
+    await world.run()
+
+    assert len(world.transport.attempts) == 1
+    assert world.types.count("mail.sent") == 1
 
 
 async def test_a_doubt_is_not_looked_up_where_imap_refuses_the_sign_in_and_a_look_that_is_refused_is_told_of() -> None:

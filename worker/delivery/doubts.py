@@ -31,6 +31,7 @@ from worker.domain.vocabulary import Outcome, Reason, UncertainPolicy
 
 log = structlog.get_logger(__name__)
 
+_REVOKED = Fault.TOKEN_REFUSED
 _PASSING = frozenset({Fault.DNS, Fault.CONNECT, Fault.TLS, Fault.TIMEOUT, Fault.DISCONNECTED})
 
 
@@ -156,8 +157,8 @@ class Doubts:
         found = await self._sent_folder.find(target, hand_over.message_id)
         if found is True:
             return not await self._may_be_of_others(item, positions, hand_over)
-        if found is not False:
-            await self._sign_in.refused(caller, found)
+        if found is not False and await self._sign_in.refused(caller, found) is None and found.fault is _REVOKED:
+            return found  # the mailbox has another token by now: it is looked for again, with that
         # What passes is waited for; a mailbox without a Sent folder, or that refuses the sign-in, shows nothing ever.
         return found if found is False or found.fault in _PASSING else False
 
