@@ -77,9 +77,10 @@ class NamedCredentials:
         return Password(auth.username, SecretStr(self.passwords[auth.username]))
 
     async def known(self, account_id: str, auth: Auth) -> Sequence[Password | AccessToken]:
-        """The same."""
-        opened = await self.open(account_id, auth)
-        return [] if opened is None else [opened]
+        """The same, if one was noted."""
+        assert isinstance(auth, PasswordAuth)
+        password = self.passwords.get(auth.username)
+        return [] if password is None else [Password(auth.username, SecretStr(password))]
 
     async def forget(self, account_id: str, auth: Auth, refused: SecretStr) -> bool:
         """Nothing is in memory."""
