@@ -26,8 +26,8 @@ servers: ## Install the Debian packages of the servers that the demo and the tes
 	@stack/install
 
 .PHONY: demo
-demo: servers setup ## See it work: send letters through every rule, and look into the inboxes
-	@$(BIN)/python -m demo
+demo: servers setup ## See it work: send letters through every rule (ARGS="--keep DIRECTORY": and read what the worker says)
+	@$(BIN)/python -m demo $(ARGS)
 
 .PHONY: dev
 dev: servers setup ## Start the same and leave it running, to send events of your own; Ctrl-C ends it

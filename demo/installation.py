@@ -100,7 +100,9 @@ class Installation:
 
 
 @asynccontextmanager
-async def installation(directory: Path, snapshot: Path, *, management: bool = False) -> AsyncIterator[Installation]:
+async def installation(
+    directory: Path, snapshot: Path, *, management: bool = False, is_talkative: bool = False
+) -> AsyncIterator[Installation]:
     """Start everything but the worker, which comes with `start_worker`; stop everything at the end.
 
     Args:
@@ -128,6 +130,7 @@ async def installation(directory: Path, snapshot: Path, *, management: bool = Fa
             "SENDAS_SEALING_KEYS_FILE": str(directory / "sealing-keys"),
             "SENDAS_STATE_DIR": str(directory / "state"),
             "SENDAS_TLS_CA_FILE": str(stack.authority.ca_file),
+            "SENDAS_LOG_LEVEL": "DEBUG" if is_talkative else "INFO",
             "SENDAS_HTTP_HOST": "127.0.0.1",
             "SENDAS_HTTP_PORT": str(http_port),
             "SENDAS_LOCAL_HOSTNAME": "localhost",

@@ -128,13 +128,13 @@ async def collected(amqp_url: str, tell: Callable[[Json], None] = lambda _: None
         yield results
 
 
-async def dead_letters(amqp_url: str) -> int:
-    """How many messages wait in the dead queue."""
+async def dead_letters(amqp_url: str) -> list[str]:
+    """The messages that wait in the dead queue, headers and body."""
     async with await aio_pika.connect(amqp_url) as connection:
         channel = await connection.channel()
         queue = await channel.declare_queue("sendas.dead", passive=True)
-        count = 0
+        found = []
         # Closing the channel gives them back.
-        while await queue.get(fail=False) is not None:
-            count += 1
-        return count
+        while (message := await queue.get(fail=False)) is not None:
+            found.append(f"{message.headers} {message.body.decode(errors='replace')}")
+        return found

@@ -11,6 +11,7 @@ from rich.console import Console
 from demo.checking import copy_differences, differences, letter_differences, read_inboxes
 from demo.checks import CHECKS, Check, write_checks
 from demo.installation import Installation, installation
+from demo.keeping import Keeping
 from demo.report import show_check, show_inboxes, show_next_steps, show_scenes
 from demo.results import Results, collected, dead_letters
 from demo.scenes import Json, Scene, later_scene, scenes
@@ -19,16 +20,21 @@ from stack import private_directory
 _PATIENCE_S = 60.0
 
 
-async def tell(console: Console) -> int:
-    """Play everything; returns the exit status: 0 when all came out as written in the scenes."""
+async def tell(console: Console, keep: Path | None = None) -> int:
+    """Play everything; returns the exit status: 0 when all came out as written in the scenes.
+
+    `keep`: a directory for what the worker says, if somebody wants to read that.
+    """
+    keeping = Keeping(keep) if keep else None
     began = time.monotonic()
     with private_directory() as directory:
         console.print("Starting RabbitMQ, Postfix, Dovecot, dnsmasq and a file server …")
-        async with installation(directory, directory / "snapshot.json") as installed:
+        async with installation(directory, directory / "snapshot.json", is_talkative=keeping is not None) as installed:
             console.print("$ sendas topology apply")
             await installed.sendas("topology", "apply")
-            async with collected(installed.stack.rabbitmq.amqp_url) as results:
-                wrong = await _play(console, installed, results)
+            said = keeping.results.append if keeping else _nothing
+            async with collected(installed.stack.rabbitmq.amqp_url, said) as results:
+                wrong = await _play(console, installed, results, keeping)
             if wrong:
                 console.print(installed.log_tail(), markup=False)
     took_s = time.monotonic() - began
@@ -49,7 +55,7 @@ async def tell(console: Console) -> int:
     return 0
 
 
-async def _play(console: Console, installed: Installation, results: Results) -> list[str]:
+async def _play(console: Console, installed: Installation, results: Results, keeping: Keeping | None) -> list[str]:
     """Play the scenes and show what came of them; returns what is otherwise than expected."""
     first = scenes(installed.files_url)
     later = later_scene()
@@ -65,8 +71,13 @@ async def _play(console: Console, installed: Installation, results: Results) -> 
     else:
         wrong += await _once_more(installed, results, first[0], later, files)
     answers = await _checked(installed, results)
+    if keeping is not None:
+        await keeping.keep_metrics(installed)
     await installed.worker.stop(timeout_s=30)
-    wrong += await _compared(console, installed, results, [*first, later])
+    dead = await dead_letters(installed.stack.rabbitmq.amqp_url)
+    if keeping is not None:
+        keeping.keep_the_rest(installed, dead)
+    wrong += await _compared(console, installed, results, [*first, later], len(dead))
     for check, answer in answers:
         if answer is not None:
             show_check(console, check.title, answer)
@@ -97,7 +108,7 @@ async def _once_more(
 
 
 async def _compared(
-    console: Console, installed: Installation, results: Results, scenes_played: Sequence[Scene]
+    console: Console, installed: Installation, results: Results, scenes_played: Sequence[Scene], dead: int
 ) -> list[str]:
     played = [(scene, results.of(scene)) for scene in scenes_played]
     wrong = {scene.id: list(differences(scene, outcome)) for scene, outcome in played}
@@ -111,7 +122,7 @@ async def _compared(
         others += await asyncio.to_thread(lambda: list(copy_differences(installed.mail_program, played, inboxes)))
     except TimeoutError:
         others.append("letters or copies that the results tell of did not come")
-    if (dead := await dead_letters(installed.stack.rabbitmq.amqp_url)) != 1:
+    if dead != 1:
         others.append(f"the dead queue has {dead} messages instead of the one that nobody can read")
     return [f"{scene.title}: {line}" for scene, _ in played for line in wrong[scene.id]] + others
 
@@ -123,3 +134,7 @@ def _written(directory: Path, played: Sequence[Scene]) -> dict[str, Path]:
         files[scene.id] = directory / f"{scene.id}.json"
         files[scene.id].write_text(json.dumps(scene.event, ensure_ascii=False, indent=2))
     return files
+
+
+def _nothing(_: Json) -> None:
+    """Results are only collected."""

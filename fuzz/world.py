@@ -1,5 +1,6 @@
 """The fixed world around the targets: one account with its mailboxes, one moment, one secret that must not come out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -58,6 +59,11 @@ class FixedCredentials:
         if isinstance(auth, OAuthAuth):
             return AccessToken(auth.username, SecretStr(CANARY))
         return Password(auth.username, SecretStr(CANARY))
+
+    async def known(self, account_id: str, auth: Auth) -> Sequence[Password | AccessToken]:
+        """The same: as if the server had had it before."""
+        opened = await self.open(account_id, auth)
+        return [] if opened is None else [opened]
 
     async def forget(self, account_id: str, auth: Auth, refused: SecretStr) -> bool:
         """Nothing is in memory."""

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -55,6 +56,10 @@ class FixedCredentials:
             raise self.opened
         return self.opened
 
+    async def known(self, account_id: str, auth: Auth) -> Sequence[Password | AccessToken]:
+        """Those that are opened."""
+        return [] if self.opened is None or isinstance(self.opened, Exception) else [self.opened]
+
     async def forget(self, account_id: str, auth: Auth, refused: SecretStr) -> bool:
         """Nothing is in memory."""
         return False
@@ -70,6 +75,12 @@ class NamedCredentials:
         """The password of the auth's user name."""
         assert isinstance(auth, PasswordAuth)
         return Password(auth.username, SecretStr(self.passwords[auth.username]))
+
+    async def known(self, account_id: str, auth: Auth) -> Sequence[Password | AccessToken]:
+        """The same, if one was noted."""
+        assert isinstance(auth, PasswordAuth)
+        password = self.passwords.get(auth.username)
+        return [] if password is None else [Password(auth.username, SecretStr(password))]
 
     async def forget(self, account_id: str, auth: Auth, refused: SecretStr) -> bool:
         """Nothing is in memory."""

@@ -264,6 +264,7 @@ class Worker:
             topology=topology,
             clock=SystemClock(),
             observer=MetricsObserver(self._metrics),
+            tracer=self._tracer,
         )
         return Consumer(
             url,
@@ -272,6 +273,7 @@ class Worker:
             publisher,
             self._metrics,
             prefetch=settings.check_concurrency,  # none waits here for a place: another worker may have one
+            tracer=self._tracer,
         )
 
     def _watch(

@@ -134,6 +134,18 @@ _SMTP = Row(
             is_stacked=True,
         ),
         Panel(
+            "Checks of mailboxes",
+            "By what was found: with good ones letters leave, with bad ones a step that they need failed.",
+            "ops",
+            (Query(f"sum by (outcome) ({rate('sendas_mailbox_checks_total')})", "{{outcome}}"),),
+        ),
+        Panel(
+            "Checks of mailboxes under way",
+            "How many are in work at a time, on average: their number a second, times how long each takes.",
+            "short",
+            (Query(f"sum({rate('sendas_mailbox_check_seconds_sum')})", "under way"),),
+        ),
+        Panel(
             "Renewals of access tokens",
             "By result: refused ones want the mailbox connected anew, unavailable ones are tried again.",
             "ops",

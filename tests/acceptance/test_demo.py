@@ -1,9 +1,11 @@
 """What a newcomer sees first works, says so by its exit status, and leaves nothing behind."""
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import sys
@@ -89,15 +91,49 @@ def left_by(root: Path) -> list[str]:
 
 
 async def test_demo_shows_every_rule_and_ends_with_0(copy: Path) -> None:
-    """Everything comes out as the scenes say; readable without a terminal; nothing is left."""
-    async with running_demo(copy) as process:
+    """Everything comes out as the scenes say; readable without a terminal; nothing is left.
+
+    And no password stands in anything that left the worker, which said all that it can say.
+    """
+    marked, said = mark_secrets(copy), copy / "said"
+    async with running_demo(copy, "--keep", str(said)) as process:
         status, output = await rest_of(process)
     assert status == 0, output
+    places = {path.name: path.read_text() for path in said.iterdir()}
+    assert places.keys() == {"worker.log", "metrics.txt", "results.jsonl", "dead-letters.txt"}
+    assert "mailbox.suspended" in places["results.jsonl"]
+    assert "worker.draining" in places["worker.log"]
+    assert "sendas_letters_total" in places["metrics.txt"]
+    assert "invalid_event" in places["dead-letters.txt"]
+    for secret in marked:
+        for place, text in {**places, "the demo's own output": output}.items():
+            assert not [form for form in forms_of(secret) if form in text], f"{place} holds a password"
     for tier in ("chosen", "employee_project", "employee", "company_project", "company", "internal"):
         assert f" {tier} " in output
     assert "Everything came out as expected" in output
     assert "\x1b" not in output
     assert left_by(copy) == []
+
+
+def mark_secrets(root: Path) -> tuple[str, str]:
+    """Give all mailboxes of the demo a password that stands nowhere else, and Olga a wrong one of that kind."""
+    right, wrong = (f"canary{secrets.token_hex(8)}" for _ in range(2))
+    places = {"snapshot.json": {'"sendas"}': f'"{right}"}}', "changed-last-week": wrong}}
+    places["installation.py"] = {'PASSWORD = "sendas"': f'PASSWORD = "{right}"'}
+    for name, marks in places.items():
+        path = root / "demo" / name
+        text = path.read_text()
+        for mark, secret in marks.items():
+            assert mark in text
+            text = text.replace(mark, secret)
+        path.write_text(text)
+    return right, wrong
+
+
+def forms_of(secret: str) -> list[str]:
+    """The secret as protocols and programs write it: plain, in hex, in base64 at each offset."""
+    raw = secret.encode()
+    return [secret, raw.hex(), *(base64.b64encode(b"x" * offset + raw).decode()[4:-4] for offset in range(3))]
 
 
 async def test_demo_that_comes_out_otherwise_ends_with_1_and_says_what(copy: Path) -> None:

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from stack import TokenServer
 from tests.acceptance.command import running_worker, sendas
 from tests.acceptance.office import Json, Office
+from tests.integration.web_server import web_server
 from worker.adapters.secrets import SecretStore, generate_key, load_sealing_keys, seal
 from worker.domain.snapshot import SealedSecret
 
@@ -114,6 +115,37 @@ async def test_a_revoked_grant_suspends_and_a_server_that_is_down_does_not(offic
         (suspended,) = await results.of_type("mailbox.suspended")
     assert (suspended["data"]["mailbox_id"], suspended["data"]["reason"]) == ("mailbox-2", "auth_token_revoked")
     assert not [form for form in tokens.forms if form["refresh_token"] in json.dumps(results.all)]
+
+
+async def test_a_revoked_grant_whose_successor_is_in_the_snapshot_suspends_nothing(
+    office: Office, tokens: TokenServer
+) -> None:
+    """If a mailbox was connected anew since the worker's last look, then its letter leaves with the new token."""
+    with_tokens(office, tokens)
+
+    async def snapshot(_: web.Request) -> web.FileResponse:
+        return web.FileResponse(office.snapshot)
+
+    async with (
+        web_server({"/snapshot": snapshot}, is_plain=True) as port,
+        office.results() as results,
+        running_worker(
+            {
+                **settings(office),
+                "SENDAS_SNAPSHOT_URL": f"http://127.0.0.1:{port}/snapshot",
+                "SENDAS_SNAPSHOT_INTERVAL_S": "3600",
+            }
+        ),
+    ):
+        tokens.revoke(office.mailboxes[2].address)
+        with_tokens(office, tokens, version=2)
+        await office.publish([office.event(2)])
+        await results.of_type("mail.sent")
+    assert [result["data"]["reason"] for result in results.all if result["type"] == "mail.deferred"] == [
+        "auth_token_revoked"
+    ]
+    assert not [result for result in results.all if result["type"] == "mailbox.suspended"]
+    assert len(tokens.forms) == 2, "the old token was tried once, and then the new one"
 
 
 async def test_a_token_that_the_mail_server_refuses_suspends_after_one_sign_in(

@@ -17,12 +17,13 @@ from tests.ledger_worlds import (
     postgresql_world,
     sqlite_url,
 )
-from worker.delivery.mailbox_rules import PROOF
+from worker.delivery.mailbox_rules import CAP_STEP, PROOF
 from worker.delivery.mailbox_states import (
     Announcement,
     Entered,
     Entry,
     Full,
+    ImapRefusal,
     Limited,
     MailboxKey,
     MailboxLimits,
@@ -31,6 +32,7 @@ from worker.delivery.mailbox_states import (
     Resting,
     Revision,
     Shut,
+    Standing,
     Suspension,
 )
 from worker.domain.identity import result_id
@@ -178,6 +180,96 @@ class MailboxStatesContract:
         assert await one.permit(SUPPORT, TWO, 1) == resting
         world.clock.advance(300)
         assert connections_of(await one.enter(SUPPORT, OLD, TWO, 2)) == [2]
+
+    async def test_a_server_that_says_too_many_gets_fewer_connections_and_slowly_more_again(self, world: World) -> None:
+        """If the third of three connections is refused, then all workers together have two, and later three again."""
+        limits = MailboxLimits(3)
+        one, two = await proven(world, limits)
+        await one.enter(SUPPORT, OLD, limits, 2)
+        await two.enter(SUPPORT, OLD, limits, 1)
+        until = world.clock.now() + timedelta(seconds=1)
+
+        assert await two.rest(SUPPORT, until, Reason.TOO_MANY_CONNECTIONS) == 2
+        assert await two.rest(SUPPORT, until, Reason.TOO_MANY_CONNECTIONS) is None, "the same call once more"
+
+        world.clock.advance(1)
+        for each in (one, two):
+            await each.keep(SUPPORT, 0)
+        assert connections_of(*[await one.enter(SUPPORT, OLD, limits, n) for n in (1, 2, 3)]) == [1, 2, None]
+        assert await two.enter(SUPPORT, OLD, limits, 1) == Full()
+        world.clock.advance(CAP_STEP.total_seconds())
+        three = await opened(world, "three")  # the others are dead by now
+        await three.enter(SUPPORT, OLD, limits, 1)
+        await three.prove(SUPPORT, OLD)
+        assert connections_of(await three.enter(SUPPORT, OLD, limits, 3)) == [3]
+
+    async def test_each_refused_connection_takes_one_away_and_one_is_always_left(self, world: World) -> None:
+        limits = MailboxLimits(4)
+        one, _ = await proven(world, limits)
+        await one.enter(SUPPORT, OLD, limits, 3)
+        now = world.clock.now()
+
+        lowered = [
+            await one.rest(SUPPORT, now + timedelta(seconds=60 + number), Reason.TOO_MANY_CONNECTIONS)
+            for number in range(4)
+        ]
+
+        assert lowered == [2, 1, 1, 1]
+
+    async def test_another_rest_takes_no_connection_away(self, world: World) -> None:
+        one, _ = await proven(world)
+        await one.enter(SUPPORT, OLD, TWO, 2)
+
+        assert await one.rest(SUPPORT, world.clock.now(), Reason.RATE_LIMITED) is None
+        assert connections_of(await one.enter(SUPPORT, OLD, TWO, 2)) == [2]
+
+    async def test_changed_settings_have_all_their_connections(self, world: World) -> None:
+        """If somebody has written a lower limit, or another server, then what the former one said counts no more."""
+        one, _ = await proven(world)
+        await one.enter(SUPPORT, OLD, TWO, 2)
+        await one.rest(SUPPORT, world.clock.now(), Reason.TOO_MANY_CONNECTIONS)
+
+        await one.enter(SUPPORT, NEW, TWO, 1)
+        await one.prove(SUPPORT, NEW)
+
+        assert connections_of(await one.enter(SUPPORT, NEW, TWO, 2)) == [2]
+
+    async def test_a_refused_sign_in_over_imap_is_known_to_all_and_stops_no_letter(self, world: World) -> None:
+        one, two = await proven(world)
+        refusal = ImapRefusal("0" * 32, world.clock.now() + timedelta(minutes=10), Reason.AUTH_FAILED)
+
+        await one.refuse_imap(SUPPORT, refusal)
+
+        assert await two.standing(SUPPORT) == Standing(None, refusal)
+        assert await two.standing(SAME_ID_ELSEWHERE) == Standing()
+        assert connections_of(await two.enter(SUPPORT, OLD, TWO, 1)) == [1]
+        assert await two.permit(SUPPORT, TWO, 1) is None
+
+    async def test_of_two_refusals_over_imap_the_later_end_counts_and_other_settings_begin_anew(
+        self, world: World
+    ) -> None:
+        one, two = await opened(world, "one"), await opened(world, "two")
+        now = world.clock.now()
+        long, short, other = (
+            ImapRefusal(digit * 32, now + timedelta(minutes=minutes), Reason.AUTH_FAILED)
+            for digit, minutes in (("0", 10), ("0", 5), ("1", 5))
+        )
+
+        for refusal, known in ((long, long), (short, long), (other, other)):
+            await one.refuse_imap(SUPPORT, refusal)
+            assert await two.standing(SUPPORT) == Standing(None, known)
+
+    async def test_resuming_a_mailbox_lets_it_sign_in_over_imap_too(self, world: World) -> None:
+        one = await opened(world)
+        suspension = a_suspension(world)
+        await one.suspend(suspension, told_by("s"))
+        until = world.clock.now() + timedelta(minutes=10)
+        await one.refuse_imap(SUPPORT, ImapRefusal("0" * 32, until, Reason.AUTH_FAILED))
+        assert (await one.standing(SUPPORT)).suspension == suspension
+
+        await one.resume(suspension, told_by("r"))
+
+        assert await one.standing(SUPPORT) == Standing()
 
     async def test_two_workers_together_send_no_more_a_minute_than_the_mailbox_may(self, world: World) -> None:
         limits = MailboxLimits(2, per_minute=5)

@@ -41,6 +41,9 @@ class RecordingObserver:
         if promptness is not None:
             self.counts[f"copy {promptness}"] += 1
 
+    def checked(self, outcome: str, seconds: float) -> None:
+        self.counts[f"checked {outcome}"] += 1
+
     def timed(self, stage: Stage, seconds: float) -> None:
         self.counts[f"timed {stage}"] += 1
 

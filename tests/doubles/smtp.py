@@ -89,6 +89,10 @@ class FixedCredentials:
             raise self.opened
         return self.opened
 
+    async def known(self, account_id: str, auth: Auth) -> Sequence[Password | AccessToken]:
+        """Those that are opened."""
+        return [] if self.opened is None or isinstance(self.opened, Exception) else [self.opened]
+
     async def forget(self, account_id: str, auth: Auth, refused: SecretStr) -> bool:
         """Nothing is in memory."""
         return False

@@ -22,7 +22,7 @@ from worker.adapters.mailbox_memory import MemoryRefreshTokens
 from worker.adapters.oauth import TokenSource
 from worker.adapters.rotation import RotationKeeper, digest
 from worker.adapters.secrets import SealingKeys, SecretStore
-from worker.adapters.sign_in import SecretCredentials
+from worker.adapters.sign_in import SealedOnlyCredentials, SecretCredentials
 from worker.delivery.refresh_tokens import Rotation
 from worker.domain.snapshot import EnvSecret, NoAuth, OAuthAuth, PasswordAuth
 from worker.domain.vocabulary import AuthMethod
@@ -656,3 +656,34 @@ async def test_json_of_the_server_is_read_whatever_it_calls_itself() -> None:
     async with world() as w:
         w.server.answers = [web.Response(text=json.dumps({"access_token": "plain"}))]
         assert await w.token() == "plain"
+
+
+async def test_what_mail_servers_may_have_seen_is_known_without_asking_anybody() -> None:
+    """The last few access tokens: a server may repeat one in the greeting of a later connection."""
+    async with world() as w:
+        credentials = SecretCredentials(w.secrets, w.source)
+        assert await credentials.known("acme", w.auth()) == []
+        assert w.server.forms == []
+
+        used = []
+        for _ in range(4):
+            used.append(await w.source.token("acme", w.auth()))
+            w.clock.step(60)
+            await w.source.forget("acme", w.auth(), used[-1])
+
+        assert await credentials.known("acme", w.auth()) == [AccessToken(USER, each) for each in used[1:]]
+        assert await credentials.known("other", w.auth()) == [], "another account's are another's"
+        assert len(w.server.forms) == 4
+
+
+async def test_what_cannot_be_opened_is_not_known() -> None:
+    async with world() as w:
+        credentials = SecretCredentials(w.secrets, w.source)
+        w.environment.clear()
+        by_password = PasswordAuth(method=AuthMethod.PASSWORD, username=USER, secret=EnvSecret(env=P + "RT"))
+
+        assert await credentials.known("acme", w.auth()) == ()
+        assert await credentials.known("acme", by_password) == ()
+        w.environment[P + "RT"] = "rt-0"
+        assert await credentials.known("acme", by_password) == (Password(USER, SecretStr("rt-0")),)
+        assert await SealedOnlyCredentials(credentials).known("acme", by_password) == ()

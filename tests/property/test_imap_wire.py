@@ -6,7 +6,9 @@ from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
+from worker.adapters.credentials import Password
 from worker.adapters.imap.framing import ResponseFramer, ResponseTooLarge
 from worker.adapters.imap.responses import (
     AppendUid,
@@ -149,7 +151,7 @@ def test_dates_have_the_form_of_the_rfc(date: datetime) -> None:
 def test_no_secret_is_left_in_a_servers_words(secret: str, before: str, after: str) -> None:
     words = f"{before} {secret} {after}".encode("utf-8", "replace")
 
-    cleaned = ServerWords(secret).clean(words)
+    cleaned = ServerWords([Password("user", SecretStr(secret))]).clean(words)
 
     assert secret not in cleaned
     assert len(cleaned) <= MAX_DETAIL_CHARS

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from tests.ledger_worlds import LEASE_S, AnyLedger, World, database_world, memory_world, sqlite_url
+from worker.delivery.mailbox_rules import CAP_STEP
 from worker.delivery.mailbox_states import (
     Announcement,
     Entered,
@@ -50,6 +51,7 @@ class MailboxMachine(RuleBasedStateMachine):
         self.suspended: dict[MailboxKey, Suspension] = {}
         self.permits: list[tuple[MailboxKey, datetime]] = []
         self.versions = dict.fromkeys(KEYS, 1)
+        self.caps: dict[MailboxKey, tuple[int, float]] = {}
 
     def make_world(self) -> World:
         raise NotImplementedError
@@ -91,8 +93,25 @@ class MailboxMachine(RuleBasedStateMachine):
             self.held[owner, key] = entry.connections
             assert entry.connections == wanted
             assert not entry.is_probe or self.total(key) == 1
+            assert self.total(key) <= self.cap(key)
         else:
             assert isinstance(entry, Full)
+
+    def cap(self, key: MailboxKey) -> float:
+        """How many connections the server lets the mailbox have, as far as it has said so."""
+        connections, since_s = self.caps.get(key, (LIMITS.connections, 0.0))
+        return connections + (self.world.clock.monotonic() - since_s) // CAP_STEP.total_seconds()
+
+    @rule(owner=owners, key=keys)
+    def too_many(self, owner: int, key: MailboxKey) -> None:
+        """The server refuses a connection. The rest is over at once: what is looked at is what follows it."""
+        self.renew(owner)
+        at = self.world.clock.now()
+        connections = self.run(self.ledgers[owner].mailboxes.rest(key, at, Reason.TOO_MANY_CONNECTIONS))
+        assert connections is not None
+        assert 1 <= connections <= max(self.total(key) - 1, 1)
+        assert connections <= max(self.cap(key) - 1, 1)
+        self.caps[key] = connections, self.world.clock.monotonic()
 
     def total(self, key: MailboxKey) -> int:
         return sum(self.held[owner, key] for owner in OWNERS if self.is_alive(owner))
@@ -107,6 +126,7 @@ class MailboxMachine(RuleBasedStateMachine):
             assert not (key in self.suspended and not isinstance(entry, Shut))
             if isinstance(entry, Entered):  # nobody has used the newer ones yet
                 self.versions[key] += 1
+                self.caps.pop(key, None)
             else:
                 assert isinstance(entry, Outdated | Shut)
 
@@ -171,6 +191,7 @@ class MailboxMachine(RuleBasedStateMachine):
         assert sorted(self.run(all_at_once())) == [False, False, True]
         if is_changed:
             self.versions[key] += 2
+            self.caps.pop(key, None)  # with the settings goes what was known of them
 
     @rule(owner=owners)
     def look(self, owner: int) -> None:

@@ -58,7 +58,7 @@ class _Silence(asyncio.Transport):
 
 async def replies_to(data: bytes, cuts: list[int], commands: int) -> list[SMTPResponse | SMTPException]:
     """What the protocol makes of these bytes, cut at these places, as answers to so many pipelined commands."""
-    protocol = PairedProtocol()
+    protocol = PairedProtocol({})
     protocol.connection_made(_Silence())
     protocol.data_received(b"220 ready\r\n")
     await protocol.next_reply(1)
@@ -110,7 +110,7 @@ async def test_any_bytes_are_a_reply_or_an_error_of_the_library(data: bytes, cut
 async def test_a_flood_is_cut_off_before_it_fills_the_memory(flood: bytes, is_owed: bool) -> None:
     """If a server never ends its reply, no more than some tens of kilobytes are kept of it."""
     transport = _Silence()
-    protocol = PairedProtocol()
+    protocol = PairedProtocol({})
     protocol.connection_made(transport)
     protocol.data_received(b"220 ready\r\n")
     await protocol.next_reply(1)

@@ -86,7 +86,7 @@ async def test_a_saved_mailbox_is_checked_and_answered(world: CheckWorld) -> Non
     assert (data["event_id"], data["event_source"], event["subject"]) == ("check-1", "/product/settings", "mb-support")
     assert event["traceparent"].endswith("-01")
     assert world.visitors.trusted == [True]
-    assert world.observer.counts == {"settled done": 1}
+    assert world.observer.counts == {"settled done": 1, "checked good": 1}
 
 
 async def test_the_same_request_has_the_same_result_id(world: CheckWorld) -> None:

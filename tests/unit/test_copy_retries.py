@@ -15,8 +15,10 @@ from tests.doubles.sent_folder import FakeSentFolder
 from worker.adapters.ledger import MemoryLedger, MemoryStore
 from worker.delivery.copies import Copies, CopyLimits
 from worker.delivery.copy_jobs import JOB, CopyJob
+from worker.delivery.imap_sign_in import ImapSignIn
 from worker.delivery.ledger import Claim
 from worker.delivery.messages import Arrival, Publication
+from worker.delivery.newer_settings import NewerSettings
 from worker.delivery.ports import CopyTarget, SavedCopy
 from worker.delivery.reporting import Reporter
 from worker.delivery.sent_habits import NothingLearned
@@ -64,8 +66,10 @@ ARRIVAL = Arrival(TOPOLOGY.sent_copy, b"letter", {JOB: JOB_OF_LETTER.model_dump_
 def the_copies(folder: FakeSentFolder, ledger: MemoryLedger, snapshot: FixedSnapshot | None = None) -> Copies:
     """The copying stage of one worker."""
     reporter = Reporter("/sendas", TOPOLOGY.results_exchange)
+    snapshot = snapshot or FixedSnapshot(a_directory([an_account(mailboxes=[MAILBOX])]))
+    suspensions = Suspensions(ledger.mailboxes, reporter, publish_nothing, CLOCK)
     return Copies(
-        snapshot=snapshot or FixedSnapshot(a_directory([an_account(mailboxes=[MAILBOX])])),
+        snapshot=snapshot,
         ledger=ledger,
         habits=NothingLearned(),
         sent_folder=folder,
@@ -75,7 +79,7 @@ def the_copies(folder: FakeSentFolder, ledger: MemoryLedger, snapshot: FixedSnap
         observer=RecordingObserver(),
         tracer=NO_TRACING,
         limits=CopyLimits(max_age_s=3_600, max_bytes=1_000_000),
-        suspensions=Suspensions(ledger.mailboxes, reporter, publish_nothing, CLOCK),
+        sign_in=ImapSignIn(ledger.mailboxes, suspensions, NewerSettings(snapshot, CLOCK), CLOCK),
     )
 
 

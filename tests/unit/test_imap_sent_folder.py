@@ -734,6 +734,25 @@ async def test_a_secret_that_the_server_repeats_after_the_sign_in_reaches_no_res
     assert base64.b64encode(b"hunter2").decode()[:8] not in repr(saved)
 
 
+@pytest.mark.parametrize(
+    "greeting", ["* BYE {secret}", "* PREAUTH hello {secret}", "220 {secret}", "* OK {secret}"], ids=str.split
+)
+async def test_a_secret_from_a_connection_before_that_the_server_greets_with_reaches_no_result(
+    server: ScriptedImap, adapter: Adapter, greeting: str
+) -> None:
+    """If a server repeats in its greeting what it was told the last time, I expect nobody to see it."""
+    secret = f"hunter2 {base64.b64encode(b'hunter2').decode()}"
+    server.script("GREETING", Say(greeting.replace("{secret}", secret)), Cut())
+    server.script("CAPABILITY", Say("{tag} BAD " + secret))
+
+    saved = await save(adapter(), target(server.port))
+
+    assert saved.outcome is CopyOutcome.FAILED
+    assert "***" in repr(saved)
+    assert "hunter2" not in repr(saved)
+    assert base64.b64encode(b"hunter2").decode()[:8] not in repr(saved)
+
+
 async def test_a_folder_that_is_called_like_the_secret_is_not_told_by_its_name(adapter: Adapter) -> None:
     async with ScriptedImap(ScriptedFolder(b"hunter2", flags="\\Sent")) as server:
         saved = await save(adapter(), target(server.port))

@@ -177,6 +177,18 @@ def test_the_thresholds_of_the_objectives_are_buckets() -> None:
         assert value(registry, f"sendas_{name}_seconds_bucket", le=f"{threshold_s:.1f}") == 0
 
 
+def test_checks_of_mailboxes_are_counted_and_timed() -> None:
+    """If mailboxes are checked, then their number, what was found, and the time that it took are known."""
+    registry = CollectorRegistry()
+    observer = MetricsObserver(Metrics(registry))
+    for outcome in ("good", "bad", "bad"):
+        observer.checked(outcome, 2)
+    assert value(registry, "sendas_mailbox_checks_total", outcome="good") == 1
+    assert value(registry, "sendas_mailbox_checks_total", outcome="bad") == 2
+    assert value(registry, "sendas_mailbox_check_seconds_sum") == 6
+    assert value(registry, "sendas_mailbox_check_seconds_bucket", le="2.5") == 3
+
+
 def test_readings_are_taken_at_each_scrape() -> None:
     """If a source changes between two scrapes, then the second shows it."""
     registry = CollectorRegistry()

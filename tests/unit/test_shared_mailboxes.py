@@ -14,10 +14,16 @@ from tests.delivery_world import (
     UNREACHABLE,
     WRONG_PASSWORD,
     DeliveryWorld,
+    FixedSnapshot,
     an_arrival,
 )
-from worker.delivery.mailbox_states import MailboxKey
+from tests.doubles.clock import SteppedClock
+from tests.doubles.directory import a_directory
+from worker.delivery.copy_jobs import copy_target
+from worker.delivery.imap_sign_in import REFUSED_PAUSE_S
+from worker.delivery.mailbox_states import MailboxKey, Revision
 from worker.delivery.messages import Arrival, Publication
+from worker.delivery.newer_settings import NewerSettings
 from worker.domain.envelope import (
     MailboxResumedEvent,
     MailboxSuspendedEvent,
@@ -31,6 +37,9 @@ from worker.domain.transmission import Fault, Reply, Trouble
 from worker.domain.vocabulary import Phase, Reason, ResumedBy
 
 KEY = MailboxKey("acme", "mb-support")
+TOKEN_REVOKED = Trouble(Phase.AUTH, Fault.TOKEN_REFUSED, detail="login.example refused: invalid_grant")
+IMAP_REFUSES = Trouble(Phase.AUTH, Fault.REPLY, detail="NO [AUTHENTICATIONFAILED] invalid credentials")
+TOO_MANY = Trouble(Phase.GREETING, Fault.REPLY, Reply(432, "4.3.2", "concurrent connections limit exceeded"))
 NOT_OWNED = Trouble(Phase.MAIL, Fault.REPLY, Reply(553, "5.7.1", "sender address rejected: not owned by auth user"))
 NAMES_SOMEBODY = Trouble(Phase.AUTH, Fault.REPLY, Reply(535, "5.7.8", "authentication of ivan@acme.example failed"))
 
@@ -40,12 +49,17 @@ class TwoWorkers:
 
     def __init__(self, *accounts: Account) -> None:
         self.world = DeliveryWorld(accounts)
-        self.deliveries = [self.world.delivery, self.world.another_worker(self.world.another_ledger())]
+        self.ledgers = [self.world.ledger, self.world.another_ledger()]
+        self.deliveries = [self.world.delivery, self.world.another_worker(self.ledgers[1])]
         self._turns = cycle(self.deliveries)
         self.world.broker.attach(TOPOLOGY.outbound, self._handle)
 
     async def _handle(self, arrival: Arrival) -> Sequence[Publication]:
         return await next(self._turns).pipeline.handle(arrival)
+
+    async def handle_copy(self, arrival: Arrival) -> Sequence[Publication]:
+        """For the queue of copies."""
+        return await next(self._turns).copies.handle(arrival)
 
     async def look(self) -> None:
         """Both take their look at what is new."""
@@ -59,6 +73,11 @@ class TwoWorkers:
 
     def change_mailbox(self, version: int = 1843, **fields: object) -> None:
         self.world.serve(an_account(mailboxes=[a_mailbox(sent_copy={"imap": IMAP}, **fields)]), version=version)
+
+    async def connections(self) -> int:
+        """How many connections of the mailbox both have together."""
+        looks = [await ledger.mailboxes.look() for ledger in self.ledgers]
+        return sum(look.held[KEY].connections for look in looks if KEY in look.held)
 
     @property
     def attempts(self) -> int:
@@ -301,6 +320,89 @@ async def test_copies_do_not_wait_for_what_is_not_theirs(trouble: Trouble, imap:
     await world.run(until_s=3600)
 
     assert len(world.results(SentCopySavedEvent)) == 1
+
+
+async def test_a_sign_in_that_imap_refuses_is_tried_once_by_all_workers_and_stops_no_letter() -> None:
+    """Providers lock accounts for wrong passwords, whichever worker tries them; SMTP may take the same one."""
+    workers = TwoWorkers()
+    workers.world.broker.attach(TOPOLOGY.sent_copy, workers.handle_copy)
+    workers.world.sent_folder.broken["mb-support"] = IMAP_REFUSES
+
+    await workers.deliver(*"abcdef", until_s=60)
+
+    assert workers.world.sent_folder.asked == ["mb-support"]
+    reasons = [failed.data.reason for failed in workers.world.results(SentCopyFailedEvent)]
+    assert reasons == [Reason.AUTH_FAILED] * 6
+    assert len(workers.world.delivered_to) == 6
+    assert workers.world.results(MailboxSuspendedEvent) == []
+
+    workers.world.sent_folder.broken.clear()
+    workers.world.clock.step(REFUSED_PAUSE_S)
+    await workers.deliver("g")
+    assert len(workers.world.results(SentCopySavedEvent)) == 1
+
+
+async def test_a_changed_password_for_imap_is_tried_at_once() -> None:
+    workers = TwoWorkers()
+    workers.world.broker.attach(TOPOLOGY.sent_copy, workers.handle_copy)
+    workers.world.sent_folder.troubles = [IMAP_REFUSES]
+    await workers.deliver("a", until_s=10)
+
+    mended = a_mailbox(sent_copy={"imap": {**IMAP, "host": "imap.mended.example"}})
+    workers.world.serve(an_account(mailboxes=[mended]))
+    await workers.deliver("b", until_s=30)
+
+    assert len(workers.world.results(SentCopySavedEvent)) == 1
+
+
+async def test_a_copy_whose_token_was_revoked_is_saved_with_the_one_that_a_newer_snapshot_has() -> None:
+    workers = TwoWorkers()
+    workers.world.sent_folder.troubles = [TOKEN_REVOKED]
+    anew = an_account(mailboxes=[a_mailbox(sent_copy={"imap": {**IMAP, "host": "imap.other.example"}})])
+    workers.world.snapshot.next = a_directory([anew], version=1843)
+
+    await workers.deliver("a")
+
+    assert len(workers.world.results(SentCopySavedEvent)) == 1
+    assert workers.world.results(SentCopyFailedEvent) == []
+
+
+async def test_a_doubt_whose_look_meets_a_revoked_token_is_looked_up_again_with_the_new_one() -> None:
+    """If Sent was not seen because the mailbox was just connected anew, then the letter is not sent again for that."""
+    mailbox = a_mailbox(smtp={"host": "smtp.gmail.com"}, sent_copy={"imap": IMAP})
+    world = DeliveryWorld([an_account(mailboxes=[mailbox])])
+    world.transport.lose_answer(times=1)
+    world.sent_folder.troubles = [TOKEN_REVOKED]
+    world.publish(a_comment_event())
+    await world.run(until_s=1)
+    _, letter = world.transport.attempts[0]
+    target = copy_target("acme", mailbox)
+    assert target is not None
+    troubles, world.sent_folder.troubles = world.sent_folder.troubles, []
+    await world.sent_folder.save(target, letter.message_id, world.clock.now(), b"the provider's own copy")
+    world.sent_folder.troubles = troubles
+    anew = a_mailbox(smtp={"host": "smtp.gmail.com"}, sent_copy={"imap": {**IMAP, "host": "imap.anew.example"}})
+    world.snapshot.next = a_directory([an_account(mailboxes=[anew])], version=1843)
+
+    await world.run()
+
+    assert len(world.transport.attempts) == 1
+    assert world.types.count("mail.sent") == 1
+
+
+async def test_a_doubt_is_not_looked_up_where_imap_refuses_the_sign_in_and_a_look_that_is_refused_is_told_of() -> None:
+    """If a look into Sent is refused, then the next copy knows, and the other way round."""
+    mailbox = a_mailbox(smtp={"host": "smtp.gmail.com"}, sent_copy={"imap": IMAP})
+    world = DeliveryWorld([an_account(mailboxes=[mailbox])])
+    world.transport.lose_answer(times=2)
+    world.sent_folder.broken["mb-support"] = IMAP_REFUSES
+    world.publish(a_comment_event("a"))
+    world.publish(a_comment_event("b"))
+
+    await world.run(until_s=120)
+
+    assert world.sent_folder.asked == ["mb-support"]
+    assert world.types.count("mail.sent") == 2
 
 
 async def test_a_copy_that_waited_for_too_long_is_given_up_with_a_result() -> None:
@@ -546,3 +648,98 @@ async def test_a_letter_that_waits_for_its_turn_costs_no_look_into_it_while_its_
     await asyncio.gather(*inside)
     [dead] = await worker.pipeline.handle(unreadable)
     assert dead.routing_key == TOPOLOGY.dead  # the mailbox is free: its letter is looked at, whatever its turn
+
+
+# A revoked token may have its successor in the snapshot already.
+
+
+async def test_a_revoked_token_is_looked_for_in_a_newer_snapshot_before_the_mailbox_is_stopped() -> None:
+    """If the mailbox was connected anew a moment ago, I expect its letter to leave with that, and no suspension."""
+    workers = TwoWorkers()
+    workers.world.transport.refuse(TOKEN_REVOKED, times=1)
+    anew = an_account(mailboxes=[a_mailbox(sent_copy={"imap": IMAP}, smtp={"port": 587, "security": "starttls"})])
+    workers.world.snapshot.next = a_directory([anew], version=1843)
+
+    await workers.deliver("a")
+
+    assert workers.world.snapshot.refreshes == 1
+    assert [route.smtp.port for route, _ in workers.world.transport.attempts] == [465, 587]
+    assert "mailbox.suspended" not in workers.world.types
+    [deferred] = workers.world.results(MailDeferredEvent)
+    assert (deferred.data.reason, deferred.data.recipients[0].address) == (
+        Reason.AUTH_TOKEN_REVOKED,
+        "client@example.net",
+    )
+    assert workers.world.delivered_to == ["client@example.net"]
+
+
+@pytest.mark.parametrize("version", [1842, 1843])
+async def test_a_revoked_token_that_the_newest_snapshot_names_too_suspends_the_mailbox(version: int) -> None:
+    workers = TwoWorkers()
+    workers.world.transport.refuse(TOKEN_REVOKED)
+    workers.world.snapshot.next = a_directory(workers.world.snapshot.directory.accounts.values(), version=version)
+
+    await workers.deliver(*"abcdef", until_s=2 * 3600)
+
+    assert workers.attempts == 1
+    assert workers.world.snapshot.refreshes == 1
+    [suspended] = workers.world.results(MailboxSuspendedEvent)
+    assert suspended.data.reason is Reason.AUTH_TOKEN_REVOKED
+
+
+async def test_a_wrong_password_is_no_reason_to_look_for_a_newer_snapshot() -> None:
+    """Only tokens are replaced by somebody else than the mailbox's owner; customers mistype passwords all day."""
+    workers = TwoWorkers()
+    workers.world.transport.refuse(WRONG_PASSWORD)
+
+    await workers.deliver("a", until_s=60)
+
+    assert workers.world.snapshot.refreshes == 0
+
+
+async def test_mailboxes_that_lose_their_tokens_together_share_a_look() -> None:
+    """If an application's secret is voided, then thousands of mailboxes do not ask the product thousands of times."""
+    mailboxes = [a_mailbox(id=f"mb-{number}", projects=[f"p-{number}"]) for number in range(20)]
+    world = DeliveryWorld([an_account(mailboxes=mailboxes)])
+    world.transport.refuse(TOKEN_REVOKED)
+    for number in range(20):
+        world.publish(a_comment_event(str(number), task={"project_id": f"p-{number}"}))
+
+    await world.run(until_s=1)
+
+    assert world.snapshot.refreshes == 1
+    assert world.types.count("mailbox.suspended") == 20
+
+
+async def test_a_source_that_does_not_answer_holds_no_letter_for_long() -> None:
+    """If the snapshot's source hangs, then the mailbox is suspended all the same: a newer snapshot resumes it."""
+    snapshot = _HangingSnapshot(a_directory([an_account(mailboxes=[a_mailbox()])]))
+    newer = NewerSettings(snapshot, SteppedClock(), patience_s=0)
+
+    assert not await newer.there_are(KEY, Revision("0" * 32, 1842))
+    assert snapshot.refreshes == 1
+
+
+class _HangingSnapshot(FixedSnapshot):
+    async def refresh(self) -> None:
+        await super().refresh()
+        await asyncio.Event().wait()
+
+
+# Too many connections.
+
+
+async def test_connections_that_the_server_does_not_want_are_given_up_by_all_workers() -> None:
+    """If the server refuses one of two connections, then both are given back, and from then on there is one."""
+    workers = TwoWorkers()
+    await workers.deliver("a", "b", until_s=1)
+    assert await workers.connections() == 2
+
+    workers.world.transport.refuse(TOO_MANY, times=1)
+    await workers.deliver("c", until_s=2)
+    await workers.look()
+    assert await workers.connections() == 0
+
+    await workers.deliver("d", "e", "f")
+    assert len(workers.world.delivered_to) == 6
+    assert await workers.connections() == 1

@@ -197,6 +197,30 @@ async def test_trouble_before_signing_in_is_in_phase_greeting(script: str, fault
         assert w.hook.times == 0
 
 
+@pytest.mark.parametrize(
+    "script",
+    [
+        "banner: 554 5.7.0 {0}",
+        "banner: 421 {0}, close",
+        "banner: raw {0}\\r\\n, stall",
+        "ehlo: 550 5.7.1 {0}",
+        "ehlo: raw {0}\\r\\n, stall",
+        "auth: 535 5.7.8 {0}",
+    ],
+)
+@pytest.mark.parametrize("opened", [password(), token()], ids=["password", "token"])
+async def test_a_secret_from_a_connection_before_that_the_server_greets_with_reaches_no_result(
+    script: str, opened: Password | AccessToken
+) -> None:
+    """If a server repeats before the sign-in what it was told the last time, I expect nobody to see it."""
+    secret = (opened.password if isinstance(opened, Password) else opened.token).get_secret_value()
+    encoded = base64.b64encode(secret.encode()).decode()
+    async with world(script.format(f"{secret} {encoded}"), security=Security.TLS, opened=opened) as w:
+        found = trouble(await w.send())
+    assert secret not in repr(found)
+    assert encoded[:-4] not in repr(found)
+
+
 async def test_a_slow_banner_is_a_timeout_in_phase_greeting() -> None:
     async with world("banner: stall", timeouts=hasty("greeting_s")) as w:
         found = trouble(await w.send())

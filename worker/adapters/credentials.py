@@ -1,5 +1,6 @@
 """Signing in: what the SMTP and IMAP adapters need to know, opened only at the moment of use."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,6 +35,12 @@ class Credentials(Protocol):
             SecretUnavailable: the secret cannot be opened.
             TokenRefused: the token endpoint says that the grant is no longer good.
             Unavailable: the token endpoint does not answer.
+        """
+
+    async def known(self, account_id: str, auth: Auth) -> Sequence[Password | AccessToken]:
+        """What a mail server may know already from sign-ins of before: to be hidden in its very first words.
+
+        Nobody is asked for anything, and nothing is raised: what cannot be opened was not used either.
         """
 
     async def forget(self, account_id: str, auth: Auth, refused: SecretStr) -> bool:

@@ -1,6 +1,7 @@
 """What is remembered of a mailbox's OAuth 2 grant."""
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import NamedTuple
@@ -9,6 +10,8 @@ from pydantic import SecretStr
 
 from worker.adapters.rotation import Owner, digest
 from worker.domain.snapshot import OAuthAuth
+
+_ISSUED = 3
 
 
 class GrantKey(NamedTuple):
@@ -34,11 +37,13 @@ class GrantKey(NamedTuple):
 class Grant:
     """The memory of one grant; times are monotonic seconds.
 
+    `issued` are the last access tokens, the one in use among them: what mail servers may have seen.
     From `renew_at` a renewal is begun while the token is still handed out; from `wait_at` callers wait for it.
     """
 
     refresh_token: SecretStr | None
     access_token: SecretStr | None = None
+    issued: deque[SecretStr] = field(default_factory=lambda: deque(maxlen=_ISSUED))
     issued_at: float = 0.0
     renew_at: float = 0.0
     wait_at: float = 0.0

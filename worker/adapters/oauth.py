@@ -84,6 +84,11 @@ class TokenSource:
             raise Unavailable("the new access token was refused at once")
         return grant.access_token
 
+    async def known(self, account_id: str, auth: OAuthAuth) -> list[SecretStr]:
+        """The access tokens that this process used last: mail servers may know them. Raises `SecretUnavailable`."""
+        _, grant = await self._grant(account_id, auth)
+        return list(grant.issued)
+
     async def forget(self, account_id: str, auth: OAuthAuth, refused: SecretStr) -> bool:
         """Drop an access token that a mail server refused, unless a newer one has replaced it already.
 
@@ -213,6 +218,7 @@ class TokenSource:
             await self._keeper.keep(key.owner, key.secret_digest, spent, new)
         margin_s = min(_RENEW_BEFORE_S, response.lifetime_s / 4)
         grant.access_token, grant.issued_at = response.access_token, asked_at
+        grant.issued.append(response.access_token)
         grant.expires_at = asked_at + response.lifetime_s
         grant.renew_at = grant.expires_at - margin_s * (1 + self._random())
         grant.wait_at = grant.expires_at - margin_s / 5

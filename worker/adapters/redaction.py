@@ -1,7 +1,8 @@
 """Taking secrets out of servers' words, in every form in which a server may repeat one.
 
-A server knows the secret from the sign-in on, and whatever it says later may hold it: some repeat the last line they
-got, some put user and password into an error. What it says comes to results, logs and dead letters.
+A server knows the secret from the first sign-in on, and whatever it says later may hold it, on other connections too:
+some repeat the last line they got, some put user and password into an error. What it says comes to results, logs and
+dead letters.
 """
 
 import base64

@@ -1,5 +1,7 @@
 """Credentials from the snapshot's secrets and from token endpoints."""
 
+from collections.abc import Sequence
+
 from pydantic import SecretStr
 
 from worker.adapters.credentials import AccessToken, Credentials, Password
@@ -26,6 +28,19 @@ class SecretCredentials:
             case OAuthAuth():
                 return AccessToken(auth.username, await self._tokens.token(account_id, auth))
 
+    async def known(self, account_id: str, auth: Auth) -> Sequence[Password | AccessToken]:
+        """See `Credentials`."""
+        try:
+            match auth:
+                case NoAuth():
+                    return ()
+                case PasswordAuth():
+                    return (Password(auth.username, await self._secrets.open(auth.secret)),)
+                case OAuthAuth():
+                    return [AccessToken(auth.username, each) for each in await self._tokens.known(account_id, auth)]
+        except SecretUnavailable:
+            return ()  # the sign-in will say so
+
     async def forget(self, account_id: str, auth: Auth, refused: SecretStr) -> bool:
         """See `Credentials`."""
         return isinstance(auth, OAuthAuth) and await self._tokens.forget(account_id, auth, refused)
@@ -43,10 +58,18 @@ class SealedOnlyCredentials:
 
     async def open(self, account_id: str, auth: Auth) -> Password | AccessToken | None:
         """See `Credentials`."""
-        if not all(isinstance(secret, SealedSecret) for secret in secrets_of(auth)):
+        if not _is_sealed(auth):
             raise SecretUnavailable("a mailbox that is not in the snapshot may only bring sealed secrets")
         return await self._inner.open(account_id, auth)
+
+    async def known(self, account_id: str, auth: Auth) -> Sequence[Password | AccessToken]:
+        """See `Credentials`."""
+        return await self._inner.known(account_id, auth) if _is_sealed(auth) else ()
 
     async def forget(self, account_id: str, auth: Auth, refused: SecretStr) -> bool:
         """See `Credentials`."""
         return await self._inner.forget(account_id, auth, refused)
+
+
+def _is_sealed(auth: Auth) -> bool:
+    return all(isinstance(secret, SealedSecret) for secret in secrets_of(auth))

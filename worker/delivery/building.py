@@ -7,6 +7,7 @@ from worker.delivery.claiming import Claims
 from worker.delivery.composition import Composer
 from worker.delivery.copies import Copies, CopyLimits
 from worker.delivery.doubts import Doubts
+from worker.delivery.imap_sign_in import ImapSignIn
 from worker.delivery.lanes import Lanes
 from worker.delivery.ledger import Ledger
 from worker.delivery.letter_delivery import LetterDelivery
@@ -14,6 +15,7 @@ from worker.delivery.limits import Limits
 from worker.delivery.mailbox_keeper import MailboxKeeper
 from worker.delivery.mailbox_states import MailboxStates
 from worker.delivery.messages import Publish
+from worker.delivery.newer_settings import NewerSettings
 from worker.delivery.observing import Observer
 from worker.delivery.outcomes import Outcomes
 from worker.delivery.pipeline import Pipeline
@@ -82,7 +84,9 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
     unfinished = Unfinished()
     suspensions = Suspensions(world.mailboxes, reporter, world.publish, world.clock, rules.ledger_retry_s)
     shares = Shares(world.mailboxes, world.transport, world.clock)
-    common = Common(world.mailboxes, shares, suspensions, world.snapshot, world.clock)
+    newer_settings = NewerSettings(world.snapshot, world.clock)
+    sign_in = ImapSignIn(world.mailboxes, suspensions, newer_settings, world.clock)
+    common = Common(world.mailboxes, shares, suspensions, world.snapshot, newer_settings, world.clock)
     copies = Copies(
         snapshot=world.snapshot,
         ledger=world.ledger,
@@ -94,7 +98,7 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
         observer=world.observer,
         tracer=world.tracer,
         limits=rules.copy_limits,
-        suspensions=suspensions,
+        sign_in=sign_in,
     )
     doubts = Doubts(
         policy=rules.uncertain_policy,
@@ -107,7 +111,7 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
         clock=world.clock,
         observer=world.observer,
         publish=world.publish,
-        suspensions=suspensions,
+        sign_in=sign_in,
         copies=copies,
     )
     outcomes = Outcomes(

@@ -27,16 +27,16 @@ from worker.delivery.copy_learning import CopyLearning
 from worker.delivery.copy_promptness import copy_promptness
 from worker.delivery.copy_results import copy_result
 from worker.delivery.copy_troubles import classify_copy
+from worker.delivery.imap_sign_in import REFUSED_PAUSE_S, SIGN_IN_REFUSED, Caller, ImapSignIn
 from worker.delivery.in_work import InWork
 from worker.delivery.lanes import Closed, Lane, Lanes
 from worker.delivery.ledger import Granted, Ledger
-from worker.delivery.mailbox_states import MailboxKey, Suspension
+from worker.delivery.mailbox_states import ImapRefusal, Suspension
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.observing import Observer, Stage
-from worker.delivery.ports import Clock, CopyTarget, SavedCopy, SentFolder, SnapshotService
+from worker.delivery.ports import Clock, CopyTarget, Directory, SavedCopy, SentFolder, SnapshotService
 from worker.delivery.reporting import Reporter
 from worker.delivery.sent_habits import SentHabits
-from worker.delivery.suspensions import Suspensions
 from worker.delivery.tracing import Tracer, begin_subject
 from worker.domain.backoff import is_expired, pause_level_s, retry_level_s, waiting_level_s
 from worker.domain.classification import Classification
@@ -53,9 +53,7 @@ from worker.errors import InvalidEvent, Unavailable
 log = structlog.get_logger(__name__)
 
 _CONNECTIONS = 1
-_REFUSED_PAUSE_S = 600
 _UNREACHABLE_PAUSE_S = 20
-_SIGN_IN_REASONS = frozenset({Reason.AUTH_FAILED, Reason.AUTH_TOKEN_REVOKED})
 _WAYS_IN = frozenset({Phase.CONNECT, Phase.GREETING, Phase.TLS})
 _ONE = (0,)  # a copy has no recipients that could be told apart
 
@@ -103,7 +101,7 @@ class Copies:
         observer: Observer,
         tracer: Tracer,
         limits: CopyLimits,
-        suspensions: Suspensions,
+        sign_in: ImapSignIn,
     ) -> None:
         self._snapshot = snapshot
         self._ledger = ledger
@@ -115,7 +113,7 @@ class Copies:
         self._observer = observer
         self._tracer = tracer
         self._limits = limits
-        self._suspensions = suspensions
+        self._sign_in = sign_in
         self._lanes = Lanes(clock)
         self._in_work = InWork()
 
@@ -179,7 +177,8 @@ class Copies:
 
     async def _handle(self, order: Order) -> list[Publication]:
         job, work = order.job, order.work
-        mailbox = self._mailbox(job)
+        directory = self._snapshot.directory
+        mailbox = _mailbox(directory, job)
         if mailbox is None:
             return self._again_or_never(order, _unavailable(Reason.SENDER_UNAVAILABLE), None, None)
         verdict = copy_verdict(mailbox) or await self._learning.verdict(job, mailbox)
@@ -187,9 +186,9 @@ class Copies:
         if verdict is not None or target is None:  # the mailbox was changed after the letter was sent
             saved = SavedCopy(verdict or CopyOutcome.NO_IMAP)
             return [self._ended(job, saved, mailbox, attempt=work.attempts, work=work)]
-        await self._suspensions.ask(MailboxKey(job.account_id, job.mailbox_id))
-        if suspension := self._kept_from_signing_in(target, mailbox):
-            return self._wait_for_sign_in(order, suspension, mailbox)
+        caller = Caller(mailbox, directory.version, target)
+        if obstacle := await self._sign_in.obstacle(caller):
+            return self._without_sign_in(order, obstacle, mailbox)
         lane = self._lanes.of((job.account_id, job.mailbox_id), target, _CONNECTIONS)
         async with lane.place(work.turn) as closed:
             if closed is not None:
@@ -201,14 +200,31 @@ class Copies:
             await self._learning.learn(job, mailbox, saved, is_first_look=order.is_first_look)
             if saved.outcome is not CopyOutcome.FAILED or saved.trouble is None:
                 return [self._ended(job, saved, mailbox, attempt=work.attempts + 1, work=work)]
-            why = classify_copy(saved.trouble)
-            _close_lane(lane, why, saved.trouble)
+            why = await self._judged(caller, lane, saved.trouble)
             return self._again_or_never(order, why, saved, mailbox)
 
-    def _kept_from_signing_in(self, target: CopyTarget, mailbox: Mailbox) -> Suspension | None:
-        key, version = MailboxKey(target.account_id, target.mailbox_id), self._snapshot.directory.version
-        is_kept = self._suspensions.keeps_from_signing_in(key, mailbox, version, target.auth)
-        return self._suspensions.of(key) if is_kept else None
+    async def _judged(self, caller: Caller, lane: Lane, trouble: Trouble) -> Classification:
+        """What trouble means. What the mailbox's server said to one copy, it would say to the next."""
+        if refused := await self._sign_in.refused(caller, trouble):
+            lane.pause(REFUSED_PAUSE_S, refused.reason)
+            return refused
+        why = classify_copy(trouble)
+        if why.reason in SIGN_IN_REFUSED:  # the settings are other ones by now
+            return replace(why, action=Action.RETRY)
+        if why.action is Action.RETRY and trouble.phase in _WAYS_IN:
+            lane.pause(_UNREACHABLE_PAUSE_S, why.reason)
+        return why
+
+    def _without_sign_in(self, order: Order, obstacle: Suspension | ImapRefusal, mailbox: Mailbox) -> list[Publication]:
+        """With its mailbox suspended the copy waits as letters do; where IMAP alone refuses, it is given up."""
+        if isinstance(obstacle, Suspension):
+            return self._wait_for_sign_in(order, obstacle, mailbox)
+        return self._refused(order, obstacle.reason, mailbox)
+
+    def _refused(self, order: Order, reason: Reason, mailbox: Mailbox) -> list[Publication]:
+        """It was refused just now, and providers lock mailboxes for repetitions."""
+        why, saved = Classification(reason, Scope.MAILBOX, Action.FAIL), SavedCopy(CopyOutcome.FAILED)
+        return [self._ended(order.job, saved, mailbox, attempt=order.work.attempts, work=order.work, why=why)]
 
     def _wait_for_sign_in(self, order: Order, suspension: Suspension, mailbox: Mailbox) -> list[Publication]:
         """The copy waits as the mailbox's letters do: one more wrong password may lock the account."""
@@ -225,10 +241,8 @@ class Copies:
         return [order.later(waiting, self._topology, level_s)]
 
     def _wait(self, order: Order, closed: Closed, mailbox: Mailbox) -> list[Publication]:
-        if closed.reason in _SIGN_IN_REASONS:  # it was refused just now, and providers lock mailboxes for repetitions
-            why = Classification(closed.reason, Scope.MAILBOX, Action.FAIL)
-            saved = SavedCopy(CopyOutcome.FAILED)
-            return [self._ended(order.job, saved, mailbox, attempt=order.work.attempts, work=order.work, why=why)]
+        if closed.reason in SIGN_IN_REFUSED:
+            return self._refused(order, closed.reason, mailbox)
         work = replace(order.work, turn=closed.turn)
         return [order.later(work, self._topology, pause_level_s(closed.wait_s or 0))]
 
@@ -256,12 +270,6 @@ class Copies:
             return await self._sent_folder.save(
                 target, job.message_id, job.date, letter, also_known_as=job.provider_message_id
             )
-
-    def _mailbox(self, job: CopyJob) -> Mailbox | None:
-        account = self._snapshot.directory.account(job.account_id)
-        if account is None:
-            return None
-        return next((mailbox for mailbox in account.mailboxes if mailbox.id == job.mailbox_id), None)
 
     def _again_or_never(
         self, order: Order, why: Classification, saved: SavedCopy | None, mailbox: Mailbox | None
@@ -305,12 +313,11 @@ class Copies:
         )
 
 
-def _close_lane(lane: Lane, why: Classification, trouble: Trouble) -> None:
-    """What the mailbox's server said to one copy, it would say to the next."""
-    if why.reason in _SIGN_IN_REASONS:
-        lane.pause(_REFUSED_PAUSE_S, why.reason)
-    elif why.action is Action.RETRY and trouble.phase in _WAYS_IN:
-        lane.pause(_UNREACHABLE_PAUSE_S, why.reason)
+def _mailbox(directory: Directory, job: CopyJob) -> Mailbox | None:
+    account = directory.account(job.account_id)
+    if account is None:
+        return None
+    return next((mailbox for mailbox in account.mailboxes if mailbox.id == job.mailbox_id), None)
 
 
 def _unavailable(reason: Reason) -> Classification:

@@ -13,15 +13,14 @@ from worker.delivery import requeueing
 from worker.delivery.case import LetterCase
 from worker.delivery.copies import Copies
 from worker.delivery.copy_jobs import copy_target
+from worker.delivery.imap_sign_in import Caller, ImapSignIn
 from worker.delivery.ledger import HandOver, InDoubt, Ledger
-from worker.delivery.mailbox_states import MailboxKey
 from worker.delivery.messages import Publication, Publish
 from worker.delivery.observing import Observer
 from worker.delivery.ports import Clock, SentFolder
 from worker.delivery.recording import Final, Recorder
 from worker.delivery.reporting import Facts, Reporter
 from worker.delivery.sent_habits import SentHabits, sent_place
-from worker.delivery.suspensions import Suspensions
 from worker.domain.backoff import retry_level_s
 from worker.domain.classification import UNCERTAIN
 from worker.domain.providers import provider_of
@@ -32,6 +31,7 @@ from worker.domain.vocabulary import Outcome, Reason, UncertainPolicy
 
 log = structlog.get_logger(__name__)
 
+_REVOKED = Fault.TOKEN_REFUSED
 _PASSING = frozenset({Fault.DNS, Fault.CONNECT, Fault.TLS, Fault.TIMEOUT, Fault.DISCONNECTED})
 
 
@@ -63,7 +63,7 @@ class Doubts:
         clock: Clock,
         observer: Observer,
         publish: Publish,
-        suspensions: Suspensions,
+        sign_in: ImapSignIn,
         copies: Copies,
     ) -> None:
         self._policy = policy
@@ -77,7 +77,7 @@ class Doubts:
         self._clock = clock
         self._observer = observer
         self._publish = publish
-        self._suspensions = suspensions
+        self._sign_in = sign_in
 
     async def arise(self, item: LetterCase, positions: tuple[int, ...], hand_over: HandOver) -> list[Publication]:
         """A letter was handed over just now and no answer came."""
@@ -151,12 +151,14 @@ class Doubts:
         target = copy_target(item.case.event.data.account_id, mailbox)
         if target is None or not await self._saves(target.account_id, mailbox):
             return False
-        key, version = MailboxKey(target.account_id, target.mailbox_id), item.case.directory.version
-        if self._suspensions.keeps_from_signing_in(key, mailbox, version, target.auth):
+        caller = Caller(mailbox, item.case.directory.version, target)
+        if await self._sign_in.obstacle(caller) is not None:
             return False  # one more wrong password may lock the account
         found = await self._sent_folder.find(target, hand_over.message_id)
         if found is True:
             return not await self._may_be_of_others(item, positions, hand_over)
+        if found is not False and await self._sign_in.refused(caller, found) is None and found.fault is _REVOKED:
+            return found  # the mailbox has another token by now: it is looked for again, with that
         # What passes is waited for; a mailbox without a Sent folder, or that refuses the sign-in, shows nothing ever.
         return found if found is False or found.fault in _PASSING else False
 

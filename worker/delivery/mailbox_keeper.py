@@ -5,13 +5,13 @@ import asyncio
 import structlog
 
 from worker.delivery.lanes import Lanes
-from worker.delivery.mailbox_states import MailboxStates, Revision, Suspension
+from worker.delivery.mailbox_states import MailboxStates, Suspension
+from worker.delivery.newer_settings import has_changed
 from worker.delivery.ports import Clock, Directory, SnapshotService
 from worker.delivery.shares import Shares
 from worker.delivery.suspensions import Suspensions
-from worker.domain.fingerprint import fingerprint
 from worker.domain.identity import lane_token
-from worker.domain.vocabulary import ResumedBy
+from worker.domain.vocabulary import Reason, ResumedBy
 from worker.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -60,6 +60,8 @@ class MailboxKeeper:
             if held.resting is not None:  # another worker was told so; connections that are held ask for nothing
                 left_s = (held.resting.until - self._clock.now()).total_seconds()
                 self._lanes.pause(lane_token(*key), left_s, held.resting.reason)
+                if held.resting.reason is Reason.TOO_MANY_CONNECTIONS:  # then they are asked for anew, and are fewer
+                    await self._shares.drop(key)
         await self._shares.tend(news.held, looked_s)
         await self._suspensions.tell_overdue(news.overdue)
         await self._resume_changed()
@@ -70,19 +72,7 @@ class MailboxKeeper:
         if self._seen is not None and self._seen[0] is directory and self._seen[1] >= known:
             return
         for suspension in known:
-            if _is_changed(directory, suspension):
+            if has_changed(directory, suspension.key, suspension.revision):
                 await self._suspensions.resume(suspension, self._clock.now(), ResumedBy.SETTINGS_CHANGED)
             await asyncio.sleep(0)  # to read an account takes a moment, and the letters have theirs between two
         self._seen = (directory, known)
-
-
-def _is_changed(directory: Directory, suspension: Suspension) -> bool:
-    """Whether the mailbox has other settings than those that were refused. One that was taken away has none at all."""
-    if directory.version <= suspension.revision.version:
-        return False
-    account = directory.account(suspension.key.account_id)
-    if account is None and directory.is_left_out(suspension.key.account_id):
-        return False  # the account is there, and nobody knows what its mailboxes are like
-    mailboxes = account.mailboxes if account else ()
-    mailbox = next((each for each in mailboxes if each.id == suspension.key.mailbox_id), None)
-    return mailbox is None or Revision(fingerprint(mailbox), directory.version).is_newer_than(suspension.revision)

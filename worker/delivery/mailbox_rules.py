@@ -8,10 +8,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from worker.delivery.mailbox_states import (
+    Cap,
     Entered,
     Entry,
     Full,
     HeldNews,
+    ImapRefusal,
     Limited,
     MailboxLimits,
     MailboxState,
@@ -22,6 +24,7 @@ from worker.delivery.mailbox_states import (
     Suspension,
 )
 from worker.domain.rate_windows import DAY, MINUTE
+from worker.domain.vocabulary import Reason
 
 PROOF = timedelta(minutes=10)
 """For how long a sign-in that succeeded shows that the next one will."""
@@ -31,6 +34,12 @@ _TOUCHED_AGAIN = timedelta(minutes=5)
 _WANTED = timedelta(seconds=10)
 _EASED_PER_MINUTE = 30
 _EASED_STEPS = 5
+
+CAP_STEP = timedelta(minutes=30)
+"""How long it takes until a mailbox whose server said "too many connections" may have one more again.
+
+Long, because each step may run into the same refusal, which lets the mailbox rest for minutes.
+"""
 
 
 def enter(
@@ -53,7 +62,7 @@ def enter(
     is_proven = proof_age < PROOF
     mine = shares.get(owner, 0)
     others = sum(shares.values()) - mine
-    allowed = limits.connections if is_proven else 1
+    allowed = min(limits.connections, capped(state, now) or limits.connections) if is_proven else 1
     if connections > mine and others + connections > allowed:
         return replace(state, wanted_at=now, wanted_by=owner), Full()
     return state, Entered(connections, not is_proven, proof_age >= PROOF / 2, _eased_since(state, now, limits))
@@ -70,7 +79,7 @@ def _with_settings(state: MailboxState, revision: Revision) -> MailboxState:
     known = state.revision
     if known is not None and (known.fingerprint == revision.fingerprint or known.version == revision.version):
         return state
-    return replace(state, revision=revision, proven_at=None, touched_at=None)
+    return replace(state, revision=revision, proven_at=None, touched_at=None, cap=None)
 
 
 def _touched(state: MailboxState, now: datetime) -> MailboxState:
@@ -112,10 +121,36 @@ def prove(state: MailboxState, revision: Revision, now: datetime) -> MailboxStat
     return replace(state, proven_at=now) if is_of_now and state.suspension is None else state
 
 
-def rest(state: MailboxState, resting: Resting, now: datetime) -> MailboxState:
-    """Let nothing through for a while."""
+def rest(
+    state: MailboxState, shares: Mapping[object, int], resting: Resting, now: datetime
+) -> tuple[MailboxState, int | None]:
+    """Let nothing through for a while, and fewer at a time after that where there were too many connections.
+
+    The same rest once more changes nothing. Of several connections that are refused together each takes one away, so
+    that as many are left as were not refused.
+    """
     known = resting_of(state, now)
-    return state if known is not None and known.until >= resting.until else replace(state, resting=resting)
+    if known is not None and known.until >= resting.until:
+        return state, None
+    state = replace(state, resting=resting)
+    if resting.reason is not Reason.TOO_MANY_CONNECTIONS:
+        return state, None
+    in_use = sum(shares.values())
+    connections = max(min(capped(state, now) or in_use, in_use) - 1, 1)
+    return replace(state, cap=Cap(connections, now)), connections
+
+
+def capped(state: MailboxState, now: datetime) -> int | None:
+    """How many connections the server lets us have, as far as it has said so: one more with each `CAP_STEP`."""
+    return None if state.cap is None else state.cap.connections + (now - state.cap.since) // CAP_STEP
+
+
+def refuse_imap(state: MailboxState, refusal: ImapRefusal) -> MailboxState:
+    """Note a refused sign-in; of two with the same settings the later end counts."""
+    known = state.imap_refusal
+    if known is not None and known.fingerprint == refusal.fingerprint and known.until >= refusal.until:
+        return state
+    return replace(state, imap_refusal=refusal)
 
 
 def resting_of(state: MailboxState, now: datetime) -> Resting | None:
@@ -137,7 +172,8 @@ def resume(state: MailboxState, suspension: Suspension, now: datetime) -> tuple[
     """End this very suspension. A rest ends with it: whoever resumes a mailbox wants to see it go on."""
     if state.suspension != suspension:
         return state, False
-    return replace(state, suspension=None, resumed_at=now, proven_at=None, resting=None), True
+    ended = replace(state, suspension=None, resumed_at=now, proven_at=None, resting=None, imap_refusal=None)
+    return ended, True
 
 
 def held_news(state: MailboxState, connections: int, others: int, owner: object, now: datetime) -> HeldNews:

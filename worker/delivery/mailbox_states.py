@@ -113,6 +113,34 @@ class Resting:
 
 
 @dataclass(frozen=True, slots=True)
+class ImapRefusal:
+    """The IMAP server refused the sign-in: with these settings (a fingerprint) nobody tries again before `until`.
+
+    Nothing is said by it of SMTP, which may well take the same password: the mailbox's letters go on.
+    """
+
+    fingerprint: str
+    until: datetime
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Why it may be wrong to sign in to a mailbox now."""
+
+    suspension: Suspension | None = None
+    imap_refusal: ImapRefusal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """How many connections a mailbox's server let us have when it last said that there were too many."""
+
+    connections: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Limited:
     """One of the mailbox's own limits is reached until then: the minute's, or the day's."""
 
@@ -174,8 +202,14 @@ class MailboxStates(Protocol):
     async def prove(self, key: MailboxKey, revision: Revision) -> None:
         """With these settings the sign-in succeeds."""
 
-    async def rest(self, key: MailboxKey, until: datetime, reason: Reason) -> None:
-        """Let nothing leave before `until`; of two rests the later end counts."""
+    async def rest(self, key: MailboxKey, until: datetime, reason: Reason) -> int | None:
+        """Let nothing leave before `until`; of two rests the later end counts.
+
+        With the reason `too_many_connections` the mailbox may then have fewer of them: gives how many.
+        """
+
+    async def refuse_imap(self, key: MailboxKey, refusal: ImapRefusal) -> None:
+        """Let nobody sign in to the mailbox's IMAP server for a while; its letters go on."""
 
     async def suspend(self, suspension: Suspension, announcement: Announcement) -> Suspension | None:
         """Stop the mailbox; gives the suspension that is in force, another one perhaps.
@@ -195,8 +229,8 @@ class MailboxStates(Protocol):
     async def look(self) -> News:
         """What is new since the last look of this worker."""
 
-    async def suspension(self, key: MailboxKey) -> Suspension | None:
-        """The suspension of one mailbox, if there is one."""
+    async def standing(self, key: MailboxKey) -> Standing:
+        """How one mailbox stands."""
 
     async def suspended(self) -> Sequence[Suspension]:
         """All suspensions, the oldest first; for an operator."""
@@ -216,3 +250,5 @@ class MailboxState:
     minute: Counts = ()
     day: Counts = ()
     suspension: Suspension | None = None
+    imap_refusal: ImapRefusal | None = None
+    cap: Cap | None = None

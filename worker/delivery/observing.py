@@ -36,6 +36,9 @@ class Stage(StrEnum):
 SETTLED = ("done", "split", "sent_away", "invalid", "failed")
 """What can become of a message."""
 
+CHECKED = ("good", "bad")
+"""What the check of a mailbox can find: its letters leave, or a step that they need failed."""
+
 
 class Observer(Protocol):
     """Counts and times. Nothing of a tenant is in them."""
@@ -60,6 +63,9 @@ class Observer(Protocol):
 
     def copied(self, provider: str, outcome: CopyOutcome, seconds: float, promptness: Promptness | None) -> None:
         """A copy came to its end, so long after its letter; `promptness` None: none was wanted."""
+
+    def checked(self, outcome: str, seconds: float) -> None:
+        """A mailbox was checked, which took so long; `outcome` is one of `CHECKED`."""
 
     def timed(self, stage: Stage, seconds: float) -> None:
         """A stage took this long."""

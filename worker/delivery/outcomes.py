@@ -19,7 +19,7 @@ from worker.delivery.refusals import Refusal, refusals_of
 from worker.delivery.reporting import Facts, Reporter
 from worker.delivery.stopping import suspension_of
 from worker.delivery.ways import MailboxWay
-from worker.domain.backoff import pause_level_s, retry_level_s, waiting_level_s
+from worker.domain.backoff import PAUSE_LEVELS_S, pause_level_s, retry_level_s, waiting_level_s
 from worker.domain.classification import Classification
 from worker.domain.text import one_line
 from worker.domain.topology import Topology
@@ -110,6 +110,7 @@ class Outcomes:
         if not refusals:
             return []
         item = attempt.item
+        refusals = [await _reconsidered(attempt, refusal) for refusal in refusals]
         for refusal in refusals:
             await self._stop_mailbox(attempt, refusal)
         publications: list[Publication] = []
@@ -213,6 +214,16 @@ class Outcomes:
         self._observer.ended(case, Outcome.DEFERRED, why, len(case.wanted()))
         log.info("mail.deferred", reason=why.reason.value, wait_s=level_s)
         return [self._told_of_waiting(case, case.wanted(), why, level_s), later]
+
+
+async def _reconsidered(attempt: Attempt, refusal: Refusal) -> Refusal:
+    """A revoked token is no reason to stop a mailbox that has another one by now: the letter is tried with that."""
+    way, why = attempt.way, refusal.why
+    if why.reason is not Reason.AUTH_TOKEN_REVOKED or not isinstance(way, MailboxWay):
+        return refusal
+    if not await way.has_newer_settings(why.reason):
+        return refusal
+    return replace(refusal, why=replace(why, action=Action.PAUSE, pause_s=PAUSE_LEVELS_S[0]))
 
 
 def _said(facts: Facts) -> dict[str, object]:

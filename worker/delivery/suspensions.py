@@ -113,9 +113,8 @@ class Suspensions:
         await self.resume(suspension, self._clock.now(), ResumedBy.SETTINGS_CHANGED)
         return self.of(key)
 
-    async def ask(self, key: MailboxKey) -> None:
-        """Learn whether this one is suspended, now. Raises `Unavailable`."""
-        suspension = await self._states.suspension(key)
+    def learn_of(self, key: MailboxKey, suspension: Suspension | None) -> None:
+        """This one is suspended now, or it is not."""
         if suspension is not None:
             self.learn_one(suspension)
         else:

@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import structlog
+
 from worker.delivery.case import Case
 from worker.delivery.lanes import Closed, Lane, Lanes
 from worker.delivery.limits import Limits
@@ -21,6 +23,7 @@ from worker.delivery.mailbox_states import (
     Shut,
     Suspension,
 )
+from worker.delivery.newer_settings import PATIENCE_S, NewerSettings
 from worker.delivery.ports import Clock, Route, SnapshotService
 from worker.delivery.shares import Share, Shares
 from worker.delivery.suspensions import Suspensions
@@ -30,6 +33,8 @@ from worker.domain.snapshot import Mailbox
 from worker.domain.transmission import Transmission
 from worker.domain.vocabulary import Phase, Reason
 from worker.errors import Unavailable
+
+log = structlog.get_logger(__name__)
 
 _BEYOND_SIGN_IN = frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA})
 _OUTDATED_WAIT_S = 5.0
@@ -44,6 +49,7 @@ class Common:
     shares: Shares
     suspensions: Suspensions
     snapshot: SnapshotService
+    newer_settings: NewerSettings
     clock: Clock
 
 
@@ -106,9 +112,14 @@ class MailboxWay(Way):
     async def _leave(self, share: Share) -> None:
         """Where it did not work, another worker may try next: perhaps only this host has no way there."""
         share.give_back()
-        if share.is_probe or self._common.suspensions.of(self.key) is not None:
+        if share.is_probe or self._common.suspensions.of(self.key) is not None or self._has_too_many(share):
             with suppress(Unavailable):  # it is given back later then
                 await self._common.shares.drop(self.key)
+
+    def _has_too_many(self, share: Share) -> bool:
+        """Whether the server refused a connection just now: what is at rest is asked for anew, under a lower cap."""
+        obstacle = self.lane.obstacle()
+        return share.held > share.in_use and obstacle is not None and obstacle.reason is Reason.TOO_MANY_CONNECTIONS
 
     async def _enter(self, share: Share, case: Case) -> Closed | None:
         if suspension := self._common.suspensions.of(self.key):  # what those before us met concerns us too
@@ -172,7 +183,15 @@ class MailboxWay(Way):
         self.lane.pause(seconds, reason)
         until = self._common.clock.now() + timedelta(seconds=seconds)
         with suppress(Unavailable):  # the other workers hear of it from the server then
-            await self._common.states.rest(self.key, until, reason)
+            connections = await self._common.states.rest(self.key, until, reason)
+            if connections is not None:
+                log.warning("mailbox.connections_lowered", mailbox_id=self.key.mailbox_id, connections=connections)
+                await self._common.shares.drop(self.key)
+
+    async def has_newer_settings(self, reason: Reason) -> bool:
+        """Whether what was refused, for this reason, is not what the mailbox's settings are by now."""
+        self.lane.pause(PATIENCE_S, reason)  # nobody else tries while we look; with other settings the lane is another
+        return await self._common.newer_settings.there_are(self.key, self.revision)
 
     async def suspend(self, suspension: Suspension) -> None:
         """Stop the mailbox in all workers."""

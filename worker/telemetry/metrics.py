@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
 
-from worker.delivery.observing import SETTLED, Stage
+from worker.delivery.observing import CHECKED, SETTLED, Stage
 from worker.domain.classification import PLATFORM
 from worker.domain.objectives import Promptness
 from worker.domain.providers import GENERIC, providers
@@ -101,6 +101,9 @@ class Metrics:
         self.token_refreshes = counter(
             registry, "sendas_token_refreshes", "Renewals of OAuth 2 access tokens.", result=RESULTS_OF_REFRESHES
         )
+        self.checks = counter(
+            registry, "sendas_mailbox_checks", "Mailboxes checked, by what was found.", outcome=CHECKED
+        )
         self.snapshot_looks = counter(
             registry, "sendas_snapshot_looks", "Looks for a newer snapshot.", outcome=RESULTS_OF_LOOKS
         )
@@ -151,6 +154,12 @@ class Metrics:
             "sendas_sent_copy_seconds",
             "From the letter's attempt to its copy being in Sent.",
             buckets=_END_TO_END,
+            registry=registry,
+        )
+        self.check = Histogram(
+            "sendas_mailbox_check_seconds",
+            "Time of one check of a mailbox, its test letter included.",
+            buckets=_FAST,
             registry=registry,
         )
         self.ledger_commit = Histogram(

@@ -67,6 +67,10 @@ class MetricsObserver:
         if outcome in (CopyOutcome.SAVED, CopyOutcome.ALREADY_THERE):
             self._metrics.copy.observe(max(seconds, 0))
 
+    def checked(self, outcome: str, seconds: float) -> None:
+        self._metrics.checks.labels(outcome=outcome).inc()
+        self._metrics.check.observe(max(seconds, 0))
+
     def timed(self, stage: Stage, seconds: float) -> None:
         self._metrics.stage.labels(stage=stage.value).observe(max(seconds, 0))
 

@@ -33,10 +33,12 @@ class ImapTimeouts:
         return self.append_s + size / self.append_bytes_per_s
 
 
-async def connect(dialer: Dialer, server: ImapServer, context: ssl.SSLContext, timeouts: ImapTimeouts) -> ImapProtocol:
+async def connect(
+    dialer: Dialer, server: ImapServer, context: ssl.SSLContext, timeouts: ImapTimeouts, words: ServerWords
+) -> ImapProtocol:
     """A connection whose server has greeted. Raises `ImapTrouble`."""
     require_supported(server, context)
-    protocol = await join(await dial(dialer, server, timeouts), server, context, timeouts)
+    protocol = await join(await dial(dialer, server, timeouts), server, context, timeouts, words)
     is_greeted = False
     try:
         await greeted(protocol, timeouts.greeting_s)
@@ -65,7 +67,7 @@ async def dial(dialer: Dialer, server: ImapServer, timeouts: ImapTimeouts) -> so
 
 
 async def join(
-    sock: socket.socket, server: ImapServer, context: ssl.SSLContext, timeouts: ImapTimeouts
+    sock: socket.socket, server: ImapServer, context: ssl.SSLContext, timeouts: ImapTimeouts, words: ServerWords
 ) -> ImapProtocol:
     """A protocol on the socket, in TLS where the server wants it. Raises `ImapTrouble`; then the socket is closed."""
     is_tls = server.security is Security.TLS
@@ -73,7 +75,7 @@ async def join(
         async with asyncio.timeout(timeouts.tls_s):
             # The event loop owns the socket from here on, and closes it when the handshake fails or is cancelled.
             _, protocol = await asyncio.get_running_loop().create_connection(
-                lambda: ImapProtocol(timeouts.max_response_bytes),
+                lambda: ImapProtocol(timeouts.max_response_bytes, words),
                 sock=sock,
                 ssl=context if is_tls else None,
                 server_hostname=server.host if is_tls else None,
@@ -112,8 +114,8 @@ async def greeted(protocol: ImapProtocol, within_s: float) -> str:
         raise ImapTrouble(Phase.GREETING, fault, lost.why) from None
     words = greeting.upper().split(maxsplit=2)[:2]
     if words == [b"*", b"BYE"]:
-        raise ImapTrouble(Phase.GREETING, Fault.REPLY, ServerWords().clean(greeting[2:]))
+        raise ImapTrouble(Phase.GREETING, Fault.REPLY, protocol.words.clean(greeting[2:]))
     if words != [b"*", b"OK"]:
         # PREAUTH too: a server that knows somebody already does not know that it is this mailbox's owner.
-        raise ImapTrouble(Phase.GREETING, Fault.PROTOCOL, f"no IMAP greeting: {ServerWords().clean(greeting)}")
-    return ServerWords().clean(greeting[2:])
+        raise ImapTrouble(Phase.GREETING, Fault.PROTOCOL, f"no IMAP greeting: {protocol.words.clean(greeting)}")
+    return protocol.words.clean(greeting[2:])

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from aioimaplib import aioimaplib
 
 from worker.adapters.imap.framing import ResponseFramer, ResponseTooLarge
+from worker.adapters.imap.troubles import ServerWords
 from worker.adapters.imap.wire import Buffers, Dialogue
 
 # The library logs every line it sends and receives, passwords and letters too. A filter refuses all of its records
@@ -81,13 +82,17 @@ class _Command(aioimaplib.Command):  # type: ignore[misc]  # the library has no 
 
 
 class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the library has no types
-    """A connection's protocol; `max_response_bytes` bounds what a server may say between two commands."""
+    """A connection's protocol; `max_response_bytes` bounds what a server may say between two commands.
+
+    `words` is how that becomes text: there is no other way, so that no secret is shown which the server repeats.
+    """
 
     transport: asyncio.Transport
     state: str
 
-    def __init__(self, max_response_bytes: int) -> None:
+    def __init__(self, max_response_bytes: int, words: ServerWords) -> None:
         super().__init__(asyncio.get_running_loop())
+        self.words = words
         self._framer = ResponseFramer(max_response_bytes)
         self._greeting: bytes | None = None
         self._answers: deque[Buffers] = deque()

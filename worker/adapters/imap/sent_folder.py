@@ -18,7 +18,7 @@ from worker.adapters.imap.idle import IdleSessions
 from worker.adapters.imap.looking import FolderMemory, Look, look
 from worker.adapters.imap.opened import opened_credentials
 from worker.adapters.imap.session import ImapSession
-from worker.adapters.imap.troubles import ImapTrouble, Refused
+from worker.adapters.imap.troubles import ImapTrouble, Refused, ServerWords
 from worker.adapters.tls import verifying
 from worker.delivery.ports import Clock, CopyTarget, SavedCopy
 from worker.domain.snapshot import Auth, ImapServer
@@ -164,7 +164,8 @@ class ImapSentFolder:
             raise ImapTrouble(Phase.AUTH, Fault.SECRET, str(error)) from None
 
     async def _open_with(self, target: CopyTarget, credentials: Password | AccessToken) -> ImapSession:
-        protocol = await connect(self._dialer, target.imap, self._context, self._timeouts)
+        words = ServerWords([credentials, *await self._credentials.known(target.account_id, target.auth)])
+        protocol = await connect(self._dialer, target.imap, self._context, self._timeouts, words)
         session = ImapSession(protocol, self._timeouts)
         is_signed_in = False
         try:

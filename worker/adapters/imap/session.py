@@ -24,7 +24,7 @@ from worker.adapters.imap.responses import (
     search_result,
     uid_validity,
 )
-from worker.adapters.imap.troubles import ImapTrouble, Refused, ServerWords, xoauth2_response
+from worker.adapters.imap.troubles import ImapTrouble, Refused, xoauth2_response
 from worker.adapters.imap.wire import Argument, Dialogue, Literal, Malformed, date_time, dialogue, quotable
 from worker.domain.transmission import Fault
 from worker.domain.vocabulary import Phase
@@ -43,7 +43,6 @@ class ImapSession:
     def __init__(self, protocol: ImapProtocol, timeouts: ImapTimeouts) -> None:
         self._protocol = protocol
         self._timeouts = timeouts
-        self._words = ServerWords()
         self._capabilities: frozenset[str] = frozenset()
 
     @property
@@ -57,7 +56,7 @@ class ImapSession:
 
     def shown(self, name: str) -> str:
         """A folder's name for results and logs: the server chose it, and knows the secret."""
-        return self._words.hide(name)
+        return self._protocol.words.hide(name)
 
     def discard(self) -> None:
         """Close the connection at once."""
@@ -78,7 +77,7 @@ class ImapSession:
             detail = "the server takes no password here (LOGINDISABLED)"
             raise ImapTrouble(Phase.AUTH, Fault.NO_AUTH_MECHANISM, detail)
         password = credentials.password.get_secret_value()
-        self._words = ServerWords(password)
+        self._protocol.words.know(credentials)
         arguments = self._arguments(Phase.AUTH, credentials.username, password)
         return await self._run(Phase.AUTH, "LOGIN", dialogue(arguments), self._timeouts.sign_in_s)
 
@@ -90,7 +89,7 @@ class ImapSession:
             response = xoauth2_response(credentials.username, token)
         except ValueError as error:
             raise ImapTrouble(Phase.AUTH, Fault.PROTOCOL, str(error)) from None
-        self._words = ServerWords(token, response)
+        self._protocol.words.know(credentials)
         # A refusal comes as a challenge; until it is answered with an empty line the server does not say NO.
         refusal_answer = (b"\r\n",)
         if self.has("SASL-IR"):
@@ -223,12 +222,12 @@ class ImapSession:
     def _lost(self, phase: Phase, name: str, lost: LostConnection) -> ImapTrouble:
         fault = Fault.PROTOCOL if lost.is_violation else Fault.DISCONNECTED
         bye = self._protocol.bye
-        words = f"; the server said: BYE {self._words.clean(bye)}" if bye is not None else ""
+        words = f"; the server said: BYE {self._protocol.words.clean(bye)}" if bye is not None else ""
         return ImapTrouble(phase, fault, f"{name}: {lost.why}{words}")
 
     def _refused(self, phase: Phase, answer: Answer) -> Refused:
         code = response_code(answer.text)
         is_too_large = code is not None and code.name in _TOO_LARGE_CODES
-        challenges = filter(None, map(self._words.clean_challenge, answer.challenges))
-        detail = " ".join((answer.result, self._words.clean(answer.text), *challenges))
+        challenges = filter(None, map(self._protocol.words.clean_challenge, answer.challenges))
+        detail = " ".join((answer.result, self._protocol.words.clean(answer.text), *challenges))
         return Refused(phase, Fault.TOO_LARGE if is_too_large else Fault.REPLY, detail, code)

@@ -2,7 +2,9 @@
 
 import base64
 import binascii
+from collections.abc import Iterable
 
+from worker.adapters.credentials import AccessToken, Password
 from worker.adapters.imap.responses import ResponseCode
 from worker.adapters.redaction import Redaction
 from worker.domain.text import one_line
@@ -31,10 +33,27 @@ class Refused(ImapTrouble):
 
 
 class ServerWords:
-    """Makes a server's words fit for logs: one line, and without the secrets that some servers repeat."""
+    """Makes a server's words fit for logs: one line, and without the secrets that some servers repeat.
 
-    def __init__(self, *secrets: str) -> None:
-        self.hide = Redaction(*secrets, *map(one_line, secrets))
+    `known` are those that the server may know from connections of before: it may repeat one in its greeting.
+    """
+
+    def __init__(self, known: Iterable[Password | AccessToken]) -> None:
+        self._redactions: dict[Password | AccessToken, Redaction] = {}
+        for each in known:
+            self.know(each)
+
+    def know(self, credentials: Password | AccessToken) -> None:
+        """Take these out from now on, too: to call before they are sent."""
+        if credentials not in self._redactions:
+            secrets = _secrets(credentials)
+            self._redactions[credentials] = Redaction(*secrets, *map(one_line, secrets))
+
+    def hide(self, text: str) -> str:
+        """The text without the secrets in it."""
+        for redaction in self._redactions.values():
+            text = redaction(text)
+        return text
 
     def clean(self, words: bytes) -> str:
         """The words on one line, cut to a sensible length."""
@@ -48,6 +67,16 @@ class ServerWords:
             return self.clean(binascii.a2b_base64(challenge, strict_mode=True))
         except binascii.Error:
             return ""
+
+
+def _secrets(credentials: Password | AccessToken) -> tuple[str, ...]:
+    if isinstance(credentials, Password):
+        return (credentials.password.get_secret_value(),)
+    token = credentials.token.get_secret_value()
+    try:
+        return token, xoauth2_response(credentials.username, token)
+    except ValueError:  # never sent in that form
+        return (token,)
 
 
 def xoauth2_response(username: str, token: str) -> str:

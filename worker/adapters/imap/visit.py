@@ -16,7 +16,7 @@ from worker.adapters.imap.looking import Folder, is_listed
 from worker.adapters.imap.opened import opened_credentials
 from worker.adapters.imap.protocol import ImapProtocol
 from worker.adapters.imap.session import ImapSession
-from worker.adapters.imap.troubles import ImapTrouble, Refused
+from worker.adapters.imap.troubles import ImapTrouble, Refused, ServerWords
 from worker.adapters.imap.wire import encode_mailbox_name
 from worker.adapters.tls import tls_facts
 from worker.domain.egress import IMAP_PORTS
@@ -68,10 +68,11 @@ class ImapCheckVisit:
         """TLS, where the server is to be spoken to in it."""
         if self._socket is None:
             return _NOT_OPEN
-        sock, self._socket = self._socket, None  # closed by whoever has it from here on
         visitor = self._visitor
+        words = ServerWords(await visitor.credentials.known(self._account_id, self._auth))
+        sock, self._socket = self._socket, None  # closed by whoever has it from here on
         try:
-            self._protocol = await connecting.join(sock, self._server, visitor.context, visitor.timeouts)
+            self._protocol = await connecting.join(sock, self._server, visitor.context, visitor.timeouts, words)
         except ImapTrouble as failed:
             return failed.trouble
         return tls_facts(self._protocol.transport) if self._server.security is Security.TLS else None

@@ -8,11 +8,11 @@ from sqlalchemy import BigInteger, bindparam, cast, delete, func, select, update
 
 from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.mailbox_operations import Seen, ToFind, ToLook, ToTakeOver, ToTell
-from worker.adapters.ledger.mailbox_rows import state_of
+from worker.adapters.ledger.mailbox_rows import imap_refusal_of, state_of
 from worker.adapters.ledger.schema import announcements, mailboxes, shares
 from worker.adapters.ledger.suspension_text import suspension_from
 from worker.delivery.mailbox_rules import held_news
-from worker.delivery.mailbox_states import Announcement, MailboxKey, News, Overdue, Suspension
+from worker.delivery.mailbox_states import Announcement, MailboxKey, News, Overdue, Standing, Suspension
 
 OVERDUE_AFTER = timedelta(seconds=30)
 _MAX_OVERDUE = 100
@@ -42,9 +42,12 @@ _MOMENT = cast(mailboxes.c.suspended_at, BigInteger)
 # The sum of remainders: that of whole moments would not fit into 64 bits.
 _SEEN = select(func.count(), func.max(_MOMENT), func.sum(_MOMENT % 1_000_003)).where(_IS_SUSPENDED)
 _SUSPENDED = select(mailboxes.c.suspension).where(_IS_SUSPENDED).order_by(mailboxes.c.suspended_at)
-_FIND = select(mailboxes.c.suspension).where(
-    mailboxes.c.account_id == bindparam("account"), mailboxes.c.mailbox_id == bindparam("mailbox")
-)
+_FIND = select(
+    mailboxes.c.suspension,
+    mailboxes.c.imap_refused_of,
+    mailboxes.c.imap_refused_until,
+    mailboxes.c.imap_refused_for,
+).where(mailboxes.c.account_id == bindparam("account"), mailboxes.c.mailbox_id == bindparam("mailbox"))
 _OVERDUE = (
     select(announcements)
     .where(announcements.c.at < bindparam("before"))
@@ -73,11 +76,14 @@ async def look(connection: Connected, me: int | None, now: datetime, operation: 
     return News(held, suspended, [Overdue(Announcement(row.id, row.body), row.at) for row in overdue]), seen
 
 
-async def find(connection: Connected, operation: ToFind) -> Suspension | None:
-    """The suspension of one mailbox."""
+async def find(connection: Connected, operation: ToFind) -> Standing:
+    """How one mailbox stands."""
     parameters = {"account": operation.key.account_id, "mailbox": operation.key.mailbox_id}
-    found = (await connection.execute(_FIND, parameters)).scalar_one_or_none()
-    return None if found is None else suspension_from(found)
+    row = (await connection.execute(_FIND, parameters)).one_or_none()
+    if row is None:
+        return Standing()
+    suspension = None if row.suspension is None else suspension_from(row.suspension)
+    return Standing(suspension, imap_refusal_of(row))
 
 
 async def list_suspended(connection: Connected) -> list[Suspension]:

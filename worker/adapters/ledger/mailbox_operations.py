@@ -11,6 +11,7 @@ from worker.delivery.mailbox_states import (
     Announcement,
     Entered,
     Entry,
+    ImapRefusal,
     Limited,
     MailboxKey,
     MailboxLimits,
@@ -20,6 +21,7 @@ from worker.delivery.mailbox_states import (
     Resting,
     Revision,
     Shut,
+    Standing,
     Suspension,
 )
 from worker.domain.vocabulary import Reason
@@ -96,12 +98,22 @@ class ToProve(OnMailbox[None]):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class ToRest(OnMailbox[None]):
+class ToRest(OnMailbox[int | None]):
     until: datetime
     reason: Reason
 
+    def apply(self, row: Row, owner: object, now: datetime) -> int | None:  # noqa: ARG002 - the interface
+        resting = Resting(self.until, self.reason)
+        row.state, connections = rules.rest(replace(row.state, touched_at=now), row.shares, resting, now)
+        return connections
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ToRefuseImap(OnMailbox[None]):
+    refusal: ImapRefusal
+
     def apply(self, row: Row, owner: object, now: datetime) -> None:  # noqa: ARG002 - the interface
-        row.state = rules.rest(replace(row.state, touched_at=now), Resting(self.until, self.reason), now)
+        row.state = rules.refuse_imap(replace(row.state, touched_at=now), self.refusal)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -158,7 +170,7 @@ class ToLook(Operation[tuple[News, Seen]]):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class ToFind(Operation[Suspension | None]):
+class ToFind(Operation[Standing]):
     key: MailboxKey
 
 

@@ -14,7 +14,7 @@ from worker.adapters.ledger.mailbox_operations import OnMailbox, Row
 from worker.adapters.ledger.operations import Operation
 from worker.adapters.ledger.schema import announcements, mailboxes, owners, shares
 from worker.adapters.ledger.suspension_text import suspension_from, suspension_text
-from worker.delivery.mailbox_states import Announcement, MailboxKey, MailboxState, Resting, Revision
+from worker.delivery.mailbox_states import Announcement, Cap, ImapRefusal, MailboxKey, MailboxState, Resting, Revision
 from worker.domain.rate_windows import counts_of, text_of
 from worker.domain.vocabulary import Reason
 
@@ -155,7 +155,16 @@ def state_of(row: SqlRow[Any]) -> MailboxState:
         minute=counts_of(row.minute_counts or ""),
         day=counts_of(row.day_counts or ""),
         suspension=suspension,
+        imap_refusal=imap_refusal_of(row),
+        cap=None if row.cap_connections is None else Cap(row.cap_connections, row.cap_since),
     )
+
+
+def imap_refusal_of(row: SqlRow[Any]) -> ImapRefusal | None:
+    """The refused sign-in at the IMAP server, as the row has it."""
+    if row.imap_refused_until is None:
+        return None
+    return ImapRefusal(row.imap_refused_of, row.imap_refused_until, Reason(row.imap_refused_for))
 
 
 def _values(key: MailboxKey, state: MailboxState) -> dict[str, Any]:
@@ -174,5 +183,10 @@ def _values(key: MailboxKey, state: MailboxState) -> dict[str, Any]:
         "suspended_at": state.suspension.since if state.suspension else None,
         "suspended_for": state.suspension.reason.value if state.suspension else None,
         "suspension": suspension_text(state.suspension) if state.suspension else None,
+        "imap_refused_of": state.imap_refusal.fingerprint if state.imap_refusal else None,
+        "imap_refused_until": state.imap_refusal.until if state.imap_refusal else None,
+        "imap_refused_for": state.imap_refusal.reason.value if state.imap_refusal else None,
+        "cap_connections": state.cap.connections if state.cap else None,
+        "cap_since": state.cap.since if state.cap else None,
     }
     return {"account": key.account_id, "mailbox": key.mailbox_id, **{f"new_{n}": v for n, v in values.items()}}

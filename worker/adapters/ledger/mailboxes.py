@@ -14,6 +14,7 @@ from worker.adapters.ledger.mailbox_operations import (
     ToPermit,
     ToProve,
     ToRefund,
+    ToRefuseImap,
     ToRest,
     ToResume,
     ToSuspend,
@@ -25,6 +26,7 @@ from worker.adapters.ledger.operations import Operation
 from worker.delivery.mailbox_states import (
     Announcement,
     Entry,
+    ImapRefusal,
     Limited,
     MailboxKey,
     MailboxLimits,
@@ -33,6 +35,7 @@ from worker.delivery.mailbox_states import (
     Resting,
     Revision,
     Shut,
+    Standing,
     Suspension,
 )
 from worker.domain.vocabulary import Reason
@@ -69,8 +72,11 @@ class OperatedMailboxStates:
     async def prove(self, key: MailboxKey, revision: Revision) -> None:
         await self._ledger.submit(ToProve(checked_mailbox(key), revision))
 
-    async def rest(self, key: MailboxKey, until: datetime, reason: Reason) -> None:
-        await self._ledger.submit(ToRest(checked_mailbox(key), until, reason))
+    async def rest(self, key: MailboxKey, until: datetime, reason: Reason) -> int | None:
+        return await self._ledger.submit(ToRest(checked_mailbox(key), until, reason))
+
+    async def refuse_imap(self, key: MailboxKey, refusal: ImapRefusal) -> None:
+        await self._ledger.submit(ToRefuseImap(checked_mailbox(key), refusal))
 
     async def suspend(self, suspension: Suspension, announcement: Announcement) -> Suspension | None:
         return await self._ledger.submit(ToSuspend(checked_mailbox(suspension.key), suspension, announcement))
@@ -89,7 +95,7 @@ class OperatedMailboxStates:
         news, self._seen = answer
         return news
 
-    async def suspension(self, key: MailboxKey) -> Suspension | None:
+    async def standing(self, key: MailboxKey) -> Standing:
         return await self._ledger.submit(ToFind(checked_mailbox(key)))
 
     async def suspended(self) -> Sequence[Suspension]:

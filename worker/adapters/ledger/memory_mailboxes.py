@@ -18,7 +18,7 @@ from worker.adapters.ledger.mailbox_operations import (
 )
 from worker.adapters.ledger.operations import Operation
 from worker.delivery.mailbox_rules import held_news
-from worker.delivery.mailbox_states import MailboxKey, MailboxState, News, Overdue, Suspension
+from worker.delivery.mailbox_states import MailboxKey, MailboxState, News, Overdue, Standing, Suspension
 from worker.delivery.ports import Clock
 
 T = TypeVar("T")
@@ -65,7 +65,8 @@ class MemoryMailboxes:
             case OnMailbox():
                 return self._apply(operation)
             case ToFind():
-                return self._state(operation.key).suspension
+                state = self._state(operation.key)
+                return Standing(state.suspension, state.imap_refusal)
             case ToListSuspended():
                 return self._suspended()
             case ToLook():

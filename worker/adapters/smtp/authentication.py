@@ -66,8 +66,9 @@ async def _renewed(
 
 async def _use(client: aiosmtplib.SMTP, opened: Password | AccessToken, offered: Sequence[str]) -> None:
     """Sign in; from here on the protocol hides the secret in all that the server says."""
-    if isinstance(client.protocol, PairedProtocol):
-        client.protocol.hide(_redaction(opened))
+    protocol = client.protocol
+    if isinstance(protocol, PairedProtocol) and not protocol.hides(opened):
+        protocol.hide(opened, _redaction(opened))
     if isinstance(opened, AccessToken):
         await _with_token(client, opened, offered)
     else:
@@ -126,6 +127,12 @@ def _expect(reply: SMTPResponse, code: int) -> None:
 def _no_mechanism(offered: Sequence[str]) -> Failed:
     names = one_line(", ".join(offered))[:200] or "none"  # the server's own words: they come to logs and results
     return Failed(Trouble(Phase.AUTH, Fault.NO_AUTH_MECHANISM, detail=f"mechanisms offered: {names}"))
+
+
+async def known_secrets(credentials: Credentials, route: Route) -> dict[object, Redaction]:
+    """What a route's server may know from sign-ins of before, with what hides each."""
+    known = await credentials.known(route.account_id, route.smtp.auth)
+    return {each: _redaction(each) for each in known}
 
 
 def _redaction(opened: Password | AccessToken) -> Redaction:

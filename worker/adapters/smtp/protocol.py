@@ -10,7 +10,7 @@ upgrade to TLS and flow control stay the library's.
 import asyncio
 import re
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 from aiosmtplib import SMTPReadTimeoutError, SMTPResponse, SMTPResponseException, SMTPServerDisconnected
@@ -30,9 +30,14 @@ class PairedProtocol(SMTPProtocol):
 
     Bytes stay unread in the buffer while no reply is owed: so the library's own discarding of plain text that was
     injected before STARTTLS (RFC 3207 section 6) holds here too.
+
+    All words of a server come through here, so they are cleaned here. `known` are the secrets that it may know from
+    connections of before, with what hides each: it may repeat one in its greeting.
     """
 
-    def __init__(self, on_lost: Callable[[SMTPProtocol], None] | None = None) -> None:
+    def __init__(
+        self, known: Mapping[object, Redaction], on_lost: Callable[[SMTPProtocol], None] | None = None
+    ) -> None:
         super().__init__(loop=asyncio.get_running_loop(), connection_lost_callback=on_lost)
         self._owed = 0
         self._lines: list[str] = []
@@ -40,14 +45,18 @@ class PairedProtocol(SMTPProtocol):
         self._received: deque[SMTPResponse] = deque()
         self._reader: asyncio.Future[None] | None = None
         self._ended: SMTPException | None = None
-        self._redactions: list[Redaction] = []
+        self._redactions = dict(known)
 
-    def hide(self, redaction: Redaction) -> None:
-        """Take secrets out of all that the server says from now on: to call before the secrets are sent."""
-        self._redactions.append(redaction)
+    def hide(self, secret: object, redaction: Redaction) -> None:
+        """Take a secret out of all that the server says from now on: to call before it is sent."""
+        self._redactions[secret] = redaction
+
+    def hides(self, secret: object) -> bool:
+        """Whether it is taken out already."""
+        return secret in self._redactions
 
     def _clean(self, text: str) -> str:
-        for redaction in self._redactions:
+        for redaction in self._redactions.values():
             text = redaction(text)
         return text
 

@@ -14,7 +14,7 @@ from aiosmtplib.protocol import SMTPProtocol
 
 from worker.adapters.credentials import Credentials
 from worker.adapters.dialing import Dialer, DialError
-from worker.adapters.smtp.authentication import sign_in
+from worker.adapters.smtp.authentication import known_secrets, sign_in
 from worker.adapters.smtp.progress import Progress
 from worker.adapters.smtp.protocol import PairedProtocol
 from worker.adapters.smtp.timeouts import Timeouts
@@ -123,7 +123,7 @@ class Opener:
     async def open(self, route: Route, progress: Progress) -> Session:
         """A session that is ready for MAIL. Raises `Failed`; then, and on cancellation, no connection is left."""
         sock = await self.dial(route.smtp, progress)
-        client, protocol = await self.join(sock, route.smtp, progress)
+        client, protocol = await self.join(sock, route, progress)
         try:
             offer, _ = await self.greet(client, protocol, progress)
             if route.smtp.security is Security.STARTTLS:
@@ -143,18 +143,18 @@ class Opener:
             raise Failed(Trouble(Phase.CONNECT, error.fault, detail=str(error))) from None
 
     async def join(
-        self, sock: socket.socket, server: SmtpServer, progress: Progress
+        self, sock: socket.socket, route: Route, progress: Progress
     ) -> tuple[aiosmtplib.SMTP, PairedProtocol]:
         """A client on the socket, with TLS at once where the server wants it. Raises `Failed`; the socket is closed."""
-        client = self._client(server)
+        client = self._client(route.smtp)
 
         def forget(_lost: SMTPProtocol) -> None:
             client.close()
 
-        protocol = PairedProtocol(on_lost=forget)
         loop = asyncio.get_running_loop()
-        is_tls = server.security is Security.TLS
+        is_tls = route.smtp.security is Security.TLS
         try:
+            protocol = PairedProtocol(await known_secrets(self._credentials, route), on_lost=forget)
             with (
                 progress.entering(Phase.TLS if is_tls else Phase.CONNECT),
                 progress.stage("tls" if is_tls else "connect"),

@@ -166,7 +166,7 @@ class SmtpCheckVisit:
             if self._socket is None:
                 raise Failed(_NOT_OPEN)
             sock, self._socket = self._socket, None  # closed by whoever has it from here on
-            self._client, self._protocol = await self._opener.join(sock, self._route.smtp, self._progress)
+            self._client, self._protocol = await self._opener.join(sock, self._route, self._progress)
         return self._client, self._protocol
 
 

@@ -11,6 +11,8 @@ from worker.delivery.messages import Arrival, Publication
 from worker.delivery.observing import Observer
 from worker.delivery.ports import Clock, SnapshotService
 from worker.delivery.reporting import Reporter
+from worker.delivery.tracing import NO_TRACING, Tracer, begin_subject
+from worker.delivery.tracing import Subject as TracedSubject
 from worker.domain.cloudevents import parse
 from worker.domain.envelope import MailboxCheckedEvent
 from worker.domain.event import Event
@@ -19,6 +21,7 @@ from worker.domain.identity import result_id
 from worker.domain.results import CheckStepResult, MailboxChecked
 from worker.domain.snapshot import Mailbox
 from worker.domain.topology import Topology
+from worker.domain.trace_context import TraceContext
 from worker.domain.vocabulary import Reason
 from worker.errors import InvalidEvent
 from worker.operations.mailbox_check.check import MailboxCheck, is_good
@@ -43,6 +46,7 @@ class CheckHandler:
         topology: Topology,
         clock: Clock,
         observer: Observer,
+        tracer: Tracer = NO_TRACING,
     ) -> None:
         self._check = check
         self._snapshot = snapshot
@@ -50,6 +54,7 @@ class CheckHandler:
         self._topology = topology
         self._clock = clock
         self._observer = observer
+        self._tracer = tracer
 
     async def handle(self, arrival: Arrival) -> Sequence[Publication]:
         """Deal with one message, as `messages.Handler` says."""
@@ -59,13 +64,9 @@ class CheckHandler:
             log.warning("event.invalid", problem=str(error), queue=arrival.queue)
             self._observer.settled(arrival.queue, None, "invalid")
             return [*self._told(arrival, str(error)), self._buried(arrival, Reason.INVALID_EVENT, str(error))]
-        with structlog.contextvars.bound_contextvars(
-            event_id=event.id,
-            event_type=event.type.value,
-            account_id=event.data.account_id,
-            traceparent=event.traceparent,
-        ):
-            return await self._guarded(arrival, event)
+        trace = TraceContext(event.traceparent, event.tracestate)
+        begin_subject(self._tracer, TracedSubject(event.id, event.type.value, event.data.account_id, trace))
+        return await self._guarded(arrival, event)
 
     async def _guarded(self, arrival: Arrival, event: Event[MailboxCheckRequested]) -> list[Publication]:
         if has_returned_too_often(arrival):
@@ -110,7 +111,14 @@ class CheckHandler:
         )
         if subject.test_to is not None and not is_first:
             subject = replace(subject, test_to=None, why_no_test=_BEGUN_BEFORE)
-        return self._result(event, mailbox, await self._check.run(subject))
+        return self._result(event, mailbox, await self._checked(subject))
+
+    async def _checked(self, subject: Subject) -> tuple[CheckStepResult, ...]:
+        began_s = self._clock.monotonic()
+        with self._tracer.span("mailbox_check"):
+            steps = await self._check.run(subject)
+        self._observer.checked("good" if is_good(steps) else "bad", self._clock.monotonic() - began_s)
+        return steps
 
     async def _known(self, account_id: str, mailbox_id: str | None) -> Mailbox | str:
         """The snapshot's mailbox, or why there is none; a newer snapshot may have it."""
