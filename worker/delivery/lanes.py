@@ -44,7 +44,7 @@ class Lane:
         self._clock = clock
         self._capacity = self._width = capacity
         self._patience_s = patience_s
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._waiters: deque[asyncio.Future[bool]] = deque()
         self._service_s = _FIRST_GUESS_S
         self._backlog_ends = self._held_until = clock.now()
         self._paused_until = 0.0
@@ -133,35 +133,37 @@ class Lane:
         return closed.turn if closed else None
 
     async def _come_in(self, turn: datetime | None) -> Closed | None:
+        loop = asyncio.get_running_loop()
+        place: asyncio.Future[bool] = loop.create_future()
         self.waiting += 1
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(place)
         self._admit()
+        patience = loop.call_later(self._patience_s, _resolve, place, False)
         try:
-            async with asyncio.timeout(self._patience_s):
-                await place
-        except BaseException as error:  # also cancellation: a place that came in the same moment is somebody else's
-            self._leave(place)
-            if isinstance(error, TimeoutError):
-                return self.wait_for_turn(turn)
+            is_admitted = await place
+            return None if is_admitted else self._give_up(place, turn)
+        except BaseException:  # also cancellation: a place that came in the same moment is somebody else's
+            self._give_back(place)
             raise
         finally:
+            patience.cancel()
             self.waiting -= 1
-        return None
 
-    def _leave(self, place: "asyncio.Future[None]") -> None:
+    def _give_up(self, place: "asyncio.Future[bool]", turn: datetime | None) -> Closed:
         if place in self._waiters:
             self._waiters.remove(place)
-        elif place.done() and not place.cancelled():
+        return self.wait_for_turn(turn)
+
+    def _give_back(self, place: "asyncio.Future[bool]") -> None:
+        if place in self._waiters:
+            self._waiters.remove(place)
+        elif place.done() and not place.cancelled() and place.result():
             self.busy -= 1
             self._admit()
 
     def _admit(self) -> None:
         while self._waiters and self.busy < self._width:
-            place = self._waiters.popleft()
-            if not place.done():
-                place.set_result(None)
-                self.busy += 1
+            self.busy += _resolve(self._waiters.popleft(), True)
 
     def wait_for_turn(self, turn: datetime | None) -> Closed:
         """The answer to a letter for which there is no room; one whose turn has not come keeps it."""
@@ -207,6 +209,14 @@ class Place:
         if self._is_held:
             self._is_held = False
             self._lane.leave(self._lane.now_s() - self._began_s if self._is_served else None)
+
+
+def _resolve(place: "asyncio.Future[bool]", is_admitted: bool) -> bool:
+    """Tell who waits; False when there is nobody any more."""
+    if place.done():
+        return False
+    place.set_result(is_admitted)
+    return True
 
 
 @dataclass(slots=True)
