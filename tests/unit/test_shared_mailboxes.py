@@ -21,6 +21,7 @@ from tests.doubles.clock import SteppedClock
 from tests.doubles.directory import a_directory
 from worker.delivery.copy_jobs import copy_target
 from worker.delivery.imap_sign_in import REFUSED_PAUSE_S
+from worker.delivery.ledger import Record
 from worker.delivery.mailbox_states import MailboxKey, Revision
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.newer_settings import NewerSettings
@@ -531,6 +532,49 @@ async def test_two_workers_together_have_no_more_letters_under_way_than_there_ar
     await asyncio.gather(*handled)
     await workers.world.run()
     assert len(workers.world.delivered_to) == 9
+
+
+async def test_a_connection_serves_the_next_letter_while_the_outcome_of_the_last_is_recorded() -> None:
+    world = DeliveryWorld((limited(connections=1),))
+    world.publish(a_comment_event("before"))
+    await world.run()
+    written = asyncio.Event()
+    handled = await _recording_until(written, world, "a", "b")
+
+    assert len(world.transport.delivered) == 1 + 2
+    assert not any(task.done() for task in handled)
+    written.set()
+    types = [publication.routing_key for publications in await asyncio.gather(*handled) for publication in publications]
+    assert types.count("mail.sent") == 2
+
+
+async def test_a_mailbox_that_is_still_tried_lets_no_second_letter_in_before_the_first_is_recorded() -> None:
+    world = DeliveryWorld((limited(connections=2),))
+    written = asyncio.Event()
+    handled = await _recording_until(written, world, "a", "b")
+
+    assert len(world.transport.attempts) == 1
+    written.set()
+    await asyncio.gather(*handled)
+    assert len(world.transport.delivered) == 2
+
+
+async def _recording_until(
+    written: asyncio.Event, world: DeliveryWorld, *events: str
+) -> list[asyncio.Task[Sequence[Publication]]]:
+    """Begin with these events over a ledger that records nothing until it is told to, and go as far as that lets."""
+    record = world.ledger.record
+
+    async def slowly(event_key: str, records: Sequence[Record]) -> None:
+        await written.wait()
+        await record(event_key, records)
+
+    world.ledger.record = slowly  # type: ignore[method-assign]  # a slow disk
+    arrivals = [an_arrival(a_comment_event(name)) for name in events]
+    handled = [asyncio.create_task(world.delivery.pipeline.handle(arrival)) for arrival in arrivals]
+    for _ in range(50):
+        await asyncio.sleep(0)
+    return handled
 
 
 async def _handled(workers: TwoWorkers, index: int, arrival: Arrival) -> None:

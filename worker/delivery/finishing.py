@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -13,8 +14,18 @@ async def until_done(work: "asyncio.Future[T]") -> None:
     is left to `Task.cancelling()`. The work itself can be cancelled, as everything is when the process ends.
     """
     while not work.done():
+        # `asyncio.wait` does the same for any number of them, at several times the price, for every letter.
+        waiting: asyncio.Future[None] = work.get_loop().create_future()
+        wake = partial(_wake, waiting)
+        work.add_done_callback(wake)
         with suppress(asyncio.CancelledError):
-            await asyncio.wait([work])
+            await waiting
+        work.remove_done_callback(wake)
+
+
+def _wake(waiting: "asyncio.Future[None]", _work: object) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
 
 
 async def finished(work: Awaitable[T]) -> T:

@@ -9,8 +9,7 @@ places nor its time, and keeps its mailbox busy all the same.
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager
+from collections.abc import Hashable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -45,7 +44,7 @@ class Lane:
         self._clock = clock
         self._capacity = self._width = capacity
         self._patience_s = patience_s
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._waiters: deque[asyncio.Future[bool]] = deque()
         self._service_s = _FIRST_GUESS_S
         self._backlog_ends = self._held_until = clock.now()
         self._paused_until = 0.0
@@ -65,6 +64,10 @@ class Lane:
     def is_occupied(self) -> bool:
         """True while letters are in it."""
         return self.busy > 0 or self.waiting > 0
+
+    def now_s(self) -> float:
+        """The time by which the lane measures, in seconds."""
+        return self._clock.monotonic()
 
     def obstacle(self) -> Closed | None:
         """Why nothing at all may leave this mailbox now, if that is so."""
@@ -86,22 +89,29 @@ class Lane:
         self._width = min(width, self._capacity)
         self._admit()
 
-    @asynccontextmanager
-    async def place(self, turn: datetime | None = None) -> AsyncIterator[Closed | None]:
-        """Hold a place, waiting for it if that takes only moments; gives why there is none. `turn`: of the letter."""
-        closed = self._closed(turn) or await self._come_in(turn)
-        if closed is not None:
-            yield closed
-            return
-        # What those before us met concerns us too.
-        began, obstacle = self._clock.monotonic(), self.obstacle() or self._held(turn)
-        try:
-            yield obstacle
-        finally:
-            self.busy -= 1
-            self._admit()
-            if obstacle is None:
-                self._service_s += _SMOOTHING * (self._clock.monotonic() - began - self._service_s)
+    def place(self, turn: datetime | None = None) -> "Place":
+        """A context that holds a place, waiting for it if that takes only moments. `turn`: of the letter."""
+        return Place(self, turn)
+
+    async def enter(self, turn: datetime | None) -> Closed | None:
+        """Come in, to `leave` again; or learn why not."""
+        if closed := self._closed(turn):
+            return closed
+        if self._waiters or self.busy >= self._width:
+            return await self._come_in(turn)
+        self.busy += 1
+        return None
+
+    def leave(self, served_s: float | None) -> None:
+        """Make the place free. `served_s`: how long a letter took there that nothing kept from being sent."""
+        self.busy -= 1
+        self._admit()
+        if served_s is not None:
+            self._service_s += _SMOOTHING * (served_s - self._service_s)
+
+    def barred(self, turn: datetime | None) -> Closed | None:
+        """Why a letter that has a place may not use it: what those before it met concerns it too."""
+        return self.obstacle() or self._held(turn)
 
     def _closed(self, turn: datetime | None) -> Closed | None:
         """Why a letter cannot even wait here. Those whose turn has come find room longer than others."""
@@ -123,35 +133,37 @@ class Lane:
         return closed.turn if closed else None
 
     async def _come_in(self, turn: datetime | None) -> Closed | None:
+        loop = asyncio.get_running_loop()
+        place: asyncio.Future[bool] = loop.create_future()
         self.waiting += 1
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(place)
         self._admit()
+        patience = loop.call_later(self._patience_s, _resolve, place, False)
         try:
-            async with asyncio.timeout(self._patience_s):
-                await place
-        except BaseException as error:  # also cancellation: a place that came in the same moment is somebody else's
-            self._leave(place)
-            if isinstance(error, TimeoutError):
-                return self.wait_for_turn(turn)
+            is_admitted = await place
+            return None if is_admitted else self._give_up(place, turn)
+        except BaseException:  # also cancellation: a place that came in the same moment is somebody else's
+            self._give_back(place)
             raise
         finally:
+            patience.cancel()
             self.waiting -= 1
-        return None
 
-    def _leave(self, place: "asyncio.Future[None]") -> None:
+    def _give_up(self, place: "asyncio.Future[bool]", turn: datetime | None) -> Closed:
         if place in self._waiters:
             self._waiters.remove(place)
-        elif place.done() and not place.cancelled():
+        return self.wait_for_turn(turn)
+
+    def _give_back(self, place: "asyncio.Future[bool]") -> None:
+        if place in self._waiters:
+            self._waiters.remove(place)
+        elif place.done() and not place.cancelled() and place.result():
             self.busy -= 1
             self._admit()
 
     def _admit(self) -> None:
         while self._waiters and self.busy < self._width:
-            place = self._waiters.popleft()
-            if not place.done():
-                place.set_result(None)
-                self.busy += 1
+            self.busy += _resolve(self._waiters.popleft(), True)
 
     def wait_for_turn(self, turn: datetime | None) -> Closed:
         """The answer to a letter for which there is no room; one whose turn has not come keeps it."""
@@ -166,6 +178,45 @@ class Lane:
         turn = max(self._backlog_ends, self._held_until, now + timedelta(seconds=ahead_s))
         self._backlog_ends = turn + timedelta(seconds=max(self._service_s / self._capacity, self.pace_s))
         return turn
+
+
+class Place:
+    """One letter's place in a lane; the context gives why there is none. It can be left before the context ends.
+
+    A class, and without a task or timer of its own where there is room: every letter takes one.
+    """
+
+    __slots__ = ("_began_s", "_is_held", "_is_served", "_lane", "_turn")
+
+    def __init__(self, lane: Lane, turn: datetime | None) -> None:
+        self._lane = lane
+        self._turn = turn
+        self._is_held = self._is_served = False
+        self._began_s = 0.0
+
+    async def __aenter__(self) -> Closed | None:
+        if closed := await self._lane.enter(self._turn):
+            return closed
+        barred = self._lane.barred(self._turn)
+        self._is_held, self._is_served, self._began_s = True, barred is None, self._lane.now_s()
+        return barred
+
+    async def __aexit__(self, *_: object) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Let the next letter have the place, unless that was done before."""
+        if self._is_held:
+            self._is_held = False
+            self._lane.leave(self._lane.now_s() - self._began_s if self._is_served else None)
+
+
+def _resolve(place: "asyncio.Future[bool]", is_admitted: bool) -> bool:
+    """Tell who waits; False when there is nobody any more."""
+    if place.done():
+        return False
+    place.set_result(is_admitted)
+    return True
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ from worker.delivery.observing import Observer, Stage
 from worker.delivery.outcomes import Outcomes
 from worker.delivery.ports import Clock, MailTransport
 from worker.delivery.recording import Recorder
-from worker.delivery.ways import Way, Ways
+from worker.delivery.ways import Passage, Way, Ways
 from worker.domain.backoff import is_expired, pause_level_s, turn_level_s, waiting_level_s
 from worker.domain.classification import Classification
 from worker.domain.letters import ComposedLetter, LetterMode, PlannedLetter
@@ -73,11 +73,12 @@ class LetterDelivery:
             return await self._claims.working_on(item, partial(self._outcomes.expired, item), can_send=False)
         way = self._ways.of(item.case)
         came = self._clock.monotonic()
-        async with way.passage(item.case) as closed:
+        passage = way.passage(item.case)
+        async with passage as closed:
             self._observer.timed(Stage.LANE, self._clock.monotonic() - came)
             if closed is not None:
                 return self._wait(item, way, closed, item.letter.envelope)
-            return await self._claims.working_on(item, partial(self._send, item, way), can_send=True)
+            return await self._claims.working_on(item, partial(self._send, item, way, passage), can_send=True)
 
     def is_expired(self, work: Work) -> bool:
         """True when the letters of this work are too old to be tried once more."""
@@ -116,7 +117,10 @@ class LetterDelivery:
         scope = Scope.MAILBOX if item.case.sender.mailbox else Scope.PLATFORM
         return self._outcomes.waiting(item, positions, Classification(closed.reason, scope, action), level_s)
 
-    async def _send(self, item: LetterCase, way: Way, positions: tuple[int, ...]) -> list[Publication]:
+    async def _send(
+        self, item: LetterCase, way: Way, passage: Passage, positions: tuple[int, ...]
+    ) -> list[Publication]:
+        is_all = positions == item.letter.envelope
         item = LetterCase(item.case, replace(item.letter, envelope=positions))
         try:
             with self._observer.stage(Stage.COMPOSE):
@@ -135,6 +139,8 @@ class LetterDelivery:
         if isinstance(transmission, Closed):
             await self._recorder.release(item.case, positions)
             return self._wait(item, way, transmission, positions)
+        if is_all and len(transmission.accepted) == len(positions):
+            passage.accepted()
         publications = await self._outcomes.of_transmission(Attempt(item, composed, way, hand_over), transmission)
         await way.ended(transmission, len(positions))
         return publications

@@ -1,14 +1,13 @@
 """A mailbox's way out of this worker: first its lane here, then what it shares with the same lane in other workers."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
 
 from worker.delivery.case import Case
-from worker.delivery.lanes import Closed, Lane, Lanes
+from worker.delivery.lanes import Closed, Lane, Lanes, Place
 from worker.delivery.limits import Limits
 from worker.delivery.mailbox_states import (
     Entered,
@@ -61,11 +60,9 @@ class Way:
         self.lane = lane
         self.token = lane_token(route.account_id, route.mailbox_id or "")
 
-    @asynccontextmanager
-    async def passage(self, case: Case) -> AsyncIterator[Closed | None]:
-        """Be on the way with one letter, or learn why not now."""
-        async with self.lane.place(case.work.turn) as closed:
-            yield closed
+    def passage(self, case: Case) -> "Passage":
+        """A context: be on the way with one letter, or learn why not now."""
+        return Passage(self.lane.place(case.work.turn))
 
     async def permit(self, recipients: int) -> Closed | None:  # noqa: ARG002 - the interface
         """Ask to send one letter now."""
@@ -89,32 +86,40 @@ class MailboxWay(Way):
         self.key = MailboxKey(route.account_id, route.mailbox_id or "")
         self.revision = revision
 
-    @asynccontextmanager
-    async def passage(self, case: Case) -> AsyncIterator[Closed | None]:
+    def passage(self, case: Case) -> "MailboxPassage":
         """As for any way; the letter has one of the connections that all workers share. Raises `Unavailable`."""
-        if suspension := await self._common.suspensions.in_the_way_of(self.key, self.revision):
-            yield Closed(None, suspension.reason)
-            return
-        async with self.lane.place(case.work.turn) as closed:
-            if closed is not None:
-                yield closed
-                return
-            share = self._common.shares.of(self.key)
-            closed = await self._enter(share, case)
-            try:
-                self.lane.resize(share.room(self._limits.connections))
-                yield closed
-            finally:
-                if closed is None:
-                    await self._leave(share)
-                self.lane.resize(share.room(self._limits.connections))
+        return MailboxPassage(self, case)
 
-    async def _leave(self, share: Share) -> None:
+    async def enter(self, share: Share, case: Case) -> Closed | None:
+        """Have a connection, to `leave` it again; or learn why not. Raises `Unavailable`."""
+        try:
+            return await self._enter(share, case)
+        finally:
+            self.resize(share)
+
+    def resize(self, share: Share) -> None:
+        """Let as many letters in as can have a connection."""
+        self.lane.resize(share.room(self._limits.connections))
+
+    async def suspension(self) -> Suspension | None:
+        """What the mailbox is suspended for, if it is. Raises `Unavailable`."""
+        return await self._common.suspensions.in_the_way_of(self.key, self.revision)
+
+    def share(self) -> Share:
+        """This worker's share of the mailbox's connections."""
+        return self._common.shares.of(self.key)
+
+    async def leave(self, share: Share) -> None:
         """Where it did not work, another worker may try next: perhaps only this host has no way there."""
         share.give_back()
-        if share.is_probe or self._common.suspensions.of(self.key) is not None or self._has_too_many(share):
+        if share.is_probe or self.is_suspended or self._has_too_many(share):
             with suppress(Unavailable):  # it is given back later then
                 await self._common.shares.drop(self.key)
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether this worker knows the mailbox to be suspended."""
+        return self._common.suspensions.of(self.key) is not None
 
     def _has_too_many(self, share: Share) -> bool:
         """Whether the server refused a connection just now: what is at rest is asked for anew, under a lower cap."""
@@ -196,6 +201,67 @@ class MailboxWay(Way):
     async def suspend(self, suspension: Suspension) -> None:
         """Stop the mailbox in all workers."""
         await self._common.suspensions.suspend(suspension)
+
+
+class Passage:
+    """Being on the way with one letter; the context gives why that is not possible now."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    async def __aenter__(self) -> Closed | None:
+        return await self._place.__aenter__()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._place.leave()
+
+    def accepted(self) -> None:
+        """The server has the letter: the next one may have its connection, while this one's outcome is recorded."""
+        self._place.leave()
+
+
+class MailboxPassage(Passage):
+    """Being on a mailbox's way."""
+
+    def __init__(self, way: MailboxWay, case: Case) -> None:
+        super().__init__(way.lane.place(case.work.turn))
+        self._way = way
+        self._case = case
+        self._share: Share | None = None  # as long as the letter has one of its connections
+
+    async def __aenter__(self) -> Closed | None:
+        if suspension := await self._way.suspension():
+            return Closed(None, suspension.reason)
+        if closed := await self._place.__aenter__():
+            return closed
+        share = self._way.share()
+        try:
+            closed = await self._way.enter(share, self._case)
+        except BaseException:  # also cancellation: the place is somebody else's then
+            self._place.leave()
+            raise
+        if closed is None:
+            self._share = share
+        return closed
+
+    async def __aexit__(self, *_: object) -> None:
+        share, self._share = self._share, None
+        try:
+            if share is not None:
+                await self._way.leave(share)
+                self._way.resize(share)
+        finally:
+            self._place.leave()
+
+    def accepted(self) -> None:
+        share = self._share
+        # Nobody else tries a mailbox before it is known to work; and what was refused just now concerns the next one.
+        if share is None or share.is_probe or self._way.is_suspended:
+            return
+        self._share = None
+        share.give_back()
+        self._way.resize(share)
+        self._place.leave()
 
 
 class Ways:

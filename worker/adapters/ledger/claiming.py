@@ -1,24 +1,25 @@
 """Claiming entries: new ones by inserting them, those of the dead by taking them over."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
 
 from sqlalchemy import Row, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql.dml import ReturningInsert
 
 from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.entry import State
 from worker.adapters.ledger.operations import Key, Operation, ToClaim
 from worker.adapters.ledger.ownership import lock_dead
-from worker.adapters.ledger.rows import body_of, hand_over_of, near, near_keys, of_keys
+from worker.adapters.ledger.rows import body_of, hand_over_of, near, near_keys, of_keys, padded
 from worker.adapters.ledger.schema import entries, owners, results
+from worker.adapters.ledger.statements import Statement
 from worker.delivery.ledger import Claim, Done, Granted, Held, InDoubt
 from worker.errors import Unavailable
 
 _MAX_ROUNDS = 5
+_MAX_INSERTED = 1_024  # rows in one statement: databases limit the number of its parameters
 _CONTENDED = Unavailable("the ledger's entries change hands faster than they can be read")
 _DAMAGED = Unavailable("the ledger has lost the result of a letter that is done: the letter waits, nothing is sent")
 
@@ -81,27 +82,36 @@ async def _claim_all(
 
 
 async def _insert(
-    connection: Connected, me: int, now: datetime, accounts: Mapping[Key, str], keys: Iterable[Key]
+    connection: Connected, me: int, now: datetime, accounts: Mapping[Key, str], keys: list[Key]
 ) -> list[Key]:
-    rows: list[dict[str, Any]] = [
-        {
-            "event_key": event_key,
-            "recipient": recipient,
-            "state": State.CLAIMED,
-            "owner": me,
-            "claimed_at": now,
-            "account_id": accounts[event_key, recipient],
-        }
-        for event_key, recipient in keys
-    ]
-    inserted = await connection.execute(_insert_new(connection.dialect.name), rows)
-    return [(row.event_key, row.recipient) for row in inserted]
+    inserted: list[Key] = []
+    for first in range(0, len(keys), _MAX_INSERTED):
+        rows = padded(keys[first : first + _MAX_INSERTED])
+        parameters: dict[str, Any] = {"state": State.CLAIMED, "owner": me, "claimed_at": now}
+        for number, key in enumerate(rows):
+            parameters[f"event_{number}"], parameters[f"recipient_{number}"] = key
+            parameters[f"account_{number}"] = accounts[key]
+        statement = _insert_new(connection.dialect.name, len(rows))
+        inserted += [(event_key, recipient) for event_key, recipient in await statement.rows(connection, parameters)]
+    return inserted
 
 
 @cache
-def _insert_new(dialect: str) -> ReturningInsert[Any]:
+def _insert_new(dialect: str, rows: int) -> Statement:
+    """One statement for so many rows, of which some may be the same: those that are there already are left out."""
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    return insert(entries).on_conflict_do_nothing().returning(entries.c.event_key, entries.c.recipient)
+    common = {name: bindparam(name, type_=entries.c[name].type) for name in ("state", "owner", "claimed_at")}
+    values = [
+        {
+            "event_key": bindparam(f"event_{number}", type_=entries.c.event_key.type),
+            "recipient": bindparam(f"recipient_{number}", type_=entries.c.recipient.type),
+            "account_id": bindparam(f"account_{number}", type_=entries.c.account_id.type),
+            **common,
+        }
+        for number in range(rows)
+    ]
+    new = insert(entries).values(values).on_conflict_do_nothing()
+    return Statement(new.returning(entries.c.event_key, entries.c.recipient))
 
 
 async def _claim_existing(

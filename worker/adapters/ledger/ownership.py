@@ -13,8 +13,9 @@ from sqlalchemy import bindparam, insert, select, update
 
 from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.schema import owners
+from worker.adapters.ledger.statements import Statement
 
-_RENEW = update(owners).where(owners.c.id == bindparam("me")).values(alive_until=bindparam("until"))
+_RENEW = Statement(update(owners).where(owners.c.id == bindparam("me")).values(alive_until=bindparam("until")))
 _REGISTER = insert(owners).returning(owners.c.id)
 _LOCK_DEAD = (
     select(owners.c.id)
@@ -31,17 +32,15 @@ async def renew(connection: Connected, me: int | None, name: str, now: datetime,
     Returns:
         The owner's id: another one when it was silent for so long that it is forgotten; its claims are lost then.
     """
-    if me is not None:
-        renewed = await connection.execute(_RENEW, {"me": me, "until": until})
-        if renewed.rowcount:
-            return me
+    if me is not None and await _RENEW.count(connection, {"me": me, "until": until}):
+        return me
     registered = await connection.execute(_REGISTER, {"name": name, "started_at": now, "alive_until": until})
     return int(registered.scalar_one())
 
 
 async def leave(connection: Connected, me: int, now: datetime) -> None:
     """Say that the owner is gone."""
-    await connection.execute(_RENEW, {"me": me, "until": now})
+    await _RENEW.count(connection, {"me": me, "until": now})
 
 
 async def lock_dead(connection: Connected, suspects: Collection[int], now: datetime) -> set[int]:

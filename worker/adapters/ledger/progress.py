@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Insert, Row, bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.adapters.ledger.connection import Connected
@@ -13,20 +13,31 @@ from worker.adapters.ledger.entry import State
 from worker.adapters.ledger.operations import Key, Operation, ToHandOver, ToRecord, ToRelease, ToReopen
 from worker.adapters.ledger.rows import compressed, near, near_keys
 from worker.adapters.ledger.schema import entries, results
+from worker.adapters.ledger.statements import Statement
 from worker.domain.vocabulary import Outcome
 from worker.errors import LostClaim
 
 _LOST = "the ledger gave this letter to another worker, or it has ended"
 
-_STAND = select(
-    entries.c.event_key, entries.c.recipient, entries.c.state, entries.c.owner, entries.c.outcome, entries.c.result_id
-).where(near_keys)
+
+class _Stand(NamedTuple):
+    """How an entry stands."""
+
+    event_key: str
+    recipient: int
+    state: State
+    owner: int | None
+    outcome: Outcome | None
+    result_id: str | None
+
+
+_STAND = Statement(select(*(entries.c[name] for name in _Stand._fields)).where(near_keys))
 _THIS_ENTRY_IF_MINE = (
     entries.c.event_key == bindparam("of_event"),
     entries.c.recipient == bindparam("of_recipient"),
     entries.c.owner == bindparam("me"),
 )
-_HAND_OVER = (
+_HAND_OVER = Statement(
     update(entries)
     .where(*_THIS_ENTRY_IF_MINE, entries.c.state != State.DONE)
     .values(
@@ -38,7 +49,7 @@ _HAND_OVER = (
         handed_over_at=bindparam("at"),
     )
 )
-_RECORD = (
+_RECORD = Statement(
     update(entries)
     .where(*_THIS_ENTRY_IF_MINE, entries.c.state != State.DONE)
     .values(state=State.DONE, outcome=bindparam("how"), result_id=bindparam("result"))
@@ -93,9 +104,7 @@ async def advance(
     if not operations:
         return {}
     keys = {key for operation in operations for key in operation.keys}
-    stand: dict[Key, Row[*tuple[Any, ...]]] = {
-        (row.event_key, row.recipient): row for row in await connection.execute(_STAND, near(keys))
-    }
+    stand = {row[:2]: _Stand(*row) for row in await _STAND.rows(connection, near(keys))}
     answers: dict[Operation[Any], LostClaim | None] = {
         operation: None if _is_ours(operation, stand, me) else LostClaim(_LOST) for operation in operations
     }
@@ -105,7 +114,7 @@ async def advance(
     return answers
 
 
-def _is_ours(operation: ToHandOver | ToRecord, stand: Mapping[Key, Row[*tuple[Any, ...]]], me: int) -> bool:
+def _is_ours(operation: ToHandOver | ToRecord, stand: Mapping[Key, _Stand], me: int) -> bool:
     rows = [stand.get(key) for key in operation.keys]
     if not all(row is not None and row.owner == me for row in rows):
         return False
@@ -134,7 +143,7 @@ async def _hand_over(connection: Connected, me: int, operations: Sequence[ToHand
         for recipient in operation.recipients
     ]
     if rows:
-        await connection.execute(_HAND_OVER, rows)
+        await _HAND_OVER.each(connection, rows)
 
 
 async def _record(connection: Connected, me: int, now: datetime, operations: Sequence[ToRecord]) -> None:
@@ -153,21 +162,23 @@ async def _record(connection: Connected, me: int, now: datetime, operations: Seq
     if not rows:
         return
     bodies = {record.result_id: record.result for _, record in records if record.recipients}
-    await connection.execute(
-        _insert_result(connection.dialect.name),
+    await _insert_result(connection.dialect.name).each(
+        connection,
         [
             {"result_id": result_id, "recorded_at": now, "body": compressed(body)}
             for result_id, body in sorted(bodies.items())
         ],
     )
-    await connection.execute(_RECORD, rows)
+    await _RECORD.each(connection, rows)
 
 
 @cache
-def _insert_result(dialect: str) -> Insert:
+def _insert_result(dialect: str) -> Statement:
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    statement = insert(results)
+    statement = insert(results).values({column.name: bindparam(column.name) for column in results.c})
     # Equal ids are equal results, and the first one is what others may have seen; it has to outlive this entry too.
-    return statement.on_conflict_do_update(
-        index_elements=[results.c.result_id], set_={"recorded_at": statement.excluded.recorded_at}
+    return Statement(
+        statement.on_conflict_do_update(
+            index_elements=[results.c.result_id], set_={"recorded_at": statement.excluded.recorded_at}
+        )
     )

@@ -2,13 +2,15 @@
 
 import zlib
 from collections.abc import Collection
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Row, bindparam, tuple_
 
 from worker.adapters.ledger.operations import Key
 from worker.adapters.ledger.schema import entries
 from worker.delivery.ledger import HandOver
+
+T = TypeVar("T")
 
 # The entries of the parameter `keys`: pairs of event key and recipient.
 of_keys = tuple_(entries.c.event_key, entries.c.recipient).in_(bindparam("keys", expanding=True))
@@ -23,16 +25,16 @@ near_keys = entries.c.event_key.in_(bindparam("events", expanding=True)) & entri
 def near(keys: Collection[Key]) -> dict[str, list[Any]]:
     """Parameters of `near_keys`.
 
-    The lists grow in powers of two by repeating their last member, so that there are few different statements to
-    compile and to prepare.
+    The lists are padded, so that there are few different statements.
     """
     return {
-        "events": _padded(sorted({event_key for event_key, _ in keys})),
-        "recipients": _padded(sorted({recipient for _, recipient in keys})),
+        "events": padded(sorted({event_key for event_key, _ in keys})),
+        "recipients": padded(sorted({recipient for _, recipient in keys})),
     }
 
 
-def _padded(values: list[Any]) -> list[Any]:
+def padded(values: list[T]) -> list[T]:
+    """The values, and the last one again up to a power of two: with few lengths there are few statements."""
     return values + values[-1:] * ((1 << (len(values) - 1).bit_length()) - len(values))
 
 

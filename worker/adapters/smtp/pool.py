@@ -3,8 +3,7 @@
 import asyncio
 import heapq
 import itertools
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -73,20 +72,23 @@ class Pool:
             reused_total=self._reused_total,
         )
 
-    @asynccontextmanager
-    async def lease(self, route: Route) -> AsyncIterator[Lease]:
-        """Wait for a place among the route's connections. Raises `Failed` when the pool is closed meanwhile."""
+    def lease(self, route: Route) -> "Leasing":
+        """A context: waits for a place among the route's connections. Raises `Failed` when the pool is closed."""
+        return Leasing(self, route)
+
+    async def take(self, route: Route) -> tuple[Lane, Lease]:
+        """A place, to be put back. Raises `Failed`."""
         if self._is_closed:
             raise _closed()
         lane = self._lane(route)
         lease = Lease(self, route, await self._place(lane))
         self._leases.add(lease)
-        try:
-            yield lease
-        finally:
-            # Without an await: an outcome on its way to the caller is not lost to a cancellation here.
-            self._leases.discard(lease)
-            self._give_back(lane, lease.session)
+        return lane, lease
+
+    def put_back(self, lane: Lane, lease: Lease) -> None:
+        """The place and its connection are free."""
+        self._leases.discard(lease)
+        self._give_back(lane, lease.session)
 
     async def open(self, route: Route, progress: Progress) -> Session:
         """A new session, counted. Raises `Failed`, also when the pool was closed meanwhile."""
@@ -279,6 +281,26 @@ class Pool:
             self._sweeping = None
         elif self._idle and self._sweeping is None:
             self._sweeping = asyncio.get_running_loop().call_later(self._limits.max_idle_s / 2, self.sweep)
+
+
+class Leasing:
+    """The use of one connection, for one letter. A class, because a generator costs several times as much."""
+
+    __slots__ = ("_pool", "_route", "_taken")
+
+    def __init__(self, pool: Pool, route: Route) -> None:
+        self._pool = pool
+        self._route = route
+        self._taken: tuple[Lane, Lease] | None = None
+
+    async def __aenter__(self) -> Lease:
+        self._taken = await self._pool.take(self._route)
+        return self._taken[1]
+
+    async def __aexit__(self, *_: object) -> None:
+        # Without an await: an outcome on its way to the caller is not lost to a cancellation here.
+        if self._taken is not None:
+            self._pool.put_back(*self._taken)
 
 
 def _closed() -> Failed:

@@ -65,8 +65,9 @@ class SmtpTransport:
         progress = Progress(self._monotonic, self._tracer)
         try:
             with self._tracer.span("smtp"):
-                async with self._pool.lease(route) as lease, progress.deadline(self._timeouts.letter_s):
-                    transaction = await self._transact(lease, envelope, letter.wire, before_final_dot, progress)
+                async with self._pool.lease(route) as lease:
+                    with progress.deadline(self._timeouts.letter_s):
+                        transaction = await self._transact(lease, envelope, letter.wire, before_final_dot, progress)
         except Failed as failure:
             refused = dict.fromkeys(envelope.recipients, failure.trouble)
             return Transmission(refused=refused, timings_s=progress.timings_s)

@@ -1,0 +1,40 @@
+"""Where letters are composed: small ones at once, large ones beside the event loop."""
+
+import threading
+
+import pytest
+
+from tests.builders import a_comment_event, a_task_event
+from tests.delivery_world import DeliveryWorld
+from worker.delivery import composition
+from worker.domain.composing import compose
+from worker.domain.event import LetterEvent
+
+LARGE = "<p>Мастер приедет завтра.</p>" * 5_000
+
+
+@pytest.mark.parametrize(
+    ("event", "is_beside"),
+    [
+        (a_comment_event(), False),
+        (a_comment_event(comment={"html": LARGE}), True),
+        (a_comment_event(history_html=LARGE), True),
+        (a_task_event(task={"html": LARGE}), True),
+    ],
+    ids=["small", "large comment", "large history", "large description"],
+)
+async def test_composing_a_large_letter_leaves_the_event_loop_to_others(
+    event: LetterEvent, is_beside: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    composed_in: list[threading.Thread] = []
+
+    def noted(*arguments: object) -> object:
+        composed_in.append(threading.current_thread())
+        return compose(*arguments)  # type: ignore[arg-type]  # passed on as they are
+
+    monkeypatch.setattr(composition, "compose", noted)
+    world = DeliveryWorld()
+    await world.deliver(event)
+
+    assert len(world.transport.delivered) == 1
+    assert [thread is not threading.main_thread() for thread in composed_in] == [is_beside]

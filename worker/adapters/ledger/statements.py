@@ -1,0 +1,127 @@
+"""Statements that every letter needs, compiled once and then given to the database's driver as they are.
+
+SQLAlchemy looks each statement up, builds a context for it and a result around its rows, which costs several times
+what SQLite takes to carry it out, and is done in the ledger's thread, where the event loop has to wait for it. Here it
+compiles the statement and names the conversions of its values; what is left for each time is to convert and to call.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, Delete, Dialect, Insert, Select, Update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.dml import ReturningInsert
+
+from worker.adapters.ledger.connection import Connected
+
+Parameters = Mapping[str, Any]
+Convert = Callable[[Any], Any]
+_Slot = tuple[str, int | None, Convert | None]
+
+
+class _Form:
+    """The statement for one kind of database and for lists of certain lengths, as text with places for values."""
+
+    def __init__(self, statement: "Clause", dialect: Dialect, example: Parameters) -> None:
+        compiled = statement.compile(dialect=dialect)
+        expanded = compiled.construct_expanded_state(dict(example))
+        self.text = expanded.statement
+        members = {
+            member: (name, index)
+            for name, names in expanded.parameter_expansion.items()
+            for index, member in enumerate(names)
+        }
+        self._slots: list[_Slot] = []
+        self._constants: dict[str, Any] = {}
+        for place in expanded.positiontup or ():
+            name, index = members.get(place, (place, None))
+            if name not in example:
+                self._constants[name] = expanded.parameters[place]
+            convert = compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect)
+            self._slots.append((name, index, convert))
+        self._results = [
+            column.type.dialect_impl(dialect).result_processor(dialect, None) for column in statement.exported_columns
+        ]
+
+    def values(self, parameters: Parameters) -> tuple[Any, ...]:
+        """The values in the order of their places."""
+        known = {**self._constants, **parameters}
+        values = []
+        for name, index, convert in self._slots:
+            value = known[name] if index is None else known[name][index]
+            values.append(value if convert is None else convert(value))
+        return tuple(values)
+
+    def row(self, raw: Sequence[Any]) -> tuple[Any, ...]:
+        """A row as Python's values."""
+        return tuple(
+            value if convert is None else convert(value) for value, convert in zip(raw, self._results, strict=True)
+        )
+
+
+Clause = Select[Any] | Insert | ReturningInsert[Any] | Update | Delete
+
+
+class Statement:
+    """One statement, for any of the ledger's databases. Errors are those of SQLAlchemy."""
+
+    def __init__(self, clause: Clause) -> None:
+        self._clause = clause
+        self._forms: dict[tuple[str, tuple[int, ...]], _Form] = {}
+
+    async def rows(self, connection: Connected, parameters: Parameters) -> list[tuple[Any, ...]]:
+        """Execute, and give the rows."""
+        return await connection.run_sync(partial(self._fetch, parameters))
+
+    async def count(self, connection: Connected, parameters: Parameters) -> int:
+        """Execute, and say how many rows were changed."""
+        return await connection.run_sync(partial(self._count, parameters))
+
+    async def each(self, connection: Connected, many: Sequence[Parameters]) -> None:
+        """Execute with each of the parameters, all of one shape; at least one."""
+        await connection.run_sync(partial(self._each, many))
+
+    def _fetch(self, parameters: Parameters, connection: Connection) -> list[tuple[Any, ...]]:
+        form = self._form(connection, parameters)
+        with _Cursor(connection, form.text) as cursor:
+            cursor.execute(form.text, form.values(parameters))
+            return [form.row(raw) for raw in cursor.fetchall()]
+
+    def _count(self, parameters: Parameters, connection: Connection) -> int:
+        form = self._form(connection, parameters)
+        with _Cursor(connection, form.text) as cursor:
+            cursor.execute(form.text, form.values(parameters))
+            return int(cursor.rowcount)
+
+    def _each(self, many: Sequence[Parameters], connection: Connection) -> None:
+        form = self._form(connection, many[0])
+        with _Cursor(connection, form.text) as cursor:
+            cursor.executemany(form.text, [form.values(parameters) for parameters in many])
+
+    def _form(self, connection: Connection, parameters: Parameters) -> _Form:
+        dialect = connection.dialect
+        lengths = tuple(len(value) for value in parameters.values() if isinstance(value, list))
+        form = self._forms.get((dialect.name, lengths))
+        if form is None:
+            form = self._forms[dialect.name, lengths] = _Form(self._clause, dialect, parameters)
+        return form
+
+
+class _Cursor:
+    """The driver's cursor; its errors become SQLAlchemy's, without parameters: results and addresses are among them."""
+
+    def __init__(self, connection: Connection, text: str) -> None:
+        self._connection = connection
+        self._text = text
+        self._cursor: Any = None
+
+    def __enter__(self) -> Any:
+        self._cursor = self._connection.connection.cursor()
+        return self._cursor
+
+    def __exit__(self, _: object, error: BaseException | None, _traceback: object) -> None:
+        self._cursor.close()
+        driver = self._connection.dialect.dbapi
+        if driver is not None and isinstance(error, driver.Error):
+            raise DBAPIError(self._text, None, error, hide_parameters=True) from error
