@@ -7,6 +7,7 @@ rest of publishing. What is written is byte for byte the same.
 import struct
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -80,7 +81,7 @@ def _moment(value: datetime) -> bytes:
 def _table(headers: Mapping[str, Any]) -> bytes:
     parts = []
     for name, value in sorted(headers.items()):
-        parts.append(short_string(name if len(name) <= _MAX_NAME_BYTES // 4 else _cut(name)))
+        parts.append(_field_name(name))
         if isinstance(value, str):
             data = value.encode()
             parts += (b"S", _LONG.pack(len(data)), data)
@@ -90,5 +91,7 @@ def _table(headers: Mapping[str, Any]) -> bytes:
     return _LONG.pack(len(data)) + data
 
 
-def _cut(name: str) -> str:
-    return name.encode()[:_MAX_NAME_BYTES].decode("utf-8", "ignore")
+@lru_cache(maxsize=512)  # ours are few; a producer's come along with what is put back
+def _field_name(name: str) -> bytes:
+    is_short = len(name) <= _MAX_NAME_BYTES // 4
+    return short_string(name if is_short else name.encode()[:_MAX_NAME_BYTES].decode("utf-8", "ignore"))
