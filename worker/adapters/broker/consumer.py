@@ -68,6 +68,7 @@ class Consumer:
         self._handler = handler
         self._publisher = publisher
         self._metrics = metrics
+        self._observe_publishing = metrics.stage.labels(Stage.PUBLISH.value).observe
         self.prefetch = prefetch
         self._tracer = tracer
         self._task_name = f"message of {queue}"
@@ -277,10 +278,11 @@ class Consumer:
                 return None
 
     async def _published(self, publications: Sequence[Publication]) -> None:
-        began = asyncio.get_running_loop().time()
+        time_s = asyncio.get_running_loop().time
+        began_s = time_s()
         with self._tracer.span(Stage.PUBLISH.value):
             await self._publish(publications)
-        self._metrics.stage.labels(stage=Stage.PUBLISH.value).observe(asyncio.get_running_loop().time() - began)
+        self._observe_publishing(time_s() - began_s)
 
     async def _publish(self, publications: Sequence[Publication]) -> None:
         """Publish everything, confirmed; only then may the message be acknowledged."""
