@@ -1,10 +1,13 @@
 """What is taken from a connection before the library reads it, and what is left to the library."""
 
 import asyncio
+import ssl
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
-from aiormq import spec
+from aiormq import AMQPConnectionError, spec
 from aiormq.exceptions import ChannelInvalidStateError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,11 +15,13 @@ from pamqp import frame
 from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
+from yarl import URL
 
+from stack.authority import Authority
 from worker.adapters.broker.confirms import Confirms, Fate
 from worker.adapters.broker.deliveries import Delivered, Deliveries
 from worker.adapters.broker.frames import HEAD
-from worker.adapters.broker.tap import Listener, TappedProtocol
+from worker.adapters.broker.tap import Listener, Tap, TappedProtocol
 
 OURS, THEIRS = 3, 4
 Frame = spec.Basic.Deliver | spec.Basic.Return | spec.Basic.Ack | spec.Basic.Nack | spec.Channel.Close
@@ -87,6 +92,60 @@ async def test_what_is_no_frame_is_left_to_the_library() -> None:
     broken = HEAD.pack(1, OURS, 4) + spec.Basic.Deliver.index.to_bytes(4, "big") + b"\0"
     protocol.data_received(broken)
     assert await left(reader) == broken
+
+
+async def test_what_ends_within_a_frame_is_left_to_the_library() -> None:
+    """If a broker speaks another version, which it says in bytes that are no frame, then the library sees them."""
+    protocol, reader = tapped({})
+    protocol.data_received(b"AMQP\x00\x00\x09\x01")
+    protocol.eof_received()
+    assert await reader.read() == b"AMQP\x00\x00\x09\x01"
+
+
+async def test_no_sign_of_life_is_given_before_a_frame_was_taken() -> None:
+    """If a broker is slow to open the connection, then the library hears its answer and nothing else."""
+    protocol, reader = tapped({OURS: Deliveries(lambda _: None)})
+    now_s = asyncio.get_running_loop().time()
+    protocol._monotonic = lambda: now_s + 5
+    answer = frame.marshal(spec.Connection.OpenOk(), 0)
+    protocol.data_received(answer[:5])
+    protocol.data_received(answer[5:])
+    assert await left(reader) == answer
+
+
+@dataclass
+class Contexts:
+    """Where the library keeps its TLS context."""
+
+    context: ssl.SSLContext
+
+    async def get_context(self) -> ssl.SSLContext:
+        return self.context
+
+
+async def test_a_connection_under_tls_is_one_to_the_host_of_the_url(tmp_path: Path) -> None:
+    """If the URL says `amqps`, then the certificate is checked, and what is written in one turn arrives as it was."""
+    authority = Authority(tmp_path)
+    certificate = authority.issue("broker")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate.chain, certificate.key)
+    arrived: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.put_nowait(await reader.readexactly(6))
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as server:
+        url = URL.build(scheme="amqps", host="localhost", port=server.sockets[0].getsockname()[1])
+        with pytest.raises(AMQPConnectionError):
+            await Tap().create(url, ssl_context_provider=Contexts(ssl.create_default_context()))
+        tap = Tap()
+        _, writer = await tap.create(url, ssl_context_provider=Contexts(authority.client_context()))
+        tap.write(b"one")
+        tap.write(b"two")
+        await tap.drain()
+        assert await arrived.get() == b"onetwo"
+        writer.close()
 
 
 async def test_the_library_hears_that_a_peer_lives_whose_frames_are_all_taken() -> None:

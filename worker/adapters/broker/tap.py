@@ -99,7 +99,13 @@ class TappedProtocol(asyncio.StreamReaderProtocol):
             at = end
         self._pass(data[passed_from:at])
         self._rest = data[at:]
-        self._show_life()
+        if passed_from:
+            self._show_life()
+
+    def eof_received(self) -> bool | None:
+        self._pass(self._rest)  # what ends within a frame, or was none, is the library's to judge
+        self._rest = b""
+        return super().eof_received()
 
     def _pass(self, data: bytes) -> None:
         if data:
