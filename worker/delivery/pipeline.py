@@ -11,6 +11,7 @@ import structlog
 from worker.delivery import requeueing
 from worker.delivery.burials import Burials, has_returned_too_often
 from worker.delivery.case import Case, LetterCase
+from worker.delivery.finishing import cancellations
 from worker.delivery.invalid_events import invalid_result
 from worker.delivery.letter_delivery import LetterDelivery
 from worker.delivery.messages import Arrival, Publication
@@ -160,10 +161,15 @@ class Pipeline:
         """What came of each letter. Most events have one, which needs no task of its own."""
         if len(items) != 1:
             return await asyncio.gather(*map(self._letters.deliver, items), return_exceptions=True)
+        outcome: list[Publication] | Exception
+        before = cancellations()
         try:
-            return [await self._letters.deliver(items[0])]
+            outcome = await self._letters.deliver(items[0])
         except Exception as error:  # noqa: BLE001 - told as it is of one of several
-            return [error]
+            outcome = error
+        if cancellations() > before:  # put off by what must not be broken off: see `finishing`
+            raise asyncio.CancelledError
+        return [outcome]
 
     def _put_off(self, item: LetterCase) -> Publication:
         work = item.work(item.letter.envelope, turn=item.case.work.turn, lane=item.case.work.lane)
