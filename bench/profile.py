@@ -32,7 +32,7 @@ _PARTS = {
     "reading events, resolving, planning": ("Pipeline.handle",),
     "settling": ("Consumer._work",),
     "ledger, on the event loop": ("SqlLedger._run", "GroupCommit._write"),
-    "AMQP frames in and out": ("aiormq",),
+    "AMQP frames in and out": ("aiormq", "broker/tap.py"),
 }
 """Parts by a name in the stack; the first that fits counts."""
 

@@ -13,16 +13,18 @@ from worker.delivery import requeueing
 from worker.delivery.case import LetterCase
 from worker.delivery.copies import Copies
 from worker.delivery.copy_jobs import copy_target
+from worker.delivery.facts import Facts
 from worker.delivery.imap_sign_in import Caller, ImapSignIn
 from worker.delivery.ledger import HandOver, InDoubt, Ledger
 from worker.delivery.messages import Publication, Publish
 from worker.delivery.observing import Observer
 from worker.delivery.ports import Clock, SentFolder
 from worker.delivery.recording import Final, Recorder
-from worker.delivery.reporting import Facts, Reporter
+from worker.delivery.reporting import Reporter
 from worker.delivery.sent_habits import SentHabits, sent_place
 from worker.domain.backoff import retry_level_s
 from worker.domain.classification import UNCERTAIN
+from worker.domain.message import to_message
 from worker.domain.providers import provider_of
 from worker.domain.snapshot import Mailbox
 from worker.domain.topology import Topology
@@ -131,7 +133,7 @@ class Doubts:
             item.case, positions, hand_over, UncertainPolicy.HOLD, self._clock.now(), "held: an operator decides"
         )
         self._observer.lost(len(positions))
-        published = await self._recorder.record(item.case, [Final(positions, Outcome.UNCERTAIN, event)])
+        published = await self._recorder.record(item.case, [Final(positions, Outcome.UNCERTAIN, to_message(event))])
         return [*published, self._buried(item, positions, hand_over.attempt)]
 
     def _buried(self, item: LetterCase, positions: tuple[int, ...], attempt: int) -> Publication:
@@ -184,8 +186,8 @@ class Doubts:
         )
         self._observer.delivered(item.case, len(positions), now)
         item.log("mail.sent", positions, is_found_in_sent=True)
-        event = self._reporter.sent(item.case, facts, now)
-        published = await self._recorder.record(item.case, [Final(positions, Outcome.SENT, event)])
+        message = self._reporter.sent(item.case, facts, now)
+        published = await self._recorder.record(item.case, [Final(positions, Outcome.SENT, message)])
         mailbox = item.case.sender.mailbox
         if mailbox is None:
             return published

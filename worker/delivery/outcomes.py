@@ -11,16 +11,18 @@ from worker.delivery.case import Case, LetterCase
 from worker.delivery.copies import Copies
 from worker.delivery.copy_jobs import Accepted
 from worker.delivery.doubts import Doubts
+from worker.delivery.facts import Facts
 from worker.delivery.messages import Publication
 from worker.delivery.observing import Observer
 from worker.delivery.ports import Clock
 from worker.delivery.recording import Final, Recorder
 from worker.delivery.refusals import Refusal, refusals_of
-from worker.delivery.reporting import Facts, Reporter
+from worker.delivery.reporting import Reporter
 from worker.delivery.stopping import suspension_of
 from worker.delivery.ways import MailboxWay
 from worker.domain.backoff import PAUSE_LEVELS_S, pause_level_s, retry_level_s, waiting_level_s
 from worker.domain.classification import Classification
+from worker.domain.message import to_message
 from worker.domain.text import one_line
 from worker.domain.topology import Topology
 from worker.domain.transmission import Fault, Reply, Transmission, Trouble
@@ -92,7 +94,8 @@ class Outcomes:
     def _failed(self, item: LetterCase, facts: Facts, why: Classification) -> Final:
         self._observer.ended(item.case, Outcome.FAILED, why, len(facts.positions))
         item.log("mail.failed", facts.positions, reason=why.reason.value, **_said(facts))
-        return Final(facts.positions, Outcome.FAILED, self._reporter.failed(item.case, facts, why, self._clock.now()))
+        event = self._reporter.failed(item.case, facts, why, self._clock.now())
+        return Final(facts.positions, Outcome.FAILED, to_message(event))
 
     def _copy(self, attempt: Attempt, transmission: Transmission) -> list[Publication]:
         mailbox = attempt.item.case.sender.mailbox

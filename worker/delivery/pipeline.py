@@ -11,6 +11,7 @@ import structlog
 from worker.delivery import requeueing
 from worker.delivery.burials import Burials, has_returned_too_often
 from worker.delivery.case import Case, LetterCase
+from worker.delivery.finishing import cancellations
 from worker.delivery.invalid_events import invalid_result
 from worker.delivery.letter_delivery import LetterDelivery
 from worker.delivery.messages import Arrival, Publication
@@ -138,7 +139,7 @@ class Pipeline:
 
     async def _delivered(self, items: Sequence[LetterCase]) -> list[Publication]:
         """Take each letter as far as it comes. What came of one is published whatever became of the others."""
-        outcomes = await asyncio.gather(*map(self._letters.deliver, items), return_exceptions=True)
+        outcomes = await self._outcomes_of(items)
         publications: list[Publication] = []
         put_off: list[tuple[LetterCase, Unavailable]] = []
         for item, outcome in zip(items, outcomes, strict=True):
@@ -155,6 +156,20 @@ class Pipeline:
         if put_off and not publications:
             raise put_off[0][1]  # nothing has happened yet: the whole message can be tried again
         return publications + [self._put_off(item) for item, _ in put_off]
+
+    async def _outcomes_of(self, items: Sequence[LetterCase]) -> Sequence[list[Publication] | BaseException]:
+        """What came of each letter. Most events have one, which needs no task of its own."""
+        if len(items) != 1:
+            return await asyncio.gather(*map(self._letters.deliver, items), return_exceptions=True)
+        outcome: list[Publication] | Exception
+        before = cancellations()
+        try:
+            outcome = await self._letters.deliver(items[0])
+        except Exception as error:  # noqa: BLE001 - told as it is of one of several
+            outcome = error
+        if cancellations() > before:  # put off by what must not be broken off: see `finishing`
+            raise asyncio.CancelledError
+        return [outcome]
 
     def _put_off(self, item: LetterCase) -> Publication:
         work = item.work(item.letter.envelope, turn=item.case.work.turn, lane=item.case.work.lane)

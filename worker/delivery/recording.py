@@ -11,7 +11,7 @@ from worker.delivery.finishing import cancellations, finished
 from worker.delivery.ledger import Ledger, Record
 from worker.delivery.messages import Publication
 from worker.delivery.reporting import Reporter
-from worker.domain.envelope import AnyResultEvent
+from worker.domain.message import OutgoingMessage
 from worker.domain.vocabulary import Outcome
 from worker.errors import LostClaim, Unavailable
 
@@ -20,11 +20,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """The end of some recipients of a letter (positions), and the result that tells of it."""
+    """The end of some recipients of a letter (positions), and the message that tells of it."""
 
     positions: tuple[int, ...]
     outcome: Outcome
-    event: AnyResultEvent
+    message: OutgoingMessage
 
 
 class Recorder:
@@ -40,15 +40,14 @@ class Recorder:
 
     async def record(self, case: Case, finals: Sequence[Final]) -> list[Publication]:
         """Record the ends, then give their results to publish."""
-        bodies = [final.event.to_json() for final in finals]
         if finals:
-            records = [Record(f.positions, f.outcome, f.event.id, body) for f, body in zip(finals, bodies, strict=True)]
+            records = [Record(f.positions, f.outcome, f.message.id, f.message.body) for f in finals]
             try:
                 await self._patiently("record", lambda: self._ledger.record(case.event.key, records))
             except LostClaim:
                 # Another worker took us for dead and settles this as a doubt; what the server did is true all the same.
                 log.warning("ledger.record_lost")
-        return [self._reporter.publication(f.event, body) for f, body in zip(finals, bodies, strict=True)]
+        return [self._reporter.publication(final.message) for final in finals]
 
     async def release(self, case: Case, positions: Sequence[int]) -> None:
         """Give back what was certainly not accepted, so that a later attempt can have it."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from worker.delivery.attempt import Attempt
-from worker.delivery.reporting import Facts
+from worker.delivery.facts import Facts
 from worker.domain.classification import Classification, classify
 from worker.domain.transmission import Reply, Transmission, Trouble
 from worker.domain.vocabulary import Action, Scope

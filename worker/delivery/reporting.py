@@ -1,49 +1,35 @@
 """Results: built out of what is known of a letter, and made messages of."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from worker.delivery.case import Case
+from worker.delivery.facts import Facts
 from worker.delivery.ledger import HandOver
 from worker.delivery.messages import Publication
+from worker.delivery.sent_message import sent_message
 from worker.domain.classification import UNCERTAIN, Classification
 from worker.domain.envelope import (
     AnyResultEvent,
     MailDeferredEvent,
     MailFailedEvent,
-    MailSentEvent,
     MailUncertainEvent,
 )
 from worker.domain.event import LetterEvent
 from worker.domain.events import CommentCreated
 from worker.domain.hints import HINTS
 from worker.domain.identity import result_id
-from worker.domain.message import to_message
+from worker.domain.message import OutgoingMessage, to_message
 from worker.domain.results import (
     MailDeferred,
     MailFailed,
-    MailSent,
     MailUncertain,
     RecipientResult,
     server_reply,
 )
-from worker.domain.transmission import Reply
 from worker.domain.vocabulary import Action, Outcome, Reason, Scope, UncertainPolicy
 from worker.domain.work import Work
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known about some recipients of a letter: which ones (positions), and what the server said to each."""
-
-    positions: tuple[int, ...]
-    replies: Mapping[int, Reply | None] = field(default_factory=dict)
-    message_id: str | None = None
-    provider_message_id: str | None = None
-    detail: str | None = None
-    timings_s: Mapping[str, float] = field(default_factory=dict)
 
 
 class Reporter:
@@ -53,12 +39,9 @@ class Reporter:
         self.source = source
         self._exchange = results_exchange
 
-    def publication(self, event: AnyResultEvent, body: bytes | None = None, *, must_route: bool = False) -> Publication:
-        """A result as a message. Nobody has to listen to a type of results, so most need not be routed.
-
-        `body`: the event as bytes, where they were needed before.
-        """
-        message = to_message(event, body)
+    def publication(self, result: AnyResultEvent | OutgoingMessage, *, must_route: bool = False) -> Publication:
+        """A result as a message. Nobody has to listen to a type of results, so most need not be routed."""
+        message = result if isinstance(result, OutgoingMessage) else to_message(result)
         return Publication(
             exchange=self._exchange,
             routing_key=message.routing_key,
@@ -71,9 +54,8 @@ class Reporter:
             must_route=must_route,
         )
 
-    def sent(self, case: Case, facts: Facts, at: datetime) -> MailSentEvent:
-        data = MailSent(**self._common(case, facts, Outcome.SENT), sender=case.sender_result)
-        return MailSentEvent(**self._envelope(case, facts.positions, "sent", at), data=data)
+    def sent(self, case: Case, facts: Facts, at: datetime) -> OutgoingMessage:
+        return sent_message(case, facts, self.source, at)
 
     def deferred(
         self, case: Case, facts: Facts, why: Classification, at: datetime, *, attempt: int, wait_s: float

@@ -26,22 +26,21 @@ class Properties:
 
 @dataclass(frozen=True, slots=True)
 class OutgoingMessage:
-    """What is published to the exchange of results, with the type as routing key."""
+    """What is published to the exchange of results, with the type as routing key; `id` is the result's."""
 
+    id: str
     routing_key: str
     headers: Mapping[str, str]
     properties: Properties
     body: bytes
 
 
-def to_message(result: AnyResultEvent, body: bytes | None = None) -> OutgoingMessage:
-    """The message that tells of a result; `correlation_id` is the id of the event that caused it, where one did.
-
-    `body`: the result as bytes, where the caller has them already.
-    """
+def to_message(result: AnyResultEvent) -> OutgoingMessage:
+    """The message that tells of a result; `correlation_id` is the id of the event that caused it, where one did."""
     headers = {f"ce-{name}": str(value) for name in _HEADER_ATTRIBUTES if (value := getattr(result, name)) is not None}
     headers["ce-time"] = result.time.isoformat()
     return OutgoingMessage(
+        id=result.id,
         routing_key=result.type.value,
         headers=headers,
         properties=Properties(
@@ -50,5 +49,5 @@ def to_message(result: AnyResultEvent, body: bytes | None = None) -> OutgoingMes
             timestamp=result.time,
             correlation_id=getattr(result.data, "event_id", None) or result.id,
         ),
-        body=result.to_json() if body is None else body,
+        body=result.to_json(),
     )

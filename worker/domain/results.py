@@ -31,11 +31,12 @@ from worker.domain.vocabulary import (
 MAX_WORDS_CHARS = 2_000
 
 
-def _words(text: object) -> object:
+def words(text: object) -> object:
+    """What `Words` makes of a text; what is none stays as it is."""
     return one_line(text[:MAX_WORDS_CHARS]) if isinstance(text, str) else text
 
 
-Words = Annotated[str, BeforeValidator(_words)]
+Words = Annotated[str, BeforeValidator(words)]
 """Words of somebody else: on one line, without control characters and lone surrogates, cut at 2,000 characters."""
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(lambda value: round(value, 6))]

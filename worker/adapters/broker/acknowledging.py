@@ -4,23 +4,20 @@ The library builds, queues and drains a frame for every acknowledgement, which c
 """
 
 import asyncio
-from struct import Struct
 
 from aiormq import Channel
-from aiormq.abc import ChannelFrame
 from aiormq.exceptions import ChannelInvalidStateError
 
-# AMQP 0-9-1, section 4.2.3: type (1: method), channel, size; class 60, method 80 (basic.ack); tag, multiple; frame end.
-_FRAME = Struct(">BHIHHQBB")
-_METHOD, _SIZE, _BASIC, _ACK, _END = 1, 13, 60, 80, 0xCE
-_FULL_WAIT_S = 0.005
+from worker.adapters.broker.frames import acknowledgement_frame
+from worker.adapters.broker.tap import Tap
 
 
 class Acknowledgements:
     """Those of one channel, on which nobody else settles."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, tap: Tap) -> None:
         self._channel = channel
+        self._tap = tap
         self._settled: set[int] = set()  # above the first tag that is not settled
         self._first_unsettled = 1  # tags are counted from 1 (section 4.1)
         self._waiting: list[int] = []
@@ -40,19 +37,14 @@ class Acknowledgements:
     async def flush(self) -> None:
         """Write what is still to be written, and wait until the network has taken it."""
         if not self._channel.is_closed:
-            written = asyncio.get_running_loop().create_future()
-            await self._channel.write_queue.put(ChannelFrame(self._frames(), should_close=False, drain_future=written))
-            await written
+            self._write()
+            await self._tap.drain()
 
     def _write(self) -> None:
-        if not self._waiting or self._channel.is_closed:
-            return  # those of a closed channel come again; the ledger knows what was done
-        if self._channel.write_queue.full():
-            asyncio.get_running_loop().call_later(_FULL_WAIT_S, self._write)
-        else:
-            self._channel.write_queue.put_nowait(ChannelFrame(self._frames(), should_close=False))
+        if self._waiting and not self._channel.is_closed:  # those of a closed one come again; the ledger knows them
+            self._tap.write(*self._frames())
 
-    def _frames(self) -> bytes:
+    def _frames(self) -> list[bytes]:
         waiting, self._waiting = self._waiting, []
         self._settled.update(waiting)
         while self._first_unsettled in self._settled:
@@ -63,7 +55,7 @@ class Acknowledgements:
         if below:
             # The highest of them, not of all below: the broker closes the channel over a tag that was given back.
             frames.append(self._frame(max(below), is_multiple=True))
-        return b"".join(frames)
+        return frames
 
     def _frame(self, tag: int, *, is_multiple: bool = False) -> bytes:
-        return _FRAME.pack(_METHOD, self._channel.number, _SIZE, _BASIC, _ACK, tag, is_multiple, _END)
+        return acknowledgement_frame(self._channel.number, tag, is_multiple=is_multiple)

@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.abc import AbstractChannel
 from aiormq import Channel
 from aiormq.abc import DeliveredMessage
 
 from worker.adapters.broker.acknowledging import Acknowledgements
+from worker.adapters.broker.deliveries import Delivered, Deliveries
 from worker.adapters.broker.link import BROKER_ERRORS, Link, end_if_cancelled
+from worker.adapters.broker.tap import TappedConnection
 from worker.adapters.broker.underlay import underlay
 from worker.delivery.messages import Arrival, Handler, Publication
 from worker.delivery.observing import Stage
@@ -44,7 +46,7 @@ class Consumer:
     A watchdog looks at the queue every `look_every_s`: brokers have lost consumers without a word. `put_back`
     makes the message anew that could not be dealt with for `hold_s`; without it such messages are held on to.
 
-    Messages are taken from the channel below aio-pika's: its own queue builds an object around each that is never used.
+    Messages are taken before the libraries see them, which build several objects and a task around each.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Consumer:
         self._handler = handler
         self._publisher = publisher
         self._metrics = metrics
+        self._observe_publishing = metrics.stage.labels(Stage.PUBLISH.value).observe
         self.prefetch = prefetch
         self._tracer = tracer
         self._task_name = f"message of {queue}"
@@ -139,7 +142,7 @@ class Consumer:
             log.warning("consumer.cancel_failed", queue=self.queue, error=type(error).__name__)
         self._tag = None
 
-    async def _up(self, connection: AbstractConnection) -> None:
+    async def _up(self, connection: TappedConnection) -> None:
         if self._is_stopping:
             return
         self._waiting.clear()  # they are the broker's again, and come once more
@@ -147,16 +150,14 @@ class Consumer:
         await channel.set_qos(prefetch_count=self.prefetch)
         await channel.declare_queue(self.queue, passive=True)
         below = await underlay(channel)
-        self._acknowledgements = acknowledgements = Acknowledgements(below)
-
-        async def take(message: DeliveredMessage) -> None:
-            self._take(Delivery(message, acknowledgements))
-
+        self._acknowledgements = acknowledgements = Acknowledgements(below, connection.tap)
+        deliveries = Deliveries(lambda message: self._take(Delivery(message, below, acknowledgements)))
+        connection.tap.listeners[below.number] = deliveries
         # The broker cancels consumers when a queue is deleted or its leader is lost; nothing else would tell.
         below.on_consumer_cancel_callbacks.add(lambda *_: self._lose())
         channel.close_callbacks.add(lambda *_: self._lose())
         self._channel, self._underlay = channel, below
-        self._tag = (await below.basic_consume(self.queue, take)).consumer_tag
+        self._tag = (await below.basic_consume(self.queue, _none_is_left)).consumer_tag
 
     def _lose(self) -> None:
         if not self._is_stopping:
@@ -278,10 +279,11 @@ class Consumer:
                 return None
 
     async def _published(self, publications: Sequence[Publication]) -> None:
-        began = asyncio.get_running_loop().time()
+        time_s = asyncio.get_running_loop().time
+        began_s = time_s()
         with self._tracer.span(Stage.PUBLISH.value):
             await self._publish(publications)
-        self._metrics.stage.labels(stage=Stage.PUBLISH.value).observe(asyncio.get_running_loop().time() - began)
+        self._observe_publishing(time_s() - began_s)
 
     async def _publish(self, publications: Sequence[Publication]) -> None:
         """Publish everything, confirmed; only then may the message be acknowledged."""
@@ -312,32 +314,34 @@ class Consumer:
 class Delivery:
     """A message that was delivered and is not settled yet."""
 
-    __slots__ = ("_acknowledgements", "_message")
+    __slots__ = ("_acknowledgements", "_channel", "_message")
 
-    def __init__(self, message: DeliveredMessage, acknowledgements: Acknowledgements) -> None:
+    def __init__(self, message: Delivered, channel: Channel, acknowledgements: Acknowledgements) -> None:
         self._message = message
+        self._channel = channel
         self._acknowledgements = acknowledgements
 
     @property
     def is_taken_back(self) -> bool:
         """Whether the channel that it came on is gone, and so the message is the broker's again."""
-        return self._message.channel.is_closed
+        return self._channel.is_closed
 
     def arrival(self, queue: str) -> Arrival:
         """The message as the delivery sees it."""
-        properties = self._message.header.properties
-        headers = properties.headers or {}
-        is_redelivered = bool(self._message.redelivered)
-        count = headers.get("x-delivery-count")  # of quorum queues, and what a producer wrote into it does not count
-        returns = count if is_redelivered and isinstance(count, int) else 0
-        return Arrival(queue, self._message.body, headers, properties.content_type, is_redelivered, returns)
+        message = self._message
+        count = message.headers.get("x-delivery-count")  # of quorum queues; what a producer wrote into it is no count
+        returns = count if message.is_redelivered and isinstance(count, int) else 0
+        return Arrival(queue, message.body, message.headers, message.content_type, message.is_redelivered, returns)
 
     def acknowledge(self) -> None:
         """It is dealt with. Raises one of `BROKER_ERRORS`."""
-        self._acknowledgements.add(self._message.delivery_tag or 0)
+        self._acknowledgements.add(self._message.tag)
 
     async def give_back(self) -> None:
         """It is to be delivered again. Raises one of `BROKER_ERRORS`."""
-        tag = self._message.delivery_tag or 0
-        await self._message.channel.basic_nack(tag, requeue=True)
-        self._acknowledgements.returned(tag)
+        await self._channel.basic_nack(self._message.tag, requeue=True)
+        self._acknowledgements.returned(self._message.tag)
+
+
+async def _none_is_left(_: DeliveredMessage) -> None:
+    """What the library does with messages: all are taken before it."""

@@ -14,7 +14,7 @@ import structlog
 from pamqp import decode
 
 log = structlog.get_logger(__name__)
-_UNREADABLE = (ValueError, ArithmeticError, OSError, RecursionError)
+UNREADABLE = (ValueError, ArithmeticError, OSError, RecursionError)
 
 Decoder = Callable[[bytes], tuple[int, Any]]
 
@@ -23,7 +23,7 @@ def read_table(value: bytes) -> tuple[int, dict[str, Any]]:
     """How many bytes the table has, and what is in it: nothing when it cannot be read."""
     try:
         length, table = decode.field_table(value)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         log.warning("headers.unreadable", error=type(error).__name__)
         return 4 + int(struct.unpack_from(">I", value)[0]), {}
     return length, dict(table)
@@ -33,7 +33,7 @@ def read_moment(value: bytes) -> tuple[int, datetime | None]:
     """How many bytes the moment has, and which it is: None when it is none of the calendar's."""
     try:
         return decode.timestamp(value)
-    except _UNREADABLE:
+    except UNREADABLE:
         return 8, None
 
 

@@ -27,6 +27,7 @@ from tenacity import (
 from yarl import URL
 
 from worker.adapters.broker import decoding
+from worker.adapters.broker.tap import TappedConnection
 from worker.errors import ConfigurationError
 
 log = structlog.get_logger(__name__)
@@ -68,14 +69,17 @@ def place(url: str) -> str:
     return f"{parsed.host}:{parsed.port or (5671 if parsed.scheme == 'amqps' else 5672)}{parsed.path}"
 
 
-async def connect(url: str, name: str) -> AbstractConnection:
+async def connect(url: str, name: str) -> TappedConnection:
     """One connection, at the first try. Raises one of `BROKER_ERRORS`."""
     return await aio_pika.connect(
-        _with_heartbeat(url), timeout=_CONNECT_TIMEOUT_S, client_properties={"connection_name": name}
+        _with_heartbeat(url),
+        timeout=_CONNECT_TIMEOUT_S,
+        client_properties={"connection_name": name},
+        connection_class=TappedConnection,
     )
 
 
-async def connect_patiently(url: str, name: str) -> AbstractConnection:
+async def connect_patiently(url: str, name: str) -> TappedConnection:
     """One connection, waiting for a broker that is not there yet, and saying so.
 
     Raises:
@@ -112,7 +116,7 @@ def _is_hopeless(state: RetryCallState) -> bool:
 class Link:
     """Keeps one connection up: `on_up` builds what lives on it, and is called again after each loss."""
 
-    def __init__(self, url: str, name: str, on_up: Callable[[AbstractConnection], Awaitable[None]]) -> None:
+    def __init__(self, url: str, name: str, on_up: Callable[[TappedConnection], Awaitable[None]]) -> None:
         self._url = url
         self._name = name
         self._on_up = on_up
@@ -136,7 +140,7 @@ class Link:
             # Many workers lose a broker at the same moment; they must not all come back at the same moment.
             await asyncio.sleep(random.uniform(0.1, 1.0))  # noqa: S311 - spreads load, decides nothing
 
-    async def _connected(self) -> AbstractConnection:
+    async def _connected(self) -> TappedConnection:
         while True:
             try:
                 return await connect_patiently(self._url, self._name)
@@ -144,7 +148,7 @@ class Link:
                 log.error("broker.refused", error=str(error))
                 await asyncio.sleep(_LONGEST_WAIT_S)
 
-    async def _stay(self, connection: AbstractConnection) -> None:
+    async def _stay(self, connection: TappedConnection) -> None:
         self._lost.clear()
 
         def closed(_: object, error: BaseException | None) -> None:

@@ -2,17 +2,13 @@
 
 import asyncio
 from functools import cache
-from uuid import uuid4
 
-import aio_pika
 import structlog
-from aio_pika.abc import AbstractConnection
-from aio_pika.exceptions import DeliveryError, PublishError
 
+from worker.adapters.broker.confirms import Fate
 from worker.adapters.broker.link import BROKER_ERRORS, Link, end_if_cancelled
 from worker.adapters.broker.outlet import Outlet
-from worker.adapters.broker.properties import Properties
-from worker.adapters.broker.underlay import underlay
+from worker.adapters.broker.tap import TappedConnection
 from worker.delivery.messages import MAX_HEADER_BYTES, Publication, header_bytes
 from worker.errors import OversizedPublication, Unavailable
 from worker.telemetry.metrics import Metrics
@@ -31,7 +27,7 @@ class Publisher:
         self._metrics = metrics
         self._results = cache(metrics.results.labels)  # types are a closed list
         self._max_bytes = max_bytes
-        self._connection: AbstractConnection | None = None
+        self._connection: TappedConnection | None = None
         self._outlet: Outlet | None = None
         self._is_up = asyncio.Event()
         self._waiting: dict[object, float] = {}  # since when each publication in hand waits, the oldest first
@@ -87,19 +83,17 @@ class Publisher:
         if outlet is None:
             return False
         try:
-            properties = _properties(publication)
-            await outlet.publish(publication.body, properties, publication.exchange, publication.routing_key)
-        except PublishError:
-            return self._returned(publication)
-        except DeliveryError:
-            await self._refused(outlet)
-            return False
+            fate = await outlet.publish(publication)
         except BROKER_ERRORS as error:
             end_if_cancelled(error)
             log.warning("broker.publish_failed", routing_key=publication.routing_key, error=type(error).__name__)
             self._down(outlet)
             return False
-        return True
+        if fate is Fate.RETURNED:
+            return self._returned(publication)
+        if fate is Fate.REFUSED:
+            await self._refused(outlet)
+        return fate is Fate.CONFIRMED
 
     def _returned(self, publication: Publication) -> bool:
         if publication.must_route:
@@ -132,34 +126,19 @@ class Publisher:
             self._outlet = None
             self._link.give_up()
 
-    async def _up(self, connection: AbstractConnection) -> None:
+    async def _up(self, connection: TappedConnection) -> None:
         self._connection = connection
         connection.close_callbacks.add(lambda *_: self._closed(connection))
         await self._open(connection)
 
-    async def _open(self, connection: AbstractConnection) -> None:
-        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        outlet = Outlet(channel, await underlay(channel))
+    async def _open(self, connection: TappedConnection) -> None:
+        outlet = await Outlet.open(connection)
         if connection is self._connection:
             self._outlet = outlet
             self._is_up.set()
 
-    def _closed(self, connection: AbstractConnection) -> None:
+    def _closed(self, connection: TappedConnection) -> None:
         # An old connection may close long after the next one is up.
         if connection is self._connection:
             self._is_up.clear()
             self._outlet = self._connection = None
-
-
-def _properties(publication: Publication) -> Properties:
-    return Properties(
-        headers=dict(publication.headers),
-        content_type=publication.content_type,
-        delivery_mode=aio_pika.DeliveryMode.PERSISTENT.value,
-        # Returned messages are matched by this id, so two in flight must not share one.
-        message_id=publication.message_id or uuid4().hex,
-        correlation_id=publication.correlation_id,
-        message_type=publication.type,
-        timestamp=publication.timestamp,
-        app_id="sendas",
-    )
