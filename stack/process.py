@@ -7,6 +7,7 @@ import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 _POLL_INTERVAL_S = 0.02
 _LOG_TAIL_LINES = 25
@@ -64,8 +65,9 @@ class Child:
         if self._process is not None:
             raise ServerError(f"{self.name} runs already")
         with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
+            self._process = await spawned(
                 *self._argv,
+                mark=self._mark,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=asyncio.subprocess.STDOUT,
@@ -140,6 +142,18 @@ def tail(log: Path) -> str:
     """The last lines of a log file, headed by its path."""
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     return "\n".join([f"--- {log}", *lines[-_LOG_TAIL_LINES:]])
+
+
+async def spawned(*argv: str, mark: str | None = None, **options: Any) -> asyncio.subprocess.Process:
+    """Start a process. Should that be cancelled in the middle, all that was started has ended when it raises."""
+    starting = asyncio.ensure_future(asyncio.create_subprocess_exec(*argv, **options))
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        process = await starting
+        await end_group(process.pid, mark)
+        await process.wait()
+        raise
 
 
 async def end_group(group: int, mark: str | None = None) -> None:

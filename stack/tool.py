@@ -5,7 +5,7 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 
-from stack.process import ServerError, end_group, setpriv
+from stack.process import ServerError, end_group, setpriv, spawned
 
 
 async def run(
@@ -16,7 +16,7 @@ async def run(
     user: str | None = None,
 ) -> str:
     """Run a tool to its end and return what it printed. Raises ServerError with its output when it fails."""
-    process = await asyncio.create_subprocess_exec(
+    process = await spawned(
         *setpriv(signal.SIGKILL, user),
         *argv,
         stdin=asyncio.subprocess.PIPE,

@@ -163,7 +163,9 @@ async def test_changed_settings_let_the_letters_go(customer: Customer) -> None:
         customer.write_snapshot(3, {"acme": "SENDAS_SECRET_RIGHT"})
         await results.of_type("mail.sent", 6)
 
-        [resumed] = await results.of_type("mailbox.resumed")
+        await results.of_type("mailbox.resumed")
+        assert _reasons(results.all, "mailbox.suspended") == {"auth_failed": 1}
+        [resumed] = {each["id"]: each for each in results.all if each["type"] == "mailbox.resumed"}.values()
         assert resumed["data"]["resumed_by"] == "settings_changed"
         assert len(customer.server.letters) == 6
 

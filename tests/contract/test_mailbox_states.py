@@ -351,6 +351,18 @@ class MailboxStatesContract:
         assert await one.enter(SUPPORT, OLD, TWO, 1) == Entered(1, True, True, resumed_at)
         assert await two.enter(SUPPORT, OLD, TWO, 1) == Full()
 
+    async def test_settings_that_ended_a_suspension_are_the_ones_that_count(self, world: World) -> None:
+        """If one worker resumes a mailbox, then another with the old password does not try that once more."""
+        one, two = await proven(world)
+        mine = a_suspension(world)
+        await one.suspend(mine, told_by("one"))
+        await one.resume(mine, told_by("resumed"), NEW)
+
+        assert await two.enter(SUPPORT, OLD, TWO, 1) == Outdated()
+        again = replace(mine, since=mine.since + timedelta(seconds=1))
+        assert await two.suspend(again, told_by("two")) is None
+        assert connections_of(await one.enter(SUPPORT, NEW, TWO, 1)) == [1]
+
     async def test_an_old_suspension_ends_no_new_one(self, world: World) -> None:
         one, two = await proven(world)
         first = a_suspension(world)

@@ -6,12 +6,12 @@ import structlog
 
 from worker.delivery.lanes import Lanes
 from worker.delivery.mailbox_states import MailboxStates, Suspension
-from worker.delivery.newer_settings import has_changed
+from worker.delivery.newer_settings import current_revision, has_changed
 from worker.delivery.ports import Clock, Directory, SnapshotService
 from worker.delivery.shares import Shares
 from worker.delivery.suspensions import Suspensions
 from worker.domain.identity import lane_token
-from worker.domain.vocabulary import Reason, ResumedBy
+from worker.domain.vocabulary import Reason
 from worker.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -73,6 +73,6 @@ class MailboxKeeper:
             return
         for suspension in known:
             if has_changed(directory, suspension.key, suspension.revision):
-                await self._suspensions.resume(suspension, self._clock.now(), ResumedBy.SETTINGS_CHANGED)
+                await self._suspensions.resume_changed(suspension, current_revision(directory, suspension.key))
             await asyncio.sleep(0)  # to read an account takes a moment, and the letters have theirs between two
         self._seen = (directory, known)

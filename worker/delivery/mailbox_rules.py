@@ -168,10 +168,18 @@ def suspend(state: MailboxState, suspension: Suspension) -> tuple[MailboxState, 
     return replace(state, suspension=suspension, revision=revision, proven_at=None, resumed_at=None), suspension
 
 
-def resume(state: MailboxState, suspension: Suspension, now: datetime) -> tuple[MailboxState, bool]:
-    """End this very suspension. A rest ends with it: whoever resumes a mailbox wants to see it go on."""
+def resume(
+    state: MailboxState, suspension: Suspension, revision: Revision | None, now: datetime
+) -> tuple[MailboxState, bool]:
+    """End this very suspension. A rest ends with it: whoever resumes a mailbox wants to see it go on.
+
+    `revision`: of the settings that ended it, if they did. From now on they are the ones that count: a worker that
+    has not read them yet would try the old ones once more.
+    """
     if state.suspension != suspension:
         return state, False
+    if revision is not None:
+        state = replace(state, revision=revision, touched_at=now, cap=None)
     ended = replace(state, suspension=None, resumed_at=now, proven_at=None, resting=None, imap_refusal=None)
     return ended, True
 

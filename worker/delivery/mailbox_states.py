@@ -217,8 +217,10 @@ class MailboxStates(Protocol):
         None: other settings are in use meanwhile, so that these ones do not matter any more.
         """
 
-    async def resume(self, suspension: Suspension, announcement: Announcement) -> bool:
-        """End this suspension; False when it has ended already."""
+    async def resume(
+        self, suspension: Suspension, announcement: Announcement, revision: Revision | None = None
+    ) -> bool:
+        """End this suspension; False when it has ended already. `revision`: of the settings that ended it."""
 
     async def told(self, announcement_id: str) -> None:
         """It was published."""

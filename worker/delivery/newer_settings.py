@@ -48,9 +48,15 @@ def has_changed(directory: Directory, key: MailboxKey, revision: Revision) -> bo
     """Whether the mailbox has other settings than those of a revision. One that was taken away has none at all."""
     if directory.version <= revision.version:
         return False
-    account = directory.account(key.account_id)
-    if account is None and directory.is_left_out(key.account_id):
+    if directory.account(key.account_id) is None and directory.is_left_out(key.account_id):
         return False  # the account is there, and nobody knows what its mailboxes are like
+    current = current_revision(directory, key)
+    return current is None or current.is_newer_than(revision)
+
+
+def current_revision(directory: Directory, key: MailboxKey) -> Revision | None:
+    """What the snapshot says of a mailbox; None where it has no such mailbox."""
+    account = directory.account(key.account_id)
     mailboxes = account.mailboxes if account else ()
     mailbox = next((each for each in mailboxes if each.id == key.mailbox_id), None)
-    return mailbox is None or Revision(fingerprint(mailbox), directory.version).is_newer_than(revision)
+    return Revision(fingerprint(mailbox), directory.version) if mailbox else None

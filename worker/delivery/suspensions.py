@@ -88,8 +88,18 @@ class Suspensions:
         self, suspension: Suspension, at: datetime, by: ResumedBy, operator: str | None = None, why: str | None = None
     ) -> bool:
         """Let a mailbox go on, and tell of it; False when it went on already. Raises `Unavailable`."""
-        event = resumed_event(self._reporter.source, suspension, at, by, operator, why)
-        is_mine = await self._states.resume(suspension, Announcement(event.id, event.to_json()))
+        return await self._resume(suspension, resumed_event(self._reporter.source, suspension, at, by, operator, why))
+
+    async def resume_changed(self, suspension: Suspension, revision: Revision | None) -> None:
+        """Let a mailbox go on whose settings are these by now; None: there is none any more. Raises `Unavailable`."""
+        by = ResumedBy.SETTINGS_CHANGED
+        event = resumed_event(self._reporter.source, suspension, self._clock.now(), by)
+        await self._resume(suspension, event, revision)
+
+    async def _resume(
+        self, suspension: Suspension, event: MailboxResumedEvent, revision: Revision | None = None
+    ) -> bool:
+        is_mine = await self._states.resume(suspension, Announcement(event.id, event.to_json()), revision)
         self._forget(suspension)
         if is_mine:
             log.info(
@@ -97,7 +107,7 @@ class Suspensions:
                 account_id=suspension.key.account_id,
                 mailbox_id=suspension.key.mailbox_id,
                 reason=suspension.reason.value,
-                by=by.value,
+                by=event.data.resumed_by.value,
             )
             await self._tell(event)
         return is_mine
@@ -110,7 +120,7 @@ class Suspensions:
         suspension = self.of(key)
         if suspension is None or not revision.is_newer_than(suspension.revision):
             return suspension
-        await self.resume(suspension, self._clock.now(), ResumedBy.SETTINGS_CHANGED)
+        await self.resume_changed(suspension, revision)
         return self.of(key)
 
     def learn_of(self, key: MailboxKey, suspension: Suspension | None) -> None:

@@ -133,9 +133,10 @@ class ToSuspend(OnMailbox[Suspension | None]):
 class ToResume(OnMailbox[bool]):
     suspension: Suspension
     announcement: Announcement
+    revision: Revision | None
 
     def apply(self, row: Row, owner: object, now: datetime) -> bool:  # noqa: ARG002 - the interface
-        row.state, is_ended = rules.resume(replace(row.state, touched_at=now), self.suspension, now)
+        row.state, is_ended = rules.resume(replace(row.state, touched_at=now), self.suspension, self.revision, now)
         if is_ended:
             row.announcements.append(self.announcement)
         return is_ended

@@ -81,8 +81,11 @@ class OperatedMailboxStates:
     async def suspend(self, suspension: Suspension, announcement: Announcement) -> Suspension | None:
         return await self._ledger.submit(ToSuspend(checked_mailbox(suspension.key), suspension, announcement))
 
-    async def resume(self, suspension: Suspension, announcement: Announcement) -> bool:
-        return await self._ledger.submit(ToResume(checked_mailbox(suspension.key), suspension, announcement))
+    async def resume(
+        self, suspension: Suspension, announcement: Announcement, revision: Revision | None = None
+    ) -> bool:
+        key = checked_mailbox(suspension.key)
+        return await self._ledger.submit(ToResume(key, suspension, announcement, revision))
 
     async def told(self, announcement_id: str) -> None:
         await self._ledger.submit(ToTell(announcement_id))
