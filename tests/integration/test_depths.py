@@ -1,6 +1,7 @@
 """Depths of queues, asked of a real broker: what is told, and when nothing is."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 
 import pytest
@@ -85,3 +86,4 @@ async def test_whenever_it_is_told_to_end_it_ends(setting: BrokerSetting) -> Non
         ended, _ = await asyncio.wait({task}, timeout=10)
         assert ended, f"after {steps} steps it went on"
         await asyncio.gather(task, return_exceptions=True)
+    gc.collect()  # a connection that was never closed would complain here

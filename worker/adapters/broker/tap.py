@@ -125,3 +125,12 @@ class TappedConnection(Connection):
         super().__init__(*args, **kwargs)
         self.tap = Tap()
         self.kwargs["transport_factory"] = self.tap  # to the library below, which makes one connection of it
+
+    async def connect(self, timeout: float | int | None = None) -> None:
+        try:
+            await super().connect(timeout)
+        except (
+            BaseException
+        ):  # also cancellation; one that never was up would be closed when it is collected, somewhere
+            await self.close()
+            raise
