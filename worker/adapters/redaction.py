@@ -17,8 +17,10 @@ _LONG_CHARS = 24
 _TELLING_CHARS = 16
 # Servers break long words over the lines of a reply, each of which may begin with an enhanced code.
 _CODE = r"(?:[245]\.\d{1,3}\.\d{1,3}\s+)?"
-_LINE_BREAK = re.compile(rf"[^\S\n]*\n\s*{_CODE}")
-_ANY_BREAK = re.compile(rf"\s+{_CODE}")
+# What is invisible is left out of results later, so that a secret with some of it inside would be whole again there.
+_UNSEEN = r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]+"
+_LINE_BREAK = re.compile(rf"{_UNSEEN}|[^\S\n]*\n\s*{_CODE}")
+_ANY_BREAK = re.compile(rf"{_UNSEEN}|\s+{_CODE}")
 
 Span = tuple[int, int]
 
