@@ -14,13 +14,13 @@ from worker.cli.configured import configured
 from worker.cli.dead_letters_filters import Filters
 from worker.cli.dead_letters_output import Outcome, progress_bar
 from worker.errors import SendasError
+from worker.jobs import background
 from worker.operations.dead_letters.acting import Campaign, Deed, Tally
 from worker.operations.dead_letters.deeds import ActEvent, Auditor, Order
 from worker.operations.dead_letters.importing import Filed, Imported, put_all_back
 from worker.operations.dead_letters.letter import DeadLetter
 from worker.operations.dead_letters.looking import look
 from worker.operations.dead_letters.queue import DeadMessage, Publish
-from worker.running import background
 from worker.settings import Settings
 from worker.telemetry.metrics import Metrics
 

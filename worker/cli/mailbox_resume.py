@@ -19,7 +19,7 @@ from worker.delivery.reporting import Reporter
 from worker.delivery.suspensions import Suspensions
 from worker.domain.vocabulary import ResumedBy
 from worker.errors import SendasError, Unavailable
-from worker.running import background
+from worker.jobs import background
 from worker.settings import Settings
 from worker.telemetry.metrics import Metrics
 

@@ -12,7 +12,7 @@ from worker.cli.output import say
 from worker.delivery.messages import Publication
 from worker.domain.cloudevents import STRUCTURED, parse
 from worker.errors import ConfigurationError, InvalidEvent
-from worker.running import background
+from worker.jobs import background
 from worker.settings import Settings
 from worker.telemetry.metrics import Metrics
 

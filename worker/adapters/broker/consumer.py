@@ -11,7 +11,8 @@ from aiormq import Channel
 from aiormq.abc import DeliveredMessage
 
 from worker.adapters.broker.acknowledging import Acknowledgements
-from worker.adapters.broker.deliveries import Delivered, Deliveries
+from worker.adapters.broker.deliveries import Deliveries
+from worker.adapters.broker.delivery import Delivery
 from worker.adapters.broker.link import BROKER_ERRORS, Link, end_if_cancelled
 from worker.adapters.broker.tap import TappedConnection
 from worker.adapters.broker.underlay import underlay
@@ -194,7 +195,7 @@ class Consumer:
             return False
         return bool(found.declaration_result.message_count)
 
-    def _take(self, delivery: "Delivery") -> None:
+    def _take(self, delivery: Delivery) -> None:
         if self._is_stopping:
             self._late.append(delivery)  # given back once the broker sends no more, or it would send this one again
             return
@@ -220,11 +221,11 @@ class Consumer:
         self._tasks.discard(task)
         self._start_some()
 
-    async def _traced(self, delivery: "Delivery") -> None:
+    async def _traced(self, delivery: Delivery) -> None:
         with self._tracer.message(self.queue):
             await self._work(delivery)
 
-    async def _work(self, delivery: "Delivery") -> None:
+    async def _work(self, delivery: Delivery) -> None:
         """Deal with one message, and settle it; a cancelled one is given back at once.
 
         Others then have it while this worker still waits for its last answers.
@@ -243,7 +244,7 @@ class Consumer:
         else:
             await self._settle(delivery, is_done=True)
 
-    async def _settle(self, delivery: "Delivery", *, is_done: bool) -> None:
+    async def _settle(self, delivery: Delivery, *, is_done: bool) -> None:
         try:
             if is_done:
                 delivery.acknowledge()
@@ -253,7 +254,7 @@ class Consumer:
             # The connection on which it came is gone, so it comes again; the ledger knows what was done.
             log.info("consumer.late_settlement", queue=self.queue, error=type(error).__name__)
 
-    async def _patiently(self, delivery: "Delivery") -> Sequence[Publication] | None:
+    async def _patiently(self, delivery: Delivery) -> Sequence[Publication] | None:
         """The handler's answer. While it says that something is unavailable, the message waits unacknowledged.
 
         As no more messages than the prefetch are held, intake pauses by itself until the outage is over. After
@@ -309,38 +310,6 @@ class Consumer:
         except Unavailable as error:
             return [error]
         return [None]
-
-
-class Delivery:
-    """A message that was delivered and is not settled yet."""
-
-    __slots__ = ("_acknowledgements", "_channel", "_message")
-
-    def __init__(self, message: Delivered, channel: Channel, acknowledgements: Acknowledgements) -> None:
-        self._message = message
-        self._channel = channel
-        self._acknowledgements = acknowledgements
-
-    @property
-    def is_taken_back(self) -> bool:
-        """Whether the channel that it came on is gone, and so the message is the broker's again."""
-        return self._channel.is_closed
-
-    def arrival(self, queue: str) -> Arrival:
-        """The message as the delivery sees it."""
-        message = self._message
-        count = message.headers.get("x-delivery-count")  # of quorum queues; what a producer wrote into it is no count
-        returns = count if message.is_redelivered and isinstance(count, int) else 0
-        return Arrival(queue, message.body, message.headers, message.content_type, message.is_redelivered, returns)
-
-    def acknowledge(self) -> None:
-        """It is dealt with. Raises one of `BROKER_ERRORS`."""
-        self._acknowledgements.add(self._message.tag)
-
-    async def give_back(self) -> None:
-        """It is to be delivered again. Raises one of `BROKER_ERRORS`."""
-        await self._channel.basic_nack(self._message.tag, requeue=True)
-        self._acknowledgements.returned(self._message.tag)
 
 
 async def _none_is_left(_: DeliveredMessage) -> None:

@@ -1,0 +1,57 @@
+"""Jobs that run beside something else: begun together, watched, and ended together."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+_CANCEL_AGAIN_AFTER_S = 2.0
+
+
+@asynccontextmanager
+async def background(*jobs: Awaitable[None]) -> AsyncIterator[Awaitable[None]]:
+    """Run jobs that should never end while the context lasts; gives what raises as soon as one of them fails."""
+    tasks = [asyncio.ensure_future(job) for job in jobs]
+
+    async def failed() -> None:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+    watching = asyncio.ensure_future(failed())
+    try:
+        yield watching
+    finally:
+        await cancelled(*tasks, watching)
+
+
+async def cancelled(*tasks: asyncio.Future[None]) -> None:
+    """Cancel tasks and wait for their ends; cancel once more what took its cancellation for an error of a connection.
+
+    Client libraries raise their own error in its place when a connection ends in the same moment, and a job that goes
+    on after such errors would go on after its cancellation too.
+    """
+    left = {task for task in tasks if not task.done()}
+    while left:
+        for task in left:
+            task.cancel()
+        ended, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN_AFTER_S)
+        for task in ended:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.debug("worker.job_broke_off", error=repr(error))
+        if left:
+            log.warning("worker.job_goes_on", jobs=sorted(str(each) for each in left))
+
+
+async def first_of(*awaitables: Awaitable[object]) -> None:
+    """Return when the first of them is done; raises what it raised."""
+    tasks = [asyncio.ensure_future(each) for each in awaitables]
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        if task not in done:
+            task.cancel()
+    for task in done:
+        task.result()
