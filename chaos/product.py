@@ -33,12 +33,22 @@ _ERRORS = (*CONNECTION_EXCEPTIONS, DeliveryError, asyncio.TimeoutError)
 @asynccontextmanager
 async def channel(url: str) -> AsyncIterator[AbstractChannel]:
     """A channel with confirms on a connection of its own."""
-    connection = await aio_pika.connect(url, timeout=_TIMEOUT_S)
+    connection = await _connection(url)
     try:
         yield await connection.channel(publisher_confirms=True, on_return_raises=True)
     finally:
         with suppress(*_ERRORS):  # it may be gone already
             await asyncio.wait_for(connection.close(), timeout=2)
+
+
+async def _connection(url: str) -> aio_pika.Connection:
+    connection = aio_pika.Connection(aio_pika.connection.make_url(url))
+    try:
+        await connection.connect(timeout=_TIMEOUT_S)
+    except BaseException:  # also cancellation; its finalizer would close it later, in whatever loop runs then
+        await connection.close()
+        raise
+    return connection
 
 
 @dataclass(frozen=True)

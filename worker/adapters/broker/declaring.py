@@ -5,15 +5,21 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
+import structlog
 from aio_pika import ExchangeType
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelClosed, ChannelNotFoundEntity, ChannelPreconditionFailed
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
-from worker.adapters.broker.link import close_quietly, connect_patiently
+from worker.adapters.broker.link import BROKER_ERRORS, close_quietly, connect_patiently
 from worker.domain.topology import QueueSpec, Topology
 from worker.errors import ConfigurationError
 
 T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+_LONGEST_WAIT_S = 15.0
 
 
 @asynccontextmanager
@@ -43,11 +49,21 @@ async def apply_topology(url: str, topology: Topology) -> None:
 
 
 async def check_topology(url: str, topology: Topology) -> None:
-    """See that everything is there, as this version would declare it; creates nothing.
+    """See that everything is there, as this version would declare it; creates nothing. Waits for a broker that is away.
 
     Raises:
         ConfigurationError: something is missing or has other arguments.
     """
+    retrying = AsyncRetrying(
+        retry=retry_if_exception_type(BROKER_ERRORS),
+        wait=wait_random_exponential(multiplier=0.5, max=_LONGEST_WAIT_S),
+        before_sleep=_say,
+        reraise=True,
+    )
+    await retrying(_check, url, topology)
+
+
+async def _check(url: str, topology: Topology) -> None:
     async with _connection(url) as connection:
         for exchange in (topology.events_exchange, topology.results_exchange):
             await _on_channel(connection, f"exchange {exchange}", partial(_find_exchange, exchange))
@@ -84,6 +100,11 @@ async def _declare_queue(queue: QueueSpec, channel: AbstractChannel) -> None:
 async def _find_queue(queue: QueueSpec, channel: AbstractChannel) -> None:
     await channel.declare_queue(queue.name, passive=True)
     await _declare_queue(queue, channel)  # it is there, so this only compares the arguments
+
+
+def _say(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    log.warning("topology.not_checked", attempt=state.attempt_number, error=type(error).__name__)
 
 
 def _words(error: ChannelClosed) -> str:

@@ -132,7 +132,9 @@ class Link:
             connection = await self._connected()
             try:
                 await self._stay(connection)
-            except BROKER_ERRORS as error:
+            except Exception as error:
+                if not _is_of_the_broker(error):
+                    raise
                 end_if_cancelled(error)
                 log.warning("broker.setup_failed", connection=self._name, error=_words(error))
             finally:
@@ -163,6 +165,11 @@ class Link:
             await self._lost.wait()
         finally:
             connection.close_callbacks.discard(closed)
+
+
+def _is_of_the_broker(error: Exception) -> bool:
+    """Whether connecting anew may help. Where aiormq knows no reason for an end it raises `Exception` itself."""
+    return isinstance(error, BROKER_ERRORS) or type(error) is Exception
 
 
 async def close_quietly(connection: AbstractConnection) -> None:

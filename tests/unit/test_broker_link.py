@@ -1,0 +1,125 @@
+"""What a link to the broker and the look at its topology do when the broker goes away in the middle."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from aiormq.exceptions import AMQPConnectionError
+
+from worker.adapters.broker import declaring, link
+from worker.adapters.broker.link import Link
+from worker.domain.topology import Topology
+
+
+class FakeConnection:
+    """A connection on which nothing is ever said."""
+
+    def __init__(self) -> None:
+        self.close_callbacks: set[object] = set()
+        self.is_closed = False
+
+    async def close(self) -> None:
+        """Close it."""
+        self.is_closed = True
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[FakeConnection]:
+    """The connections that were opened."""
+    opened: list[FakeConnection] = []
+
+    async def connect(*_: object) -> Any:
+        opened.append(FakeConnection())
+        return opened[-1]
+
+    monkeypatch.setattr(link, "connect_patiently", connect)
+    monkeypatch.setattr("random.uniform", lambda *_: 0.0)
+    return opened
+
+
+@pytest.mark.parametrize("error", [Exception(), AMQPConnectionError("gone"), ConnectionResetError()])
+async def test_whatever_word_the_library_has_for_an_end_a_new_connection_is_opened(
+    opened: list[FakeConnection], error: Exception
+) -> None:
+    """If aiormq ends a call with `Exception` itself, as it does where it knows no reason, then the worker goes on."""
+    is_up = asyncio.Event()
+
+    async def up(_: object) -> None:
+        if len(opened) == 1:
+            raise error
+        is_up.set()
+
+    task = asyncio.create_task(Link("amqp://localhost/", "test", up).run())
+    await asyncio.wait_for(is_up.wait(), 10)
+    assert opened[0].is_closed
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert opened[1].is_closed
+
+
+async def test_a_mistake_of_ours_ends_the_link(opened: list[FakeConnection]) -> None:
+    """If what is built on a connection fails for a reason of its own, then trying again would hide it."""
+
+    async def up(_: object) -> None:
+        raise LookupError("a mistake of ours")
+
+    with pytest.raises(LookupError):
+        await Link("amqp://localhost/", "test", up).run()
+    assert opened[0].is_closed
+
+
+async def test_a_cancellation_that_the_library_took_for_an_end_of_the_connection_counts(
+    opened: list[FakeConnection],
+) -> None:
+    """If a call raises an error of the connection in the place of its cancellation, then the link ends all the same."""
+    is_in_call = asyncio.Event()
+
+    async def up(_: object) -> None:
+        is_in_call.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise AMQPConnectionError("gone") from None
+
+    task = asyncio.create_task(Link("amqp://localhost/", "test", up).run())
+    await is_in_call.wait()
+    task.cancel()
+    await asyncio.wait({task}, timeout=10)
+    assert task.cancelled()
+    assert len(opened) == 1
+
+
+async def test_a_topology_is_checked_again_when_the_broker_goes_away_in_the_middle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """If a node is lost while a worker starts, then the worker waits for the next one."""
+    looks: list[str] = []
+
+    async def find(name: str, _: object) -> None:
+        looks.append(name)
+        if len(looks) == 1:
+            raise AMQPConnectionError("gone")
+
+    async def connect(*_: object) -> Any:
+        return FakeCluster()
+
+    monkeypatch.setattr(declaring, "connect_patiently", connect)
+    monkeypatch.setattr(declaring, "_find_exchange", find)
+    monkeypatch.setattr(declaring, "_find_queue", lambda *_: asyncio.sleep(0))
+    topology = Topology()
+    await declaring.check_topology("amqp://localhost/", topology)
+    assert looks == [topology.events_exchange, topology.events_exchange, topology.results_exchange]
+
+
+class FakeCluster(FakeConnection):
+    """A connection with channels."""
+
+    def channel(self) -> "FakeCluster":
+        """A channel."""
+        return self
+
+    async def __aenter__(self) -> "FakeCluster":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing is to be closed."""
