@@ -220,7 +220,8 @@ async def test_nobody_there_is_unavailable_within_the_time(database_url: str) ->
     async with linked(database_url) as (link, far_url, _):
         await link.cut()
         async with asyncio.timeout(5):
-            with pytest.raises(Unavailable, match="ConnectionRefusedError"):
+            # On a machine so busy that not even one try fits into the time, that is the reason.
+            with pytest.raises(Unavailable, match=r"ConnectionRefusedError|TimeoutError"):
                 await open_ledger(far_url, "one", HandClock(), options(timeout_s=TIMEOUT_S))
 
 

@@ -16,6 +16,7 @@ from worker.errors import ConfigurationError, Unavailable
 
 T = TypeVar("T")
 
+_LONGEST_WAIT_S = 1.0
 _SHAPE = "the ledger's URL has to look like sqlite:///path/ledger.db or postgresql://user:password@host:5432/database"
 _ROLLED_BACK_FOR_ANOTHER = {"40001", "40P01"}  # serialization failure, deadlock: the whole transaction may be repeated
 _WRONG_SETTINGS = {"28000", "28P01", "3D000", "42501"}  # user, password, no such database, no right to use it
@@ -122,7 +123,9 @@ class Database:
 
     async def _open(self) -> Line:
         give_up = stop_after_delay(self._timeout_s / 2)
-        patiently = AsyncRetrying(retry=retry_if_exception(_may_pass), stop=give_up, wait=_jitter(), reraise=True)
+        # The last try ends before the time does, so that its reason is told, and not only that time was up.
+        wait = _jitter(longest_s=min(_LONGEST_WAIT_S, self._timeout_s / 4))
+        patiently = AsyncRetrying(retry=retry_if_exception(_may_pass), stop=give_up, wait=wait, reraise=True)
         return await patiently(self._open_once)
 
     async def _open_once(self) -> Line:
@@ -135,7 +138,8 @@ class Database:
     def _why(self, error: BaseException) -> str:
         # The class only, never the text: that may quote parameters, that is results and addresses, or the URL.
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-        cause = cause.__cause__ or cause
+        if cause.__cause__ is not None and not isinstance(cause.__cause__, asyncio.CancelledError):
+            cause = cause.__cause__
         return f"{type(cause).__name__} at {describe(self._url)}"
 
 
@@ -153,5 +157,5 @@ def _may_pass(error: BaseException) -> bool:
     return isinstance(error, (TimeoutError, *_UNAVAILABLE)) and _sqlstate(error) not in _WRONG_SETTINGS
 
 
-def _jitter() -> wait_random_exponential:
-    return wait_random_exponential(multiplier=0.05, max=1)
+def _jitter(longest_s: float = _LONGEST_WAIT_S) -> wait_random_exponential:
+    return wait_random_exponential(multiplier=0.05, max=longest_s)
