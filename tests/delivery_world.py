@@ -137,6 +137,7 @@ class DeliveryWorld:
     def _start(self) -> None:
         self.delivery = self.another_worker(self.ledger)
         self.broker.attach(TOPOLOGY.outbound, self.delivery.pipeline.handle)
+        self.broker.attach(TOPOLOGY.turns, self.delivery.turns.handle)
         self.broker.attach(TOPOLOGY.sent_copy, self.delivery.copies.handle)
 
     def another_ledger(self, owner: str = "worker-2") -> FlakyLedger:

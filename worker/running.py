@@ -53,6 +53,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _PREFETCH_FACTOR = 2  # so that the next letters are here already when a place becomes free
+_TURNS_AT_A_TIME = 4  # letters of backlogs, which come by in great numbers, take their time among all others
 _EXPIRE_EVERY_S = 3_600.0
 _STARTING = "starting"
 
@@ -237,8 +238,9 @@ class Worker:
             return requeueing.put_back(arrival, topology, clock.now())
 
         stages = (
-            (topology.outbound, delivery.pipeline.handle, self._settings.concurrency),
-            (topology.sent_copy, delivery.copies.handle, self._settings.copy_concurrency),
+            (topology.outbound, delivery.pipeline.handle, _PREFETCH_FACTOR * self._settings.concurrency),
+            (topology.turns, delivery.turns.handle, _TURNS_AT_A_TIME),
+            (topology.sent_copy, delivery.copies.handle, _PREFETCH_FACTOR * self._settings.copy_concurrency),
         )
         return [
             Consumer(
@@ -247,11 +249,11 @@ class Worker:
                 handler,
                 publisher,
                 self._metrics,
-                prefetch=_PREFETCH_FACTOR * concurrency,
+                prefetch=prefetch,
                 tracer=self._tracer,
                 put_back=put_back,
             )
-            for queue, handler, concurrency in stages
+            for queue, handler, prefetch in stages
         ]
 
     def _checking(self, url: str, outside: Outside, snapshot: SnapshotKeeper, publisher: Publisher) -> Consumer:

@@ -40,12 +40,12 @@ class MemoryBroker:
         self._numbers = count()
         self._delays = {
             topology.delay(queue, level_s): (queue, level_s)
-            for queue in (topology.outbound, topology.sent_copy)
+            for queue in (topology.outbound, topology.turns, topology.sent_copy)
             for level_s in PAUSE_LEVELS_S
         }
         self.results: list[AnyResultEvent] = []
         self.dead: list[Arrival] = []
-        self.waits: dict[str, list[int]] = {topology.outbound: [], topology.sent_copy: []}
+        self.waits: dict[str, list[int]] = {topology.outbound: [], topology.turns: [], topology.sent_copy: []}
         self.dropped: list[Publication] = []
         self.handled: list[Arrival] = []
 

@@ -12,7 +12,7 @@ from tests.doubles.dead_queue import KeptMessage
 from tests.doubles.moody_server import Mood, MoodyServer, MoodyTransport
 from tests.property.delivery_verdict import Verdict, waiting_in
 from worker.delivery.building import Delivery
-from worker.delivery.messages import Arrival, Publication
+from worker.delivery.messages import Arrival, Handler, Publication
 from worker.domain.vocabulary import UncertainPolicy
 from worker.errors import Unavailable
 from worker.operations.dead_letters.letter import read_dead_letter
@@ -172,7 +172,12 @@ class Life:
 
     async def _deal_with(self, worker: _Worker, arrival: Arrival) -> None:
         delivery = worker.delivery
-        handler = delivery.copies.handle if arrival.queue.endswith("sent-copy") else delivery.pipeline.handle
+        handlers: dict[str, Handler] = {
+            TOPOLOGY.outbound: delivery.pipeline.handle,
+            TOPOLOGY.turns: delivery.turns.handle,
+            TOPOLOGY.sent_copy: delivery.copies.handle,
+        }
+        handler = handlers[arrival.queue]
         try:
             publications = list(await handler(arrival))
         except Unavailable:

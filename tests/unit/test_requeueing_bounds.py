@@ -7,7 +7,7 @@ import pytest
 from pamqp import encode
 
 from worker.delivery.messages import MAX_HEADER_BYTES, Arrival, header_bytes
-from worker.delivery.requeueing import Death, dead, later
+from worker.delivery.requeueing import Death, admitted, dead, later, own_headers, until_turn
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import Reason
 
@@ -33,7 +33,12 @@ ATTRIBUTES = {"ce-id": "1", "ce-type": "comment.created"}
 def test_headers_of_a_message_that_goes_back_fit_into_a_frame(headers: dict[str, Any]) -> None:
     """If they did not, then the broker would close the publisher's connection, again and again, for everybody."""
     arrival = Arrival("sendas.outbound", b"{}", headers | ATTRIBUTES)
-    for publication in (dead(arrival, Topology(), DEATH), later(arrival, {}, Topology(), 30)):
+    for publication in (
+        dead(arrival, Topology(), DEATH),
+        later(arrival, {}, Topology(), 30),
+        until_turn(arrival, own_headers(arrival), Topology(), DEATH.at, DEATH.at),
+        admitted(arrival, Topology()),
+    ):
         assert len(encode.field_table(dict(publication.headers))) < MAX_FRAME_BYTES - 1_024
         # As the publisher counts: what it refused would be neither tried again nor buried.
         assert sum(header_bytes(*header) for header in publication.headers.items()) <= MAX_HEADER_BYTES

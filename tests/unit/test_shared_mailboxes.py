@@ -54,9 +54,13 @@ class TwoWorkers:
         self.deliveries = [self.world.delivery, self.world.another_worker(self.ledgers[1])]
         self._turns = cycle(self.deliveries)
         self.world.broker.attach(TOPOLOGY.outbound, self._handle)
+        self.world.broker.attach(TOPOLOGY.turns, self._handle_turn)
 
     async def _handle(self, arrival: Arrival) -> Sequence[Publication]:
         return await next(self._turns).pipeline.handle(arrival)
+
+    async def _handle_turn(self, arrival: Arrival) -> Sequence[Publication]:
+        return await next(self._turns).turns.handle(arrival)
 
     async def handle_copy(self, arrival: Arrival) -> Sequence[Publication]:
         """For the queue of copies."""
@@ -668,30 +672,6 @@ async def test_what_one_account_has_sent_does_not_count_for_another() -> None:
 
     accounts = sorted(sent.data.account_id for sent in workers.world.results(MailSentEvent))
     assert accounts == ["acme", "acme", "globex", "globex"]
-
-
-# Backlogs.
-
-
-async def test_a_letter_that_waits_for_its_turn_costs_no_look_into_it_while_its_mailbox_is_busy() -> None:
-    """A backlog of 100,000 comes by again and again; the other mailboxes' letters must not wait for that."""
-    workers = TwoWorkers()
-    [worker, _] = workers.deliveries
-    await worker.pipeline.handle(an_arrival(a_comment_event("before")))
-    workers.world.transport.pause_before_dot.clear()
-    inside = [asyncio.create_task(worker.pipeline.handle(an_arrival(a_comment_event(str(n))))) for n in range(40)]
-    for _ in range(50):
-        await asyncio.sleep(0)
-    [waits, *_] = [publications for task in inside if task.done() for publications in task.result()]
-    unreadable = Arrival(TOPOLOGY.outbound, b"not looked at", dict(waits.headers), waits.content_type)
-
-    [again] = await worker.pipeline.handle(unreadable)
-
-    assert (again.routing_key, again.headers) == (waits.routing_key, waits.headers)
-    workers.world.transport.pause_before_dot.set()
-    await asyncio.gather(*inside)
-    [dead] = await worker.pipeline.handle(unreadable)
-    assert dead.routing_key == TOPOLOGY.dead  # the mailbox is free: its letter is looked at, whatever its turn
 
 
 # A revoked token may have its successor in the snapshot already.

@@ -27,6 +27,7 @@ from worker.delivery.sent_habits import NothingLearned, SentHabits
 from worker.delivery.shares import Shares
 from worker.delivery.suspensions import Suspensions
 from worker.delivery.tracing import NO_TRACING, Tracer
+from worker.delivery.turns import Turns
 from worker.delivery.unfinished import Unfinished
 from worker.delivery.ways import Common, Ways
 from worker.domain.topology import Topology
@@ -65,9 +66,10 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The handlers of the two queues, what keeps workers at one, and the rest for those who want numbers."""
+    """The handlers of the three queues, what keeps workers at one, and the rest for those who want numbers."""
 
     pipeline: Pipeline
+    turns: Turns
     copies: Copies
     keeper: MailboxKeeper
     lanes: Lanes
@@ -87,6 +89,7 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
     newer_settings = NewerSettings(world.snapshot, world.clock)
     sign_in = ImapSignIn(world.mailboxes, suspensions, newer_settings, world.clock)
     common = Common(world.mailboxes, shares, suspensions, world.snapshot, newer_settings, world.clock)
+    ways = Ways(common, lanes, rules.limits)
     copies = Copies(
         snapshot=world.snapshot,
         ledger=world.ledger,
@@ -126,7 +129,7 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
     letters = LetterDelivery(
         ledger=world.ledger,
         transport=world.transport,
-        ways=Ways(common, lanes, rules.limits),
+        ways=ways,
         claims=Claims(
             world.ledger, doubts, Repeats(reporter, composer, copies, doubts, world.observer), rules.topology
         ),
@@ -151,5 +154,13 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
         unfinished=unfinished,
         unknown_sender_wait_s=rules.unknown_sender_wait_s,
     )
+    turns = Turns(
+        ways=ways,
+        topology=rules.topology,
+        clock=world.clock,
+        observer=world.observer,
+        unfinished=unfinished,
+        max_age_s=rules.limits.max_age_s,
+    )
     keeper = MailboxKeeper(world.mailboxes, lanes, shares, suspensions, world.snapshot, world.clock)
-    return Delivery(pipeline, copies, keeper, lanes, suspensions, unfinished)
+    return Delivery(pipeline, turns, copies, keeper, lanes, suspensions, unfinished)

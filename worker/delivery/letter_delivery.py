@@ -3,7 +3,6 @@
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 
 import structlog
@@ -17,13 +16,13 @@ from worker.delivery.handing_over import FinalDot, hand_over_of
 from worker.delivery.lanes import Closed
 from worker.delivery.ledger import Ledger
 from worker.delivery.limits import Limits
-from worker.delivery.messages import Arrival, Publication
+from worker.delivery.messages import Publication
 from worker.delivery.observing import Observer, Stage
 from worker.delivery.outcomes import Outcomes
 from worker.delivery.ports import Clock, MailTransport
 from worker.delivery.recording import Recorder
 from worker.delivery.ways import Passage, Way, Ways
-from worker.domain.backoff import is_expired, pause_level_s, turn_level_s, waiting_level_s
+from worker.domain.backoff import is_expired, pause_level_s, waiting_level_s
 from worker.domain.classification import Classification
 from worker.domain.letters import ComposedLetter, LetterMode, PlannedLetter
 from worker.domain.planning import distinct_positions
@@ -84,21 +83,6 @@ class LetterDelivery:
         """True when the letters of this work are too old to be tried once more."""
         return is_expired(work.first_seen, self._clock.now(), self._limits.max_age_s)
 
-    def sent_away(self, arrival: Arrival, work: Work) -> Publication | None:
-        """The message once more, for later, when its letter waits for its turn and would only hear that again.
-
-        A backlog of 100,000 letters comes by several times before it is through: without a look into the event, and
-        so at a fraction of the cost, or it would take the time of all the other mailboxes' letters.
-        """
-        if work.turn is None or work.lane is None or self.is_expired(work):
-            return None
-        turn = self._ways.next_turn(work.lane, work.turn)
-        if turn is None:
-            return None
-        left_s = (turn - self._clock.now()).total_seconds()
-        headers = replace(work, turn=turn).headers()
-        return requeueing.later(arrival, headers, self._topology, turn_level_s(left_s, _spread(turn)))
-
     async def fail(self, case: Case, why: Classification) -> list[Publication]:
         """No letter leaves for those who still wait."""
         item = _whole(case)
@@ -109,9 +93,10 @@ class LetterDelivery:
     def _wait(self, item: LetterCase, way: Way, closed: Closed, positions: tuple[int, ...]) -> list[Publication]:
         """Let the letter wait for its mailbox; that is no attempt."""
         if closed.reason is None:
-            level_s = turn_level_s(closed.wait_s or 0, _spread(closed.turn))
-            work = item.work(positions, turn=closed.turn, lane=way.token)
-            return [requeueing.later(item.case.arrival, work.headers(), self._topology, level_s)]
+            now = self._clock.now()
+            turn = closed.turn or now
+            work = item.work(positions, turn=turn, lane=way.token)
+            return [requeueing.until_turn(item.case.arrival, work.headers(), self._topology, turn, now)]
         level_s = waiting_level_s(item.case.age_s) if closed.wait_s is None else pause_level_s(closed.wait_s)
         action = Action.SUSPEND if closed.wait_s is None else Action.PAUSE
         scope = Scope.MAILBOX if item.case.sender.mailbox else Scope.PLATFORM
@@ -164,11 +149,6 @@ class LetterDelivery:
             if not dot.is_allowed:
                 await self._recorder.release(item.case, dot.positions)
             raise
-
-
-def _spread(turn: datetime | None) -> int:
-    """A number that differs between letters, and is the same whenever one of them comes by."""
-    return turn.microsecond if turn else 0
 
 
 def _whole(case: Case) -> LetterCase:

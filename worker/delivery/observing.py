@@ -33,7 +33,7 @@ class Stage(StrEnum):
     PUBLISH = "publish"
 
 
-SETTLED = ("done", "split", "sent_away", "invalid", "failed")
+SETTLED = ("done", "split", "sent_away", "admitted", "invalid", "failed")
 """What can become of a message."""
 
 CHECKED = ("good", "bad")

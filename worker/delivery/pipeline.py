@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import cast
 
 import structlog
@@ -33,7 +33,7 @@ from worker.domain.resolution import resolve
 from worker.domain.topology import Topology
 from worker.domain.trace_context import TraceContext
 from worker.domain.vocabulary import Action, Reason, Scope
-from worker.domain.work import FIRST_SEEN, LANE, RECIPIENTS, Work, read_work
+from worker.domain.work import FIRST_SEEN, RECIPIENTS, Work, read_work
 from worker.errors import InvalidEvent, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -75,8 +75,6 @@ class Pipeline:
     async def handle(self, arrival: Arrival) -> Sequence[Publication]:
         """Deal with one message of the work queue, as `messages.Handler` says."""
         now = self._clock.now()
-        if (later := self._sent_away(arrival, now)) is not None:
-            return [later]
         try:
             event = _letter_event(parse(arrival.headers, arrival.content_type, arrival.body))
             work = _checked(read_work(arrival.headers, now), event)
@@ -95,20 +93,6 @@ class Pipeline:
         for publication in publications:
             if wait_s := self._topology.delay_s(publication.routing_key):
                 self._unfinished.put_off(event.time, now + timedelta(seconds=wait_s))
-
-    def _sent_away(self, arrival: Arrival, now: datetime) -> Publication | None:
-        if LANE not in arrival.headers:
-            return None
-        try:
-            work = read_work(arrival.headers, now)
-            later = self._letters.sent_away(arrival, work)
-        except ValueError:
-            return None  # what is wrong with it is said below
-        if later is not None:
-            self._observer.settled(arrival.queue, None, "sent_away")
-            wait_s = self._topology.delay_s(later.routing_key) or 0
-            self._unfinished.put_off(work.first_seen, now + timedelta(seconds=wait_s))
-        return later
 
     async def _guarded(self, arrival: Arrival, event: LetterEvent, work: Work) -> Sequence[Publication]:
         if has_returned_too_often(arrival):

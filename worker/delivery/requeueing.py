@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from worker.delivery.messages import Arrival, HeaderValue, Publication, header_bytes
-from worker.domain.backoff import RETRY_LEVELS_S
+from worker.domain.backoff import RETRY_LEVELS_S, turn_level_s
 from worker.domain.cloudevents import attribute_text
 from worker.domain.text import one_line
 from worker.domain.topology import Topology
@@ -27,6 +27,20 @@ _MAX_CARRIED_BYTES = 32 * 1024
 def later(arrival: Arrival, headers: Mapping[str, HeaderValue], topology: Topology, level_s: int) -> Publication:
     """The same message for a later time: it waits in the delay queue of the level and comes back to its own queue."""
     return _again(arrival, headers, topology.delay(arrival.queue, level_s))
+
+
+def until_turn(
+    arrival: Arrival, headers: Mapping[str, HeaderValue], topology: Topology, turn: datetime, now: datetime
+) -> Publication:
+    """The same message, whose letter waits for its turn: away from where it would stand before other letters."""
+    # Its last digits differ between letters, and are the same whenever one of them comes by.
+    level_s = turn_level_s((turn - now).total_seconds(), turn.microsecond)
+    return _again(arrival, headers, topology.delay(topology.turns, level_s))
+
+
+def admitted(arrival: Arrival, topology: Topology) -> Publication:
+    """The message back among those that are worked on."""
+    return _again(arrival, own_headers(arrival), topology.outbound)
 
 
 def put_back(arrival: Arrival, topology: Topology, at: datetime) -> Publication:
@@ -103,6 +117,8 @@ def _plain(value: object) -> HeaderValue:
 
 def _fitting(headers: Mapping[str, HeaderValue], max_bytes: int) -> dict[str, HeaderValue]:
     """The headers for which there is room: first those that the event is read from, and the small before the large."""
+    if sum(header_bytes(*header) for header in headers.items()) <= max_bytes:
+        return dict(headers)
     fitting: dict[str, HeaderValue] = {}
     for name, value in sorted(headers.items(), key=lambda header: (not _is_read(header[0]), header_bytes(*header))):
         max_bytes -= header_bytes(name, value)

@@ -52,6 +52,11 @@ class Topology:
         return f"{self.prefix}.outbound"
 
     @property
+    def turns(self) -> str:
+        """Where letters of busy mailboxes come by until it is their turn: there they stand before nobody else's."""
+        return f"{self.prefix}.turns"
+
+    @property
     def sent_copy(self) -> str:
         """The queue of letters to be copied to Sent."""
         return f"{self.prefix}.sent-copy"
@@ -60,6 +65,11 @@ class Topology:
     def mailbox_check(self) -> str:
         """The queue of mailboxes to be checked. It has no delay queues: a check is not tried again by itself."""
         return f"{self.prefix}.mailbox-check"
+
+    @property
+    def work_queues(self) -> tuple[str, ...]:
+        """The queues that workers take from."""
+        return (self.outbound, self.turns, self.sent_copy, self.mailbox_check)
 
     @property
     def dead(self) -> str:
@@ -83,9 +93,9 @@ class Topology:
     def queues(self) -> Iterator[QueueSpec]:
         """All queues, with targets of dead-lettering before those that refer to them."""
         yield QueueSpec(self.dead, {"x-queue-type": "quorum", "x-delivery-limit": _NO_DELIVERY_LIMIT})
-        for work in (self.outbound, self.sent_copy, self.mailbox_check):
+        for work in self.work_queues:
             yield QueueSpec(work, {**_dead_lettering(self.dead), "x-delivery-limit": _WORK_DELIVERY_LIMIT})
-        for work in (self.outbound, self.sent_copy):
+        for work in (self.outbound, self.turns, self.sent_copy):
             for level_s in PAUSE_LEVELS_S:
                 yield QueueSpec(self.delay(work, level_s), {**_dead_lettering(work), "x-message-ttl": level_s * 1_000})
 

@@ -90,7 +90,7 @@ def _is_forgotten(letter: DeadLetter, topology: Topology, rules: ReplayRules) ->
 
 def destination(letter: DeadLetter, topology: Topology) -> str | None:
     """The work queue that the letter died in. A header must not be able to name any other queue of the broker."""
-    return letter.queue if letter.queue in (topology.outbound, topology.sent_copy, topology.mailbox_check) else None
+    return letter.queue if letter.queue in topology.work_queues else None
 
 
 def replayed(message: DeadMessage, letter: DeadLetter, queue: str, replay_id: str, now: datetime) -> Publication:

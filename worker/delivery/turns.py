@@ -1,0 +1,68 @@
+"""Letters that wait for their turn come by here, and only those whose turn has come go on to be worked on.
+
+A backlog of 100,000 letters comes by several times before it is through: in a queue of its own, taken a few at a time,
+and without a look into the events. So however many of its letters come back in the same moment, no other mailbox's
+letter stands behind them, and they take little of the worker's time.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from worker.delivery import requeueing
+from worker.delivery.messages import Arrival, Publication
+from worker.delivery.observing import Observer
+from worker.delivery.ports import Clock
+from worker.delivery.unfinished import Unfinished
+from worker.delivery.ways import Ways
+from worker.domain.backoff import is_expired
+from worker.domain.topology import Topology
+from worker.domain.work import TURN, Work, read_work
+
+
+class Turns:
+    """Handles the messages of the queue of turns."""
+
+    def __init__(
+        self,
+        *,
+        ways: Ways,
+        topology: Topology,
+        clock: Clock,
+        observer: Observer,
+        unfinished: Unfinished,
+        max_age_s: float,
+    ) -> None:
+        self._ways = ways
+        self._topology = topology
+        self._clock = clock
+        self._observer = observer
+        self._unfinished = unfinished
+        self._max_age_s = max_age_s
+
+    async def handle(self, arrival: Arrival) -> Sequence[Publication]:
+        """Let a message in, or send it away until its turn, as `messages.Handler` says."""
+        now = self._clock.now()
+        try:
+            work = read_work(arrival.headers, now)
+        except ValueError:
+            return [self._admitted(arrival)]  # what is wrong with it is said where it is worked on
+        turn = self._next_turn(work, now)
+        return [self._admitted(arrival) if turn is None else self._sent_away(arrival, work, turn, now)]
+
+    def _next_turn(self, work: Work, now: datetime) -> datetime | None:
+        """When the letter may come again; None when there is no reason to wait."""
+        if work.turn is None or work.lane is None or is_expired(work.first_seen, now, self._max_age_s):
+            return None
+        return self._ways.next_turn(work.lane, work.turn)
+
+    def _admitted(self, arrival: Arrival) -> Publication:
+        self._observer.settled(arrival.queue, None, "admitted")
+        return requeueing.admitted(arrival, self._topology)
+
+    def _sent_away(self, arrival: Arrival, work: Work, turn: datetime, now: datetime) -> Publication:
+        self._observer.settled(arrival.queue, None, "sent_away")
+        headers = requeueing.own_headers(arrival) | {TURN: turn.isoformat()}
+        later = requeueing.until_turn(arrival, headers, self._topology, turn, now)
+        wait_s = self._topology.delay_s(later.routing_key) or 0
+        self._unfinished.put_off(work.first_seen, now + timedelta(seconds=wait_s))
+        return later
