@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from worker.delivery.aside import Aside
 from worker.delivery.burials import Burials
 from worker.delivery.claiming import Claims
 from worker.delivery.composition import Composer
@@ -81,7 +82,8 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
     """The delivery over these ports."""
     reporter = Reporter(rules.source, rules.topology.results_exchange)
     recorder = Recorder(world.ledger, reporter, rules.ledger_retry_s)
-    composer = Composer(world.files)
+    aside = Aside()
+    composer = Composer(world.files, aside)
     lanes = Lanes(world.clock)
     unfinished = Unfinished()
     suspensions = Suspensions(world.mailboxes, reporter, world.publish, world.clock, rules.ledger_retry_s)
@@ -152,6 +154,7 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
         observer=world.observer,
         tracer=world.tracer,
         unfinished=unfinished,
+        aside=aside,
         unknown_sender_wait_s=rules.unknown_sender_wait_s,
     )
     turns = Turns(

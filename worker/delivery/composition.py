@@ -1,7 +1,6 @@
 """Composing a letter with its files."""
 
-import asyncio
-
+from worker.delivery.aside import Aside
 from worker.delivery.attachments import fetch_attachments
 from worker.delivery.case import LetterCase
 from worker.delivery.ports import FileStore
@@ -15,8 +14,9 @@ _MANY_CHARACTERS = 50_000  # a few milliseconds, or some tens for HTML that is h
 class Composer:
     """Makes letters of cases."""
 
-    def __init__(self, files: FileStore) -> None:
+    def __init__(self, files: FileStore, aside: Aside) -> None:
         self._files = files
+        self._aside = aside
 
     async def compose(self, item: LetterCase) -> ComposedLetter:
         """The letter as bytes. Raises `FileUnavailable`."""
@@ -24,7 +24,7 @@ class Composer:
         attachments = await fetch_attachments(self._files, case.event.data, case.sender)
         if any(attachment.content for attachment in attachments) or _characters(case.event.data) > _MANY_CHARACTERS:
             # 10 MB take a fifth of a second, which the other letters must not wait for.
-            return await asyncio.to_thread(compose, case.event, case.sender, item.letter, attachments)
+            return await self._aside.run(compose, case.event, case.sender, item.letter, attachments)
         return compose(case.event, case.sender, item.letter, attachments)
 
 
