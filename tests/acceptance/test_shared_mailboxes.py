@@ -82,10 +82,11 @@ class Customer:
             channel = await connection.channel()
             while True:
                 counts = [
-                    (await channel.declare_queue(TOPOLOGY.delay(TOPOLOGY.outbound, level_s), passive=True))
+                    await channel.declare_queue(TOPOLOGY.delay(queue, level_s), passive=True)
+                    for queue in (TOPOLOGY.outbound, TOPOLOGY.turns)
                     for level_s in PAUSE_LEVELS_S
                 ]
-                if sum(queue.declaration_result.message_count or 0 for queue in counts) >= letters:
+                if sum(found.declaration_result.message_count or 0 for found in counts) >= letters:
                     return
                 await asyncio.sleep(_POLL_S)  # a queue's length can only be asked for
 
