@@ -1,12 +1,13 @@
 """Cleaning and addresses hold for every text there is."""
 
 import re
+import sys
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from worker.domain.addresses import masked, parse_address
-from worker.domain.text import has_control_character, one_line
+from worker.domain.text import folded, has_control_character, one_line
 
 ANY = st.text(st.characters())
 ANY_EVEN_BROKEN = st.text(st.characters(exclude_categories=()))
@@ -24,6 +25,17 @@ def test_cleaning_twice_is_cleaning_once(text: str) -> None:
     assert cleaned == cleaned.strip()
     assert "  " not in cleaned
     cleaned.encode()  # a lone surrogate would fail here
+
+
+@given(ANY_EVEN_BROKEN | st.text(st.sampled_from("ab я\t\n\x85\xa0\u2028\u3000")))
+@example(" a b ")
+def test_folding_leaves_single_spaces_alone(text: str) -> None:
+    assert folded(text) == " ".join(text.split())
+
+
+def test_no_printable_character_but_the_space_is_white_space() -> None:
+    """If a later version of Unicode had one, then folding would leave it in the text."""
+    assert [c for c in map(chr, range(sys.maxunicode + 1)) if c.isspace() and c.isprintable()] == [" "]
 
 
 @given(ADDRESSES)

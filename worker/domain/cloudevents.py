@@ -139,12 +139,12 @@ def _media_type(content_type: object, where: str) -> str | None:
         return None
     if not isinstance(content_type, str):
         raise InvalidEvent(f"{where}: not a string")
-    media_type, *parameters = (part.strip().lower() for part in content_type.split(";"))
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
+    media_type, _, parameters = content_type.lower().partition(";")
+    for parameter in parameters.split(";") if parameters else ():
+        name, _, value = parameter.strip().partition("=")
         if name.strip() == "charset" and value.strip(' "') not in ("utf-8", "utf8", "us-ascii"):
             raise InvalidEvent(f"{where}: only UTF-8 is accepted")
-    return media_type or None
+    return media_type.strip() or None
 
 
 def _require_json(media_type: str | None, where: str) -> None:
@@ -172,11 +172,11 @@ def _event(envelope: Envelope, trace: TraceContext) -> Event[Data]:
 def _attribute(attributes: Attributes, name: str) -> str:
     if name not in attributes:
         raise InvalidEvent(f"{name}: missing")
-    text = attribute_text(attributes[name])
-    if isinstance(text, str) and _PLAIN_ATTRIBUTE.fullmatch(text):
-        return text
+    value = attributes[name]
+    if isinstance(value, str) and _PLAIN_ATTRIBUTE.fullmatch(value):
+        return value
     try:
-        return _TOKEN.validate_python(text)
+        return _TOKEN.validate_python(attribute_text(value))
     except ValidationError as error:
         raise _invalid(error, name) from None
 

@@ -7,9 +7,10 @@ field: line breaks and other controls become spaces first.
 
 import re
 from binascii import b2a_base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import lru_cache
 from typing import Self
 
 from worker.domain.addresses import Address
@@ -108,12 +109,10 @@ def text_field(name: str, text: str) -> str:
 
 
 def date_field(name: str, moment: datetime) -> str:
-    """A field with a moment that knows its zone (RFC 5322 section 3.3), in a quarter of the standard library's time."""
-    minutes = int((moment.utcoffset() or timedelta()).total_seconds()) // 60
-    hours, minutes_left = divmod(abs(minutes), 60)
-    day = f"{_DAYS[moment.weekday()]}, {moment.day:02} {_MONTHS[moment.month - 1]} {moment.year:04}"
-    time = f"{moment.hour:02}:{moment.minute:02}:{moment.second:02}"
-    return f"{name}: {day} {time} {'-' if minutes < 0 else '+'}{hours:02}{minutes_left:02}\r\n"
+    """A field with a moment that knows its zone (RFC 5322 section 3.3), in half of the standard library's time."""
+    text = moment.isoformat(timespec="seconds")  # 2026-11-23T10:00:00+03:00
+    day = f"{_DAYS[moment.weekday()]}, {text[8:10]} {_MONTHS[moment.month - 1]} {text[:4]}"
+    return f"{name}: {day} {text[11:19]} {text[19:22]}{text[23:25]}\r\n"
 
 
 def token_field(name: str, tokens: Sequence[str]) -> str:
@@ -133,13 +132,22 @@ def identifier_field(name: str, identifier: str) -> str:
     return str(_Field(name).add_encoded(_one_line(identifier)))
 
 
-def address_field(name: str, addresses: Iterable[NamedAddress]) -> str:
+def address_field(name: str, addresses: Sequence[NamedAddress]) -> str:
     """A list of addresses with their names (RFC 5322 section 3.4).
 
     A local part outside ASCII stands in UTF-8 (RFC 6532); names never do, so that they never need SMTPUTF8.
     """
+    return _field_of_one(name, addresses[0]) if len(addresses) == 1 else _field_of_many(name, addresses)
+
+
+@lru_cache(maxsize=1_024)  # some hundred kilobytes, or 25 MB when all names are as long as names may be
+def _field_of_one(name: str, named: NamedAddress) -> str:
+    """Remembered, because the same people write and get letters again and again."""
+    return _field_of_many(name, (named,))
+
+
+def _field_of_many(name: str, addresses: Sequence[NamedAddress]) -> str:
     field = _Field(name)
-    addresses = list(addresses)
     for number, named in enumerate(addresses, 1):
         comma = "," if number < len(addresses) else ""
         phrase = _one_line(named.name).strip(" ")
@@ -176,7 +184,7 @@ def _is_plain(word: str) -> bool:
 
 
 def _one_line(text: str) -> str:
-    if text.isascii() and text.isprintable():
+    if text.isprintable():
         return text
     return _LONE_SURROGATE.sub("\ufffd", _CONTROL.sub(" ", text))
 

@@ -62,7 +62,8 @@ def _pixel(data: LetterData, sender: Sender) -> list[str]:
 
 def _closed(html: str) -> str:
     """An HTML comment that does not end would hide everything below it, the files too."""
-    return f"{html}-->" if html.rfind("<!--") > html.rfind("-->") else html
+    last = html.rfind("<!--")
+    return f"{html}-->" if last >= 0 and html.find("-->", last) < 0 else html
 
 
 def _inside_body(document: str, below: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ All are digests, so nothing of a tenant's data can be read from them, and a repe
 
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
 
 
 def event_key(source: str, event_id: str) -> str:
@@ -27,6 +28,7 @@ def copy_key(message_id: str) -> str:
     return _digest("copy", message_id)
 
 
+@lru_cache(maxsize=8_192)  # a few megabytes; each letter's mailbox is asked for twice
 def lane_token(account_id: str, mailbox_id: str) -> str:
     """Identity of a mailbox's lane, as it stands in the headers of a letter that waits for it."""
     return _digest("lane", account_id, mailbox_id)

@@ -47,7 +47,9 @@ def text_part(subtype: str, text: str, boundaries: Boundaries) -> bytes:
     """A text in UTF-8: as it is when it is ASCII with lines short enough, else in base64."""
     # Controls are found in the bytes, which is several times faster; in UTF-8 they are never part of a character.
     data = text.encode("utf-8", "replace").translate(_CONTROLS_TO_SPACES)
-    data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").rstrip(b"\n")
+    if b"\r" in data:
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    data = data.rstrip(b"\n")
     body = data.replace(b"\n", b"\r\n") + b"\r\n"
     header = f"Content-Type: text/{subtype}; charset=utf-8\r\nContent-Transfer-Encoding: ".encode("ascii")
     if data.isascii() and boundaries.stem.encode("ascii") not in data and _has_short_lines(data):

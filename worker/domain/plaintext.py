@@ -8,6 +8,8 @@ the next, while a letter's bytes must stay the same. This one looks at every cha
 import re
 from html import unescape
 
+from worker.domain.text import folded
+
 # A text that goes on beyond this is cut: the whole letter is in its HTML. Bounds the time, to about 0.1 s at worst.
 MAX_HTML_CHARS = 200_000
 _CUT = "\n\n[…]"
@@ -42,9 +44,9 @@ def plain_text(html: str) -> str:
     html = _LONG_REFERENCE.sub("\ufffd", _DECLARATION.sub("", _without_comments(html)))
     page = _Page()
     hidden = ""
-    pieces = _TAG.split(html)
-    page.write(pieces[0])
-    for closing, name, attributes, text in zip(pieces[1::4], pieces[2::4], pieces[3::4], pieces[4::4], strict=True):
+    pieces = iter(_TAG.split(html))
+    page.write(next(pieces))
+    for closing, name, attributes, text in zip(pieces, pieces, pieces, pieces, strict=True):
         tag = name.lower()
         if hidden:
             hidden = "" if closing and tag == hidden else hidden
@@ -167,7 +169,7 @@ class _Page:
         text = ""
         if self._line:
             joined = "".join(self._line)
-            text = joined.rstrip() if self._is_preformatted else " ".join(joined.split())
+            text = joined.rstrip() if self._is_preformatted else folded(joined)
             self._line = []
             self._link_start = 0
         if text:
@@ -177,7 +179,7 @@ class _Page:
 
     def _add_line(self, text: str) -> None:
         if self._blank_quotes is not None and self._lines:
-            self._lines.append(_quote(self._blank_quotes).rstrip())
+            self._lines.append(_quote(self._blank_quotes).rstrip() if self._blank_quotes else "")
         self._blank_quotes = None
         if self._quotes or self._lists or self._marker:
             text = _quote(self._quotes) + self._indent() + text

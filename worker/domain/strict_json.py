@@ -1,6 +1,7 @@
 """JSON from outside, read strictly: what two parsers could understand differently is refused."""
 
 import json
+from codecs import BOM_UTF8
 from collections import Counter
 from typing import Any, NoReturn
 
@@ -19,8 +20,7 @@ def read_json(body: bytes) -> object:
     if len(body) > MAX_BODY_BYTES:
         raise InvalidEvent(f"body: {len(body)} bytes, more than {MAX_BODY_BYTES}")
     try:
-        text = body.decode("utf-8-sig")
-        return _DECODER.decode(text)
+        return _DECODER.decode(body.removeprefix(BOM_UTF8).decode())
     except UnicodeDecodeError as error:
         raise InvalidEvent(f"body: not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:

@@ -9,7 +9,6 @@ from typing import Annotated
 
 from pydantic import AfterValidator, StringConstraints
 
-_WHITE_SPACE = re.compile(r"[\s\u0085\u2028\u2029]+")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # The categories Cc (less white space) and Cs, which never change, and the controls of direction. Not what is
 # unassigned: newer emoji are that for an older Python, and a letter's bytes must not depend on it.
@@ -21,9 +20,14 @@ def one_line(text: str) -> str:
 
     Overrides of direction are dropped because they let a name or a file name display as something else than it is.
     """
-    if not (text.isascii() and text.isprintable()):
-        text = _DROPPED.sub("", text)
-    return _WHITE_SPACE.sub(" ", text).strip()
+    return folded(text if text.isprintable() else _DROPPED.sub("", text))
+
+
+def folded(text: str) -> str:
+    """The text with single spaces in the place of all white space, and none at its ends."""
+    if text.isprintable() and "  " not in text:
+        return text.strip(" ")  # no other white space is printable
+    return " ".join(text.split())
 
 
 def has_control_character(text: str) -> bool:

@@ -1,11 +1,15 @@
 """A letter's bytes as DATA takes them."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 
 PIECE_BYTES = 65_536
 CHECK_BYTES = 1_048_576
 _LINE_FEED = 0x0A
+# Regular expressions with a literal beginning find it several times faster than the methods of bytes find two bytes.
+_LONE_CR = re.compile(rb"\r(?!\n)")
+_DOT_LINE = re.compile(rb"\n\.")
 
 
 async def is_canonical(wire: bytes, piece_bytes: int = CHECK_BYTES) -> bool:
@@ -20,7 +24,7 @@ async def is_canonical(wire: bytes, piece_bytes: int = CHECK_BYTES) -> bool:
         if wire[end - 1 : end + 1] == b"\r\n":
             end += 1  # never between CR and LF
         piece = wire[start:end]
-        if not piece.count(b"\r\n") == piece.count(b"\n") == piece.count(b"\r"):
+        if piece.count(b"\n") != piece.count(b"\r") or _LONE_CR.search(piece):
             return False
         start = end
         if start < len(wire):
@@ -34,6 +38,8 @@ def stuffed_pieces(wire: bytes, piece_bytes: int = PIECE_BYTES) -> Iterator[byte
     A piece has at most twice `piece_bytes`; so a large letter neither is copied whole nor stops the event loop.
     """
     for start in range(0, len(wire), piece_bytes):
-        piece = wire[start : start + piece_bytes].replace(b"\n.", b"\n..")
+        piece = wire[start : start + piece_bytes]
+        if _DOT_LINE.search(piece):
+            piece = piece.replace(b"\n.", b"\n..")
         is_line_start = start == 0 or wire[start - 1] == _LINE_FEED
         yield b"." + piece if is_line_start and piece.startswith(b".") else piece
