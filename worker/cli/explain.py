@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from worker.cli.inputs import read_event, read_snapshot
 from worker.cli.output import print_json, print_line
 from worker.domain.events import CommentCreated, LetterData, TaskCreated
+from worker.domain.explanation import explanation_json
 from worker.domain.hints import HINTS
 from worker.domain.resolution import Resolution, resolve
 from worker.errors import ConfigurationError
@@ -55,15 +56,7 @@ def _as_json(resolution: Resolution) -> dict[str, object]:
         "address": sender.address if sender else None,
         "tier": resolution.tier.value,
         "reason": resolution.reason.value if resolution.reason else None,
-        "explanation": [
-            {
-                "tier": seen.tier.value,
-                "mailbox_id": seen.mailbox_id,
-                "verdict": seen.verdict.value,
-                "why": seen.why.value,
-            }
-            for seen in resolution.explanation
-        ],
+        "explanation": explanation_json(resolution.explanation),
     }
 
 

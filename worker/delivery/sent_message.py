@@ -13,6 +13,7 @@ from worker.delivery.facts import Facts
 from worker.domain.cloudevents import STRUCTURED
 from worker.domain.event import LetterEvent
 from worker.domain.events import CommentCreated
+from worker.domain.explanation import explanation_json
 from worker.domain.identity import result_id
 from worker.domain.message import OutgoingMessage, Properties
 from worker.domain.resolution import Resolution
@@ -20,34 +21,37 @@ from worker.domain.results import words
 from worker.domain.transmission import Reply
 from worker.domain.vocabulary import Outcome, ResultType
 
+# Members of closed lists as plain texts: to write one as JSON takes the encoder several times as long.
 _TYPE = ResultType.MAIL_SENT.value
+_OUTCOME = Outcome.SENT.value
 Json = dict[str, object]
 
 
 def sent_message(case: Case, facts: Facts, source: str, at: datetime) -> OutgoingMessage:
     """The message that tells of a letter's acceptance; `source` is the installation that publishes it."""
     event = case.event
-    attributes: Json = {
+    time = at.isoformat()
+    attributes = {
         "specversion": "1.0",
         "id": result_id(event.key, facts.positions, "sent"),
         "source": source,
         "type": _TYPE,
         "subject": event.data.task.id,
-        "time": at,
+        "time": time.replace("+00:00", "Z"),  # as the models write it
         "datacontenttype": "application/json",
     }
     if event.traceparent is not None:
         attributes["traceparent"] = event.traceparent
     if event.tracestate is not None:
         attributes["tracestate"] = event.tracestate
-    headers = {f"ce-{name}": str(value) for name, value in attributes.items()}
-    headers["ce-time"] = at.isoformat()
+    headers = {f"ce-{name}": value for name, value in attributes.items()}
+    headers["ce-time"] = time
     return OutgoingMessage(
         id=headers["ce-id"],
         routing_key=_TYPE,
         headers=headers,
         properties=Properties(STRUCTURED, _TYPE, at, event.id),
-        body=to_json(attributes | {"data": _data(case, facts)}),
+        body=to_json({**attributes, "data": _data(case, facts)}),
     )
 
 
@@ -62,7 +66,7 @@ def _data(case: Case, facts: Facts) -> Json:
         "account_id": data.account_id,
         "event_id": event.id,
         "event_source": event.source,
-        "event_type": event.type,
+        "event_type": event.type.value,
         "task_id": data.task.id,
         "comment_id": data.comment.id if isinstance(data, CommentCreated) else None,
         "message_id": facts.message_id,
@@ -80,7 +84,7 @@ def _recipient(event: LetterEvent, position: int, reply: Reply | None) -> Json:
     return {
         "address": recipient.address,
         "contact_id": recipient.contact_id,
-        "outcome": Outcome.SENT,
+        "outcome": _OUTCOME,
         "reply": reply and {"code": reply.code, "enhanced": words(reply.enhanced), "text": words(reply.text)},
     }
 
@@ -90,15 +94,7 @@ def _sender(resolution: Resolution, snapshot_version: int) -> Json:
     return {
         "mailbox_id": sender.mailbox.id if sender and sender.mailbox else None,
         "address": sender.address if sender else None,
-        "tier": resolution.tier,
+        "tier": resolution.tier.value,
         "snapshot_version": snapshot_version,
-        "explanation": [
-            {
-                "tier": seen.tier.value,
-                "mailbox_id": seen.mailbox_id,
-                "verdict": seen.verdict.value,
-                "why": seen.why.value,
-            }
-            for seen in resolution.explanation
-        ],
+        "explanation": explanation_json(resolution.explanation),
     }
