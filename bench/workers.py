@@ -83,7 +83,10 @@ class WorkerProcess:
 async def ledger_url(arena: Arena, kind: str, directory: Path) -> str:
     """A new ledger's URL: `sqlite` or `postgresql`."""
     if kind == "sqlite":
-        return f"sqlite:///{directory}/ledger.db"
+        # Not beside the snapshot, whose directory is watched: each write to the ledger would wake the watcher.
+        place = directory / "ledger"
+        place.mkdir()
+        return f"sqlite:///{place}/ledger.db"
     url = await arena.database.add_database()
     await migrate(url)
     return url

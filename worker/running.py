@@ -1,6 +1,7 @@
 """A worker's life: it starts step by step, works until it is told to stop, and leaves nothing half done."""
 
 import asyncio
+import gc
 import platform
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -137,6 +138,8 @@ class Worker:
             telling.run(rotated),
             *(consumer.run() for consumer in consumers),
         ) as failed:
+            gc.collect()
+            gc.freeze()  # what start-up made stays: to look for garbage among it stops the loop for 80 ms each time
             self._phase = None
             log.info("worker.started")
             await first_of(self._stop.wait(), failed)

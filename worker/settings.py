@@ -57,7 +57,9 @@ class Settings(BaseSettings):
     )
 
     snapshot_url: str = Field(
-        default="file:snapshot.json", description="Configuration snapshot: `file:` and a path, or `http(s):`."
+        default="file:snapshot.json",
+        description="Configuration snapshot: `file:` and a path, or `http(s):`. A file's directory is watched: nothing "
+        "that is written to all the time, such as a ledger, should stand in it.",
     )
     snapshot_token: SecretStr | None = Field(default=None, description="Bearer token for a snapshot over HTTP.")
     snapshot_interval_s: Seconds = Field(default=60.0, description="How often the source is looked at.")
