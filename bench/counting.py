@@ -66,11 +66,13 @@ def nothing() -> float:
     return 0.0
 
 
-async def watch(count: Callable[[], int], expected: int, cpu_s: Callable[[], float] = nothing) -> Timeline:
+async def watch(
+    count: Callable[[], int], expected: int, cpu_s: Callable[[], float] = nothing, *, every_s: float = _LOOK_S
+) -> Timeline:
     """Look at a count until as many have come as are expected. Raises `TooFew` when it stands still before that."""
     points = [Point(time.monotonic(), 0, cpu_s())]
     while points[-1].come < expected:
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(every_s)
         come, now_s = count(), time.monotonic()
         if come != points[-1].come:
             points.append(Point(now_s, come, cpu_s()))

@@ -19,7 +19,7 @@ from typing import Self
 DEFAULT_CAPABILITIES = "UIDPLUS SPECIAL-USE LIST-EXTENDED SASL-IR"
 
 _TOKEN = re.compile(rb'"((?:[^"\\]|\\.)*)"|\(([^)]*)\)|([^\s"]+)')
-_LITERAL = re.compile(rb"\{(\d+)\}\Z")
+_LITERAL = re.compile(rb"\{(\d+)(\+?)\}\Z")
 _MESSAGE_ID = re.compile(rb"^Message-ID:[ \t]*(\S+)", re.IGNORECASE | re.MULTILINE)
 
 
@@ -80,7 +80,10 @@ class _Hangup(Exception):
 
 
 class ScriptedImap:
-    """The server; usable as an asynchronous context manager. `commands` is what it was told."""
+    """The server; usable as an asynchronous context manager. `commands` is what it was told.
+
+    `unanswered`: what else came while it stalled.
+    """
 
     def __init__(
         self, *folders: ScriptedFolder, capabilities: str = "UIDPLUS SPECIAL-USE LIST-EXTENDED SASL-IR"
@@ -88,6 +91,7 @@ class ScriptedImap:
         self.folders = {folder.name: folder for folder in folders}
         self.capabilities = f"IMAP4rev1 AUTH=PLAIN AUTH=XOAUTH2 {capabilities}"
         self.commands: list[bytes] = []
+        self.unanswered = b""
         self.connections = 0
         self.port = 0
         self.moments: asyncio.Queue[str] = asyncio.Queue()
@@ -182,7 +186,8 @@ class _Connection:
                 self.writer.write(say.data(self.tag))
                 await self.writer.drain()
             case Stall():
-                await self.reader.read()  # until the client gives up
+                while data := await self.reader.read(2**16):  # until the client gives up
+                    self.server.unanswered += data
                 raise _Hangup
             case Challenge(challenge, then):
                 await self.send(f"+ {challenge}")
@@ -217,7 +222,8 @@ class _Connection:
                 found.append(re.sub(rb"\\(.)", rb"\1", quoted) or listed or atom)
             if literal is None:
                 return found
-            await self.send("+ go on")
+            if not literal.group(2):  # RFC 7888: it comes without being asked for
+                await self.send("+ go on")
             found.append(await self.reader.readexactly(int(literal.group(1))))
             rest = await self.line()
 

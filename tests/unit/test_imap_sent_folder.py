@@ -98,6 +98,98 @@ async def test_a_copy_whose_uid_cannot_be_found_is_saved_all_the_same(adapter: A
         assert await save(adapter(), target(server.port)) == SavedCopy(CopyOutcome.SAVED, "Sent", None, 77)
 
 
+# Two commands at once, and letters that are not asked for
+
+
+async def test_a_folder_is_opened_and_searched_in_one_go(server: ScriptedImap, adapter: Adapter) -> None:
+    """The server has the search before it has answered to the opening."""
+    server.script("EXAMINE", Stall())
+    saving = asyncio.ensure_future(save(adapter(), target(server.port)))
+    async with asyncio.timeout(5):
+        await server.reached("EXAMINE")
+        saving.cancel()
+        await server.reached("CLOSED")
+
+    assert b'UID SEARCH HEADER Message-ID "<1@acme.example>"\r\n' in server.unanswered
+
+
+async def test_what_a_search_finds_in_a_folder_that_was_not_opened_is_not_believed(
+    server: ScriptedImap, adapter: Adapter
+) -> None:
+    """It would be from another folder, or from nowhere."""
+    server.script("EXAMINE", Say("{tag} NO not now"))
+    server.script("UID SEARCH", Say("* SEARCH 5\n{tag} OK done"))
+
+    trouble = trouble_of(await save(adapter(), target(server.port)))
+
+    assert (trouble.phase, trouble.fault, trouble.detail) == (Phase.MAIL, Fault.REPLY, "NO not now")
+
+
+async def test_what_is_found_counts_before_whichever_answer_it_comes(server: ScriptedImap, adapter: Adapter) -> None:
+    """To overlook it would be to append a second copy."""
+    server.script("EXAMINE", Say("* OK [UIDVALIDITY 77] valid\n* SEARCH 5\n{tag} OK opened"))
+    server.script("UID SEARCH", Say("{tag} OK done"))
+
+    assert await save(adapter(), target(server.port)) == SavedCopy(CopyOutcome.ALREADY_THERE, "Sent", 5, 77)
+
+
+async def test_a_search_that_is_refused_beside_another_command_is_asked_for_by_itself(
+    server: ScriptedImap, adapter: Adapter
+) -> None:
+    server.folders[b"Sent"].letters.append(LETTER)
+    server.script("UID SEARCH", Say("{tag} BAD one at a time"))
+
+    assert (await save(adapter(), target(server.port))).outcome is CopyOutcome.ALREADY_THERE
+
+
+@pytest.mark.parametrize("folder", [None, "Sent"])
+async def test_nothing_is_appended_to_a_folder_that_refuses_to_be_searched(
+    adapter: Adapter, folder: str | None
+) -> None:
+    """Also where it is not listed, as a folder is that does not exist."""
+    hidden = ScriptedFolder(b"Sent", flags="\\Sent", listed=None if folder is None else b"* LIST odd")
+    async with ScriptedImap(hidden) as server:
+        server.script("UID SEARCH", *[Say("{tag} NO no searches")] * 2)
+
+        trouble = trouble_of(await save(adapter(), target(server.port, folder=folder)))
+
+    assert trouble == Trouble(Phase.MAIL, Fault.REPLY, detail="NO no searches")
+    assert not [command for command in server.commands if command.startswith(b"APPEND")]
+
+
+@pytest.mark.parametrize(
+    ("offered", "size", "is_asked_for"),
+    [
+        ("LITERAL+", 60_000, False),
+        ("LITERAL+", 70_000, True),
+        ("LITERAL-", 4_096, False),
+        ("LITERAL-", 4_097, True),
+        ("", 100, True),
+    ],
+)
+async def test_a_letter_of_no_great_size_goes_out_unasked_where_the_server_reads_it_so(
+    adapter: Adapter, offered: str, size: int, is_asked_for: bool
+) -> None:
+    """A large one may be refused, and would then have been sent for nothing."""
+    text = letter(ID)
+    text += b"x" * (size - len(text))
+    async with ScriptedImap(ScriptedFolder(b"Sent", flags="\\Sent"), capabilities=f"UIDPLUS {offered}") as server:
+        saved = await adapter().save(target(server.port), ID, DATE, text)
+
+    assert saved == SavedCopy(CopyOutcome.SAVED, "Sent", 1, 77)
+    assert server.folders[b"Sent"].letters == [text]
+    assert server.commands[-1].endswith(b"{%d}" % size if is_asked_for else b"{%d+}" % size)
+
+
+async def test_a_letter_that_went_out_unasked_may_be_refused(adapter: Adapter) -> None:
+    async with ScriptedImap(ScriptedFolder(b"Sent", flags="\\Sent"), capabilities="UIDPLUS LITERAL+") as server:
+        server.script("APPENDED", Say("{tag} NO [OVERQUOTA] full"))
+        sent = adapter()
+
+        assert trouble_of(await save(sent, target(server.port))).detail == "NO [OVERQUOTA] full"
+        assert (await save(sent, target(server.port))).outcome is CopyOutcome.SAVED
+
+
 # Lost connections
 
 

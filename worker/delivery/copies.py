@@ -190,13 +190,16 @@ class Copies:
         if obstacle := await self._sign_in.obstacle(caller):
             return self._without_sign_in(order, obstacle, mailbox)
         lane = self._lanes.of((job.account_id, job.mailbox_id), target, _CONNECTIONS)
-        async with lane.place(work.turn) as closed:
+        place = lane.place(work.turn)
+        async with place as closed:
             if closed is not None:
                 return self._wait(order, closed, mailbox)
             async with self._alone(job) as is_alone:
                 if not is_alone:
                     return [order.later(work, self._topology, retry_level_s(1))]
                 saved = await self._save(target, job, order.arrival.body)
+                if saved.trouble is None:  # the next copy need not wait for the ledger with the connection idle
+                    place.leave()
             await self._learning.learn(job, mailbox, saved, is_first_look=order.is_first_look)
             if saved.outcome is not CopyOutcome.FAILED or saved.trouble is None:
                 return [self._ended(job, saved, mailbox, attempt=work.attempts + 1, work=work)]

@@ -34,6 +34,16 @@ class Look:
     uids: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A folder that was opened, and what a search for the first Message-ID found; None: that is still to be done."""
+
+    folder: Folder
+    exists: bool
+    uid_validity: int | None = None
+    uids: tuple[int, ...] | None = None
+
+
 class FolderMemory:
     """Which folder was found for whom, for an hour; the oldest are forgotten when there are too many."""
 
@@ -61,31 +71,41 @@ class FolderMemory:
 async def look(
     session: ImapSession, named: str | None, key: Hashable, memory: FolderMemory, ids: Sequence[str]
 ) -> Look | None:
-    """Open the Sent folder and look for a letter with one of these Message-IDs; None when there is no such folder.
+    """Open the Sent folder and look for a letter with one of these Message-IDs, in their order; at least one.
 
-    The folder that the mailbox's settings name wins over everything, and may be missing. Raises `ImapTrouble`.
+    Returns None when there is no such folder. The one that the mailbox's settings name wins over everything, and may be
+    missing. Raises `ImapTrouble`.
     """
-    opened = await (_open_named(session, named) if named is not None else _open_found(session, key, memory))
-    if opened is None or not opened.exists:
-        return opened
-    for message_id in ids:
-        if uids := await session.search(message_id):
-            return Look(opened.folder, True, opened.uid_validity, uids)
-    return Look(opened.folder, True, opened.uid_validity)
+    first, *others = ids
+    opened = await (
+        _open_named(session, named, first) if named is not None else _open_found(session, key, memory, first)
+    )
+    if opened is None:
+        return None
+    if not opened.exists:
+        return Look(opened.folder, False)
+    uids = opened.uids if opened.uids is not None else await session.search(first)
+    for message_id in others:
+        uids = uids or await session.search(message_id)
+    return Look(opened.folder, True, opened.uid_validity, uids)
 
 
-async def _open_named(session: ImapSession, name: str) -> Look:
+async def _open(session: ImapSession, folder: Folder, message_id: str) -> _Opened:
+    return _Opened(folder, True, *await session.examine_and_search(folder.raw, message_id))
+
+
+async def _open_named(session: ImapSession, name: str, message_id: str) -> _Opened:
     try:
         folder = Folder(name, encode_mailbox_name(name))
     except ValueError:
         raise ImapTrouble(Phase.MAIL, Fault.PROTOCOL, "the folder's name cannot be sent over IMAP") from None
     try:
-        return Look(folder, True, await session.examine(folder.raw))
+        return await _open(session, folder, message_id)
     except Refused:
         # Missing, or there but not to be opened now? Only a folder that is missing holds no copy for certain.
         if await is_listed(session, folder):
             raise
-    return Look(folder, False)
+    return _Opened(folder, False)
 
 
 async def is_listed(session: ImapSession, folder: Folder) -> bool:
@@ -94,17 +114,16 @@ async def is_listed(session: ImapSession, folder: Folder) -> bool:
     return any(other.name == folder.name and "\\nonexistent" not in other.flags for other in listed)
 
 
-async def _open_found(session: ImapSession, key: Hashable, memory: FolderMemory) -> Look | None:
+async def _open_found(session: ImapSession, key: Hashable, memory: FolderMemory, message_id: str) -> _Opened | None:
     remembered = memory.recall(key)
     if remembered is not None:
         try:
-            return Look(remembered, True, await session.examine(remembered.raw))
+            return await _open(session, remembered, message_id)
         except Refused:  # renamed or deleted since
             memory.forget(key)
     located = await locate(session)
     if located is None:
         return None
-    folder = Folder(session.shown(located.name), located.raw)
-    opened = Look(folder, True, await session.examine(folder.raw))
-    memory.remember(key, folder)
+    opened = await _open(session, Folder(session.shown(located.name), located.raw), message_id)
+    memory.remember(key, opened.folder)
     return opened

@@ -9,36 +9,38 @@ server. So its client class is not used, and of its protocol these parts are rep
 - the answer to a `+` is known for APPEND only, written in one piece whatever its size, and never given to a
   refused XOAUTH2, whose server then waits for it;
 - the greeting is awaited in a task of its own that fails where nobody sees it;
-- `send` logs what it sends.
+- `send` logs what it sends;
+- `execute` waits for each command's answer before it sends the next one.
 
-What remains is one command at a time. After any error, timeout or cancellation the connection must be discarded.
+What remains is one conversation at a time: a command, or several that are sent at once and answered in turn (RFC 3501
+section 5.5). After any error, timeout or cancellation the connection must be discarded.
 """
 
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aioimaplib import aioimaplib
 
 from worker.adapters.imap.framing import ResponseFramer, ResponseTooLarge
 from worker.adapters.imap.troubles import ServerWords
-from worker.adapters.imap.wire import Buffers, Dialogue
+from worker.adapters.imap.wire import COPIED_BYTES, Buffers, Dialogue, together
 
 # The library logs every line it sends and receives, passwords and letters too. A filter refuses all of its records
 # and survives whatever levels and handlers logging is configured with later.
 logging.getLogger(aioimaplib.__name__).addFilter(lambda _record: False)
 
-_CHUNK_BYTES = 64 * 1024
 _RESULTS = (b"OK", b"NO", b"BAD")
 # Where a command takes the connection; the library's own EXAMINE leaves it unselected, and then refuses to search.
 _STATES = {
-    ("LOGIN", "OK"): aioimaplib.AUTH,
-    ("AUTHENTICATE", "OK"): aioimaplib.AUTH,
-    ("EXAMINE", "OK"): aioimaplib.SELECTED,
-    ("EXAMINE", "NO"): aioimaplib.AUTH,
-    ("SELECT", "OK"): aioimaplib.SELECTED,
-    ("SELECT", "NO"): aioimaplib.AUTH,
+    ("LOGIN", b"OK"): aioimaplib.AUTH,
+    ("AUTHENTICATE", b"OK"): aioimaplib.AUTH,
+    ("EXAMINE", b"OK"): aioimaplib.SELECTED,
+    ("EXAMINE", b"NO"): aioimaplib.AUTH,
+    ("SELECT", b"OK"): aioimaplib.SELECTED,
+    ("SELECT", b"NO"): aioimaplib.AUTH,
 }
 
 
@@ -64,6 +66,15 @@ class Answer:
     def is_ok(self) -> bool:
         """True when the command succeeded."""
         return self.result == "OK"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A command to send; `by_uid`: in its form that counts by UIDs."""
+
+    name: str
+    sent: Dialogue
+    by_uid: bool = False
 
 
 class _Command(aioimaplib.Command):  # type: ignore[misc]  # the library has no types
@@ -98,6 +109,7 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
         self._answers: deque[Buffers] = deque()
         self._must_be_asked = False
         self._outgoing: deque[memoryview] = deque()
+        self._commands: deque[_Command] = deque()  # not ended yet, in the order in which the server answers
         self._challenges: list[bytes] = []
         self._is_write_paused = False
         self._bye: bytes | None = None
@@ -107,7 +119,7 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
     @property
     def is_usable(self) -> bool:
         """True while nothing has gone wrong and nothing is half sent."""
-        return self._broken is None and self._bye is None and not self._outgoing and self._pending() is None
+        return self._broken is None and self._bye is None and not self._outgoing and not self._commands
 
     @property
     def bye(self) -> bytes | None:
@@ -121,31 +133,45 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
             raise self._broken or LostConnection("the connection was closed")
         return self._greeting
 
-    async def converse(self, name: str, sent: Dialogue, *, by_uid: bool = False) -> Answer:
-        """Send a command and answer the server's questions until it ends. Raises `LostConnection`."""
+    async def converse(self, *requests: Request) -> list[Answer]:
+        """Send a command and answer the server's questions until it ends; or several at once that hold no answers.
+
+        Raises `LostConnection`.
+        """
         if self._broken is not None:
             raise self._broken
         if self._outgoing:  # refused in the middle of a literal: whatever follows would be taken for its rest
             raise LostConnection("the server refused a literal half-way")
+        last = requests[-1].sent
         self._framer.allow()
-        self._answers = deque(sent.answers)
-        self._must_be_asked = sent.must_be_asked
+        self._answers = deque(last.answers)
+        self._must_be_asked = last.must_be_asked
         self._challenges = []
-        arguments = (sent.opening,) if sent.opening else ()
-        command = _Command(name, self.new_tag(), *arguments, prefix="UID" if by_uid else None, loop=self.loop)
-        response = await self.execute(command)
+        commands = [self._command(request) for request in requests]
+        self._commands.extend(commands)
+        self._write(commands, requests)
+        await commands[-1].wait()
         self._answers.clear()
-        self.state = _STATES.get((name, response.result), self.state)
-        *untagged, text = response.lines
-        return Answer(response.result, bytes(text), tuple(untagged), tuple(self._challenges))
+        return [self._answer_to(command) for command in commands]
+
+    def _command(self, request: Request) -> _Command:
+        arguments = (request.sent.opening,) if request.sent.opening else ()
+        prefix = "UID" if request.by_uid else None
+        return _Command(request.name, self.new_tag(), *arguments, prefix=prefix, loop=self.loop)
+
+    def _answer_to(self, command: _Command) -> Answer:
+        result, (*untagged, text) = command.response
+        return Answer(result, bytes(text), tuple(untagged), tuple(self._challenges))
+
+    def _write(self, commands: Sequence[_Command], requests: Sequence[Request]) -> None:
+        pieces: list[bytes] = []
+        for command, request in zip(commands, requests, strict=True):
+            pieces += [str(command).encode("ascii"), b"\r\n", *request.sent.unasked]
+        self.transport.write(b"".join(pieces))
 
     def abort(self) -> None:
         """Close at once; whoever waits for an answer gets `LostConnection`."""
         self._break(LostConnection("the connection was given up"))
-
-    def send(self, line: str, scrub: str | None = None) -> None:  # noqa: ARG002 - the library's own signature
-        """Write one line."""
-        self.transport.write(line.encode("ascii") + b"\r\n")
 
     def data_received(self, data: bytes) -> None:
         """Called by the event loop with whatever arrived."""
@@ -186,42 +212,40 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
     def _take_untagged(self, response: bytes) -> None:
         if response[:4].upper() in (b"BYE", b"BYE "):
             self._bye = response[4:]
-        pending = self._pending()
-        if pending is not None:
-            pending.append_to_resp(response)
+        if self._commands:
+            self._commands[0].append_to_resp(response)
 
     def _take_tagged(self, response: bytes) -> None:
         tag, _, rest = response.partition(b" ")
         result, _, text = rest.partition(b" ")
-        pending = self._pending()
-        if pending is None or tag != pending.tag.encode("ascii") or result.upper() not in _RESULTS:
+        result = result.upper()
+        command = self._commands[0] if self._commands else None
+        if command is None or tag != command.tag.encode("ascii") or result not in _RESULTS:
             self._violated("the server's answer belongs to no command")
             return
         is_unsent = bool(self._outgoing) or (self._must_be_asked and bool(self._answers))
-        if result.upper() == b"OK" and is_unsent:
+        if result == b"OK" and is_unsent:
             self._violated("the server says that it is done before it had everything")
             return
-        self._response_done(b" ".join((tag, result.upper(), text)))
+        self._commands.popleft()
+        command.close(text, result.decode("ascii"))
+        self.state = _STATES.get((command.name, result), self.state)
 
     def _continue(self, challenge: bytes) -> None:
-        if self._pending() is None or not self._answers or self._outgoing:
+        if not self._commands or not self._answers or self._outgoing:
             self._violated("the server asks to go on where there is nothing to go on with")
             return
         self._challenges.append(challenge)
-        self._outgoing.extend(memoryview(content) for content in self._answers.popleft())
+        self._outgoing.extend(map(memoryview, together(self._answers.popleft())))
         self._pump()
 
     def _pump(self) -> None:
         """Write what is outgoing, as far as the event loop's buffer has room: a large letter goes out in steps."""
         while self._outgoing and not self._is_write_paused:
             content = self._outgoing.popleft()
-            if len(content) > _CHUNK_BYTES:
-                self._outgoing.appendleft(content[_CHUNK_BYTES:])
-            self.transport.write(content[:_CHUNK_BYTES])
-
-    def _pending(self) -> _Command | None:
-        commands = (self.pending_sync_command, *self.pending_async_commands.values())
-        return next((command for command in commands if command is not None), None)
+            if len(content) > COPIED_BYTES:
+                self._outgoing.appendleft(content[COPIED_BYTES:])
+            self.transport.write(content[:COPIED_BYTES])
 
     def _violated(self, why: str) -> None:
         self._break(LostConnection(why, is_violation=True))
@@ -232,8 +256,7 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
         self._broken = error
         self._outgoing.clear()
         self._happened.set()
-        pending = self._pending()
-        if pending is not None:
-            pending.fail(error)
+        for command in self._commands:
+            command.fail(error)
         if self.transport is not None:
             self.transport.abort()

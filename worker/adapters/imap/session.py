@@ -7,10 +7,11 @@ MAIL is finding and opening the folder, and looking into it; DATA is the letter 
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import chain
 
 from worker.adapters.credentials import AccessToken, Password
 from worker.adapters.imap.connecting import ImapTimeouts
-from worker.adapters.imap.protocol import Answer, ImapProtocol, LostConnection
+from worker.adapters.imap.protocol import Answer, ImapProtocol, LostConnection, Request
 from worker.adapters.imap.responses import (
     AppendUid,
     ListedFolder,
@@ -25,11 +26,21 @@ from worker.adapters.imap.responses import (
     uid_validity,
 )
 from worker.adapters.imap.troubles import ImapTrouble, Refused, xoauth2_response
-from worker.adapters.imap.wire import Argument, Dialogue, Literal, Malformed, date_time, dialogue, quotable
+from worker.adapters.imap.wire import (
+    COPIED_BYTES,
+    Argument,
+    Dialogue,
+    Literal,
+    Malformed,
+    date_time,
+    dialogue,
+    quotable,
+)
 from worker.domain.transmission import Fault
 from worker.domain.vocabulary import Phase
 
 _WRITABLE = {"READ-WRITE": True, "READ-ONLY": False}
+_LITERAL_MINUS_BYTES = 4_096
 _TOO_LARGE_CODES = frozenset({"TOOBIG"})  # RFC 7889 section 5.1
 
 
@@ -121,8 +132,7 @@ class ImapSession:
 
     async def examine(self, folder: bytes) -> int | None:
         """Open a folder for looking, which leaves its `\\Recent` flags alone; its UIDVALIDITY where it is told."""
-        answer = await self._on_folder("EXAMINE", folder)
-        return next((validity for validity in map(uid_validity, answer.untagged) if validity is not None), None)
+        return _uid_validity(await self._on_folder("EXAMINE", folder))
 
     async def select(self, folder: bytes) -> bool | None:
         """Open a folder as if to write: whether it may be written to, where the server says so."""
@@ -162,28 +172,43 @@ class ImapSession:
         return await self._run(Phase.MAIL, name, sent, self._timeouts.command_s)
 
     async def search(self, message_id: str) -> tuple[int, ...]:
-        """The UIDs of the messages in the open folder with this Message-ID, ascending.
+        """The UIDs of the messages in the open folder with this Message-ID, ascending."""
+        request = self._for_message(message_id)
+        return _uids(await self._run(Phase.MAIL, request.name, request.sent, self._timeouts.command_s, by_uid=True))
 
-        Without a CHARSET, which Exchange refuses.
-        """
+    def _for_message(self, message_id: str) -> Request:
+        """Without a CHARSET, which Exchange refuses."""
         arguments = ["HEADER", "Message-ID", *self._arguments(Phase.MAIL, message_id)]
-        sent = dialogue(arguments)
-        answer = await self._run(Phase.MAIL, "SEARCH", sent, self._timeouts.command_s, by_uid=True)
-        found: set[int] = set()
-        for numbers in map(search_result, answer.untagged):
-            if isinstance(numbers, Malformed):
-                raise ImapTrouble(Phase.MAIL, Fault.PROTOCOL, numbers.why)
-            found.update(numbers or ())
-        return tuple(sorted(found))
+        return Request("SEARCH", dialogue(arguments), by_uid=True)
+
+    async def examine_and_search(self, folder: bytes, message_id: str) -> tuple[int | None, tuple[int, ...] | None]:
+        """`examine` and `search` in one go; None in place of what was found when the server does not search so.
+
+        The server works them off in this order (RFC 3501 section 5.5).
+        """
+        opening = Request("EXAMINE", dialogue(self._arguments(Phase.MAIL, folder)))
+        search = self._for_message(message_id)
+        if opening.sent.answers or search.sent.answers:  # the server wants to ask for a part of them
+            return await self.examine(folder), None
+        opened, found = await self._converse(Phase.MAIL, self._timeouts.command_s, opening, search)
+        if not opened.is_ok:  # then what it found says nothing
+            raise self._refused(Phase.MAIL, opened)
+        return _uid_validity(opened), _uids(opened, found) if found.is_ok else None
 
     async def append(self, folder: bytes, date: datetime, letter: bytes) -> AppendUid | None:
         """Append a letter as read, byte for byte; where it is, when the server tells (UIDPLUS)."""
         self._check_size(len(letter))
         arguments = [*self._arguments(Phase.DATA, folder), "(\\Seen)", date_time(date), Literal(letter)]
         within_s = self._timeouts.append_within_s(len(letter))
-        answer = await self._run(Phase.DATA, "APPEND", dialogue(arguments), within_s)
+        answer = await self._run(Phase.DATA, "APPEND", dialogue(arguments, self._unasked_bytes()), within_s)
         place = append_uid(response_code(answer.text))
         return None if isinstance(place, Malformed) else place
+
+    def _unasked_bytes(self) -> int:
+        """How large a letter the server reads without being asked first (RFC 7888); a larger one it might refuse."""
+        if self.has("LITERAL+"):
+            return COPIED_BYTES
+        return _LITERAL_MINUS_BYTES if self.has("LITERAL-") else 0
 
     def _check_size(self, size: int) -> None:
         for capability in self._capabilities:
@@ -208,16 +233,20 @@ class ImapSession:
             raise ImapTrouble(phase, Fault.PROTOCOL, str(error)) from None
 
     async def _run(self, phase: Phase, name: str, sent: Dialogue, within_s: float, *, by_uid: bool = False) -> Answer:
-        try:
-            async with asyncio.timeout(within_s):
-                answer = await self._protocol.converse(name, sent, by_uid=by_uid)
-        except TimeoutError:
-            raise ImapTrouble(phase, Fault.TIMEOUT, f"no answer to {name} within {within_s:g} s") from None
-        except LostConnection as lost:
-            raise self._lost(phase, name, lost) from None
+        [answer] = await self._converse(phase, within_s, Request(name, sent, by_uid))
         if not answer.is_ok:
             raise self._refused(phase, answer)
         return answer
+
+    async def _converse(self, phase: Phase, within_s: float, *requests: Request) -> Sequence[Answer]:
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._protocol.converse(*requests)
+        except TimeoutError:
+            detail = f"no answer to {_names(requests)} within {within_s:g} s"
+            raise ImapTrouble(phase, Fault.TIMEOUT, detail) from None
+        except LostConnection as lost:
+            raise self._lost(phase, _names(requests), lost) from None
 
     def _lost(self, phase: Phase, name: str, lost: LostConnection) -> ImapTrouble:
         fault = Fault.PROTOCOL if lost.is_violation else Fault.DISCONNECTED
@@ -231,3 +260,21 @@ class ImapSession:
         challenges = filter(None, map(self._protocol.words.clean_challenge, answer.challenges))
         detail = " ".join((answer.result, self._protocol.words.clean(answer.text), *challenges))
         return Refused(phase, Fault.TOO_LARGE if is_too_large else Fault.REPLY, detail, code)
+
+
+def _names(requests: Sequence[Request]) -> str:
+    return " and ".join(request.name for request in requests)
+
+
+def _uid_validity(opened: Answer) -> int | None:
+    return next((validity for validity in map(uid_validity, opened.untagged) if validity is not None), None)
+
+
+def _uids(*answers: Answer) -> tuple[int, ...]:
+    """The numbers of all SEARCH responses, before whichever end of a command they came. Raises `ImapTrouble`."""
+    found: set[int] = set()
+    for numbers in map(search_result, chain.from_iterable(answer.untagged for answer in answers)):
+        if isinstance(numbers, Malformed):
+            raise ImapTrouble(Phase.MAIL, Fault.PROTOCOL, numbers.why)
+        found.update(numbers or ())
+    return tuple(sorted(found))

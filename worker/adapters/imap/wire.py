@@ -16,6 +16,10 @@ _UTF7_PART = re.compile(rb"&([A-Za-z0-9+,]*)-|([\x20-\x25\x27-\x7e]+)")
 _UTF7_RUN = re.compile(r"(&)|([\x20-\x25\x27-\x7e]+)|([^\x20-\x7e]+)")
 
 
+COPIED_BYTES = 64 * 1024
+"""Up to this size bytes are copied to be sent in one step: each step is a system call, and a record of TLS."""
+
+
 @dataclass(frozen=True, slots=True)
 class Malformed:
     """Bytes that are not what they should be; `why` holds none of them."""
@@ -39,11 +43,13 @@ class Dialogue:
     """A command as it is sent: its arguments up to the first literal, then one answer for each of the server's `+`.
 
     `must_be_asked`: the command cannot have succeeded before all of them were asked for.
+    `unasked`: what follows the first line at once, because the server need not be asked.
     """
 
     opening: str = field(repr=False)  # may hold a password
     answers: tuple[Buffers, ...] = field(default=(), repr=False)
     must_be_asked: bool = True
+    unasked: Buffers = field(default=(), repr=False)
 
 
 def quotable(value: str | bytes) -> Argument:
@@ -60,8 +66,12 @@ def quotable(value: str | bytes) -> Argument:
     return '"' + content.decode("ascii").replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def dialogue(arguments: Sequence[Argument]) -> Dialogue:
-    """Split a command's arguments at its literals; a large literal is not copied."""
+def dialogue(arguments: Sequence[Argument], unasked_bytes: int = 0) -> Dialogue:
+    """Split a command's arguments at its literals; a large literal is not copied.
+
+    A literal that is the only one and the last argument is not waited with if it has at most `unasked_bytes`: the
+    server has to have said that it can read such literals (RFC 7888).
+    """
     parts: list[list[bytes]] = [[]]
     for index, argument in enumerate(arguments):
         space = b" " if index else b""
@@ -71,7 +81,15 @@ def dialogue(arguments: Sequence[Argument]) -> Dialogue:
         else:
             parts[-1].append(space + argument.encode("ascii"))
     opening = b"".join(parts[0]).decode("ascii")
-    return Dialogue(opening, tuple((*part, b"\r\n") for part in parts[1:]))
+    answers: tuple[Buffers, ...] = tuple((*part, b"\r\n") for part in parts[1:])
+    if len(answers) == 1 and len(answers[0]) == 2 and len(answers[0][0]) <= unasked_bytes:
+        return Dialogue(opening.removesuffix("}") + "+}", unasked=answers[0])
+    return Dialogue(opening, answers)
+
+
+def together(buffers: Buffers) -> Buffers:
+    """The same bytes in one buffer, where that costs less than to send each by itself."""
+    return (b"".join(buffers),) if sum(map(len, buffers)) <= COPIED_BYTES else buffers
 
 
 def encode_mailbox_name(name: str) -> bytes:
@@ -131,4 +149,5 @@ def date_time(date: datetime) -> str:
     sign = "-" if minutes < 0 else "+"
     hours, rest = divmod(abs(minutes), 60)
     day = f"{date.day:02d}-{_MONTHS[date.month - 1]}-{date.year:04d}"
-    return f'"{day} {date:%H:%M:%S} {sign}{hours:02d}{rest:02d}"'
+    time = f"{date.hour:02d}:{date.minute:02d}:{date.second:02d}"
+    return f'"{day} {time} {sign}{hours:02d}{rest:02d}"'

@@ -8,8 +8,9 @@ from sqlalchemy import BigInteger, bindparam, cast, delete, func, select, update
 
 from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.mailbox_operations import Seen, ToFind, ToLook, ToTakeOver, ToTell
-from worker.adapters.ledger.mailbox_rows import imap_refusal_of, state_of
+from worker.adapters.ledger.mailbox_rows import imap_refusal, state_of
 from worker.adapters.ledger.schema import announcements, mailboxes, shares
+from worker.adapters.ledger.statements import Statement
 from worker.adapters.ledger.suspension_text import suspension_from
 from worker.delivery.mailbox_rules import held_news
 from worker.delivery.mailbox_states import Announcement, MailboxKey, News, Overdue, Standing, Suspension
@@ -42,12 +43,14 @@ _MOMENT = cast(mailboxes.c.suspended_at, BigInteger)
 # The sum of remainders: that of whole moments would not fit into 64 bits.
 _SEEN = select(func.count(), func.max(_MOMENT), func.sum(_MOMENT % 1_000_003)).where(_IS_SUSPENDED)
 _SUSPENDED = select(mailboxes.c.suspension).where(_IS_SUSPENDED).order_by(mailboxes.c.suspended_at)
-_FIND = select(
-    mailboxes.c.suspension,
-    mailboxes.c.imap_refused_of,
-    mailboxes.c.imap_refused_until,
-    mailboxes.c.imap_refused_for,
-).where(mailboxes.c.account_id == bindparam("account"), mailboxes.c.mailbox_id == bindparam("mailbox"))
+_FIND = Statement(
+    select(
+        mailboxes.c.suspension,
+        mailboxes.c.imap_refused_of,
+        mailboxes.c.imap_refused_until,
+        mailboxes.c.imap_refused_for,
+    ).where(mailboxes.c.account_id == bindparam("account"), mailboxes.c.mailbox_id == bindparam("mailbox"))
+)
 _OVERDUE = (
     select(announcements)
     .where(announcements.c.at < bindparam("before"))
@@ -79,11 +82,9 @@ async def look(connection: Connected, me: int | None, now: datetime, operation: 
 async def find(connection: Connected, operation: ToFind) -> Standing:
     """How one mailbox stands."""
     parameters = {"account": operation.key.account_id, "mailbox": operation.key.mailbox_id}
-    row = (await connection.execute(_FIND, parameters)).one_or_none()
-    if row is None:
-        return Standing()
-    suspension = None if row.suspension is None else suspension_from(row.suspension)
-    return Standing(suspension, imap_refusal_of(row))
+    for suspension, *refused in await _FIND.rows(connection, parameters):
+        return Standing(None if suspension is None else suspension_from(suspension), imap_refusal(*refused))
+    return Standing()
 
 
 async def list_suspended(connection: Connected) -> list[Suspension]:

@@ -155,16 +155,14 @@ def state_of(row: SqlRow[Any]) -> MailboxState:
         minute=counts_of(row.minute_counts or ""),
         day=counts_of(row.day_counts or ""),
         suspension=suspension,
-        imap_refusal=imap_refusal_of(row),
+        imap_refusal=imap_refusal(row.imap_refused_of, row.imap_refused_until, row.imap_refused_for),
         cap=None if row.cap_connections is None else Cap(row.cap_connections, row.cap_since),
     )
 
 
-def imap_refusal_of(row: SqlRow[Any]) -> ImapRefusal | None:
-    """The refused sign-in at the IMAP server, as the row has it."""
-    if row.imap_refused_until is None:
-        return None
-    return ImapRefusal(row.imap_refused_of, row.imap_refused_until, Reason(row.imap_refused_for))
+def imap_refusal(of: str, until: datetime | None, why: str) -> ImapRefusal | None:
+    """The refused sign-in at the IMAP server, from the row's columns; all of them are empty, or none."""
+    return None if until is None else ImapRefusal(of, until, Reason(why))
 
 
 def _values(key: MailboxKey, state: MailboxState) -> dict[str, Any]:

@@ -54,7 +54,7 @@ _RECORD = Statement(
     .where(*_THIS_ENTRY_IF_MINE, entries.c.state != State.DONE)
     .values(state=State.DONE, outcome=bindparam("how"), result_id=bindparam("result"))
 )
-_RELEASE = delete(entries).where(*_THIS_ENTRY_IF_MINE, entries.c.state != State.DONE)
+_RELEASE = Statement(delete(entries).where(*_THIS_ENTRY_IF_MINE, entries.c.state != State.DONE))
 _FREE = delete(entries).where(*_THIS_ENTRY_IF_MINE, entries.c.state == State.CLAIMED)
 _LEAVE_IN_DOUBT = update(entries).where(*_THIS_ENTRY_IF_MINE, entries.c.state == State.HANDED_OVER).values(owner=None)
 
@@ -86,7 +86,7 @@ async def release(connection: Connected, me: int, operations: Sequence[ToRelease
         await connection.execute(_LEAVE_IN_DOUBT, let_go)
     released = _rows_of(me, (operation for operation in operations if not operation.keeps_doubt))
     if released:
-        await connection.execute(_RELEASE, released)
+        await _RELEASE.each(connection, released)
 
 
 def _rows_of(me: int, operations: Iterable[ToRelease]) -> list[dict[str, Any]]:
