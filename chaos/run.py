@@ -46,7 +46,7 @@ from worker.domain.topology import Topology
 _READY_WITHIN_S = 60.0
 _HEARD_WITHIN_S = 30.0
 # What waits 30 s or hours in earnest waits this long here. A policy can only shorten a queue's own time to live.
-_DELAYS_MS = {r"\.delay\.5s$": 400, r"\.delay\.(30s|.*[mh])$": 1_200}
+_DELAYS_MS = {r"\.delay\.5s$": 400, r"\.delay\.(\d\ds|.*[mh])$": 1_200}
 
 Say = Callable[[str], None]
 

@@ -15,7 +15,6 @@ from stack import RabbitMQ
 from stack.scripted_smtp import ScriptedSmtpServer
 from tests.acceptance.command import PATIENCE_S, RunningWorker, running_worker, sendas
 from tests.acceptance.office import Json, Office, Results
-from worker.domain.backoff import PAUSE_LEVELS_S
 from worker.domain.topology import Topology
 
 USER, PASSWORD = "support@acme.example", "right"
@@ -82,9 +81,9 @@ class Customer:
             channel = await connection.channel()
             while True:
                 counts = [
-                    await channel.declare_queue(TOPOLOGY.delay(queue, level_s), passive=True)
-                    for queue in (TOPOLOGY.outbound, TOPOLOGY.turns)
-                    for level_s in PAUSE_LEVELS_S
+                    await channel.declare_queue(queue.name, passive=True)
+                    for queue in TOPOLOGY.queues()
+                    if queue.name.startswith((f"{TOPOLOGY.outbound}.delay.", f"{TOPOLOGY.turns}.delay."))
                 ]
                 if sum(found.declaration_result.message_count or 0 for found in counts) >= letters:
                     return
@@ -111,7 +110,7 @@ async def customer(office: Office) -> AsyncIterator[Customer]:
 async def _short_waits(rabbitmq: RabbitMQ, vhost_url: str) -> None:
     """What waits half a minute or longer in earnest waits for a second."""
     vhost = urlsplit(vhost_url).path.removeprefix("/")
-    pattern = r"\.delay\.(30s|.*[mh])$"
+    pattern = r"\.delay\.(\d\ds|.*[mh])$"
     await rabbitmq.first.ctl(
         "set_policy", "-p", vhost, "--apply-to", "queues", "short-waits", pattern, '{"message-ttl": 1000}'
     )

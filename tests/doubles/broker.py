@@ -9,7 +9,7 @@ from itertools import count
 
 from tests.doubles.clock import SteppedClock
 from worker.delivery.messages import Arrival, Handler, Publication
-from worker.domain.backoff import PAUSE_LEVELS_S
+from worker.domain.backoff import PAUSE_LEVELS_S, TURN_LEVELS_S
 from worker.domain.envelope import AnyResultEvent, parse_result
 from worker.domain.topology import Topology
 
@@ -41,7 +41,7 @@ class MemoryBroker:
         self._delays = {
             topology.delay(queue, level_s): (queue, level_s)
             for queue in (topology.outbound, topology.turns, topology.sent_copy)
-            for level_s in PAUSE_LEVELS_S
+            for level_s in (TURN_LEVELS_S if queue == topology.turns else PAUSE_LEVELS_S)
         }
         self.results: list[AnyResultEvent] = []
         self.dead: list[Arrival] = []

@@ -6,6 +6,7 @@ import pytest
 
 from worker.domain.backoff import (
     PAUSE_LEVELS_S,
+    TURN_LEVELS_S,
     is_expired,
     level_name,
     pause_level_s,
@@ -38,10 +39,13 @@ def test_a_letter_expires_at_its_age_and_not_before() -> None:
 
 
 def test_levels_have_names_that_people_say() -> None:
+    assert [level_name(level_s) for level_s in TURN_LEVELS_S[3:6]] == ["1m", "2m", "5m"]
     assert [level_name(level_s) for level_s in PAUSE_LEVELS_S] == ["5s", "30s", "2m", "10m", "30m", "1h", "2h"]
 
 
-@pytest.mark.parametrize(("wait_s", "level_s"), [(0, 5), (29, 5), (30, 30), (599, 120), (600, 600), (1_799, 600)])
+@pytest.mark.parametrize(
+    ("wait_s", "level_s"), [(0, 5), (9, 5), (29, 10), (30, 30), (599, 300), (600, 600), (1_799, 600)]
+)
 def test_a_letter_with_a_turn_is_not_made_late(wait_s: float, level_s: int) -> None:
     assert {turn_level_s(wait_s, spread) for spread in range(6)} == {level_s}
 

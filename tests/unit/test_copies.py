@@ -1,5 +1,7 @@
 """The copy in Sent: whether one is wanted, how it is tried, and that no letter is ever sent again because of it."""
 
+import asyncio
+
 import pytest
 
 from tests.builders import a_comment_event, a_mailbox, a_recipient, an_account
@@ -108,6 +110,29 @@ async def test_a_wrong_password_is_not_tried_again_nor_by_the_next_copy() -> Non
     world.serve(an_account(mailboxes=[a_mailbox(sent_copy={"imap": {**IMAP, "port": 1993}})]))
     await world.deliver(a_comment_event("3"))
     assert len(world.results(SentCopySavedEvent)) == 1
+
+
+async def test_the_next_copy_does_not_wait_while_the_ledger_takes_note_of_the_one_before() -> None:
+    """If a mailbox has one connection for copies, I expect it to be used while a claim is being released."""
+    world = world_of(mode="always")
+    for name in ("1", "2"):
+        world.publish(a_comment_event(name))
+    for _ in range(2):
+        await world.broker.step()
+    orders, taken_note, release = world.broker.take_ready(), asyncio.Event(), world.ledger.release
+
+    async def released(*arguments: object) -> None:
+        await taken_note.wait()
+        await release(*arguments)  # type: ignore[arg-type]
+
+    world.ledger.release = released  # type: ignore[method-assign,assignment]
+    copying = [asyncio.create_task(world.delivery.copies.handle(order)) for order in orders]
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+    assert len(world.sent_folder.copies("mb-support")) == 2
+    taken_note.set()
+    await asyncio.gather(*copying)
 
 
 async def test_a_full_mailbox_is_not_tried_again() -> None:

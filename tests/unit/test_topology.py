@@ -23,7 +23,7 @@ def test_every_queue_is_a_quorum_queue_that_never_vanishes() -> None:
 def test_a_delay_queue_goes_straight_back_to_its_work_queue_and_loses_nothing() -> None:
     """At-least-once dead-lettering is silently at-most-once without reject-publish."""
     delays = {name: arguments for name, arguments in QUEUES.items() if ".delay." in name}
-    assert len(delays) == 21
+    assert len(delays) == 24
     for name, arguments in delays.items():
         assert arguments["x-dead-letter-routing-key"] == name.partition(".delay.")[0]
         assert arguments["x-dead-letter-strategy"] == "at-least-once"

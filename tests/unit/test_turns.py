@@ -9,7 +9,7 @@ import pytest
 from tests.builders import a_comment_event
 from tests.delivery_world import MAX_AGE_S, TOPOLOGY, DeliveryWorld, an_arrival
 from worker.delivery.messages import Arrival, Publication
-from worker.domain.backoff import PAUSE_LEVELS_S
+from worker.domain.backoff import TURN_LEVELS_S
 from worker.domain.work import FIRST_SEEN, TURN
 
 MANY = 40
@@ -48,7 +48,7 @@ class BusyMailbox:
 
 
 def is_delayed_turn(publication: Publication) -> bool:
-    return publication.routing_key in {TOPOLOGY.delay(TOPOLOGY.turns, level_s) for level_s in PAUSE_LEVELS_S}
+    return publication.routing_key in {TOPOLOGY.delay(TOPOLOGY.turns, level_s) for level_s in TURN_LEVELS_S}
 
 
 async def test_what_finds_no_room_waits_where_it_stands_before_nobody_elses_letter() -> None:

@@ -1,5 +1,6 @@
 """When a letter is tried again: the levels of waiting, and which one follows."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 RETRY_LEVELS_S = (30, 120, 600, 1_800, 3_600, 7_200)
@@ -7,6 +8,9 @@ RETRY_LEVELS_S = (30, 120, 600, 1_800, 3_600, 7_200)
 
 PAUSE_LEVELS_S = (5, *RETRY_LEVELS_S)
 """Waiting times when no attempt was made: the first is for a lane that is only busy for a moment."""
+
+TURN_LEVELS_S = (5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200)
+"""Waiting times of letters with a turn. The closer they are together, the less often a letter comes by before it."""
 
 _SPREAD_OVER, _LONG_S = 3, 600
 
@@ -21,7 +25,11 @@ def retry_level_s(attempts: int) -> int:
 
 def pause_level_s(wait_s: float) -> int:
     """The level for a wait of about this length: the longest that does not exceed it, at least the shortest."""
-    return max((level for level in PAUSE_LEVELS_S if level <= wait_s), default=PAUSE_LEVELS_S[0])
+    return _longest_within(wait_s, PAUSE_LEVELS_S)
+
+
+def _longest_within(wait_s: float, levels_s: Sequence[int]) -> int:
+    return max((level_s for level_s in levels_s if level_s <= wait_s), default=levels_s[0])
 
 
 def turn_level_s(wait_s: float, spread: int) -> int:
@@ -30,8 +38,8 @@ def turn_level_s(wait_s: float, spread: int) -> int:
     `spread` is a number that differs between letters: those that begin a long wait at the same time must not all come
     back at the same time, hours later, and stand before everybody else's letters.
     """
-    longest_s = pause_level_s(wait_s)
-    long_ones = [level for level in PAUSE_LEVELS_S if _LONG_S <= level <= longest_s][-_SPREAD_OVER:]
+    longest_s = _longest_within(wait_s, TURN_LEVELS_S)
+    long_ones = [level for level in TURN_LEVELS_S if _LONG_S <= level <= longest_s][-_SPREAD_OVER:]
     return long_ones[spread % len(long_ones)] if long_ones else longest_s
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from worker.domain.backoff import PAUSE_LEVELS_S, level_name
+from worker.domain.backoff import PAUSE_LEVELS_S, TURN_LEVELS_S, level_name
 from worker.domain.vocabulary import EventType
 
 # A worker that dies on a message must not die on it for ever; the default of RabbitMQ 4 is 20, 3.x has none.
@@ -16,7 +16,7 @@ the broker does so without either."""
 # Looking into the dead queue returns messages, which counts as a delivery; there the limit must never be reached.
 _NO_DELIVERY_LIMIT = 1_000_000_000
 
-_LEVELS_S = {level_name(level_s): level_s for level_s in PAUSE_LEVELS_S}
+_LEVELS_S = {level_name(level_s): level_s for level_s in (*PAUSE_LEVELS_S, *TURN_LEVELS_S)}
 
 Argument = str | int
 
@@ -96,7 +96,7 @@ class Topology:
         for work in self.work_queues:
             yield QueueSpec(work, {**_dead_lettering(self.dead), "x-delivery-limit": _WORK_DELIVERY_LIMIT})
         for work in (self.outbound, self.turns, self.sent_copy):
-            for level_s in PAUSE_LEVELS_S:
+            for level_s in TURN_LEVELS_S if work == self.turns else PAUSE_LEVELS_S:
                 yield QueueSpec(self.delay(work, level_s), {**_dead_lettering(work), "x-message-ttl": level_s * 1_000})
 
     def bindings(self) -> Iterator[BindingSpec]:
