@@ -1,5 +1,6 @@
 """Parts of a letter, and what another program reads in them."""
 
+from base64 import encodebytes
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 
@@ -66,6 +67,15 @@ def test_a_text_that_contains_the_letters_boundary_cannot_end_a_part() -> None:
 )
 def test_a_file_comes_back_byte_for_byte(content: bytes) -> None:
     assert file_part(content=content).get_payload(decode=True) == content
+
+
+@pytest.mark.parametrize("size", [0, 1, 57 * 4_096 - 1, 57 * 4_096, 57 * 4_096 + 1, 1_000_003])
+def test_a_large_file_is_encoded_as_if_it_were_one_part(size: int) -> None:
+    """If it is encoded a part at a time, I expect no line to be short, and no padding, before the end."""
+    content = (bytes(range(256)) * (size // 256 + 1))[:size]
+    attachment = Attachment("a", "image/png", size, "https://x.example", content)
+    _, _, body = attached_part(attachment, content).partition(b"\r\n\r\n")
+    assert body == encodebytes(content).replace(b"\n", b"\r\n")
 
 
 @pytest.mark.parametrize(
