@@ -19,7 +19,7 @@ from typing import Self
 DEFAULT_CAPABILITIES = "UIDPLUS SPECIAL-USE LIST-EXTENDED SASL-IR"
 
 _TOKEN = re.compile(rb'"((?:[^"\\]|\\.)*)"|\(([^)]*)\)|([^\s"]+)')
-_LITERAL = re.compile(rb"\{(\d+)(\+?)\}\Z")
+_LITERAL = re.compile(rb"\{(\d+)\}\Z")
 _MESSAGE_ID = re.compile(rb"^Message-ID:[ \t]*(\S+)", re.IGNORECASE | re.MULTILINE)
 
 
@@ -222,8 +222,7 @@ class _Connection:
                 found.append(re.sub(rb"\\(.)", rb"\1", quoted) or listed or atom)
             if literal is None:
                 return found
-            if not literal.group(2):  # RFC 7888: it comes without being asked for
-                await self.send("+ go on")
+            await self.send("+ go on")
             found.append(await self.reader.readexactly(int(literal.group(1))))
             rest = await self.line()
 

@@ -83,13 +83,6 @@ def test_a_command_is_split_at_its_literals() -> None:
     assert sent == Dialogue("{2}", ((b"us", b" x", b" {4}", b"\r\n"), (b"pass", b"\r\n")))
 
 
-def test_a_last_literal_that_is_not_too_large_is_not_waited_with() -> None:
-    assert dialogue(["x", Literal(b"letter")], 6) == Dialogue("x {6+}", unasked=(b"letter", b"\r\n"))
-    assert dialogue(["x", Literal(b"letter")], 5) == Dialogue("x {6}", ((b"letter", b"\r\n"),))
-    assert dialogue([Literal(b"us"), "x", Literal(b"pass")], 6).unasked == ()
-    assert dialogue([Literal(b"us"), "x"], 6).unasked == ()
-
-
 def test_what_is_not_large_is_sent_in_one_step() -> None:
     assert together((b"letter", b"\r\n")) == (b"letter\r\n",)
     large = (b"x" * COPIED_BYTES, b"\r\n")

@@ -154,7 +154,6 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
         observer=world.observer,
         tracer=world.tracer,
         unfinished=unfinished,
-        aside=aside,
         unknown_sender_wait_s=rules.unknown_sender_wait_s,
     )
     turns = Turns(

@@ -9,7 +9,6 @@ from typing import cast
 import structlog
 
 from worker.delivery import requeueing
-from worker.delivery.aside import Aside
 from worker.delivery.burials import Burials, has_returned_too_often
 from worker.delivery.case import Case, LetterCase
 from worker.delivery.finishing import cancellations
@@ -42,8 +41,6 @@ log = structlog.get_logger(__name__)
 LETTERS_PER_MESSAGE = 8
 """An event with more letters is split: a message must not be held for as long as a thousand letters take."""
 
-_MANY_BYTES = 500_000  # two milliseconds; an event may have 16 MB, which take 60
-
 
 class Pipeline:
     """Handles the messages of the work queue."""
@@ -61,7 +58,6 @@ class Pipeline:
         observer: Observer,
         tracer: Tracer,
         unfinished: Unfinished,
-        aside: Aside,
         unknown_sender_wait_s: float,
     ) -> None:
         self._snapshot = snapshot
@@ -74,14 +70,13 @@ class Pipeline:
         self._observer = observer
         self._tracer = tracer
         self._unfinished = unfinished
-        self._aside = aside
         self._unknown_sender_wait_s = unknown_sender_wait_s
 
     async def handle(self, arrival: Arrival) -> Sequence[Publication]:
         """Deal with one message of the work queue, as `messages.Handler` says."""
         now = self._clock.now()
         try:
-            event = _letter_event(await self._read(arrival))
+            event = _letter_event(parse(arrival.headers, arrival.content_type, arrival.body))
             work = _checked(read_work(arrival.headers, now), event)
         except (InvalidEvent, ValueError) as error:
             return self._invalid(arrival, str(error))
@@ -92,10 +87,6 @@ class Pipeline:
             publications = await self._guarded(arrival, event, work)
         self._note_put_off(event, publications)
         return publications
-
-    async def _read(self, arrival: Arrival) -> Event[Data]:
-        message = arrival.headers, arrival.content_type, arrival.body
-        return await self._aside.run(parse, *message) if len(arrival.body) > _MANY_BYTES else parse(*message)
 
     def _note_put_off(self, event: LetterEvent, publications: Sequence[Publication]) -> None:
         now = self._clock.now()

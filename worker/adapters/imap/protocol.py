@@ -19,7 +19,6 @@ section 5.5). After any error, timeout or cancellation the connection must be di
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aioimaplib import aioimaplib
@@ -149,7 +148,7 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
         self._challenges = []
         commands = [self._command(request) for request in requests]
         self._commands.extend(commands)
-        self._write(commands, requests)
+        self.transport.write(b"".join(str(command).encode("ascii") + b"\r\n" for command in commands))
         await commands[-1].wait()
         self._answers.clear()
         return [self._answer_to(command) for command in commands]
@@ -162,12 +161,6 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
     def _answer_to(self, command: _Command) -> Answer:
         result, (*untagged, text) = command.response
         return Answer(result, bytes(text), tuple(untagged), tuple(self._challenges))
-
-    def _write(self, commands: Sequence[_Command], requests: Sequence[Request]) -> None:
-        pieces: list[bytes] = []
-        for command, request in zip(commands, requests, strict=True):
-            pieces += [str(command).encode("ascii"), b"\r\n", *request.sent.unasked]
-        self.transport.write(b"".join(pieces))
 
     def abort(self) -> None:
         """Close at once; whoever waits for an answer gets `LostConnection`."""

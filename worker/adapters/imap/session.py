@@ -27,7 +27,6 @@ from worker.adapters.imap.responses import (
 )
 from worker.adapters.imap.troubles import ImapTrouble, Refused, xoauth2_response
 from worker.adapters.imap.wire import (
-    COPIED_BYTES,
     Argument,
     Dialogue,
     Literal,
@@ -40,7 +39,6 @@ from worker.domain.transmission import Fault
 from worker.domain.vocabulary import Phase
 
 _WRITABLE = {"READ-WRITE": True, "READ-ONLY": False}
-_LITERAL_MINUS_BYTES = 4_096
 _TOO_LARGE_CODES = frozenset({"TOOBIG"})  # RFC 7889 section 5.1
 
 
@@ -200,15 +198,9 @@ class ImapSession:
         self._check_size(len(letter))
         arguments = [*self._arguments(Phase.DATA, folder), "(\\Seen)", date_time(date), Literal(letter)]
         within_s = self._timeouts.append_within_s(len(letter))
-        answer = await self._run(Phase.DATA, "APPEND", dialogue(arguments, self._unasked_bytes()), within_s)
+        answer = await self._run(Phase.DATA, "APPEND", dialogue(arguments), within_s)
         place = append_uid(response_code(answer.text))
         return None if isinstance(place, Malformed) else place
-
-    def _unasked_bytes(self) -> int:
-        """How large a letter the server reads without being asked first (RFC 7888); a larger one it might refuse."""
-        if self.has("LITERAL+"):
-            return COPIED_BYTES
-        return _LITERAL_MINUS_BYTES if self.has("LITERAL-") else 0
 
     def _check_size(self, size: int) -> None:
         for capability in self._capabilities:

@@ -43,13 +43,11 @@ class Dialogue:
     """A command as it is sent: its arguments up to the first literal, then one answer for each of the server's `+`.
 
     `must_be_asked`: the command cannot have succeeded before all of them were asked for.
-    `unasked`: what follows the first line at once, because the server need not be asked.
     """
 
     opening: str = field(repr=False)  # may hold a password
     answers: tuple[Buffers, ...] = field(default=(), repr=False)
     must_be_asked: bool = True
-    unasked: Buffers = field(default=(), repr=False)
 
 
 def quotable(value: str | bytes) -> Argument:
@@ -66,11 +64,11 @@ def quotable(value: str | bytes) -> Argument:
     return '"' + content.decode("ascii").replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def dialogue(arguments: Sequence[Argument], unasked_bytes: int = 0) -> Dialogue:
+def dialogue(arguments: Sequence[Argument]) -> Dialogue:
     """Split a command's arguments at its literals; a large literal is not copied.
 
-    A literal that is the only one and the last argument is not waited with if it has at most `unasked_bytes`: the
-    server has to have said that it can read such literals (RFC 7888).
+    The server is always asked before a literal, also where it need not be (RFC 7888): a letter that went out unasked on
+    a connection that is dead in one direction could be appended after it was looked for, and then once more.
     """
     parts: list[list[bytes]] = [[]]
     for index, argument in enumerate(arguments):
@@ -81,10 +79,7 @@ def dialogue(arguments: Sequence[Argument], unasked_bytes: int = 0) -> Dialogue:
         else:
             parts[-1].append(space + argument.encode("ascii"))
     opening = b"".join(parts[0]).decode("ascii")
-    answers: tuple[Buffers, ...] = tuple((*part, b"\r\n") for part in parts[1:])
-    if len(answers) == 1 and len(answers[0]) == 2 and len(answers[0][0]) <= unasked_bytes:
-        return Dialogue(opening.removesuffix("}") + "+}", unasked=answers[0])
-    return Dialogue(opening, answers)
+    return Dialogue(opening, tuple((*part, b"\r\n") for part in parts[1:]))
 
 
 def together(buffers: Buffers) -> Buffers:
