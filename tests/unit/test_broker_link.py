@@ -1,10 +1,11 @@
 """What a link to the broker and the look at its topology do when the broker goes away in the middle."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from aiormq.exceptions import AMQPConnectionError
+from aiormq.exceptions import AMQPConnectionError, ConnectionInternalError
 
 from worker.adapters.broker import declaring, link
 from worker.adapters.broker.link import Link
@@ -89,25 +90,28 @@ async def test_a_cancellation_that_the_library_took_for_an_end_of_the_connection
     assert len(opened) == 1
 
 
-async def test_a_topology_is_checked_again_when_the_broker_goes_away_in_the_middle(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("error", [AMQPConnectionError("gone"), ConnectionInternalError("INTERNAL_ERROR")])
+@pytest.mark.parametrize("step", [declaring.check_topology, declaring.apply_topology])
+async def test_a_topology_is_gone_through_again_when_the_broker_ends_the_connection_in_the_middle(
+    step: Callable[[str, Topology], Awaitable[None]], error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If a node is lost while a worker starts, then the worker waits for the next one."""
+    """If a node is lost while a worker starts, or has only just started, then the worker waits for the next one."""
     looks: list[str] = []
 
     async def find(name: str, _: object) -> None:
         looks.append(name)
         if len(looks) == 1:
-            raise AMQPConnectionError("gone")
+            raise error
 
     async def connect(*_: object) -> Any:
         return FakeCluster()
 
     monkeypatch.setattr(declaring, "connect_patiently", connect)
-    monkeypatch.setattr(declaring, "_find_exchange", find)
-    monkeypatch.setattr(declaring, "_find_queue", lambda *_: asyncio.sleep(0))
+    for kind in ("find", "declare"):
+        monkeypatch.setattr(declaring, f"_{kind}_exchange", find)
+        monkeypatch.setattr(declaring, f"_{kind}_queue", lambda *_: asyncio.sleep(0))
     topology = Topology()
-    await declaring.check_topology("amqp://localhost/", topology)
+    await step("amqp://localhost/", topology)
     assert looks == [topology.events_exchange, topology.events_exchange, topology.results_exchange]
 
 
@@ -117,6 +121,13 @@ class FakeCluster(FakeConnection):
     def channel(self) -> "FakeCluster":
         """A channel."""
         return self
+
+    async def get_queue(self, *_: object, **__: object) -> "FakeCluster":
+        """A queue."""
+        return self
+
+    async def bind(self, *_: object) -> None:
+        """Only noted."""
 
     async def __aenter__(self) -> "FakeCluster":
         return self

@@ -32,11 +32,15 @@ async def _connection(url: str) -> AsyncIterator[AbstractConnection]:
 
 
 async def apply_topology(url: str, topology: Topology) -> None:
-    """Declare exchanges, queues and bindings; what is there already stays as it is.
+    """Declare exchanges, queues and bindings; what is there already stays as it is. Waits for a broker that is away.
 
     Raises:
         ConfigurationError: something of the name is there with other arguments.
     """
+    await _patiently(_apply, url, topology)
+
+
+async def _apply(url: str, topology: Topology) -> None:
     async with _connection(url) as connection:
         for exchange in (topology.events_exchange, topology.results_exchange):
             await _on_channel(connection, f"exchange {exchange}", partial(_declare_exchange, exchange))
@@ -54,13 +58,18 @@ async def check_topology(url: str, topology: Topology) -> None:
     Raises:
         ConfigurationError: something is missing or has other arguments.
     """
+    await _patiently(_check, url, topology)
+
+
+async def _patiently(step: Callable[[str, Topology], Awaitable[None]], url: str, topology: Topology) -> None:
+    """Begin anew when the connection ends: a broker that has just started answers to a declaration by ending it."""
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(BROKER_ERRORS),
         wait=wait_random_exponential(multiplier=0.5, max=_LONGEST_WAIT_S),
         before_sleep=_say,
         reraise=True,
     )
-    await retrying(_check, url, topology)
+    await retrying(step, url, topology)
 
 
 async def _check(url: str, topology: Topology) -> None:
@@ -104,7 +113,7 @@ async def _find_queue(queue: QueueSpec, channel: AbstractChannel) -> None:
 
 def _say(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
-    log.warning("topology.not_checked", attempt=state.attempt_number, error=type(error).__name__)
+    log.warning("topology.interrupted", attempt=state.attempt_number, error=type(error).__name__)
 
 
 def _words(error: ChannelClosed) -> str:
