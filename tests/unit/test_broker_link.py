@@ -5,11 +5,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from aiormq.exceptions import AMQPConnectionError, ConnectionInternalError
+from aiormq.exceptions import AMQPConnectionError, ChannelAccessRefused, ConnectionInternalError
 
 from worker.adapters.broker import declaring, link
 from worker.adapters.broker.link import Link
 from worker.domain.topology import Topology
+from worker.errors import ConfigurationError
 
 
 class FakeConnection:
@@ -113,6 +114,24 @@ async def test_a_topology_is_gone_through_again_when_the_broker_ends_the_connect
     topology = Topology()
     await step("amqp://localhost/", topology)
     assert looks == [topology.events_exchange, topology.events_exchange, topology.results_exchange]
+
+
+async def test_a_binding_that_is_refused_is_told_of_and_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the user may not bind, then nobody waits for a broker that will never allow it."""
+
+    async def refused(*_: object) -> None:
+        raise ChannelAccessRefused("ACCESS_REFUSED - write access refused")
+
+    async def connect(*_: object) -> Any:
+        return FakeCluster()
+
+    monkeypatch.setattr(declaring, "connect_patiently", connect)
+    for kind in ("exchange", "queue"):
+        monkeypatch.setattr(declaring, f"_declare_{kind}", lambda *_: asyncio.sleep(0))
+    monkeypatch.setattr(declaring, "_bind", refused)
+    with pytest.raises(ConfigurationError, match=r"binding of queue sendas\.outbound to .*ACCESS_REFUSED"):
+        async with asyncio.timeout(10):
+            await declaring.apply_topology("amqp://localhost/", Topology())
 
 
 class FakeCluster(FakeConnection):

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 
-from worker.delivery.aside import Aside
 from worker.delivery.burials import Burials
 from worker.delivery.claiming import Claims
 from worker.delivery.composition import Composer
@@ -82,8 +81,7 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
     """The delivery over these ports."""
     reporter = Reporter(rules.source, rules.topology.results_exchange)
     recorder = Recorder(world.ledger, reporter, rules.ledger_retry_s)
-    aside = Aside()
-    composer = Composer(world.files, aside)
+    composer = Composer(world.files)
     lanes = Lanes(world.clock)
     unfinished = Unfinished()
     suspensions = Suspensions(world.mailboxes, reporter, world.publish, world.clock, rules.ledger_retry_s)

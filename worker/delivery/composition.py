@@ -1,6 +1,8 @@
 """Composing a letter with its files."""
 
-from worker.delivery.aside import Aside
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
 from worker.delivery.attachments import fetch_attachments
 from worker.delivery.case import LetterCase
 from worker.delivery.ports import FileStore
@@ -14,9 +16,10 @@ _MANY_CHARACTERS = 50_000  # a few milliseconds, or some tens for HTML that is h
 class Composer:
     """Makes letters of cases."""
 
-    def __init__(self, files: FileStore, aside: Aside) -> None:
+    def __init__(self, files: FileStore) -> None:
         self._files = files
-        self._aside = aside
+        # One for all that is large: threads compute in turn, and with each the event loop waits longer for its own.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="composer")
 
     async def compose(self, item: LetterCase) -> ComposedLetter:
         """The letter as bytes. Raises `FileUnavailable`."""
@@ -24,7 +27,8 @@ class Composer:
         attachments = await fetch_attachments(self._files, case.event.data, case.sender)
         if any(attachment.content for attachment in attachments) or _characters(case.event.data) > _MANY_CHARACTERS:
             # 10 MB take a fifth of a second, which the other letters must not wait for.
-            return await self._aside.run(compose, case.event, case.sender, item.letter, attachments)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._thread, compose, case.event, case.sender, item.letter, attachments)
         return compose(case.event, case.sender, item.letter, attachments)
 
 

@@ -36,7 +36,7 @@ def turn_level_s(wait_s: float, spread: int) -> int:
     """The level for a letter of a backlog whose turn comes in about this time: never one that would make it late.
 
     `spread` is a number that differs between letters: those that begin a long wait at the same time must not all come
-    back at the same time, hours later, and stand before everybody else's letters.
+    back at the same time, hours later, and keep broker and workers busy.
     """
     longest_s = _longest_within(wait_s, TURN_LEVELS_S)
     long_ones = [level for level in TURN_LEVELS_S if _LONG_S <= level <= longest_s][-_SPREAD_OVER:]

@@ -12,7 +12,7 @@ from aio_pika.exceptions import ChannelClosed, ChannelNotFoundEntity, ChannelPre
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from worker.adapters.broker.link import BROKER_ERRORS, close_quietly, connect_patiently
-from worker.domain.topology import QueueSpec, Topology
+from worker.domain.topology import BindingSpec, QueueSpec, Topology
 from worker.errors import ConfigurationError
 
 T = TypeVar("T")
@@ -46,10 +46,9 @@ async def _apply(url: str, topology: Topology) -> None:
             await _on_channel(connection, f"exchange {exchange}", partial(_declare_exchange, exchange))
         for queue in topology.queues():
             await _on_channel(connection, f"queue {queue.name}", partial(_declare_queue, queue))
-        async with connection.channel() as channel:
-            for binding in topology.bindings():
-                source = await channel.get_queue(binding.queue, ensure=False)
-                await source.bind(binding.exchange, binding.routing_key)
+        for binding in topology.bindings():
+            what = f"binding of queue {binding.queue} to exchange {binding.exchange}"
+            await _on_channel(connection, what, partial(_bind, binding))
 
 
 async def check_topology(url: str, topology: Topology) -> None:
@@ -104,6 +103,11 @@ async def _find_exchange(name: str, channel: AbstractChannel) -> None:
 
 async def _declare_queue(queue: QueueSpec, channel: AbstractChannel) -> None:
     await channel.declare_queue(queue.name, durable=True, arguments=dict(queue.arguments))
+
+
+async def _bind(binding: BindingSpec, channel: AbstractChannel) -> None:
+    queue = await channel.get_queue(binding.queue, ensure=False)
+    await queue.bind(binding.exchange, binding.routing_key)
 
 
 async def _find_queue(queue: QueueSpec, channel: AbstractChannel) -> None:
