@@ -8,12 +8,13 @@ import email.policy
 import imaplib
 import os
 import re
-import ssl
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
+
+from stack import client_context
 
 TIMEOUT_S = 20
 
@@ -39,7 +40,7 @@ class MailProgram:
             return [part[1] for part in parts if isinstance(part, tuple)]
 
     def _signed_in(self, address: str) -> imaplib.IMAP4:
-        context = ssl.create_default_context(cafile=str(self.ca_file))
+        context = client_context(self.ca_file)
         client = imaplib.IMAP4_SSL("localhost", self.port, timeout=TIMEOUT_S, ssl_context=context)
         client.login(address, self.password)
         return client

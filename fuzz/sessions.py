@@ -5,6 +5,8 @@ import socket
 import ssl
 from functools import cache
 
+from stack import client_context
+
 _TURNS = 20
 
 
@@ -20,7 +22,7 @@ class LoopDialer:
 @cache
 def tls_context() -> ssl.SSLContext:
     """Verifies, and trusts nobody; made once, as that is slow."""
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return client_context()
 
 
 async def settle() -> None:

@@ -1,6 +1,6 @@
 """The real servers that the demo, the tests and the benches use, started privately and stopped completely."""
 
-from stack.authority import Authority
+from stack.authority import Authority, client_context
 from stack.directory import private_directory
 from stack.mail import BUSY, SPAM, MailServer
 from stack.mailbox import Mailbox
@@ -24,6 +24,7 @@ __all__ = [
     "ServerError",
     "Stack",
     "TokenServer",
+    "client_context",
     "private_directory",
     "rabbitmq_cluster",
     "running",

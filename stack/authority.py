@@ -15,6 +15,19 @@ class Certificate:
     key: Path
 
 
+def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
+    """A client's TLS context: TLS 1.2 at least, trusting `ca_file` alone, or no authority at all.
+
+    The version is set here because a new context's own minimum depends on how its Python was built: Debian's allows
+    more than one built from source.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ca_file is not None:
+        context.load_verify_locations(cafile=ca_file)
+    return context
+
+
 class Authority:
     """Issues certificates and keeps its own in `ca_file`, the file to trust."""
 
@@ -36,4 +49,4 @@ class Authority:
 
     def client_context(self) -> ssl.SSLContext:
         """A client's TLS context that trusts this authority alone."""
-        return ssl.create_default_context(cafile=str(self.ca_file))
+        return client_context(self.ca_file)

@@ -1,51 +1,33 @@
 """Dovecot: IMAP to the mailboxes, and the password check for Postfix (SASL)."""
 
 import os
+import subprocess
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from stack.authority import Certificate
 from stack.mailbox import Mailbox
 from stack.ports import free_ports
 from stack.probe import greets
-from stack.process import Child
+from stack.process import Child, ServerError
 
 MAIL_UID = 8  # Debian's user "mail", the same on every machine; it owns all the letters
 
-_CONFIGURATION = """\
+# Both versions read these lines alike.
+_COMMON = """\
 protocols = imap
 listen = 127.0.0.1
 base_dir = {directory}/run
 state_dir = {directory}/state
 log_path = {directory}/dovecot.log
-# Fields in a passwd file end at a space; a folder name gets its spaces from this variable instead.
-import_environment = SPACE
 ssl = yes
-ssl_cert = <{certificate.chain}
-ssl_key = <{certificate.key}
-disable_plaintext_auth = no
 auth_mechanisms = plain login xoauth2
 auth_username_chars =
 auth_failure_delay = 0
 first_valid_uid = {uid}
 first_valid_gid = {uid}
-mail_location = maildir:~/
 mail_max_userip_connections = 1000
-# Asks whoever listens on this port whose access token it is (RFC 7662).
-passdb {{
-  driver = oauth2
-  mechanisms = xoauth2
-  args = {directory}/oauth2.conf
-}}
-# One file for each user: Dovecot looks whether one shared file has changed only once in a second.
-passdb {{
-  driver = passwd-file
-  mechanisms = plain login
-  args = username_format=%u {directory}/users/%{{sha256:user}}
-}}
-userdb {{
-  driver = passwd-file
-  args = username_format=%u {directory}/users/%{{sha256:user}}
-}}
 namespace inbox {{
   inbox = yes
   separator = /
@@ -62,7 +44,7 @@ namespace inbox {{
   }}
 }}
 service imap-login {{
-  service_count = 0
+  {unlimited_requests}
   inet_listener imap {{
     port = {imap_port}
   }}
@@ -86,7 +68,32 @@ service anvil {{
 }}
 """
 
-_TOKENS = """\
+# A field of a passwd file ends at a space: a folder name gets its spaces from the variable SPACE instead.
+# Users have a file each: Dovecot looks whether one shared file has changed only once in a second.
+# Whoever listens on the introspection port says whose an access token is (RFC 7662).
+_VERSION_2_3 = """\
+import_environment = SPACE
+ssl_cert = <{certificate.chain}
+ssl_key = <{certificate.key}
+disable_plaintext_auth = no
+mail_location = maildir:~/
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2
+  args = {directory}/oauth2.conf
+}}
+passdb {{
+  driver = passwd-file
+  mechanisms = plain login
+  args = username_format=%u {directory}/users/%{{sha256:user}}
+}}
+userdb {{
+  driver = passwd-file
+  args = username_format=%u {directory}/users/%{{sha256:user}}
+}}
+"""
+
+_OAUTH2_2_3 = """\
 introspection_mode = post
 introspection_url = http://127.0.0.1:{introspection_port}/introspect
 username_attribute = username
@@ -94,6 +101,62 @@ active_attribute = active
 active_value = true
 timeout_msecs = 5000
 """
+
+_VERSION_2_4 = """\
+dovecot_config_version = 2.4.0
+dovecot_storage_version = 2.4.0
+import_environment {{
+  SPACE = %{{env:SPACE}}
+}}
+ssl_server_cert_file = {certificate.chain}
+ssl_server_key_file = {certificate.key}
+auth_allow_cleartext = yes
+mail_driver = maildir
+mail_path = ~/
+oauth2 {{
+  introspection_mode = post
+  introspection_url = http://127.0.0.1:{introspection_port}/introspect
+  username_attribute = username
+  active_attribute = active
+  active_value = true
+  http_client_request_absolute_timeout = 5s
+}}
+passdb oauth2 {{
+  mechanisms_filter = xoauth2
+}}
+passdb passwd-file {{
+  mechanisms_filter = plain login
+  passwd_file_path = {directory}/users/%{{user | sha256}}
+}}
+userdb passwd-file {{
+  passwd_file_path = {directory}/users/%{{user | sha256}}
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Language:
+    """How a Dovecot version writes what others write differently."""
+
+    before: str
+    unlimited_requests: str
+    oauth2_file: str = ""
+
+
+_LANGUAGES = {
+    (2, 3): Language(before=_VERSION_2_3, unlimited_requests="service_count = 0", oauth2_file=_OAUTH2_2_3),
+    (2, 4): Language(before=_VERSION_2_4, unlimited_requests="restart_request_count = unlimited"),
+}
+
+
+@cache
+def _language() -> Language:
+    """The installed Dovecot's. Raises ServerError for a version that no configuration here is written for."""
+    printed = subprocess.run(["dovecot", "--version"], capture_output=True, text=True, check=True).stdout
+    major, minor = (int(number) for number in printed.split(".")[:2])
+    if language := _LANGUAGES.get((major, minor)):
+        return language
+    raise ServerError(f"Dovecot {printed.strip()}: the configuration is written for 2.3 and 2.4")
 
 
 class Dovecot:
@@ -121,19 +184,22 @@ class Dovecot:
         for name in ("run", "state", "users", "mail"):
             (self._directory / name).mkdir(parents=True)
         os.chown(self.mail_directory, MAIL_UID, MAIL_UID)
+        language = _language()
         (self._directory / "dovecot.conf").write_text(
-            _CONFIGURATION.format(
+            (language.before + _COMMON).format(
                 directory=self._directory,
                 certificate=self._certificate,
                 uid=MAIL_UID,
                 imap_port=self.imap_port,
                 imaps_port=self.imaps_port,
+                introspection_port=self.introspection_port,
                 auth_socket=self.auth_socket,
+                unlimited_requests=language.unlimited_requests,
             )
         )
-
-        tokens = _TOKENS.format(introspection_port=self.introspection_port)
-        (self._directory / "oauth2.conf").write_text(tokens)
+        if language.oauth2_file:
+            tokens = language.oauth2_file.format(introspection_port=self.introspection_port)
+            (self._directory / "oauth2.conf").write_text(tokens)
 
     async def start(self) -> None:
         """Start, or start again with the same letters, users and ports."""

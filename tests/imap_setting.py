@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 from pydantic import SecretStr
 
+from stack import client_context
 from worker.adapters.credentials import AccessToken, Password
 from worker.adapters.imap.connecting import ImapTimeouts
 from worker.adapters.imap.sent_folder import ImapSentFolder
@@ -18,7 +19,7 @@ from worker.domain.vocabulary import AuthMethod, Security
 
 DATE = datetime(2026, 11, 23, 9, 59, 58, tzinfo=timezone(timedelta(hours=3)))
 PASSWORD = "hunter2"
-_CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody: made quickly, and enough without TLS
+_CONTEXT = client_context()  # trusts nobody: made quickly, and enough without TLS
 QUICK = ImapTimeouts(
     connect_s=5, tls_s=5, greeting_s=5, sign_in_s=5, command_s=5, append_s=5, logout_s=1, max_response_bytes=512 * 1024
 )

@@ -1,7 +1,6 @@
 """The guarded HTTP session against real servers: redirects, rebinding, TLS, time."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,6 +8,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from stack import client_context
 from tests.doubles.resolver import TableResolver
 from tests.integration.web_server import answering, server_context, session, web_server
 from worker.adapters.http_session import GuardedSession, TooLarge, read_at_most
@@ -252,7 +252,7 @@ class TestFailures:
                 await read(tested, f"https://web.example:{port}/")
 
     async def test_a_certificate_of_nobody_known_is_refused(self) -> None:
-        untrusting = ssl.create_default_context()
+        untrusting = client_context()
         async with web_server({"/": answering()}) as port, session(tls=untrusting) as tested:
             with pytest.raises(Unavailable, match="certificate"):
                 await read(tested, f"https://web.example:{port}/")

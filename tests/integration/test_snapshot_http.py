@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import json
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
+from stack import client_context
 from tests.documents import a_document
 from tests.doubles.resolver import TableResolver
 from worker.adapters.egress import EgressGuard
@@ -279,7 +279,7 @@ async def test_a_snapshots_name_that_resolves_to_a_metadata_service_is_refused(
     resolver = TableResolver()
     resolver.set("product.example", [address])
     guard = EgressGuard(EgressPolicy(is_operators=True), resolver)
-    connector = guarded_connector(guard, ssl.create_default_context(), frozenset())
+    connector = guarded_connector(guard, client_context(), frozenset())
     with pytest.raises(Unavailable, match="is not allowed"):
         await make("http://product.example:8080/s.json", connector=connector).fetch(None, tmp_path / "download")
     assert resolver.asked == ["product.example"], "it will not pass by itself"
@@ -291,7 +291,7 @@ async def test_a_snapshot_in_the_operators_own_network_is_fetched_from_the_vette
     resolver = TableResolver()
     resolver.set("product.example", ["127.0.0.1"], ["169.254.169.254"])
     guard = EgressGuard(EgressPolicy(is_operators=True), resolver)
-    connector = guarded_connector(guard, ssl.create_default_context(), frozenset())
+    connector = guarded_connector(guard, client_context(), frozenset())
     url = server.url.replace("127.0.0.1", "product.example")
     await make(url, connector=connector).fetch(None, tmp_path / "download")
     assert len(server.requests) == 1

@@ -8,6 +8,7 @@ from functools import cache
 import trustme
 from aiohttp import web
 
+from stack import client_context
 from tests.doubles.resolver import TableResolver
 from worker.adapters.egress import EgressGuard
 from worker.adapters.http_session import GuardedSession, guarded_client_session
@@ -26,7 +27,7 @@ def _authority() -> trustme.CA:
 @cache
 def trusting_context() -> ssl.SSLContext:
     """A client context that trusts the test authority."""
-    context = ssl.create_default_context()
+    context = client_context()
     _authority().configure_trust(context)
     return context
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from pydantic import SecretStr
 
+from stack import client_context
 from stack.scripted_imap import Challenge, Cut, Say, ScriptedFolder, ScriptedImap, Stall
 from tests.imap_setting import (
     DATE,
@@ -773,7 +774,7 @@ async def test_a_handshake_that_is_not_answered_ends_in_time(server: ScriptedIma
 
 @pytest.mark.parametrize("lax", ["hostname", "certificate", "version"])
 def test_a_context_that_does_not_verify_is_refused(lax: str) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = client_context()
     if lax == "version":
         with pytest.warns(DeprecationWarning, match="TLSv1_1"):
             context.minimum_version = ssl.TLSVersion.TLSv1_1

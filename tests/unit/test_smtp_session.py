@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from pydantic import SecretStr
 
+from stack import client_context
 from tests.doubles.smtp import (
     CERTIFICATES,
     HOST,
@@ -141,7 +142,7 @@ async def test_what_was_offered_before_tls_counts_for_nothing() -> None:
 
 
 async def test_a_context_that_does_not_verify_is_a_configuration_error() -> None:
-    unverified = ssl.create_default_context()
+    unverified = client_context()
     unverified.check_hostname = False
     old = ssl.create_default_context()
     old.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
