@@ -149,6 +149,8 @@ class Postfix:
 
     async def start(self) -> None:
         """Start, or start again with the same queue, tables and ports. The tables must be there."""
+        # The master of Postfix 3.10 ends without a word in its log when master.cf is broken.
+        await run(["postconf", "-c", str(self._directory), "-M"])
         await self._child.start(self._is_ready)
 
     async def _is_ready(self) -> bool:
