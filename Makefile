@@ -16,7 +16,7 @@ COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-ha
 
 .PHONY: help
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(READY) ## Make .venv with all that is pinned in requirements/dev.txt (PYTHON=python3.12 for another Python)
@@ -54,6 +54,10 @@ $(WHEEL)/.ready: $(READY) README.md LICENSE $(shell find worker -name __pycache_
 	@mv build/wheel/others.pth "$$($(WHEEL)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/"
 	@PYTHONSAFEPATH=1 $(WHEEL)/bin/python -c 'import sys, worker; sys.exit(not worker.__file__.startswith(sys.prefix))'
 	@touch $@
+
+.PHONY: debian-test
+debian-test: ## Run demo, check and the servers' tests in bare Debian 12 and 13, as root (ARGS="--releases 13 --parts test,chaos")
+	@$(PYTHON) tools/debian.py $(ARGS)
 
 .PHONY: chaos
 chaos: servers setup ## Prove the guarantees under faults, in about five minutes (ARGS="--seed 7", ARGS=--short)
