@@ -1,0 +1,1 @@
+"""The AsyncAPI document, held against AsyncAPI's own parser."""
