@@ -1,12 +1,13 @@
 """What a composed letter says, as its reader sees it."""
 
+from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 
 from tests.builders import NOON, a_comment_event, a_mailbox, a_recipient, a_sender, a_task_event, an_employee
 from tests.letter_reader import composed, field, names_and_addresses, read, text_of
-from worker.domain.attaching import files_to_attach
+from worker.domain.attaching import plan_files
 from worker.domain.composing import compose
 from worker.domain.letters import Attachment, LetterMode, PlannedLetter
 from worker.domain.planning import plan
@@ -19,6 +20,36 @@ EVERYBODY = [
 NAME_ALL = {"name_all_recipients": True}
 LINK = Attachment("смета <1>.pdf", "application/pdf", 3, "https://product.example/d/1?a=1&b=2")
 PDF = Attachment("смета.pdf", "application/pdf", 4, "https://product.example/d/2", b"%PDF")
+
+
+class _SeenText(HTMLParser):
+    """What is text, and not within an element that browsers do not show, for a parser that is not the composer's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+        self._hidden = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._hidden += tag in _UNSEEN or ("style", "display:none") in attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        self._hidden = max(self._hidden - (tag in _UNSEEN or tag == "div"), 0)
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden:
+            self.seen.append(data)
+
+
+_UNSEEN = frozenset({"style", "title", "textarea", "script", "details"})
+
+
+def seen_text(html: str) -> str:
+    """The text of a document that a browser shows."""
+    reader = _SeenText()
+    reader.feed(html)
+    reader.close()
+    return "".join(reader.seen)
 
 
 # Who it is from, and who it is to
@@ -157,11 +188,98 @@ def test_programs_find_task_and_comment_in_fields_of_their_own() -> None:
     assert field(composed(a_task_event()).wire, "X-Sendas-Comment") is None
 
 
-def test_auto_responders_are_told_not_to_answer_but_nothing_marks_the_letter_as_bulk() -> None:
+_OF_MACHINES = {"auto-submitted", "x-auto-response-suppress", "precedence", "list-unsubscribe", "list-id"}
+
+
+def test_nothing_marks_what_a_person_wrote_as_made_by_a_machine() -> None:
     letter = read(composed(sender=a_sender(a_mailbox())).wire)
+    assert not _OF_MACHINES & {name.lower() for name in letter}
+
+
+def test_what_no_person_wrote_says_so_but_is_no_bulk_mail() -> None:
+    letter = read(composed(a_comment_event(automated=True), a_sender(a_mailbox())).wire)
     assert letter["Auto-Submitted"] == "auto-generated"
     assert letter["X-Auto-Response-Suppress"] == "OOF, AutoReply"
-    assert not {"precedence", "list-unsubscribe"} & {name.lower() for name in letter}
+    assert not {"precedence", "list-unsubscribe", "list-id"} & {name.lower() for name in letter}
+
+
+def test_a_common_letter_to_cc_alone_has_a_to_as_well() -> None:
+    event = a_comment_event(recipients=[a_recipient("cc@example.net", name="Cc", role="cc")])
+    letter = composed(event, a_sender(settings=NAME_ALL))
+    assert field(letter.wire, "To") == "undisclosed-recipients:;"
+    assert names_and_addresses(letter.wire, "Cc") == [("Cc", "cc@example.net")]
+
+
+def test_a_field_of_many_recipients_stays_short_enough_for_servers() -> None:
+    many = [a_recipient(f"client-{n:04}@example.net", name="Клиент с длинным именем " * 4) for n in range(1_000)]
+    letter = composed(a_comment_event(recipients=many), a_sender(settings=NAME_ALL))
+    assert names_and_addresses(letter.wire, "To") == [("", f"client-{n:04}@example.net") for n in range(1_000)]
+    long = [a_recipient(f"{n:04}{'x' * 60}@{'y' * 60}.{'z' * 60}.example") for n in range(1_000)]
+    letter = composed(a_comment_event(recipients=long), a_sender(settings=NAME_ALL))
+    header, _, _ = letter.wire.partition(b"\r\n\r\n")
+    assert 40_000 < len(header) < 64_000
+    assert len(letter.envelope_to) == 1_000
+    few = composed(a_comment_event(recipients=many[:20]), a_sender(settings=NAME_ALL))
+    assert names_and_addresses(few.wire, "To")[0][0].startswith("Клиент")
+
+
+@pytest.mark.parametrize(
+    "stale",
+    [
+        '<meta http-equiv="Content-Type" content="text/html; charset=windows-1251">',
+        "<META CHARSET=koi8-r />",
+        "<meta content='text/html; charset=iso-8859-1' http-equiv=content-type>",
+    ],
+)
+@pytest.mark.parametrize("html", ["<html><head>{}</head><body><p>завтра</p></body></html>", "<p>{}завтра</p>"])
+def test_a_stale_declaration_of_the_character_set_does_not_stay(stale: str, html: str) -> None:
+    event = a_comment_event(comment={"html": html.format(stale)}, history_html=stale)
+    composed_html = text_of(read(composed(event).wire), "html")
+    assert "завтра" in composed_html
+    assert composed_html.count("<meta") == composed_html.count('<meta charset="utf-8">')
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<p>x</p><style>p{}",
+        "<title>x",
+        "<textarea>x",
+        "<script>x",
+        "<plaintext>x",
+        '<a href="x',
+        "<details><summary>x</summary>",
+        "<div style='display:none'>x",
+        "<html><body><p>x</p></body><!-- </body> --></html>",
+        "<html><body><p>x</p><style>",
+        "<html><body><p>x</p><!-- ",
+        "<html><head><title>x",
+    ],
+)
+def test_nothing_that_the_author_left_open_hides_signature_files_history_or_pixel(html: str) -> None:
+    event = a_comment_event(
+        comment={"html": html},
+        append_signature=True,
+        history_html="<p>HISTORY</p>",
+        open_tracking_url="https://product.example/pixel",
+    )
+    sender = a_sender(a_mailbox(signature_html="<p>SIGNATURE</p>"), settings={"plain_text_version": True})
+    message = read(composed(event, sender, (LINK,)).wire)
+    for subtype in ("html", "plain"):
+        seen = seen_text(text_of(message, "html")) if subtype == "html" else text_of(message, "plain")
+        assert "SIGNATURE" in seen
+        assert "смета" in seen
+        assert "HISTORY" in seen
+    assert "https://product.example/pixel" in text_of(message, "html")
+
+
+def test_the_text_version_says_all_that_follows_however_long_the_letter_is() -> None:
+    event = a_comment_event(
+        comment={"html": "<p>word</p>" * 100_000}, append_signature=True, history_html="<p>HISTORY</p>"
+    )
+    sender = a_sender(a_mailbox(signature_html="<p>Ivan</p>"), settings={"plain_text_version": True})
+    text = text_of(read(composed(event, sender, (LINK,)).wire), "plain").replace("\r\n", "\n")
+    assert "\n\n[…]\n\n-- \nIvan\n\n- смета <1>.pdf <https://product.example/d/1?a=1&b=2>\n\nHISTORY" in text
 
 
 # SMTPUTF8
@@ -331,7 +449,8 @@ def a_file(size: int) -> dict[str, Any]:
 def test_files_are_attached_all_or_none(sizes: list[int], setting: bool, is_entitled: bool, attached: int) -> None:
     event = a_comment_event(files=[a_file(size) for size in sizes])
     sender = a_sender(is_entitled=is_entitled, settings={"attach_files": setting})
-    assert len(files_to_attach(event.data, sender)) == attached
+    plan = plan_files(event.data, sender)
+    assert sum(file in plan.attached for file in event.data.files) == attached
 
 
 def test_the_same_event_and_configuration_give_the_same_bytes() -> None:

@@ -1,13 +1,16 @@
 """Parts of a letter, and what another program reads in them."""
 
+import re
 from base64 import encodebytes
 from email import message_from_bytes, policy
+from email.header import decode_header
 from email.message import EmailMessage
 
 import pytest
 
 from tests.letter_reader import defects
 from worker.domain.letters import Attachment
+from worker.domain.media_types import media_type
 from worker.domain.mime import Boundaries, attached_part, file_name, multipart, text_part
 
 BOUNDARIES = Boundaries("0123456789abcdef")
@@ -19,7 +22,7 @@ def read_part(part: bytes) -> EmailMessage:
     assert part.isascii()
     assert b"\x00" not in part
     assert not {b"\r", b"\n"} & set(part.replace(b"\r\n", b""))
-    assert max(map(len, part.split(b"\r\n"))) <= 998
+    assert max(map(len, part.split(b"\r\n"))) <= 990
     message = message_from_bytes(part, policy=policy.default)
     assert not defects(message)
     return message
@@ -34,8 +37,8 @@ def file_part(name: str = "a.pdf", content_type: str = "application/pdf", conten
     [
         ("", "7bit"),
         ("short\nlines", "7bit"),
-        ("x" * 998 + "\n" + "y" * 998, "7bit"),
-        ("x" * 999, "base64"),
+        ("x" * 990 + "\n" + "y" * 990, "7bit"),
+        ("x" * 991, "base64"),
         ("по-русски", "base64"),
         (f"--{BOUNDARIES.mixed}--", "base64"),
     ],
@@ -134,5 +137,50 @@ def test_a_file_name_is_kept_but_for_what_could_harm(name: str, shown: str) -> N
     assert message["Content-Disposition"].content_disposition == "attachment"
 
 
-def test_old_clients_read_a_plain_name_with_the_right_extension() -> None:
-    assert file_part("смета 2.pdf")["Content-Type"].params["name"] == "_____ 2.pdf"
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [
+        ("O'Brien's file.doc", "O'Brien's file.doc"),
+        ("смета 2.pdf", "=?utf-8?b?0YHQvNC10YLQsCAyLnBkZg==?="),
+        ('счёт".pdf', "=?utf-8?b?0YHRh9GR0YIiLnBkZg==?="),
+        ("=?utf-8?q?a?=.pdf", "=?utf-8?b?PT91dGYtOD9xP2E/PS5wZGY=?="),
+    ],
+)
+def test_a_program_that_reads_no_rfc_2231_finds_the_true_name_too(name: str, sent: str) -> None:
+    raw = attached_part(Attachment(name, "application/pdf", 1, "https://x.example", b"x"), b"x")
+    assert f'Content-Type: application/pdf;\r\n name="{sent}"\r\n'.encode() in raw
+    assert read_part(raw).get_filename() == name
+
+
+def test_a_long_name_in_encoded_words_breaks_no_character_and_no_line() -> None:
+    name = "щ" * 117 + ".docx"
+    header, _, _ = attached_part(Attachment(name, "a/b", 1, "https://x.example", b"x"), b"x").partition(b"\r\n\r\n")
+    assert max(map(len, header.split(b"\r\n"))) <= 76
+    words = re.findall(rb"=\?utf-8\?b\?[^?]+\?=", header)
+    assert len(words) > 3
+    assert "".join(decoded.decode() for word in words for decoded, _ in decode_header(word.decode())) == name
+
+
+@pytest.mark.parametrize(
+    ("declared", "sent"),
+    [
+        ("text/calendar; METHOD=REQUEST; charset=utf-8; x=y", "text/calendar; method=REQUEST; charset=utf-8"),
+        (
+            'text/plain ; charset="koi8-r";format=flowed; delsp=yes',
+            "text/plain; charset=koi8-r; format=flowed; delsp=yes",
+        ),
+        ("text/plain; charset=a b; charset=utf-8", "text/plain; charset=a"),
+        ('text/plain; charset="a\r\nBcc: b"', "text/plain"),
+        ("application/pdf; name=x.pdf", "application/pdf"),
+        ("text/plain;" + ";" * 1_000_000, "text/plain"),
+    ],
+)
+def test_the_parameters_that_say_how_to_read_a_file_stay(declared: str, sent: str) -> None:
+    assert media_type(declared) == sent
+
+
+def test_an_inline_file_says_by_what_name_the_html_shows_it() -> None:
+    picture = Attachment("leak.png", "image/png", 1, "", b"x", content_id="leak@x.example")
+    message = read_part(attached_part(picture, b"x"))
+    assert message["Content-ID"] == "<leak@x.example>"
+    assert message["Content-Disposition"].content_disposition == "inline"

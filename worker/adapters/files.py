@@ -69,7 +69,7 @@ class HttpFileStore:
 
 def _refuse_page(response: aiohttp.ClientResponse, file: File) -> None:
     """Refuse a page where a file was expected: links that have expired answer with one, status 200 and all."""
-    if response.content_type == "text/html" and file.content_type not in _PAGES:
+    if response.content_type == "text/html" and file.content_type.partition(";")[0] not in _PAGES:
         raise FileUnavailable(
             f"{response.url.host} has a page for us where a file of another type was expected", is_permanent=True
         )

@@ -1,14 +1,21 @@
 """Composing a letter with its files."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from worker.delivery.attachments import fetch_attachments
 from worker.delivery.case import LetterCase
 from worker.delivery.ports import FileStore
+from worker.domain.attaching import plan_files
 from worker.domain.composing import compose
-from worker.domain.events import CommentCreated, LetterData
+from worker.domain.events import LetterData
+from worker.domain.hypertext import author_texts
 from worker.domain.letters import ComposedLetter
+from worker.domain.resolution import Sender
+
+T = TypeVar("T")
 
 _MANY_CHARACTERS = 50_000  # a few milliseconds, or some tens for HTML that is hard to read
 
@@ -23,16 +30,20 @@ class Composer:
 
     async def compose(self, item: LetterCase) -> ComposedLetter:
         """The letter as bytes. Raises `FileUnavailable`."""
-        case = item.case
-        attachments = await fetch_attachments(self._files, case.event.data, case.sender)
-        if any(attachment.content for attachment in attachments) or _characters(case.event.data) > _MANY_CHARACTERS:
-            # 10 MB take a fifth of a second, which the other letters must not wait for.
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._thread, compose, case.event, case.sender, item.letter, attachments)
-        return compose(case.event, case.sender, item.letter, attachments)
+        event, sender = item.case.event, item.case.sender
+        is_large = _characters(event.data, sender) > _MANY_CHARACTERS
+        plan = await self._computed(is_large, lambda: plan_files(event.data, sender))
+        attachments = await fetch_attachments(self._files, event.data, plan)
+        is_large = is_large or any(attachment.content for attachment in attachments)
+        return await self._computed(is_large, lambda: compose(event, sender, item.letter, attachments))
+
+    async def _computed(self, is_large: bool, compute: Callable[[], T]) -> T:
+        """What is large beside the event loop: 10 MB take a fifth of a second, and other letters must not wait."""
+        if not is_large:
+            return compute()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, compute)
 
 
-def _characters(data: LetterData) -> int:
-    """How much there is to compose, but for signatures."""
-    written = data.comment.html if isinstance(data, CommentCreated) else data.task.html
-    return len(written) + len(data.history_html or "")
+def _characters(data: LetterData, sender: Sender) -> int:
+    """How much there is to compose."""
+    return sum(map(len, author_texts(data, sender)))

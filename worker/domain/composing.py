@@ -1,9 +1,8 @@
 """Composing a letter: the same event and the same configuration give the same bytes, on every version of Python.
 
-A person wrote it, but a program sends it, at once and however often: `Auto-Submitted` (RFC 3834 section 5) keeps
-vacation responders and ticket systems from answering every comment into the task, which would be answered in turn,
-and `X-Auto-Response-Suppress` says the same to Exchange, which does not read the other. `Precedence` is left out: it
-would mark the letter as bulk.
+What a person wrote carries nothing that marks it as made by a machine: help desks set such letters aside, and the
+author would not learn that the client is away. What no person wrote says so by `Auto-Submitted` (RFC 3834 section 5),
+and to Exchange, which does not read that, by `X-Auto-Response-Suppress`. `Precedence` would mark it as bulk.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,25 +13,21 @@ from worker.domain.conversation import parent, references
 from worker.domain.event import LetterEvent, written_at
 from worker.domain.events import CommentCreated, LetterData
 from worker.domain.headers import NamedAddress, address_field, date_field, identifier_field, text_field, token_field
-from worker.domain.hypertext import letter_html
+from worker.domain.hypertext import letter_texts
 from worker.domain.identity import letter_token
 from worker.domain.letters import Attachment, ComposedLetter, LetterMode, PlannedLetter
 from worker.domain.mime import Boundaries, attached_part, multipart, text_part
-from worker.domain.plaintext import plain_text
+from worker.domain.pictures import MAX_INLINE_BYTES, InlineParts
 from worker.domain.providers import provider_of
 from worker.domain.resolution import Sender
 from worker.domain.services import service_fields
 from worker.domain.snapshot import Mailbox
 from worker.domain.vocabulary import Role
 
-_OF_EVERY_LETTER = "".join(
-    token_field(name, tokens)
-    for name, tokens in (
-        ("Auto-Submitted", ["auto-generated"]),
-        ("X-Auto-Response-Suppress", ["OOF,", "AutoReply"]),
-        ("MIME-Version", ["1.0"]),
-    )
+_AUTOMATED = token_field("Auto-Submitted", ["auto-generated"]) + token_field(
+    "X-Auto-Response-Suppress", ["OOF,", "AutoReply"]
 )
+_MIME_VERSION = token_field("MIME-Version", ["1.0"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +78,11 @@ def compose(
 
 def _message_id(token: str, sender: Sender) -> str:
     """Under the domain of the author's internal address: it stays when the sender changes between two attempts."""
-    return f"<{token}@{parse_address(sender.employee.internal_address).domain}>"
+    return f"<{token}@{_domain(sender)}>"
+
+
+def _domain(sender: Sender) -> str:
+    return parse_address(sender.employee.internal_address).domain
 
 
 def _parties(data: LetterData, sender: Sender, letter: PlannedLetter) -> _Parties:
@@ -126,21 +125,16 @@ def _header(data: LetterData, message_id: str, parties: _Parties, mailbox: Mailb
         identifier_field("X-Sendas-Task", data.task.id),
         *([identifier_field("X-Sendas-Comment", data.comment.id)] if isinstance(data, CommentCreated) else ()),
         *(service_fields(mailbox.service, provider_of(mailbox.smtp.host)) if mailbox else ()),
-        _OF_EVERY_LETTER,
+        *([_AUTOMATED] if data.automated else ()),
+        _MIME_VERSION,
     ]
     return "".join(above), "".join(below)
 
 
 def _destinations(parties: _Parties) -> list[str]:
-    fields = []
-    if parties.to:
-        fields.append(address_field("To", parties.to))
-    if parties.cc:
-        fields.append(address_field("Cc", parties.cc))
-    if not fields:
-        # An empty group (RFC 5322 section 3.4): some servers add or refuse when nobody at all is named.
-        fields.append(token_field("To", ["undisclosed-recipients:;"]))
-    return fields
+    # An empty group (RFC 5322 section 3.4) where there is no To: some servers add one of their own, or refuse.
+    to = address_field("To", parties.to) if parties.to else token_field("To", ["undisclosed-recipients:;"])
+    return [to, address_field("Cc", parties.cc)] if parties.cc else [to]
 
 
 def _subject(data: LetterData) -> str:
@@ -161,17 +155,27 @@ def _thread_fields(data: LetterData) -> list[str]:
     return fields
 
 
-def _content(data: LetterData, sender: Sender, attachments: Sequence[Attachment], boundaries: Boundaries) -> bytes:
-    """text/html alone, or with its plain text in multipart/alternative; multipart/mixed around it when files go along.
+def _content(data: LetterData, sender: Sender, files: Sequence[Attachment], boundaries: Boundaries) -> bytes:
+    """The simplest structure that holds what there is (RFC 2046 section 5.1, RFC 2387).
 
-    A part begins with its own header fields, so the outermost one continues the letter's header.
+    At its fullest: multipart/mixed of multipart/alternative (plain text, then multipart/related of HTML and its
+    pictures) and attached files. A part begins with its own header fields, so the outermost one continues the letter's
+    header.
     """
-    html = letter_html(data, sender, attachments)
-    content = text_part("html", html, boundaries)
+    carried = sum(len(file.content) for file in files if file.content is not None)
+    inline = InlineParts(_domain(sender), files, MAX_INLINE_BYTES - carried)
+    texts = letter_texts(data, sender, [file for file in files if file.content is None], inline.take)
+    content = text_part("html", texts.html(), boundaries)
+    if inline.parts:
+        parts = [content, *(attached_part(part, part.content) for part in inline.parts if part.content is not None)]
+        content = multipart("related", boundaries.related, parts, ' type="text/html";')
     if sender.account.settings.plain_text_version:
         # The simplest first (RFC 2046 section 5.1.4).
         content = multipart(
-            "alternative", boundaries.alternative, [text_part("plain", plain_text(html), boundaries), content]
+            "alternative", boundaries.alternative, [text_part("plain", texts.text(), boundaries), content]
         )
-    files = [attached_part(file, file.content) for file in attachments if file.content is not None]
-    return multipart("mixed", boundaries.mixed, [content, *files]) if files else content
+    attached = [file for file in files if file.content is not None and file.content_id is None]
+    if not attached:
+        return content
+    parts = [content, *(attached_part(file, file.content) for file in attached if file.content is not None)]
+    return multipart("mixed", boundaries.mixed, parts)

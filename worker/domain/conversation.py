@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 from worker.domain.events import Thread
 
-# Deliberately wider than the grammar of msg-id: an odd Message-ID that a mail program did write must come back as it
-# was, or the thread falls apart. Without white space and brackets it can do no harm. The length leaves room for
-# `In-Reply-To: ` on a line of 998 characters.
-_MESSAGE_ID = re.compile(r"(?=.{5,985}\Z)<[!-;=?-~]+@[!-;=?-~]+>")
+# Deliberately wider than the grammar of msg-id, which wants an `@`: an odd Message-ID that a mail program did write
+# must come back as it was, or the thread falls apart. Without white space and brackets it can do no harm. The length
+# leaves room for `In-Reply-To: ` on a line of 998 characters.
+_MESSAGE_ID = re.compile(r"(?=.{3,985}\Z)<[!-;=?-~]+>")
 
 # The first says what the conversation began with, the last ones are what mail programs hold in their folders. Some
 # servers refuse a letter with more than some ten kilobytes in its header.

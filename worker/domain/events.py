@@ -23,6 +23,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from worker.domain.addresses import EmailAddress
+from worker.domain.media_types import OCTET_STREAM, media_type
 from worker.domain.snapshot import Mailbox
 from worker.domain.text import Line, Token
 from worker.domain.vocabulary import Role
@@ -33,11 +34,9 @@ MAX_HTML_CHARS = 5_000_000
 MAX_URL_CHARS = 8_000  # signed URLs of object stores are long
 MAX_REFERENCES = 100
 MAX_MESSAGE_ID_CHARS = 990
-OCTET_STREAM = "application/octet-stream"
 
 _DROPPED_FROM_HTML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _NOT_IN_URLS = re.compile(r"[\s\x00-\x20\x7f-\x9f\u2028\u2029<>\"\\`]")
-_MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
 
 
 def _html(text: str) -> str:
@@ -65,13 +64,7 @@ def _plausible(moment: AwareDatetime) -> AwareDatetime:
 
 
 def _media_type(value: object) -> object:
-    """The type without parameters; what is no type, or could not be a part encoded in base64, is bytes."""
-    if not isinstance(value, str):
-        return value
-    media_type = value.partition(";")[0].strip().lower()
-    # RFC 2045 section 6.4 forbids base64 for these two.
-    is_composite = media_type.startswith(("multipart/", "message/"))
-    return media_type if _MEDIA_TYPE.fullmatch(media_type) and not is_composite else OCTET_STREAM
+    return media_type(value) if isinstance(value, str) else value
 
 
 def _short_enough(message_id: str | None) -> str | None:
@@ -96,6 +89,8 @@ HttpUrl = Annotated[
 WholeNumber = Annotated[int, Field(ge=0, le=2**53 - 1)]
 Moment = Annotated[AwareDatetime, AfterValidator(_plausible)]
 MediaType = Annotated[str, BeforeValidator(_media_type)]
+# The inside of a Content-ID (RFC 2045 section 7), without the angle brackets.
+ContentId = Annotated[str, StringConstraints(pattern=r"^[!-;=?-~]{1,250}$")]
 References = Annotated[tuple[str, ...], AfterValidator(_bounded)]
 
 
@@ -177,10 +172,14 @@ class File(_Model):
     """A file of the comment or task: `url` is where the worker downloads it, `link` what a person may click."""
 
     name: Line
-    content_type: MediaType = Field(default=OCTET_STREAM, description="parameters are dropped; no type: bytes")
+    content_type: MediaType = Field(
+        default=OCTET_STREAM,
+        description="of the parameters those stay that say how to read it, such as `charset`; no type: bytes",
+    )
     size: WholeNumber = Field(description="bytes")
     url: HttpUrl = Field(description="where the worker downloads it")
     link: HttpUrl = Field(description="what a person may click")
+    content_id: ContentId | None = Field(default=None, description="the HTML shows this picture as `cid:` and this")
 
 
 class _LetterData(_Model):
@@ -198,6 +197,7 @@ class _LetterData(_Model):
     append_signature: bool = Field(default=False, description="the template asks for a signature")
     files: tuple[File, ...] = Field(default=(), max_length=MAX_FILES)
     history_html: Html | None = Field(default=None, description="earlier messages, already rendered, to go below")
+    automated: bool = Field(default=False, description="no person wrote this: the letter says so")
     open_tracking_url: HttpUrl | None = Field(default=None, description="a picture that tells that the letter was read")
 
 

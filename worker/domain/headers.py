@@ -21,7 +21,11 @@ _LINE_CHARS = 76
 _OPENING = "=?utf-8?b?"
 _CLOSING = "?="
 _FRAME_CHARS = len(_OPENING + _CLOSING)
+_WORD_BYTES = 39  # 52 characters in base64
 _LEAST_ENCODED_BYTES = 6  # below this an encoded word starts on a new line; one character has at most 4
+
+MAX_FIELD_BYTES = 60_000
+"""Of a field of addresses. Servers refuse letters for long fields, with 64 KB at the most."""
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -86,6 +90,17 @@ class _Field:
         return "".join(self._parts) + "\r\n"
 
 
+def encoded_words(text: str) -> list[str]:
+    """The text as encoded words (RFC 2047), each short enough for a line of its own behind ` name="`."""
+    data = text.encode()
+    words, start = [], 0
+    while start < len(data):
+        end = _character_end(data, start + _WORD_BYTES)
+        words.append(f"{_OPENING}{b2a_base64(data[start:end], newline=False).decode('ascii')}{_CLOSING}")
+        start = end
+    return words
+
+
 def text_field(name: str, text: str) -> str:
     """A field for people (unstructured, RFC 5322 section 3.6.5): words that need it are encoded, others stay plain."""
     words = _one_line(text).split(" ")
@@ -147,6 +162,18 @@ def _field_of_one(name: str, named: NamedAddress) -> str:
 
 
 def _field_of_many(name: str, addresses: Sequence[NamedAddress]) -> str:
+    """Without names where they make the field too long for some servers, and then with as many addresses as fit."""
+    field = _field_of_all(name, addresses)
+    if len(field.encode()) > MAX_FIELD_BYTES:
+        addresses = [NamedAddress("", named.address) for named in addresses]
+        field = _field_of_all(name, addresses)
+    while len(field.encode()) > MAX_FIELD_BYTES:
+        addresses = addresses[: len(addresses) * 7 // 8]
+        field = _field_of_all(name, addresses)
+    return field
+
+
+def _field_of_all(name: str, addresses: Sequence[NamedAddress]) -> str:
     field = _Field(name)
     for number, named in enumerate(addresses, 1):
         comma = "," if number < len(addresses) else ""

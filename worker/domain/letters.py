@@ -27,13 +27,17 @@ class PlannedLetter:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file with its contents, or without them (`content` None) when it goes as a link."""
+    """A file with its contents, or without them (`content` None) when it goes as a link.
+
+    One with a `content_id` is a picture in the HTML, which names it by `cid:`.
+    """
 
     name: str
     content_type: str
     size: int
     link: str
     content: bytes | None = None
+    content_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,11 @@ from itertools import chain
 from struct import Struct
 from urllib.parse import quote
 
+from worker.domain.headers import encoded_words
 from worker.domain.letters import Attachment
+from worker.domain.media_types import media_type
 
-_MAX_LINE_BYTES = 998  # RFC 5322 section 2.1.1
+_MAX_LINE_BYTES = 990  # RFC 5322 section 2.1.1 allows 998; some servers count the line end, a dot or a prefix
 _BASE64_COLUMNS = 76  # RFC 2045 section 6.8
 _AT_A_TIME = 4_096 * 57  # bytes, in whole lines: 57 make one
 _MANY_LINES = Struct(f"{_BASE64_COLUMNS}s" * 16)
@@ -17,15 +19,10 @@ _CONTROLS_TO_SPACES = bytes(
     ord(" ") if (byte < ord(" ") and byte not in b"\t\r\n") or byte == 0x7F else byte for byte in range(256)
 )
 
-_DEFAULT_TYPE = "application/octet-stream"
-_TYPE_NAME = r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,127}"
-_CONTENT_TYPE = re.compile(rf"({_TYPE_NAME})/({_TYPE_NAME})")
-_CHARSET = re.compile(rf"(?:^|;)\s*charset\s*=\s*\"?({_TYPE_NAME})", re.IGNORECASE)
-
 _NAME_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 # Also angle brackets, which no file name has on Windows, and which some mail programs take for quotes.
 _NOT_IN_NAMES = re.compile(r"[/\\<>]")
-_SIMPLE_NAME = re.compile(r"[A-Za-z0-9 !#$&()+,.=@^_`{}~-]{1,60}")
+_QUOTABLE_NAME = re.compile(r"(?!.*=\?)[ -~]+")  # "=?" could be taken for the beginning of an encoded word
 _MAX_NAME_BYTES = 240  # file systems take 255
 _MAX_EXTENSION_CHARS = 16
 _MAX_SEGMENT_CHARS = 50
@@ -41,6 +38,7 @@ class Boundaries:
     def __init__(self, token: str) -> None:
         self.stem = f"=_{token}"
         self.alternative = f"{self.stem}.alternative"
+        self.related = f"{self.stem}.related"
         self.mixed = f"{self.stem}.mixed"
 
 
@@ -59,22 +57,27 @@ def text_part(subtype: str, text: str, boundaries: Boundaries) -> bytes:
 
 
 def attached_part(attachment: Attachment, content: bytes) -> bytes:
-    """A file. `name` is the plain name that old clients read, `filename` the real one (RFC 2183, RFC 2231)."""
+    """A file, inline when it has a content ID (RFC 2392).
+
+    `filename` is its name (RFC 2183, RFC 2231). `name` is the same for programs that do not read RFC 2231: outside
+    ASCII in encoded words, which RFC 2047 section 5 does not foresee there and nearly all programs read.
+    """
     name = file_name(attachment.name)
     header = [
-        f"Content-Type: {_media_type(attachment.content_type)};",
-        f' name="{_plain_name(name)}"',
+        f"Content-Type: {media_type(attachment.content_type)};",
+        *_name_parameter(name),
         "Content-Transfer-Encoding: base64",
-        "Content-Disposition: attachment;",
+        *([f"Content-ID: <{attachment.content_id}>"] if attachment.content_id else ()),
+        f"Content-Disposition: {'inline' if attachment.content_id else 'attachment'};",
         *_filename_parameters(name),
         "\r\n",
     ]
     return "\r\n".join(header).encode("ascii") + _base64(content)
 
 
-def multipart(subtype: str, boundary: str, parts: Sequence[bytes]) -> bytes:
+def multipart(subtype: str, boundary: str, parts: Sequence[bytes], parameters: str = "") -> bytes:
     """Parts between boundaries; the line break before a boundary belongs to the boundary (RFC 2046 section 5.1.1)."""
-    opening = f'Content-Type: multipart/{subtype};\r\n boundary="{boundary}"\r\n\r\n'.encode("ascii")
+    opening = f'Content-Type: multipart/{subtype};{parameters}\r\n boundary="{boundary}"\r\n\r\n'.encode("ascii")
     delimiter = f"--{boundary}\r\n".encode("ascii")
     delimited = [piece for part in parts for piece in (delimiter, part)]
     return b"".join([opening, *delimited, f"--{boundary}--\r\n".encode("ascii")])
@@ -112,29 +115,25 @@ def _base64_lines(data: bytes) -> bytes:
     return b"\r\n".join([*lines, b""])
 
 
-def _media_type(text: str) -> str:
-    """The type without its parameters, but for a text's charset; what is no type at all is just bytes.
-
-    Messages are just bytes too: RFC 2046 section 5.2.1 does not let them be encoded, and unencoded a message from
-    outside could have lines of any length; nor can a file be a multipart of its own.
-    """
-    type_text, _, parameters = text.partition(";")
-    match = _CONTENT_TYPE.fullmatch(type_text.strip(" "))
-    if match is None or match[1].lower() in ("message", "multipart"):
-        return _DEFAULT_TYPE
-    charset = _CHARSET.search(parameters) if match[1].lower() == "text" else None
-    return match[0].lower() + (f"; charset={charset[1]}" if charset else "")
+def _name_parameter(name: str) -> list[str]:
+    """Lines of the `name` parameter."""
+    if _QUOTABLE_NAME.fullmatch(name):
+        return [f" name={_quoted(name)}"]
+    first, *others = encoded_words(name)
+    lines = [f' name="{first}', *(f" {word}" for word in others)]
+    lines[-1] += '"'
+    return lines
 
 
-def _plain_name(name: str) -> str:
-    """The name in ASCII, other characters as underscores; its end is kept, as it says what kind of file it is."""
-    return "".join(c if _SIMPLE_NAME.fullmatch(c) else "_" for c in name)[-_MAX_SEGMENT_CHARS:]
+def _quoted(name: str) -> str:
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _filename_parameters(name: str) -> list[str]:
     """Lines of `filename` parameters; the encoded form is continued over lines without breaking a character."""
-    if _SIMPLE_NAME.fullmatch(name):
-        return [f' filename="{name}"']
+    if _QUOTABLE_NAME.fullmatch(name):
+        return [f" filename={_quoted(name)}"]
     segments = [""]
     for character in name:
         encoded = quote(character, safe="")

@@ -1,32 +1,29 @@
-"""The plain-text version of a letter's HTML.
-
-A reader of our own, not a library over `html.parser`: that one takes a minute for 60 kB of `<a `, fails on `<![x[`
-and on a character reference of 5,000 digits, and reads broken HTML differently from one patch release of Python to
-the next, while a letter's bytes must stay the same. This one looks at every character once, whatever the HTML is.
-"""
+"""The plain-text version of a letter's HTML: what a person sees, without markup."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from html import unescape
 
+from worker.domain.markup import LONG_REFERENCE, Markup, OpenElements, Place, Tag, read
 from worker.domain.text import folded
 
 # A text that goes on beyond this is cut: the whole letter is in its HTML. Bounds the time, to about 0.1 s at worst.
 MAX_HTML_CHARS = 200_000
 _CUT = "\n\n[…]"
 _MAX_DEPTH = 8  # of quotes and lists: deeper ones look alike, or every line would grow with the nesting
-
-# Possessive, and not far past the next "<", so that no input makes it look at a character again and again. Browsers
-# leave "<" in attributes as it is, so there it is allowed in values of moderate length.
-_TAG = re.compile(
-    r"""<(/?)([a-zA-Z][^\s/<>"']*+)((?:[^<>"']++|"[^"<]*+"|'[^'<]*+'|"[^"]{0,200}+"|'[^']{0,200}+')*+)>"""
-)
-_DECLARATION = re.compile(r"<(?:[!?]|/(?![a-zA-Z]))[^<>]*+>")
-_HREF = re.compile(r"""(?:^|\s)href\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s"']++))""", re.IGNORECASE)
-# `unescape` fails on numbers of thousands of digits; no character has more than seven.
-_LONG_REFERENCE = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{8,});?")
+_MAX_ALT_CHARS = 1_000
 _LINKABLE = ("http://", "https://", "mailto:", "tel:")
 
-_HIDDEN = frozenset({"script", "style", "title", "template"})
+# What browsers do not show, or show something else for where they can.
+_HIDDEN = frozenset(
+    {"script", "style", "title", "template", "iframe", "noembed", "noframes", "object", "audio", "video", "canvas"}
+)
+_MAY_HIDE = re.compile("hidden|style", re.IGNORECASE)
+_HIDING_STYLES = (
+    re.compile(r"(?:^|[;\s])(?:display\s*+:\s*+none|visibility\s*+:\s*+hidden|mso-hide\s*+:\s*+all)", re.IGNORECASE),
+    re.compile(r"(?:^|[;\s])(?:opacity|max-height)\s*+:\s*+0(?:\.0*+)?(?:px|pt|r?em|%)?\s*+(?:!|;|$)", re.IGNORECASE),
+)
 _PARAGRAPHS = frozenset(
     {"p", "h1", "h2", "h3", "h4", "h5", "h6", "table", "blockquote", "pre", "hr", "ul", "ol", "dl", "figure"}
 )
@@ -34,54 +31,128 @@ _WITH_CONTENT = frozenset({"blockquote", "ul", "ol", "pre", "hr"})  # paragraphs
 _LINES = frozenset(
     {"div", "li", "tr", "dt", "dd", "section", "article", "header", "footer", "main", "address", "form", "caption"}
 )
+_STRUCK = frozenset({"s", "strike", "del"})
+_ROMAN = (
+    (1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"), (10, "x"),
+    (9, "ix"), (5, "v"), (4, "iv"), (1, "i"),
+)  # fmt: skip
+_MAX_ROMAN = 3_999
+_NUMBER = re.compile(r"\s*+([+-]?[0-9]{1,9})")
 
 
 def plain_text(html: str) -> str:
-    """The text of a document or fragment: paragraphs, lists, quotes with `>`, links as `text <https://…>`."""
+    """The text of a document or fragment: paragraphs, lists, quotes with `>`, links as `text <https://…>`.
+
+    Pictures are their alternative text in brackets, check boxes `[x]` and `[ ]`, struck-out text stands in `~~`.
+    """
     is_cut = len(html) > MAX_HTML_CHARS
     if is_cut:
         html = html[: max(html.rfind("<", 0, MAX_HTML_CHARS), 0) or MAX_HTML_CHARS]
-    html = _LONG_REFERENCE.sub("\ufffd", _DECLARATION.sub("", _without_comments(html)))
-    page = _Page()
-    hidden = ""
-    pieces = iter(_TAG.split(html))
-    page.write(next(pieces))
-    for closing, name, attributes, text in zip(pieces, pieces, pieces, pieces, strict=True):
-        tag = name.lower()
-        if hidden:
-            hidden = "" if closing and tag == hidden else hidden
-        elif tag in _HIDDEN and not closing:
-            hidden = tag
-        elif closing:
-            page.close(tag)
+    markup = read(html)
+    page = _Page(_item_counts(markup))
+    elements = OpenElements()
+    hidden: Place | None = None
+    position = 0
+    for number, tag in enumerate(markup):
+        if hidden is None:
+            page.write(html[position : tag.start])
+        position = tag.end
+        if not tag.name:
+            continue
+        place = elements.follow(tag)
+        if hidden is not None and elements.has(hidden):
+            continue
+        ended, hidden = hidden, None
+        if tag.is_closing:
+            if ended is None or ended.name != tag.name:
+                page.close(tag.name)
+        elif _is_hidden(tag):
+            hidden = place
         else:
-            page.open(tag, attributes)
-        if text and not hidden:
-            page.write(text)
+            page.open(tag, number)
+    if hidden is None:
+        is_text = markup.unclosed_as not in ("comment", "declaration")
+        page.write(markup.html[position : None if is_text else markup.unclosed])
     return page.text() + (_CUT if is_cut else "")
 
 
-def _without_comments(html: str) -> str:
-    kept = []
-    position = 0
-    while (start := html.find("<!--", position)) >= 0:
-        kept.append(html[position:start])
-        end = html.find("-->", start + 2)
-        if end < 0:  # browsers, too, show nothing after a comment that does not end
-            return "".join(kept)
-        position = end + 3
-    return "".join(kept) + html[position:]
+def _is_hidden(tag: Tag) -> bool:
+    if tag.name in _HIDDEN:
+        return True
+    if not _MAY_HIDE.search(tag.attributes):
+        return False
+    style = tag.attribute("style") or ""
+    return tag.attribute("hidden") is not None or any(pattern.search(style) for pattern in _HIDING_STYLES)
+
+
+def _item_counts(markup: Markup) -> dict[int, int]:
+    """How many items the lists that count backwards have, by the number of their tag."""
+    if not any(tag.name == "ol" and tag.attribute("reversed") is not None for tag in markup):
+        return {}
+    counts: dict[int, int] = {}
+    lists: list[int] = []
+    for number, tag in enumerate(markup):
+        if tag.name in ("ol", "ul"):
+            if not tag.is_closing:
+                lists.append(number)
+                counts[number] = 0
+            elif lists:
+                lists.pop()
+        elif tag.name == "li" and not tag.is_closing and lists:
+            counts[lists[-1]] += 1
+    return counts
+
+
+@dataclass(slots=True)
+class _List:
+    """A list that is open: the number of its next item, None without numbers."""
+
+    number: int | None = None
+    step: int = 1
+    kind: str = "1"
+
+    def marker(self, value: str | None) -> str:
+        """What stands before an item; `value` is the item's own number."""
+        if self.number is None:
+            return "- "
+        if (own := _number(value)) is not None:
+            self.number = own
+        number, self.number = self.number, self.number + self.step
+        return f"{_numeral(number, self.kind)}. "
+
+
+def _number(text: str | None) -> int | None:
+    match = _NUMBER.match(text) if text is not None else None
+    return int(match[1]) if match else None
+
+
+def _numeral(number: int, kind: str) -> str:
+    """The number as a list of that kind shows it; letters and Roman numerals have no zero."""
+    if kind in ("a", "A") and number > 0:
+        letters = ""
+        while number:
+            number, digit = divmod(number - 1, 26)
+            letters = chr(ord("a") + digit) + letters
+        return letters.upper() if kind == "A" else letters
+    if kind in ("i", "I") and 0 < number <= _MAX_ROMAN:
+        numeral = ""
+        for worth, sign in _ROMAN:
+            count, number = divmod(number, worth)
+            numeral += sign * count
+        return numeral.upper() if kind == "I" else numeral
+    return str(number)
 
 
 class _Page:
     """Lines of text, as the tags make them."""
 
-    def __init__(self) -> None:
+    def __init__(self, item_counts: Mapping[int, int]) -> None:
+        self._item_counts = item_counts
         self._lines: list[str] = []
         self._line: list[str] = []
         self._blank_quotes: int | None = None  # a blank line is wanted, in that many quotes
         self._quotes = 0
-        self._lists: list[int] = []  # the number of the last item; below zero in a list without numbers
+        self._lists: list[_List] = []
         self._marker = ""
         self._is_preformatted = False
         self._link = ""
@@ -89,7 +160,7 @@ class _Page:
 
     def write(self, text: str) -> None:
         if "&" in text:
-            text = unescape(text)
+            text = unescape(LONG_REFERENCE.sub("\ufffd", text))
         if not self._is_preformatted:
             self._line.append(text)
             return
@@ -99,24 +170,31 @@ class _Page:
             self._end_line(is_forced=True)
             self._line.append(line)
 
-    def open(self, tag: str, attributes: str) -> None:
-        if tag in _PARAGRAPHS:
+    def open(self, tag: Tag, number: int) -> None:
+        name = tag.name
+        if name in _PARAGRAPHS:
             if self._line:
                 self._end_line()
             self._want_blank()
-            if tag in _WITH_CONTENT:
-                self._enter_paragraph(tag)
-        elif tag == "br":
+            if name in _WITH_CONTENT:
+                self._enter_paragraph(tag, number)
+        elif name == "br":
             self._end_line(is_forced=True)
-        elif tag == "a":
+        elif name == "a":
             self._end_link()
-            self._begin_link(attributes)
-        elif tag in ("td", "th"):
+            self._begin_link(tag)
+        elif name in ("td", "th"):
             self._line.append(" ")
-        elif tag in _LINES:
+        elif name in _LINES:
             self._end_line()
-            if tag == "li":
-                self._begin_item()
+            if name == "li":
+                self._marker = (self._lists[-1] if self._lists else _List()).marker(tag.attribute("value"))
+        elif name == "img":
+            self._line.append(_picture(tag))
+        elif name == "input":
+            self._line.append(_control(tag))
+        elif name in _STRUCK:
+            self._line.append("~~")
 
     def close(self, tag: str) -> None:
         if tag in _PARAGRAPHS:
@@ -129,19 +207,27 @@ class _Page:
             self._end_link()
         elif tag in _LINES:
             self._end_line()
+        elif tag in _STRUCK:
+            self._line.append("~~")
 
     def text(self) -> str:
         self._end_line()
         return "\n".join(self._lines)
 
-    def _enter_paragraph(self, tag: str) -> None:
-        if tag == "blockquote":
+    def _enter_paragraph(self, tag: Tag, number: int) -> None:
+        if tag.name == "blockquote":
             self._quotes += 1
-        elif tag in ("ul", "ol"):
-            self._lists.append(0 if tag == "ol" else -1)
-        elif tag == "pre":
+        elif tag.name == "ul":
+            self._lists.append(_List())
+        elif tag.name == "ol":
+            is_reversed = tag.attribute("reversed") is not None
+            start = _number(tag.attribute("start"))
+            if start is None:
+                start = self._item_counts.get(number, 1) if is_reversed else 1
+            self._lists.append(_List(start, -1 if is_reversed else 1, tag.attribute("type") or "1"))
+        elif tag.name == "pre":
             self._is_preformatted = True
-        elif tag == "hr":
+        elif tag.name == "hr":
             self._line.append("---")
             self._end_line()
             self._want_blank()
@@ -153,12 +239,6 @@ class _Page:
             self._lists.pop()
         elif tag == "pre":
             self._is_preformatted = False
-
-    def _begin_item(self) -> None:
-        self._marker = "- "
-        if self._lists and self._lists[-1] >= 0:
-            self._lists[-1] += 1
-            self._marker = f"{self._lists[-1]}. "
 
     def _want_blank(self, *, is_forced: bool = False) -> None:
         """A blank line before the next text; in a list only where the author forced one, so that items stay close."""
@@ -190,9 +270,8 @@ class _Page:
         depth = min(len(self._lists), _MAX_DEPTH)
         return "  " * max(depth - 1, 0) + self._marker if self._marker else "  " * depth
 
-    def _begin_link(self, attributes: str) -> None:
-        match = _HREF.search(attributes)
-        url = "".join(unescape(match[1] or match[2] or match[3] or "").split()) if match else ""
+    def _begin_link(self, tag: Tag) -> None:
+        url = "".join((tag.attribute("href") or "").split())
         self._link = url if url.lower().startswith(_LINKABLE) else ""
         self._link_start = len(self._line)
 
@@ -204,6 +283,23 @@ class _Page:
         if text not in (self._link, self._link.partition(":")[2].lstrip("/"), self._link.rstrip("/")):
             self._line.append(f" <{self._link}>" if text else f"<{self._link}>")
         self._link = ""
+
+
+def _picture(tag: Tag) -> str:
+    """The alternative text; in brackets, but for an emoji, which is meant as text."""
+    alternative = folded((tag.attribute("alt") or "")[:_MAX_ALT_CHARS])
+    return f"[{alternative}]" if any(map(str.isalnum, alternative)) else alternative
+
+
+def _control(tag: Tag) -> str:
+    mark = "x" if tag.attribute("checked") is not None else " "
+    match (tag.attribute("type") or "").lower():
+        case "checkbox":
+            return f"[{mark}] "
+        case "radio":
+            return f"({mark}) "
+        case _:
+            return ""
 
 
 def _quote(depth: int) -> str:
