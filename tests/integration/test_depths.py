@@ -44,8 +44,8 @@ async def test_every_queue_is_told_of_by_its_kind(setting: BrokerSetting) -> Non
         assert told[TOPOLOGY.delay(TOPOLOGY.outbound, 30), "delay"] == 0
         assert depths.consumers()[TOPOLOGY.outbound] == 0
         async with setting.consuming(nothing):
-            await eventually(lambda: depths.consumers()[TOPOLOGY.outbound] == 1)
-            await eventually(lambda: depths.messages()[TOPOLOGY.outbound, "work"] == 0)
+            await eventually(lambda: depths.consumers().get(TOPOLOGY.outbound) == 1)
+            await eventually(lambda: depths.messages().get((TOPOLOGY.outbound, "work")) == 0)
 
 
 async def test_a_queue_that_is_not_there_keeps_no_other_from_being_told(setting: BrokerSetting) -> None:
@@ -57,7 +57,7 @@ async def test_a_queue_that_is_not_there_keeps_no_other_from_being_told(setting:
         await eventually(lambda: (TOPOLOGY.outbound, "work") in depths.messages())
         assert (TOPOLOGY.dead, "dead") not in depths.messages()
         await setting.publisher.publish(a_work_message())
-        await eventually(lambda: depths.messages()[TOPOLOGY.outbound, "work"] == 1)
+        await eventually(lambda: depths.messages().get((TOPOLOGY.outbound, "work")) == 1)
 
 
 async def test_while_the_broker_is_away_no_number_is_told(setting: BrokerSetting) -> None:

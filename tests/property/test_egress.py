@@ -36,8 +36,13 @@ addresses = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6), edges, embedde
 
 
 def is_ordinary(address: IPv4Address | IPv6Address) -> bool:
-    """The standard library's opinion, all of its flags together."""
-    if isinstance(address, IPv6Address) and (address.is_site_local or not address.is_global):
+    """The standard library's opinion, all of its flags together.
+
+    It changed about addresses that hold one of IPv4: since Python 3.13 they are as global as that one.
+    """
+    if isinstance(address, IPv6Address) and (
+        address.is_site_local or address.ipv4_mapped is not None or not address.is_global
+    ):
         return False
     return address.is_global and not (
         address.is_multicast or address.is_reserved or address.is_link_local or address.is_loopback
