@@ -122,7 +122,7 @@ check-schemas:
 	@$(BIN)/python -m worker.operations.schemas --check
 
 check-asyncapi:
-	@$(BIN)/python tools/asyncapi/check.py
+	@$(BIN)/python -m tools.asyncapi.check
 
 check-observability:
 	@$(BIN)/python -m deploy.observability --check

