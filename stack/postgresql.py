@@ -5,6 +5,7 @@ import shutil
 import signal
 from pathlib import Path
 
+from stack.authority import MutualTls
 from stack.ports import free_ports
 from stack.process import Child, ServerError
 from stack.tool import run
@@ -14,21 +15,31 @@ _SYSTEM_USER = "postgres"  # PostgreSQL refuses to run as root
 
 USER = PASSWORD = "sendas"
 
+_MUTUAL_TLS_RULES = """\
+local all all scram-sha-256
+hostssl all all all scram-sha-256 clientcert=verify-ca
+"""
+
 
 class PostgreSQL:
-    """A private PostgreSQL. With `fsync` off it is faster and loses data when the machine crashes."""
+    """A private PostgreSQL. With `fsync` off it is faster and loses data when the machine crashes.
 
-    def __init__(self, directory: Path, *, fsync: bool = True) -> None:
+    With `tls` a client over TCP must come over TLS and show a certificate beside its password.
+    """
+
+    def __init__(self, directory: Path, *, fsync: bool = True, tls: MutualTls | None = None) -> None:
         directory.mkdir(parents=True)
         shutil.chown(directory, _SYSTEM_USER, _SYSTEM_USER)
         [self.port] = free_ports(1)
         self._directory = directory
         self._data = directory / "data"
+        self._tls = tls
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
             "unix_socket_directories": str(directory),
             "fsync": "on" if fsync else "off",
+            **(self._tls_settings(tls) if tls is not None else {}),
         }
         self._child = Child(
             "postgresql",
@@ -43,6 +54,20 @@ class PostgreSQL:
             user=_SYSTEM_USER,
             end_signal=signal.SIGINT,  # "fast": does not wait for clients to leave
         )
+
+    def _tls_settings(self, tls: MutualTls) -> dict[str, str]:
+        # Copies, because the server only takes a key that is its own user's.
+        names = {
+            "ssl_cert_file": tls.certificate.chain,
+            "ssl_key_file": tls.certificate.key,
+            "ssl_ca_file": tls.clients,
+        }
+        for setting, source in names.items():
+            copy = self._directory / setting
+            shutil.copyfile(source, copy)
+            copy.chmod(0o600)
+            shutil.chown(copy, _SYSTEM_USER, _SYSTEM_USER)
+        return {"ssl": "on", **{setting: str(self._directory / setting) for setting in names}}
 
     @property
     def url(self) -> str:
@@ -64,6 +89,8 @@ class PostgreSQL:
         options = ["--username", USER, "--pwfile", str(password_file), "--auth", "scram-sha-256"]
         locale = ["--encoding", "UTF8", "--no-locale", "--no-sync"]
         await run([program("initdb"), "-D", str(self._data), *options, *locale], user=_SYSTEM_USER)
+        if self._tls is not None:
+            (self._data / "pg_hba.conf").write_text(_MUTUAL_TLS_RULES)
 
     async def _is_ready(self) -> bool:
         try:

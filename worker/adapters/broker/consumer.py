@@ -10,6 +10,7 @@ from aio_pika.abc import AbstractChannel
 from aiormq import Channel
 from aiormq.abc import DeliveredMessage
 
+from worker.adapters.addresses.broker import Broker
 from worker.adapters.broker.acknowledging import Acknowledgements
 from worker.adapters.broker.deliveries import Deliveries
 from worker.adapters.broker.delivery import Delivery
@@ -52,7 +53,7 @@ class Consumer:
 
     def __init__(
         self,
-        url: str,
+        broker: Broker,
         queue: str,
         handler: Handler,
         publisher: Publishes,
@@ -65,7 +66,7 @@ class Consumer:
         hold_s: float = _HOLD_S,
     ) -> None:
         self.queue = queue
-        self._link = Link(url, f"sendas-consumer {queue}", self._up)
+        self._link = Link(broker, f"sendas-consumer {queue}", self._up)
         self._handler = handler
         self._publisher = publisher
         self._metrics = metrics
