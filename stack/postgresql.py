@@ -4,6 +4,7 @@ import secrets
 import shutil
 import signal
 from pathlib import Path
+from urllib.parse import quote
 
 from stack.authority import MutualTls
 from stack.ports import free_ports
@@ -74,6 +75,11 @@ class PostgreSQL:
         """URL of the default database, for asyncpg and libpq."""
         return self._url("postgres")
 
+    @property
+    def _socket_url(self) -> str:
+        """For the stack itself, whatever clients have to show."""
+        return f"postgresql://{USER}:{PASSWORD}@/postgres?host={quote(str(self._directory))}&port={self.port}"
+
     def _url(self, database: str) -> str:
         return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
 
@@ -102,8 +108,14 @@ class PostgreSQL:
     async def add_database(self) -> str:
         """Create an empty database under a name of its own and return its URL."""
         name = f"test_{secrets.token_hex(6)}"
-        await run([program("psql"), "--quiet", "--command", f"CREATE DATABASE {name}", self.url])
+        await run([program("psql"), "--quiet", "--command", f"CREATE DATABASE {name}", self._socket_url])
         return self._url(name)
+
+    async def ask(self, query: str) -> str:
+        """The answer to a query, as psql prints it without headings."""
+        return await run(
+            [program("psql"), "--quiet", "--tuples-only", "--no-align", "--command", query, self._socket_url]
+        )
 
     async def stop(self) -> None:
         """Stop in good order; the data stay."""

@@ -22,6 +22,7 @@ _ROLLED_BACK_FOR_ANOTHER = {"40001", "40P01"}  # serialization failure, deadlock
 # User, password, no such database, no right to use it; and what `options` says: no such name, no such value, no option.
 _WRONG_SETTINGS = {"28000", "28P01", "3D000", "42501", "42704", "22023", "42601"}
 _NO_TLS = "the server offers no TLS"
+_MAX_WORDS = 200
 _UNAVAILABLE = (SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, sqlite3.Error)
 
 
@@ -53,7 +54,7 @@ class Database:
                 self._idle = await self._open()
         except (TimeoutError, *_UNAVAILABLE) as error:
             if not _may_pass(error):
-                raise ConfigurationError(f"the ledger's database refuses us: {self._why(error)}") from None
+                raise ConfigurationError(f"SENDAS_LEDGER_URL: {self._refusal(error)}") from None
             raise self._unavailable(error) from None
 
     async def run(self, work: Work[T]) -> T:
@@ -110,13 +111,24 @@ class Database:
     def _unavailable(self, error: BaseException) -> Unavailable:
         return Unavailable(f"the ledger's database does not answer: {self._why(error)}")
 
+    def _refusal(self, error: BaseException) -> str:
+        """What is wrong, in the server's own words: before the first statement they can only be about the sign-in."""
+        cause = _cause(error)
+        words = f": {' '.join(str(cause).split())[:_MAX_WORDS]}" if isinstance(cause, asyncpg.PostgresError) else ""
+        return f"the database refuses the connection: {self._why(error)}{words}"
+
     def _why(self, error: BaseException) -> str:
         # The class only, never the text: that may quote parameters, that is results and addresses, or the URL.
-        cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-        if cause.__cause__ is not None and not isinstance(cause.__cause__, asyncio.CancelledError):
-            cause = cause.__cause__
-        why = tls_refusal(error) or (_NO_TLS if _is_without_tls(error) else type(cause).__name__)
+        why = tls_refusal(error) or (_NO_TLS if _is_without_tls(error) else type(_cause(error)).__name__)
         return f"{why} at {self._address.place}"
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The driver's own error."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    if cause.__cause__ is not None and not isinstance(cause.__cause__, asyncio.CancelledError):
+        return cause.__cause__
+    return cause
 
 
 def _sqlstate(error: BaseException) -> str | None:
