@@ -5,6 +5,7 @@ no minimum of its own, and how strictly chains are judged, as Python 3.13 sets `
 """
 
 import asyncio
+import re
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ _SERVERS_WORDS = {
     "WRONG_VERSION_NUMBER": "it does not speak TLS on this port",
     "UNSUPPORTED_PROTOCOL": "it offers no TLS version from 1.2 on",
 }
+_ALERT = re.compile(r"^(TLSV1|TLSV13|SSLV3)_ALERT_")  # OpenSSL's names of alerts, by the version that brought them
 _LOST = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -186,10 +188,11 @@ def tls_refusal(error: BaseException | None) -> str | None:
         match error:
             case None:
                 return None
-            case ssl.SSLCertVerificationError():
-                return f"the server's certificate is not accepted: {error.verify_message}"
+            case ssl.SSLCertVerificationError(verify_message=str(words)):
+                return f"the server's certificate is not accepted: {words}"
             case ssl.SSLError(reason=str(reason)) if not isinstance(error, _LOST):
-                return f"TLS is refused: {_SERVERS_WORDS.get(reason) or reason.lower().replace('_', ' ')}"
+                plain = _ALERT.sub("", reason).lower().replace("_", " ")
+                return f"TLS is refused: {_SERVERS_WORDS.get(reason, plain)}"
         error = error.__cause__ or error.__context__
     return None
 

@@ -113,8 +113,7 @@ class Database:
 
     def _refusal(self, error: BaseException) -> str:
         """What is wrong, in the server's own words: before the first statement they can only be about the sign-in."""
-        cause = _cause(error)
-        words = f": {' '.join(str(cause).split())[:_MAX_WORDS]}" if isinstance(cause, asyncpg.PostgresError) else ""
+        words = f": {' '.join(str(_cause(error)).split())[:_MAX_WORDS]}" if _sqlstate(error) in _WRONG_SETTINGS else ""
         return f"the database refuses the connection: {self._why(error)}{words}"
 
     def _why(self, error: BaseException) -> str:
