@@ -25,7 +25,6 @@ from worker.adapters.snapshot.keeper import Schedule, SnapshotKeeper
 from worker.adapters.snapshot.looks import Look
 from worker.adapters.snapshot.problems import RefusedDocument
 from worker.adapters.snapshot.sources import Document, Unchanged
-from worker.adapters.tls import client_context
 from worker.domain.egress import EgressPolicy
 from worker.errors import ConfigurationError, EgressDenied, Unavailable
 
