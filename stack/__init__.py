@@ -1,6 +1,6 @@
 """The real servers that the demo, the tests and the benches use, started privately and stopped completely."""
 
-from stack.authority import Authority, client_context
+from stack.authority import Authority, Certificate, MutualTls, client_context
 from stack.directory import private_directory
 from stack.mail import BUSY, SPAM, MailServer
 from stack.mailbox import Mailbox
@@ -16,8 +16,10 @@ __all__ = [
     "SERVICES",
     "SPAM",
     "Authority",
+    "Certificate",
     "MailServer",
     "Mailbox",
+    "MutualTls",
     "PostgreSQL",
     "Prometheus",
     "RabbitMQ",

@@ -2,6 +2,7 @@
 
 import ssl
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import trustme
@@ -35,6 +36,14 @@ def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
     return context
 
 
+@dataclass(frozen=True)
+class MutualTls:
+    """A server's certificate, and the file of the authorities of those clients that it lets in."""
+
+    certificate: Certificate
+    clients: Path
+
+
 class Authority:
     """Issues certificates and keeps its own in `ca_file`, the file to trust."""
 
@@ -48,6 +57,14 @@ class Authority:
     def issue(self, name: str, *hosts: str) -> Certificate:
         """Issue a certificate for localhost, 127.0.0.1 and the hosts (names, wildcards, addresses)."""
         issued = self._ca.issue_cert("localhost", "127.0.0.1", *hosts)
+        return self._written(name, issued)
+
+    def issue_to_client(self, name: str, *, ends: datetime | None = None) -> Certificate:
+        """Issue a client's certificate; `name` is its common name. It ends in a year, or then."""
+        issued = self._ca.issue_cert(f"{name}.client.example", common_name=name, not_after=ends)
+        return self._written(name, issued)
+
+    def _written(self, name: str, issued: trustme.LeafCert) -> Certificate:
         certificate = Certificate(self._directory / f"{name}.pem", self._directory / f"{name}.key")
         certificate.chain.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
         certificate.key.touch(mode=0o600)

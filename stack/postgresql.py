@@ -4,7 +4,9 @@ import secrets
 import shutil
 import signal
 from pathlib import Path
+from urllib.parse import quote
 
+from stack.authority import MutualTls
 from stack.ports import free_ports
 from stack.process import Child, ServerError
 from stack.tool import run
@@ -14,21 +16,31 @@ _SYSTEM_USER = "postgres"  # PostgreSQL refuses to run as root
 
 USER = PASSWORD = "sendas"
 
+_MUTUAL_TLS_RULES = """\
+local all all scram-sha-256
+hostssl all all all scram-sha-256 clientcert=verify-ca
+"""
+
 
 class PostgreSQL:
-    """A private PostgreSQL. With `fsync` off it is faster and loses data when the machine crashes."""
+    """A private PostgreSQL. With `fsync` off it is faster and loses data when the machine crashes.
 
-    def __init__(self, directory: Path, *, fsync: bool = True) -> None:
+    With `tls` a client over TCP must come over TLS and show a certificate beside its password.
+    """
+
+    def __init__(self, directory: Path, *, fsync: bool = True, tls: MutualTls | None = None) -> None:
         directory.mkdir(parents=True)
         shutil.chown(directory, _SYSTEM_USER, _SYSTEM_USER)
         [self.port] = free_ports(1)
         self._directory = directory
         self._data = directory / "data"
+        self._tls = tls
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
             "unix_socket_directories": str(directory),
             "fsync": "on" if fsync else "off",
+            **(self._tls_settings(tls) if tls is not None else {}),
         }
         self._child = Child(
             "postgresql",
@@ -44,10 +56,29 @@ class PostgreSQL:
             end_signal=signal.SIGINT,  # "fast": does not wait for clients to leave
         )
 
+    def _tls_settings(self, tls: MutualTls) -> dict[str, str]:
+        # Copies, because the server only takes a key that is its own user's.
+        names = {
+            "ssl_cert_file": tls.certificate.chain,
+            "ssl_key_file": tls.certificate.key,
+            "ssl_ca_file": tls.clients,
+        }
+        for setting, source in names.items():
+            copy = self._directory / setting
+            shutil.copyfile(source, copy)
+            copy.chmod(0o600)
+            shutil.chown(copy, _SYSTEM_USER, _SYSTEM_USER)
+        return {"ssl": "on", **{setting: str(self._directory / setting) for setting in names}}
+
     @property
     def url(self) -> str:
         """URL of the default database, for asyncpg and libpq."""
         return self._url("postgres")
+
+    @property
+    def _socket_url(self) -> str:
+        """For the stack itself, whatever clients have to show."""
+        return f"postgresql://{USER}:{PASSWORD}@/postgres?host={quote(str(self._directory))}&port={self.port}"
 
     def _url(self, database: str) -> str:
         return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
@@ -64,6 +95,8 @@ class PostgreSQL:
         options = ["--username", USER, "--pwfile", str(password_file), "--auth", "scram-sha-256"]
         locale = ["--encoding", "UTF8", "--no-locale", "--no-sync"]
         await run([program("initdb"), "-D", str(self._data), *options, *locale], user=_SYSTEM_USER)
+        if self._tls is not None:
+            (self._data / "pg_hba.conf").write_text(_MUTUAL_TLS_RULES)
 
     async def _is_ready(self) -> bool:
         try:
@@ -75,8 +108,14 @@ class PostgreSQL:
     async def add_database(self) -> str:
         """Create an empty database under a name of its own and return its URL."""
         name = f"test_{secrets.token_hex(6)}"
-        await run([program("psql"), "--quiet", "--command", f"CREATE DATABASE {name}", self.url])
+        await run([program("psql"), "--quiet", "--command", f"CREATE DATABASE {name}", self._socket_url])
         return self._url(name)
+
+    async def ask(self, query: str) -> str:
+        """The answer to a query, as psql prints it without headings."""
+        return await run(
+            [program("psql"), "--quiet", "--tuples-only", "--no-align", "--command", query, self._socket_url]
+        )
 
     async def stop(self) -> None:
         """Stop in good order; the data stay."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from stack.authority import MutualTls
 from stack.ports import free_ports
 from stack.probe import greets
 from stack.process import Child, ServerError
@@ -18,13 +19,18 @@ USER = PASSWORD = "sendas"
 # given out again after it, and is in no queue's count until then. By itself that takes three minutes.
 _CONFIGURATION = """\
 [{{rabbit, [
-   {{tcp_listeners, [{{"127.0.0.1", {amqp_port}}}]}},
+   {{tcp_listeners, [{{"127.0.0.1", {amqp_port}}}]}},{tls}
    {{default_user, <<"{user}">>}}, {{default_pass, <<"{password}">>}},
    {{dead_letter_worker_publisher_confirm_timeout, 10000}},
    {{cluster_nodes, {{[{seeds}], disc}}}},
    {{log, [{{console, [{{enabled, true}}, {{level, info}}]}}, {{file, [{{file, false}}]}}]}}]}},
  {{rabbitmq_management, [{{tcp_config, [{{ip, "127.0.0.1"}}, {{port, {management_port}}}]}}]}}].
 """
+
+_TLS = """
+   {{ssl_listeners, [{{"127.0.0.1", {port}}}]}},
+   {{ssl_options, [{{certfile, "{certificate}"}}, {{keyfile, "{key}"}}, {{cacertfile, "{clients}"}},
+                   {{verify, verify_peer}}, {{fail_if_no_peer_cert, true}}]}},"""
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,10 @@ class Distribution:
 
 
 class RabbitNode:
-    """A RabbitMQ node, `name`@localhost. With `seed`, an empty one joins that node's cluster at start."""
+    """A RabbitMQ node, `name`@localhost. With `seed`, an empty one joins that node's cluster at start.
+
+    With `tls` it has a second port, for clients that show a certificate.
+    """
 
     def __init__(
         self,
@@ -46,13 +55,14 @@ class RabbitNode:
         *,
         management: bool = False,
         seed: str | None = None,
+        tls: MutualTls | None = None,
     ) -> None:
         self.name = f"{name}@localhost"
         self._directory = directory
         self._distribution = distribution
-        self.amqp_port, self.management_port, self._distribution_port = free_ports(3)
+        self.amqp_port, self.amqps_port, self.management_port, self._distribution_port = free_ports(4)
         self._environment = self._environ()
-        self._prepare(management, seed)
+        self._prepare(management, seed, tls)
         self._child = Child(
             f"rabbitmq {name}",
             [str(directory / "home/sbin/rabbitmq-server")],
@@ -65,6 +75,11 @@ class RabbitNode:
     def amqp_url(self) -> str:
         """AMQP URL of the default virtual host."""
         return f"amqp://{USER}:{PASSWORD}@127.0.0.1:{self.amqp_port}/"
+
+    @property
+    def amqps_url(self) -> str:
+        """AMQP URL of the default virtual host over TLS."""
+        return f"amqps://{USER}:{PASSWORD}@localhost:{self.amqps_port}/"
 
     @property
     def is_new(self) -> bool:
@@ -93,7 +108,7 @@ class RabbitNode:
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ("-noinput +S 2:2 -kernel inet_dist_use_interface {127,0,0,1}"),
         }
 
-    def _prepare(self, management: bool, seed: str | None) -> None:
+    def _prepare(self, management: bool, seed: str | None, tls: MutualTls | None) -> None:
         self._directory.mkdir(parents=True)
         _link_home(self._directory / "home", _MANAGEMENT if management else frozenset())
         cookie = self._directory / ".erlang.cookie"
@@ -107,7 +122,13 @@ class RabbitNode:
                 user=USER,
                 password=PASSWORD,
                 seeds=f"'{seed}'" if seed else "",
+                tls=self._tls_options(tls) if tls is not None else "",
             )
+        )
+
+    def _tls_options(self, tls: MutualTls) -> str:
+        return _TLS.format(
+            port=self.amqps_port, certificate=tls.certificate.chain, key=tls.certificate.key, clients=tls.clients
         )
 
     async def start(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from pathlib import Path
 
+from stack.authority import MutualTls
 from stack.ports import free_ports
 from stack.probe import greets
 from stack.process import Child
@@ -11,9 +12,14 @@ from stack.rabbit_node import Distribution, RabbitNode
 
 
 class RabbitMQ:
-    """A broker of `size` clustered nodes. `management` adds the HTTP API and its pages to the first node."""
+    """A broker of `size` clustered nodes. `management` adds the HTTP API and its pages to the first node.
 
-    def __init__(self, directory: Path, *, size: int = 1, management: bool = False) -> None:
+    `tls` adds a port for clients with a certificate to the first node.
+    """
+
+    def __init__(
+        self, directory: Path, *, size: int = 1, management: bool = False, tls: MutualTls | None = None
+    ) -> None:
         directory.mkdir(parents=True)
         [epmd_port] = free_ports(1)
         self._epmd_port = epmd_port
@@ -25,7 +31,7 @@ class RabbitMQ:
             cwd=directory,
         )
         distribution = Distribution(epmd_port, secrets.token_hex(16))
-        first = RabbitNode(directory / "rabbit1", "rabbit1", distribution, management=management)
+        first = RabbitNode(directory / "rabbit1", "rabbit1", distribution, management=management, tls=tls)
         others = [
             RabbitNode(directory / f"rabbit{number}", f"rabbit{number}", distribution, seed=first.name)
             for number in range(2, size + 1)
@@ -41,6 +47,11 @@ class RabbitMQ:
     def amqp_url(self) -> str:
         """AMQP URL of the first node's default virtual host."""
         return self.first.amqp_url
+
+    @property
+    def amqps_url(self) -> str:
+        """The same over TLS."""
+        return self.first.amqps_url
 
     async def start(self) -> None:
         """Start, or start again in place with the same data, ports and cluster."""

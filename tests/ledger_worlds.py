@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from sqlalchemy import URL, make_url
+
 from worker.adapters.ledger import LedgerOptions, MemoryLedger, MemoryStore, Observer, SqlLedger, migrate, open_ledger
 from worker.delivery.ledger import Ledger
 
@@ -79,6 +81,12 @@ def database_world(url: str, observer: Observer | None = None, timeout_s: float 
         return await open_ledger(url, name, clock, options(timeout_s), observer)
 
     return World(open_owner, clock)
+
+
+def driver_url(url: str) -> URL:
+    """A ledger's URL with the asynchronous driver that SQLAlchemy is to use."""
+    parsed = make_url(url)
+    return parsed.set(drivername={"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}[parsed.drivername])
 
 
 def sqlite_url(directory: Path) -> str:

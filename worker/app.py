@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import structlog
 
+from worker.adapters.addresses.ledger import LedgerAddress
 from worker.adapters.clock import SystemClock
 from worker.adapters.dkim import DkimSignatures
 from worker.adapters.dns import DnsLookups
@@ -31,6 +32,7 @@ from worker.adapters.snapshot.http import HttpSource
 from worker.adapters.snapshot.sources import FileSource, Source
 from worker.adapters.tls import client_context
 from worker.adapters.visitors import ServerVisitors
+from worker.addresses import tls_of
 from worker.delivery.building import Rules
 from worker.delivery.copies import CopyLimits
 from worker.delivery.limits import Limits
@@ -83,8 +85,7 @@ async def open_outside(
     """
     resolver = SystemResolver()
     guard = EgressGuard(_egress_policy(settings), resolver)
-    with _naming("SENDAS_TLS_CA_FILE"):
-        tls = client_context(settings.tls_ca_file)
+    tls = client_context(tls_of(settings))
     with _naming("SENDAS_SEALING_KEYS_FILE"):
         keys = load_sealing_keys(settings.sealing_keys_file) if settings.sealing_keys_file else SealingKeys({})
     names = _name_server(settings)
@@ -156,9 +157,7 @@ def snapshot_source(settings: Settings) -> Source:
     if settings.snapshot_url.startswith("file:"):
         return FileSource(Path(settings.snapshot_url.removeprefix("file://").removeprefix("file:")))
     guard = EgressGuard(_egress_policy(settings, is_operators=True), SystemResolver(max_threads=2))
-    with _naming("SENDAS_TLS_CA_FILE"):
-        tls = client_context(settings.tls_ca_file)
-    connector = guarded_connector(guard, tls, frozenset())
+    connector = guarded_connector(guard, client_context(tls_of(settings)), frozenset())
     return HttpSource(settings.snapshot_url, token=settings.snapshot_token, connector=connector)
 
 
@@ -199,18 +198,18 @@ class _LedgerMetrics:
         self._metrics.ledger_commit.observe(seconds)
 
 
-async def open_ledger_patiently(settings: Settings, metrics: Metrics) -> SqlLedger:
+async def open_ledger_patiently(settings: Settings, ledger: LedgerAddress, metrics: Metrics) -> SqlLedger:
     """The ledger, waiting for a database that is not there yet, and saying so.
 
     Raises:
-        ConfigurationError: URL, credentials or schema are wrong.
+        ConfigurationError: credentials, certificates or schema are wrong.
     """
     make_state_dir(settings)
     options = LedgerOptions(lease_s=settings.ledger_lease_s, retention_s=settings.ledger_retention_days * 86_400)
     owner = f"{socket.gethostname()}/{os.getpid()}"
     while True:
         try:
-            return await open_ledger(settings.ledger, owner, SystemClock(), options, _LedgerMetrics(metrics))
+            return await open_ledger(ledger, owner, SystemClock(), options, _LedgerMetrics(metrics))
         except Unavailable as error:
             log.warning("ledger.waiting", error=str(error), wait_s=_LEDGER_RETRY_S)
             await asyncio.sleep(_LEDGER_RETRY_S)

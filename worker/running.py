@@ -12,6 +12,8 @@ import structlog
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from worker import __version__
+from worker.adapters.addresses.broker import BrokerAddress
+from worker.adapters.addresses.ledger import LedgerAddress
 from worker.adapters.broker.announcements import Announcements
 from worker.adapters.broker.consumer import Consumer
 from worker.adapters.broker.declaring import check_topology
@@ -24,6 +26,8 @@ from worker.adapters.ledger.keeping import LedgerKeeping
 from worker.adapters.mailbox_memory import MailboxMemory, mailbox_memory
 from worker.adapters.snapshot.keeper import Schedule, SnapshotKeeper
 from worker.adapters.snapshot.looks import Look, LookOutcome
+from worker.adapters.tls import client_context
+from worker.addresses import broker_of, ledger_of, tls_of
 from worker.app import (
     Outside,
     delivery_rules,
@@ -100,36 +104,40 @@ class Worker:
         self._readings.add_by_label("sendas_condition", self._health.conditions)
 
     async def _work(self, stack: AsyncExitStack) -> None:
-        settings, url = self._settings, self._settings.broker_url.get_secret_value()
+        settings = self._settings
+        # Before anything is waited for: what is wrong with these would look like an outage.
+        broker, ledger_address = broker_of(settings), ledger_of(settings)
         port = await stack.enter_async_context(
             serve_http(settings.http_host, settings.http_port, self._health, self._registry)
         )
         log.info("worker.starting", version=__version__, http_port=port)
-        self._tracer = await stack.enter_async_context(tracing(settings.tracing, __version__))
+        self._tracer = await stack.enter_async_context(
+            tracing(settings.tracing, __version__, lambda: client_context(tls_of(settings)))
+        )
         make_state_dir(settings)
-        memory = await stack.enter_async_context(mailbox_memory(settings.ledger, SystemClock()))
+        memory = await stack.enter_async_context(mailbox_memory(ledger_address, SystemClock()))
         rotated = asyncio.Event()
         outside = await stack.enter_async_context(self._outside(memory, rotated.set))
         self._phase = "waiting for the ledger"
-        ledger = await self._unless_stopped(self._opened_ledger(stack))
+        ledger = await self._unless_stopped(self._opened_ledger(ledger_address, stack))
         snapshot = await stack.enter_async_context(self._snapshot())
         self._phase = "waiting for the broker"
-        await self._unless_stopped(check_topology(url, settings.topology))
+        await self._unless_stopped(check_topology(broker, settings.topology))
         self._phase = "waiting for the first configuration snapshot"
         await self._unless_stopped(snapshot.wait_until_ready())
-        publisher = Publisher(url, self._metrics, max_bytes=settings.max_message_bytes)
+        publisher = Publisher(broker, self._metrics, max_bytes=settings.max_message_bytes)
         delivery = self._delivery(outside, memory, ledger, snapshot, publisher)
         telling = token_telling(settings, memory.refresh_tokens, outside, snapshot, publisher.publish)
-        consumers = self._consumers(url, delivery, publisher)
-        consumers.append(self._checking(url, outside, snapshot, publisher))
-        depths, keeping = QueueDepths(url, settings.topology), LedgerKeeping(ledger, settings.ledger_lease_s)
+        consumers = self._consumers(broker, delivery, publisher)
+        consumers.append(self._checking(broker, outside, snapshot, publisher))
+        depths, keeping = QueueDepths(broker, settings.topology), LedgerKeeping(ledger, settings.ledger_lease_s)
         self._watch(outside, delivery, snapshot, publisher, consumers)
         self._health.require("ledger", keeping.problem)
         self._readings.add_by_labels("sendas_queue_messages", depths.messages)
         self._readings.add_by_label("sendas_queue_consumers", depths.consumers)
         async with background(
             publisher.run(),
-            Announcements(url, settings.topology, snapshot).run(),
+            Announcements(broker, settings.topology, snapshot).run(),
             keeping.run(),
             self._expire_ledger(ledger, memory),
             depths.run(),
@@ -175,8 +183,8 @@ class Worker:
         await asyncio.gather(task, return_exceptions=True)
         raise Stopped
 
-    async def _opened_ledger(self, stack: AsyncExitStack) -> SqlLedger:
-        ledger = await open_ledger_patiently(self._settings, self._metrics)
+    async def _opened_ledger(self, address: LedgerAddress, stack: AsyncExitStack) -> SqlLedger:
+        ledger = await open_ledger_patiently(self._settings, address, self._metrics)
         stack.push_async_callback(ledger.close)
         return ledger
 
@@ -234,7 +242,7 @@ class Worker:
         )
         return build_delivery(world, delivery_rules(self._settings))
 
-    def _consumers(self, url: str, delivery: Delivery, publisher: Publisher) -> list[Consumer]:
+    def _consumers(self, broker: BrokerAddress, delivery: Delivery, publisher: Publisher) -> list[Consumer]:
         topology, clock = self._settings.topology, SystemClock()
 
         def put_back(arrival: Arrival) -> Publication:
@@ -247,7 +255,7 @@ class Worker:
         )
         return [
             Consumer(
-                url,
+                broker,
                 queue,
                 handler,
                 publisher,
@@ -259,7 +267,9 @@ class Worker:
             for queue, handler, prefetch in stages
         ]
 
-    def _checking(self, url: str, outside: Outside, snapshot: SnapshotKeeper, publisher: Publisher) -> Consumer:
+    def _checking(
+        self, broker: BrokerAddress, outside: Outside, snapshot: SnapshotKeeper, publisher: Publisher
+    ) -> Consumer:
         """Checks of mailboxes have a queue and places of their own: however long they take, letters do not wait."""
         settings, topology = self._settings, self._settings.topology
         handler = CheckHandler(
@@ -272,7 +282,7 @@ class Worker:
             tracer=self._tracer,
         )
         return Consumer(
-            url,
+            broker,
             topology.mailbox_check,
             handler.handle,
             publisher,

@@ -15,6 +15,7 @@ from pydantic import Field, PositiveInt, SecretStr, StringConstraints, Validatio
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from worker.domain.backoff import MAX_AGE_S
+from worker.domain.service_url import parse_service_url
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import UncertainPolicy
 from worker.errors import ConfigurationError
@@ -45,7 +46,14 @@ class Settings(BaseSettings):
 
     broker_url: SecretStr = Field(
         default=SecretStr("amqp://guest:guest@localhost:5672/"),
-        description="RabbitMQ, as `amqp://` or `amqps://`, with user, password and virtual host.",
+        description="RabbitMQ, as `amqp://` or `amqps://`, with user, password and virtual host; [tls.md](tls.md) has "
+        "the parameters.",
+    )
+    broker_tls_cert_file: Path | None = Field(
+        default=None, description="Client certificate (PEM, with its chain) for `amqps://`."
+    )
+    broker_tls_key_file: Path | None = Field(
+        default=None, description="Its private key (PEM); by default it is in the certificate's file."
     )
     prefix: Name = Field(default="sendas", description="Beginning of the names of all queues.")
     events_exchange: Name = Field(default="product.events", description="Topic exchange the product publishes to.")
@@ -70,7 +78,14 @@ class Settings(BaseSettings):
     ledger_url: SecretStr | None = Field(
         default=None,
         description="`sqlite:///PATH` (one host) or `postgresql://…` (several); by default `ledger.db` in the state "
-        "directory.",
+        "directory. [tls.md](tls.md) has the parameters, `sslmode` among them.",
+    )
+    ledger_tls_cert_file: Path | None = Field(
+        default=None,
+        description="Client certificate (PEM, with its chain) for PostgreSQL; the connection then is in TLS, verified.",
+    )
+    ledger_tls_key_file: Path | None = Field(
+        default=None, description="Its private key (PEM); by default it is in the certificate's file."
     )
     ledger_lease_s: Seconds = Field(
         default=60.0, description="After this long without a sign of life a worker's letters are taken over."
@@ -128,7 +143,16 @@ class Settings(BaseSettings):
         "`ADDRESS:PORT`; by default the system's.",
     )
     files_allow_http: bool = Field(default=False, description="Whether files may be downloaded without TLS.")
-    tls_ca_file: Path | None = Field(default=None, description="Certificates (PEM) to trust beside the system's.")
+    tls_ca_file: Path | None = Field(
+        default=None,
+        description="Certificates (PEM) to trust beside the system's: for mail servers, broker, PostgreSQL, snapshot, "
+        "token endpoints, files and OpenTelemetry.",
+    )
+    tls_strict: bool = Field(
+        default=False,
+        description="Whether certificates must follow RFC 5280 to the letter (OpenSSL's `X509_STRICT`): many private "
+        "authorities do not.",
+    )
     sealing_keys_file: Path | None = Field(
         default=None,
         description="Keys that open the secrets in the snapshot; the first one seals rotated refresh tokens.",
@@ -155,15 +179,18 @@ class Settings(BaseSettings):
     @field_validator("broker_url")
     @classmethod
     def _is_amqp(cls, url: SecretStr) -> SecretStr:
-        if not url.get_secret_value().startswith(("amqp://", "amqps://")):
-            raise ValueError("expected amqp://… or amqps://…")
+        parse_service_url(url.get_secret_value(), ("amqp", "amqps"))
         return url
 
     @field_validator("snapshot_url")
     @classmethod
     def _is_snapshot_source(cls, url: str) -> str:
-        if not re.match(r"file:.|https?://[^/]", url):
+        if re.match(r"file:.", url):
+            return url
+        if not re.match(r"https?://[^/]", url):
             raise ValueError("expected file:PATH or http(s)://…")
+        if parse_service_url(url, ("http", "https")).user is not None:
+            raise ValueError("it contains a user name or password: set SENDAS_SNAPSHOT_TOKEN instead")
         return url
 
     @field_validator("ledger_url")
@@ -171,6 +198,8 @@ class Settings(BaseSettings):
     def _is_database(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None and not url.get_secret_value().startswith(("sqlite:///", "postgresql://")):
             raise ValueError("expected sqlite:///PATH or postgresql://…")
+        if url is not None and url.get_secret_value().startswith("postgresql:"):
+            parse_service_url(url.get_secret_value(), ("postgresql",), takes_many_hosts=True)
         return url
 
     @field_validator("log_level", mode="before")

@@ -1,6 +1,7 @@
 """A collector of OpenTelemetry's protocol over HTTP, as an operator would run one."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -57,15 +58,15 @@ class Collector:
 
 
 @asynccontextmanager
-async def collecting() -> AsyncIterator[Collector]:
-    """A collector on a free port while the context lasts."""
+async def collecting(tls: ssl.SSLContext | None = None) -> AsyncIterator[Collector]:
+    """A collector on a free port while the context lasts; over HTTPS with `tls`."""
     collector = Collector()
     application = web.Application()
     application.add_routes([web.post("/v1/traces", collector.take)])
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    collector.endpoint = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    collector.endpoint = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
     try:
         yield collector
     finally:

@@ -14,13 +14,13 @@ from tests.ledger_worlds import (
     AnyLedger,
     World,
     database_world,
+    driver_url,
     memory_world,
     postgresql_world,
     sqlite_url,
 )
 from tests.property.test_ledger_machine import run_machine
 from worker.adapters.ledger import State, migrate
-from worker.adapters.ledger.database import parse_url
 from worker.delivery.ledger import Done, Granted, HandOver, Held, InDoubt, Record
 from worker.domain.identity import event_key, result_id
 from worker.domain.vocabulary import Outcome
@@ -478,7 +478,7 @@ class TestPostgresql(LedgerContract):
         await migrate(database_url)
 
         async def empty() -> None:
-            engine = create_async_engine(parse_url(database_url))
+            engine = create_async_engine(driver_url(database_url))
             async with engine.begin() as connection:
                 await connection.execute(text("TRUNCATE ledger_owners, ledger_entries, ledger_results"))
             await engine.dispose()

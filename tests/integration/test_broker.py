@@ -182,7 +182,7 @@ async def test_a_handler_is_told_how_often_its_message_came_back(setting: Broker
         return []
 
     handler = Scripted(mistaken)
-    await setting.publisher.publish(a_work_message(x_delivery_count=99))
+    await setting.publisher.publish(a_work_message(x_delivery_count=99, x_acquired_count=99))
     async with setting.consuming(handler), asyncio.timeout(30):
         await eventually(lambda: len(handler.arrivals) == 4)
     assert [arrival.returns for arrival in handler.arrivals] == [0, 1, 2, 3]

@@ -19,9 +19,8 @@ from sqlalchemy import Connection, make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from stack import PostgreSQL
-from tests.ledger_worlds import LEASE_S, AnyLedger, HandClock, World, database_world, options, sqlite_url
+from tests.ledger_worlds import LEASE_S, AnyLedger, HandClock, World, database_world, driver_url, options, sqlite_url
 from worker.adapters.ledger import LedgerOptions, migrate, open_ledger
-from worker.adapters.ledger.database import parse_url
 from worker.adapters.ledger.migration import VERSION_TABLE
 from worker.adapters.ledger.ownership import lock_dead, renew
 from worker.adapters.ledger.schema import metadata
@@ -46,7 +45,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, database_url: str) -> st
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[AsyncEngine]:
-    engine = create_async_engine(parse_url(url))
+    engine = create_async_engine(driver_url(url))
     try:
         yield engine
     finally:

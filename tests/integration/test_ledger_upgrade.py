@@ -14,9 +14,8 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from tests.contract.test_ledger import LedgerContract
-from tests.ledger_worlds import World, database_world, sqlite_url
+from tests.ledger_worlds import World, database_world, driver_url, sqlite_url
 from worker.adapters.ledger import migrate
-from worker.adapters.ledger.database import parse_url
 from worker.adapters.ledger.migration import VERSION_TABLE, alembic_config, oldest_code
 from worker.adapters.ledger.schema import metadata
 
@@ -26,7 +25,7 @@ TABLES = ("ledger_owners", "ledger_entries", "ledger_results")
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[AsyncConnection]:
-    engine = create_async_engine(parse_url(url))
+    engine = create_async_engine(driver_url(url))
     try:
         async with engine.begin() as connection:
             yield connection

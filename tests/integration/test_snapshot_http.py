@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from stack import client_context
 from tests.documents import a_document
 from tests.doubles.resolver import TableResolver
+from tests.integration.web_server import answering, trusting_context, web_server
 from worker.adapters.egress import EgressGuard
 from worker.adapters.http_session import guarded_connector
 from worker.adapters.snapshot.http import HttpSource
@@ -295,6 +296,20 @@ async def test_a_snapshot_in_the_operators_own_network_is_fetched_from_the_vette
     url = server.url.replace("127.0.0.1", "product.example")
     await make(url, connector=connector).fetch(None, tmp_path / "download")
     assert len(server.requests) == 1
+
+
+async def test_what_is_wrong_with_the_certificate_of_a_snapshots_server_is_said(make: Make, tmp_path: Path) -> None:
+    """If nobody whom the worker trusts issued it, then the log says so, and not only that TLS failed."""
+    resolver = TableResolver()
+    resolver.set("web.example", ["127.0.0.1"])
+    guard = EgressGuard(EgressPolicy(is_operators=True), resolver)
+    async with web_server({"/s.json": answering(BODY)}) as port:
+        url = f"https://web.example:{port}/s.json"
+        trusting = make(url, connector=guarded_connector(guard, trusting_context(), frozenset()))
+        await trusting.fetch(None, tmp_path / "download")
+        source = make(url, connector=guarded_connector(guard, client_context(), frozenset()))
+        with pytest.raises(Unavailable, match="the server's certificate is not accepted: unable to get local issuer"):
+            await source.fetch(None, tmp_path / "download")
 
 
 async def test_a_keeper_counts_not_modified_as_fresh_and_a_refused_document_as_refused_until_there_is_another(

@@ -153,3 +153,35 @@ class FakeCluster(FakeConnection):
 
     async def __aexit__(self, *_: object) -> None:
         """Nothing is to be closed."""
+
+
+async def test_a_first_connection_that_is_refused_ends_the_link_and_a_later_one_is_an_outage(
+    opened: list[FakeConnection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If a certificate is refused at the start, then somebody has to mend it; later, the worker waits for that."""
+    refusals: list[ConfigurationError] = []
+    connect = link.connect_patiently
+
+    async def refusing(*arguments: Any) -> Any:
+        if len(opened) == len(refusals):
+            refusals.append(ConfigurationError("the certificate has expired"))
+            raise refusals[-1]
+        return await connect(*arguments)
+
+    monkeypatch.setattr(link, "connect_patiently", refusing)
+    monkeypatch.setattr(link, "_LONGEST_WAIT_S", 0.0)
+    is_up = asyncio.Event()
+
+    async def up(_: object) -> None:
+        if len(opened) == 1:
+            raise AMQPConnectionError("gone")
+        is_up.set()
+
+    made = Link("amqp://localhost/", "test", up)
+    with pytest.raises(ConfigurationError, match="expired"):
+        await made.run()
+    task = asyncio.create_task(made.run())
+    await asyncio.wait_for(is_up.wait(), 10)
+    assert len(refusals) == 2
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,5 +1,6 @@
 """Spans: one for each message and each of its stages, in the trace that the event came with, and with ids alone."""
 
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -185,5 +186,5 @@ async def test_tracing_without_its_libraries_is_a_wrong_setting(monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(ConfigurationError, match=r"SENDAS_TRACING: .* install sendas\[tracing\]"):
-        async with tracing(True, "1"):
+        async with tracing(True, "1", ssl.create_default_context):
             pass

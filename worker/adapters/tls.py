@@ -1,31 +1,200 @@
-"""TLS as a client: one context, which verifies, for every connection of the process."""
+"""TLS as a client: the one place where contexts are made, for mail, broker, database, snapshot and telemetry alike.
+
+Every value that Python versions or distributions set differently is set here: TLS 1.2 at least, as Debian's Python has
+no minimum of its own, and how strictly chains are judged, as Python 3.13 sets `VERIFY_X509_STRICT` and 3.11 does not.
+"""
 
 import asyncio
+import re
 import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+import structlog
 
 from worker.domain.inspection import TlsFacts
 from worker.errors import ConfigurationError
 
+log = structlog.get_logger(__name__)
 
-def client_context(extra_ca_file: Path | None = None) -> ssl.SSLContext:
+_SERVERS_WORDS = {
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it requires a client certificate",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS on this port",
+    "UNSUPPORTED_PROTOCOL": "it offers no TLS version from 1.2 on",
+}
+_ALERT = re.compile(r"^(TLSV1|TLSV13|SSLV3)_ALERT_")  # OpenSSL's names of alerts, by the version that brought them
+_LOST = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+@dataclass(frozen=True, slots=True)
+class PemFile:
+    """A file of certificates or a key, and the setting that names it, for error texts."""
+
+    setting: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientTls:
+    """What one kind of connection trusts, and shows of itself.
+
+    `extra_authorities` are trusted beside the system's; `only_authorities` instead of both. `key` may be None when it
+    is in the certificate's file. `is_strict`: chains must follow RFC 5280 to the letter (X509_V_FLAG_X509_STRICT).
+    """
+
+    extra_authorities: PemFile | None = None
+    only_authorities: PemFile | None = None
+    certificate: PemFile | None = None
+    key: PemFile | None = None
+    is_strict: bool = False
+    checks_host_name: bool = True
+
+    def files(self) -> Iterator[Path]:
+        """All files that the context is made of."""
+        for file in (self.extra_authorities, self.only_authorities, self.certificate, self.key):
+            if file is not None:
+                yield file.path
+
+
+def client_context(tls: ClientTls | None = None) -> ssl.SSLContext:
     """A client context: TLS 1.2 at least, certificate and host name verified.
 
-    Reading the system's certificates takes tens of milliseconds: make one and share it. The certificates in
-    `extra_ca_file` (PEM) are trusted in addition to the system's.
+    Reading the system's certificates takes tens of milliseconds: make one and share it.
 
     Raises:
-        ConfigurationError: the file cannot be read or has no certificate in it.
+        ConfigurationError: a file cannot be used; the line names the setting and the file.
     """
-    context = ssl.create_default_context()
+    tls = tls or ClientTls()
+    context = _trusting(tls)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if extra_ca_file is not None:
-        try:
-            context.load_verify_locations(cafile=extra_ca_file)
-        except OSError as error:  # ssl.SSLError is one too
-            raise ConfigurationError(f"the CA file {extra_ca_file} cannot be used: {error.strerror or error}") from None
+    context.check_hostname = tls.checks_host_name
+    # An authority in a file is an anchor, whether or not it signed itself.
+    flags = context.verify_flags | ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.verify_flags = flags | ssl.VERIFY_X509_STRICT if tls.is_strict else flags & ~ssl.VERIFY_X509_STRICT
+    if tls.certificate is not None:
+        _show(context, tls.certificate, tls.key)
+    elif tls.key is not None:
+        raise ConfigurationError(f"{tls.key.setting}: a key needs the certificate that it belongs to")
     return context
+
+
+def _trusting(tls: ClientTls) -> ssl.SSLContext:
+    if tls.only_authorities is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        _trust(context, tls.only_authorities)
+        return context
+    context = ssl.create_default_context()
+    if tls.extra_authorities is not None:
+        _trust(context, tls.extra_authorities)
+    return context
+
+
+def _trust(context: ssl.SSLContext, authorities: PemFile) -> None:
+    _require(authorities, b"CERTIFICATE-----", "no certificate (PEM)")
+    try:
+        context.load_verify_locations(cafile=authorities.path)
+    except OSError as error:  # ssl.SSLError is one too
+        raise _unusable(authorities, error) from None
+
+
+def _show(context: ssl.SSLContext, certificate: PemFile, key: PemFile | None) -> None:
+    """Have the context show a certificate to servers that ask for one."""
+    holder = key or certificate
+    _require(certificate, b"CERTIFICATE-----", "no certificate (PEM)")
+    _require(holder, b"PRIVATE KEY-----", "no private key (PEM)")
+    is_encrypted = False
+
+    def refuse_passphrase() -> str:
+        nonlocal is_encrypted
+        is_encrypted = True
+        return ""
+
+    try:
+        context.load_cert_chain(certificate.path, holder.path, refuse_passphrase)
+    except OSError as error:
+        if is_encrypted:
+            raise ConfigurationError(f"{holder.setting}: the key in {holder.path} is locked by a passphrase") from None
+        if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+            raise ConfigurationError(
+                f"{holder.setting}: the key in {holder.path} does not belong to the certificate in {certificate.path}"
+            ) from None
+        raise _unusable(certificate, error) from None
+
+
+def _require(file: PemFile, marker: bytes, complaint: str) -> None:
+    """OpenSSL's own words name neither the file nor what is wrong with it."""
+    try:
+        content = file.path.read_bytes()
+    except (OSError, ValueError) as error:  # a NUL in a path is a ValueError
+        raise _unusable(file, error) from None
+    if marker not in content:
+        raise ConfigurationError(f"{file.setting}: there is {complaint} in {file.path}")
+
+
+def _unusable(file: PemFile, error: Exception) -> ConfigurationError:
+    why = getattr(error, "reason", None) or getattr(error, "strerror", None) or "it is not a path"
+    return ConfigurationError(f"{file.setting}: {str(file.path)!r} cannot be used: {why}")
+
+
+class FollowedContext:
+    """A context that follows its files: certificates are renewed while a worker runs, and connections opened anew.
+
+    Raises:
+        ConfigurationError: a file cannot be used at the start.
+    """
+
+    def __init__(self, tls: ClientTls) -> None:
+        self._tls = tls
+        self._seen = _stamps(tls)
+        self._context = client_context(tls)
+
+    async def current(self) -> ssl.SSLContext:
+        """The context for the next connection; the one before while files are missing or half renewed."""
+        return await asyncio.to_thread(self._current)
+
+    def _current(self) -> ssl.SSLContext:
+        stamps = _stamps(self._tls)
+        if stamps != self._seen:
+            try:
+                self._context = client_context(self._tls)
+            except ConfigurationError as error:
+                log.warning("tls.not_renewed", error=str(error))
+            else:
+                self._seen = stamps
+        return self._context
+
+
+def _stamps(tls: ClientTls) -> list[tuple[int, int, int] | None]:
+    """What changes with the files' contents, also when a directory of links is swapped as Kubernetes does."""
+    found: list[tuple[int, int, int] | None] = []
+    for path in tls.files():
+        try:
+            status = path.stat()
+        except (OSError, ValueError):
+            found.append(None)
+        else:
+            found.append((status.st_ino, status.st_mtime_ns, status.st_size))
+    return found
+
+
+def tls_refusal(error: BaseException | None) -> str | None:
+    """Why TLS did not come about, in words, when one side refused the other; None for all other errors.
+
+    A connection that was only lost during the handshake is an outage and no refusal.
+    """
+    for _ in range(10):  # errors are wrapped in errors
+        match error:
+            case None:
+                return None
+            case ssl.SSLCertVerificationError(verify_message=str(words)):
+                return f"the server's certificate is not accepted: {words}"
+            case ssl.SSLError(reason=str(reason)) if not isinstance(error, _LOST):
+                plain = _ALERT.sub("", reason).lower().replace("_", " ")
+                return f"TLS is refused: {_SERVERS_WORDS.get(reason, plain)}"
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def verifying(context: ssl.SSLContext) -> ssl.SSLContext:

@@ -3,18 +3,16 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-
-from prometheus_client import CollectorRegistry
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from worker.adapters.broker.dead_queue import AmqpDeadQueue, open_dead_queue
-from worker.adapters.broker.publisher import Publisher
 from worker.adapters.clock import SystemClock
+from worker.addresses import broker_of
 from worker.cli.configured import configured
 from worker.cli.dead_letters_filters import Filters
 from worker.cli.dead_letters_output import Outcome, progress_bar
+from worker.cli.publishing import publishing
 from worker.errors import SendasError
-from worker.jobs import background
 from worker.operations.dead_letters.acting import Campaign, Deed, Tally
 from worker.operations.dead_letters.deeds import ActEvent, Auditor, Order
 from worker.operations.dead_letters.importing import Filed, Imported, put_all_back
@@ -22,7 +20,6 @@ from worker.operations.dead_letters.letter import DeadLetter
 from worker.operations.dead_letters.looking import look
 from worker.operations.dead_letters.queue import DeadMessage, Publish
 from worker.settings import Settings
-from worker.telemetry.metrics import Metrics
 
 
 def look_through(filters: Filters, see: Callable[[DeadMessage, DeadLetter], None]) -> int:
@@ -39,16 +36,12 @@ def look_through(filters: Filters, see: Callable[[DeadMessage, DeadLetter], None
 
 @asynccontextmanager
 async def _queue(settings: Settings) -> AsyncIterator[AmqpDeadQueue]:
-    async with open_dead_queue(settings.broker_url.get_secret_value(), settings.topology.dead) as queue:
+    async with open_dead_queue(broker_of(settings), settings.topology.dead) as queue:
         yield queue
 
 
-@asynccontextmanager
-async def _publisher(settings: Settings) -> AsyncIterator[Publish]:
-    url, metrics = settings.broker_url.get_secret_value(), Metrics(CollectorRegistry())
-    publisher = Publisher(url, metrics, max_bytes=settings.max_message_bytes, name="sendas-dead-letters-publisher")
-    async with background(publisher.run()):
-        yield publisher.publish
+def _publisher(settings: Settings) -> AbstractAsyncContextManager[Publish]:
+    return publishing(settings, "sendas-dead-letters-publisher")
 
 
 async def act(

@@ -13,6 +13,7 @@ from cyclopts import App, Parameter
 
 from worker.adapters.clock import SystemClock
 from worker.adapters.ledger import Entry, migrate, open_ledger
+from worker.addresses import ledger_of
 from worker.app import make_state_dir
 from worker.cli.configured import configured
 from worker.cli.output import print_json, print_line
@@ -34,7 +35,7 @@ def migrate_() -> int:
     """Create the ledger's tables, or bring them up to date."""
     settings = configured(is_quiet=True)
     make_state_dir(settings)
-    asyncio.run(migrate(settings.ledger))
+    asyncio.run(migrate(ledger_of(settings)))
     print_line("the ledger is up to date")
     return 0
 
@@ -112,7 +113,7 @@ def _key(file: str, number: int, line: str) -> str:
 
 async def _outcomes(settings: Settings, keys: list[str]) -> Counter[str]:
     counts: Counter[str] = Counter()
-    ledger = await open_ledger(settings.ledger, "sendas ledger outcomes", SystemClock())
+    ledger = await open_ledger(ledger_of(settings), "sendas ledger outcomes", SystemClock())
     try:
         for first in range(0, len(keys), _AT_ONCE):
             for entries in await asyncio.gather(*map(ledger.entries, keys[first : first + _AT_ONCE])):
@@ -131,7 +132,7 @@ def _standing(entry: Entry) -> str:
 
 
 async def _entries(settings: Settings, key: str) -> list[Entry]:
-    ledger = await open_ledger(settings.ledger, "sendas ledger show", SystemClock())
+    ledger = await open_ledger(ledger_of(settings), "sendas ledger show", SystemClock())
     try:
         return await ledger.entries(key)
     finally:

@@ -5,23 +5,20 @@ from typing import Annotated
 
 import structlog
 from cyclopts import Parameter
-from prometheus_client import CollectorRegistry
 
-from worker.adapters.broker.publisher import Publisher
 from worker.adapters.clock import SystemClock
 from worker.adapters.ledger import SqlLedger, open_ledger
+from worker.addresses import ledger_of
 from worker.cli.configured import configured
 from worker.cli.output import print_json, print_line
+from worker.cli.publishing import publishing
 from worker.cli.who import user
 from worker.delivery.mailbox_states import MailboxKey, Suspension
-from worker.delivery.messages import Publication
 from worker.delivery.reporting import Reporter
 from worker.delivery.suspensions import Suspensions
 from worker.domain.vocabulary import ResumedBy
-from worker.errors import SendasError, Unavailable
-from worker.jobs import background
+from worker.errors import SendasError
 from worker.settings import Settings
-from worker.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -62,7 +59,7 @@ def resume(
 
 
 async def _resume(settings: Settings, key: MailboxKey, operator: str, why: str | None) -> Suspension:
-    ledger = await open_ledger(settings.ledger, "sendas mailbox resume", SystemClock())
+    ledger = await open_ledger(ledger_of(settings), "sendas mailbox resume", SystemClock())
     try:
         suspension = next((each for each in await ledger.mailboxes.suspended() if each.key == key), None)
         if suspension is None or not await _ended(settings, ledger, suspension, operator, why):
@@ -73,20 +70,7 @@ async def _resume(settings: Settings, key: MailboxKey, operator: str, why: str |
 
 
 async def _ended(settings: Settings, ledger: SqlLedger, suspension: Suspension, operator: str, why: str | None) -> bool:
-    publisher = Publisher(
-        settings.broker_url.get_secret_value(),
-        Metrics(CollectorRegistry()),
-        max_bytes=settings.max_message_bytes,
-        name="sendas-mailbox-resume",
-    )
-
-    async def publish(publication: Publication) -> None:
-        try:
-            await asyncio.wait_for(publisher.publish(publication), _PUBLISHED_WITHIN_S)
-        except TimeoutError:
-            raise Unavailable("the broker does not answer") from None
-
     reporter = Reporter(settings.source, settings.topology.results_exchange)
-    suspensions = Suspensions(ledger.mailboxes, reporter, publish, SystemClock())
-    async with background(publisher.run()):
+    async with publishing(settings, "sendas-mailbox-resume", _PUBLISHED_WITHIN_S) as publish:
+        suspensions = Suspensions(ledger.mailboxes, reporter, publish, SystemClock())
         return await suspensions.resume(suspension, SystemClock().now(), ResumedBy.OPERATOR, operator, why)

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from worker.adapters.clock import SystemClock
 from worker.adapters.ledger import open_ledger
+from worker.addresses import ledger_of
 from worker.cli.configured import configured
 from worker.cli.output import print_json, print_line, say
 from worker.delivery.mailbox_states import Suspension
@@ -35,7 +36,7 @@ def suspended(*, as_json: Annotated[bool, Parameter(name="--json", negative="")]
 
 
 async def _suspended(settings: Settings) -> Sequence[Suspension]:
-    ledger = await open_ledger(settings.ledger, "sendas mailbox suspended", SystemClock())
+    ledger = await open_ledger(ledger_of(settings), "sendas mailbox suspended", SystemClock())
     try:
         return await ledger.mailboxes.suspended()
     finally:

@@ -3,18 +3,14 @@
 import asyncio
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
-
-from worker.adapters.broker.publisher import Publisher
 from worker.cli.configured import configured
 from worker.cli.inputs import read_events
 from worker.cli.output import say
+from worker.cli.publishing import publishing
 from worker.delivery.messages import Publication
 from worker.domain.cloudevents import STRUCTURED, parse
 from worker.errors import ConfigurationError, InvalidEvent
-from worker.jobs import background
 from worker.settings import Settings
-from worker.telemetry.metrics import Metrics
 
 
 def publish(*files: Path, unchecked: bool = False) -> int:
@@ -54,11 +50,5 @@ def _publication(settings: Settings, path: Path, number: int, body: bytes, *, un
 
 
 async def _publish(settings: Settings, publications: list[Publication]) -> None:
-    publisher = Publisher(
-        settings.broker_url.get_secret_value(),
-        Metrics(CollectorRegistry()),
-        max_bytes=settings.max_message_bytes,
-        name="sendas-publish",
-    )
-    async with background(publisher.run()):
-        await asyncio.gather(*map(publisher.publish, publications))
+    async with publishing(settings, "sendas-publish") as publish_one:
+        await asyncio.gather(*map(publish_one, publications))

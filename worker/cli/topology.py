@@ -5,6 +5,7 @@ import asyncio
 from cyclopts import App
 
 from worker.adapters.broker.declaring import apply_topology, check_topology
+from worker.addresses import broker_of
 from worker.cli.configured import configured
 from worker.cli.output import print_line
 
@@ -15,7 +16,7 @@ group = App(name="topology", help="Exchanges and queues on the broker.")
 def apply() -> int:
     """Declare what is missing; what is there already stays as it is."""
     settings = configured(is_quiet=True)
-    asyncio.run(apply_topology(settings.broker_url.get_secret_value(), settings.topology))
+    asyncio.run(apply_topology(broker_of(settings), settings.topology))
     print_line(f"declared: {sum(1 for _ in settings.topology.queues())} queues, 2 exchanges")
     return 0
 
@@ -24,6 +25,6 @@ def apply() -> int:
 def check() -> int:
     """See that everything is there, as this version would declare it. Changes nothing."""
     settings = configured(is_quiet=True)
-    asyncio.run(check_topology(settings.broker_url.get_secret_value(), settings.topology))
+    asyncio.run(check_topology(broker_of(settings), settings.topology))
     print_line("the topology is as it should be")
     return 0

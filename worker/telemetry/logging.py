@@ -24,6 +24,9 @@ _SILENCED = (
     "watchfiles",
 )
 
+# aiormq's, with the error of a connection that was not opened: whoever opened it logs the same, and what follows.
+_KNOWN_ANYWAY = "error when creating transport: %r"
+
 # Without local variables: they hold letters, addresses and secrets.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
 
@@ -51,6 +54,8 @@ class _IntoOurs(logging.Handler):
     """Brings the errors of libraries into the same form and stream as everything else."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.msg == _KNOWN_ANYWAY:
+            return
         structlog.get_logger(record.name).error(
             "library.error", library=record.name, message=record.getMessage(), exc_info=record.exc_info or None
         )

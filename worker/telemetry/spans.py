@@ -3,6 +3,7 @@
 Only ids are in them. Texts of errors are not recorded, because a server's words may repeat addresses.
 """
 
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -19,15 +20,19 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from worker.delivery.tracing import Subject
 from worker.domain.trace_context import TraceContext
+from worker.telemetry.otlp_session import session
 
 _KINDS = {"publish": SpanKind.PRODUCER, "smtp": SpanKind.CLIENT, "append": SpanKind.CLIENT}
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 
-def exporting_provider(version: str) -> TracerProvider:
-    """Makes spans and exports them; where to, how many and under which name the standard `OTEL_…` variables say."""
+def exporting_provider(version: str, tls: ssl.SSLContext) -> TracerProvider:
+    """Makes spans and exports them; where to, how many and under which name the standard `OTEL_…` variables say.
+
+    `tls` is for a collector over HTTPS; certificates that `OTEL_EXPORTER_OTLP_…` name are used in addition.
+    """
     provider = TracerProvider(resource=_resource(version))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(session=session(tls))))
     return provider
 
 

@@ -1,6 +1,7 @@
 """Tracing, if the operator wants it; otherwise nothing of OpenTelemetry is even imported."""
 
 import asyncio
+import ssl
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,10 +13,11 @@ _FAREWELL_S = 3.0
 
 
 @asynccontextmanager
-async def tracing(is_on: bool, version: str) -> AsyncIterator[Tracer]:
+async def tracing(is_on: bool, version: str, tls: Callable[[], ssl.SSLContext]) -> AsyncIterator[Tracer]:
     """A tracer while the context lasts; with tracing on, spans are exported over OTLP/HTTP in the background.
 
-    Spans that cannot be exported are dropped: no letter and no end of a worker waits for them.
+    `tls` makes the context for a collector over HTTPS. Spans that cannot be exported are dropped: no letter and no end
+    of a worker waits for them.
 
     Raises:
         ConfigurationError: tracing is on and its libraries are not installed.
@@ -27,7 +29,7 @@ async def tracing(is_on: bool, version: str) -> AsyncIterator[Tracer]:
         from worker.telemetry import spans
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"SENDAS_TRACING: {error.name} is missing: install sendas[tracing]") from None
-    provider = spans.exporting_provider(version)
+    provider = spans.exporting_provider(version, tls())
     try:
         yield spans.SpanTracer(provider)
     finally:

@@ -3,6 +3,7 @@
 import structlog
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 
+from worker.adapters.addresses.broker import Broker
 from worker.adapters.broker.link import Link
 from worker.delivery.ports import SnapshotService
 from worker.domain.cloudevents import parse
@@ -17,8 +18,8 @@ log = structlog.get_logger(__name__)
 class Announcements:
     """Has the snapshot refreshed when the product says that there is a newer one."""
 
-    def __init__(self, url: str, topology: Topology, snapshot: SnapshotService) -> None:
-        self._link = Link(url, "sendas-announcements", self._up)
+    def __init__(self, broker: Broker, topology: Topology, snapshot: SnapshotService) -> None:
+        self._link = Link(broker, "sendas-announcements", self._up)
         self._topology = topology
         self._snapshot = snapshot
 

@@ -10,9 +10,10 @@ from aio_pika.abc import AbstractChannel
 from aiormq import Channel
 from aiormq.abc import DeliveredMessage
 
+from worker.adapters.addresses.broker import Broker
 from worker.adapters.broker.acknowledging import Acknowledgements
 from worker.adapters.broker.deliveries import Deliveries
-from worker.adapters.broker.delivery import Delivery
+from worker.adapters.broker.delivery import Delivery, counting_headers
 from worker.adapters.broker.link import BROKER_ERRORS, Link, end_if_cancelled
 from worker.adapters.broker.tap import TappedConnection
 from worker.adapters.broker.underlay import underlay
@@ -52,7 +53,7 @@ class Consumer:
 
     def __init__(
         self,
-        url: str,
+        broker: Broker,
         queue: str,
         handler: Handler,
         publisher: Publishes,
@@ -65,7 +66,7 @@ class Consumer:
         hold_s: float = _HOLD_S,
     ) -> None:
         self.queue = queue
-        self._link = Link(url, f"sendas-consumer {queue}", self._up)
+        self._link = Link(broker, f"sendas-consumer {queue}", self._up)
         self._handler = handler
         self._publisher = publisher
         self._metrics = metrics
@@ -152,7 +153,8 @@ class Consumer:
         await channel.declare_queue(self.queue, passive=True)
         below = await underlay(channel)
         self._acknowledgements = acknowledgements = Acknowledgements(below, connection.tap)
-        deliveries = Deliveries(lambda message: self._take(Delivery(message, below, acknowledgements)))
+        counts = counting_headers(below.connection.server_properties)
+        deliveries = Deliveries(lambda message: self._take(Delivery(message, below, acknowledgements, counts)))
         connection.tap.listeners[below.number] = deliveries
         # The broker cancels consumers when a queue is deleted or its leader is lost; nothing else would tell.
         below.on_consumer_cancel_callbacks.add(lambda *_: self._lose())
@@ -240,16 +242,16 @@ class Consumer:
             raise
         except Exception:  # whatever it is, the message must not stay unsettled for ever
             log.exception("message.unhandled", queue=self.queue)
-            await self._settle(delivery, is_done=False)  # the queue's delivery limit ends this in the dead queue
+            await self._settle(delivery, is_done=False, has_failed=True)  # the queue's delivery limit ends this
         else:
             await self._settle(delivery, is_done=True)
 
-    async def _settle(self, delivery: Delivery, *, is_done: bool) -> None:
+    async def _settle(self, delivery: Delivery, *, is_done: bool, has_failed: bool = False) -> None:
         try:
             if is_done:
                 delivery.acknowledge()
             else:
-                await delivery.give_back()
+                await delivery.give_back(has_failed=has_failed)
         except BROKER_ERRORS as error:
             # The connection on which it came is gone, so it comes again; the ledger knows what was done.
             log.info("consumer.late_settlement", queue=self.queue, error=type(error).__name__)

@@ -28,6 +28,7 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 from aiormq.abc import AbstractChannel as Underlay
 from aiormq.abc import DeliveredMessage
 
+from worker.adapters.addresses.broker import Broker
 from worker.adapters.broker.link import BROKER_ERRORS, close_quietly, connect_patiently
 from worker.errors import ConfigurationError, Unavailable
 
@@ -100,13 +101,13 @@ class AmqpDeadQueue:
 
 
 @asynccontextmanager
-async def open_dead_queue(url: str, queue: str) -> AsyncIterator[AmqpDeadQueue]:
+async def open_dead_queue(broker: Broker, queue: str) -> AsyncIterator[AmqpDeadQueue]:
     """Connect, waiting for a broker that is not there yet.
 
     Raises:
         ConfigurationError: the broker refuses the user name, password or virtual host.
     """
-    connection = await connect_patiently(url, "sendas-dead-letters")
+    connection = await connect_patiently(broker, "sendas-dead-letters")
     try:
         yield AmqpDeadQueue(connection, queue)
     finally:

@@ -11,6 +11,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelClosed, ChannelNotFoundEntity, ChannelPreconditionFailed
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
+from worker.adapters.addresses.broker import Broker
 from worker.adapters.broker.link import BROKER_ERRORS, close_quietly, connect_patiently
 from worker.domain.topology import BindingSpec, QueueSpec, Topology
 from worker.errors import ConfigurationError
@@ -23,25 +24,25 @@ _LONGEST_WAIT_S = 15.0
 
 
 @asynccontextmanager
-async def _connection(url: str) -> AsyncIterator[AbstractConnection]:
-    connection = await connect_patiently(url, "sendas-topology")
+async def _connection(broker: Broker) -> AsyncIterator[AbstractConnection]:
+    connection = await connect_patiently(broker, "sendas-topology")
     try:
         yield connection
     finally:
         await close_quietly(connection)
 
 
-async def apply_topology(url: str, topology: Topology) -> None:
+async def apply_topology(broker: Broker, topology: Topology) -> None:
     """Declare exchanges, queues and bindings; what is there already stays as it is. Waits for a broker that is away.
 
     Raises:
         ConfigurationError: something of the name is there with other arguments.
     """
-    await _patiently(_apply, url, topology)
+    await _patiently(_apply, broker, topology)
 
 
-async def _apply(url: str, topology: Topology) -> None:
-    async with _connection(url) as connection:
+async def _apply(broker: Broker, topology: Topology) -> None:
+    async with _connection(broker) as connection:
         for exchange in (topology.events_exchange, topology.results_exchange):
             await _on_channel(connection, f"exchange {exchange}", partial(_declare_exchange, exchange))
         for queue in topology.queues():
@@ -51,16 +52,16 @@ async def _apply(url: str, topology: Topology) -> None:
             await _on_channel(connection, what, partial(_bind, binding))
 
 
-async def check_topology(url: str, topology: Topology) -> None:
+async def check_topology(broker: Broker, topology: Topology) -> None:
     """See that everything is there, as this version would declare it; creates nothing. Waits for a broker that is away.
 
     Raises:
         ConfigurationError: something is missing or has other arguments.
     """
-    await _patiently(_check, url, topology)
+    await _patiently(_check, broker, topology)
 
 
-async def _patiently(step: Callable[[str, Topology], Awaitable[None]], url: str, topology: Topology) -> None:
+async def _patiently(step: Callable[[Broker, Topology], Awaitable[None]], broker: Broker, topology: Topology) -> None:
     """Begin anew when the connection ends: a broker that has just started answers to a declaration by ending it."""
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(BROKER_ERRORS),
@@ -68,11 +69,11 @@ async def _patiently(step: Callable[[str, Topology], Awaitable[None]], url: str,
         before_sleep=_say,
         reraise=True,
     )
-    await retrying(step, url, topology)
+    await retrying(step, broker, topology)
 
 
-async def _check(url: str, topology: Topology) -> None:
-    async with _connection(url) as connection:
+async def _check(broker: Broker, topology: Topology) -> None:
+    async with _connection(broker) as connection:
         for exchange in (topology.events_exchange, topology.results_exchange):
             await _on_channel(connection, f"exchange {exchange}", partial(_find_exchange, exchange))
         for queue in topology.queues():

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelClosed
 
+from worker.adapters.addresses.broker import Broker
 from worker.adapters.broker.link import Link, end_if_cancelled
 from worker.domain.topology import Topology
 
@@ -31,8 +32,8 @@ class Depth:
 class QueueDepths:
     """Keeps the depths of all queues. What is older than a few looks is not told any more: no number, no false calm."""
 
-    def __init__(self, url: str, topology: Topology, every_s: float = _EVERY_S) -> None:
-        self._link = Link(url, "sendas-depths", self._up)
+    def __init__(self, broker: Broker, topology: Topology, every_s: float = _EVERY_S) -> None:
+        self._link = Link(broker, "sendas-depths", self._up)
         self._topology = topology
         self._every_s = every_s
         self._depths: Mapping[str, Depth] = {}

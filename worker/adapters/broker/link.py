@@ -20,21 +20,20 @@ from aio_pika.exceptions import (
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
-    retry_if_exception_type,
-    retry_if_not_exception_type,
+    retry_if_exception,
     wait_random_exponential,
 )
-from yarl import URL
 
+from worker.adapters.addresses.broker import Broker, broker_address
 from worker.adapters.broker import decoding
 from worker.adapters.broker.tap import TappedConnection
+from worker.adapters.tls import tls_refusal
 from worker.errors import ConfigurationError
 
 log = structlog.get_logger(__name__)
 
 decoding.install()  # before the first connection, whoever opens it
 
-_HEARTBEAT_S = 15  # a dead peer is noticed after three of them
 _CONNECT_TIMEOUT_S = 10.0
 _LONGEST_WAIT_S = 15.0
 
@@ -58,54 +57,58 @@ def end_if_cancelled(error: BaseException | None = None) -> None:
         raise asyncio.CancelledError from error
 
 
-def _with_heartbeat(url: str) -> URL:
-    parsed = URL(url)
-    return parsed if "heartbeat" in parsed.query else parsed.update_query(heartbeat=_HEARTBEAT_S)
+async def connect(broker: Broker, name: str) -> TappedConnection:
+    """One connection, at the first try.
 
-
-def place(url: str) -> str:
-    """Where the broker is, without user name and password, for logs and error texts."""
-    parsed = URL(url)
-    return f"{parsed.host}:{parsed.port or (5671 if parsed.scheme == 'amqps' else 5672)}{parsed.path}"
-
-
-async def connect(url: str, name: str) -> TappedConnection:
-    """One connection, at the first try. Raises one of `BROKER_ERRORS`."""
+    Raises:
+        ConfigurationError: the address is wrong.
+        Exception: one of `BROKER_ERRORS`.
+    """
+    address = broker_address(broker)
     return await aio_pika.connect(
-        _with_heartbeat(url),
+        address.url,
+        ssl_context=await address.context(),
         timeout=_CONNECT_TIMEOUT_S,
         client_properties={"connection_name": name},
         connection_class=TappedConnection,
     )
 
 
-async def connect_patiently(url: str, name: str) -> TappedConnection:
+async def connect_patiently(broker: Broker, name: str) -> TappedConnection:
     """One connection, waiting for a broker that is not there yet, and saying so.
 
     Raises:
-        ConfigurationError: the broker is there and refuses the user name, password or virtual host.
+        ConfigurationError: the address is wrong; or the broker is there and refuses the user name, password or virtual
+            host, or one side refuses the other's certificate.
     """
+    address = broker_address(broker)
 
     def say(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         wait_s = round(state.upcoming_sleep, 1)
         log.warning(
-            "broker.waiting", broker=place(url), attempt=state.attempt_number, wait_s=wait_s, error=_words(error)
+            "broker.waiting", broker=address.place, attempt=state.attempt_number, wait_s=wait_s, error=_words(error)
         )
 
     retrying = AsyncRetrying(
-        retry=retry_if_exception_type(BROKER_ERRORS) & retry_if_not_exception_type(_SIGN_IN_ERRORS),
+        retry=retry_if_exception(_may_pass),
         wait=wait_random_exponential(multiplier=0.5, max=_LONGEST_WAIT_S),
         stop=_is_hopeless,
         before_sleep=say,
         reraise=True,
     )
     try:
-        return await retrying(connect, url, name)
+        return await retrying(connect, address, name)
     except (*_SIGN_IN_ERRORS, *_VHOST_ERRORS):
         raise ConfigurationError(
-            f"SENDAS_BROKER_URL: the broker at {place(url)} refuses this user name, password or virtual host"
+            f"SENDAS_BROKER_URL: the broker at {address.place} refuses this user name, password or virtual host"
         ) from None
+    except BROKER_ERRORS as error:
+        raise ConfigurationError(f"SENDAS_BROKER_URL: the broker at {address.place}: {tls_refusal(error)}") from None
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, BROKER_ERRORS) and not isinstance(error, _SIGN_IN_ERRORS) and tls_refusal(error) is None
 
 
 def _is_hopeless(state: RetryCallState) -> bool:
@@ -116,18 +119,23 @@ def _is_hopeless(state: RetryCallState) -> bool:
 class Link:
     """Keeps one connection up: `on_up` builds what lives on it, and is called again after each loss."""
 
-    def __init__(self, url: str, name: str, on_up: Callable[[TappedConnection], Awaitable[None]]) -> None:
-        self._url = url
+    def __init__(self, broker: Broker, name: str, on_up: Callable[[TappedConnection], Awaitable[None]]) -> None:
+        self._address = broker_address(broker)
         self._name = name
         self._on_up = on_up
         self._lost = asyncio.Event()
+        self._was_connected = False
 
     def give_up(self) -> None:
         """Say that what was built on the connection is broken: everything is built again on a new one."""
         self._lost.set()
 
     async def run(self) -> None:
-        """Run until cancelled."""
+        """Run until cancelled.
+
+        Raises:
+            ConfigurationError: the first connection is refused. Later that is an outage as any other.
+        """
         while True:
             connection = await self._connected()
             try:
@@ -145,10 +153,15 @@ class Link:
     async def _connected(self) -> TappedConnection:
         while True:
             try:
-                return await connect_patiently(self._url, self._name)
+                connection = await connect_patiently(self._address, self._name)
             except ConfigurationError as error:
+                if not self._was_connected:
+                    raise
                 log.error("broker.refused", error=str(error))
                 await asyncio.sleep(_LONGEST_WAIT_S)
+            else:
+                self._was_connected = True
+                return connection
 
     async def _stay(self, connection: TappedConnection) -> None:
         self._lost.clear()
@@ -161,7 +174,7 @@ class Link:
         try:
             await self._on_up(connection)
             end_if_cancelled()
-            log.info("broker.connected", connection=self._name, broker=place(self._url))
+            log.info("broker.connected", connection=self._name, broker=self._address.place)
             await self._lost.wait()
         finally:
             connection.close_callbacks.discard(closed)

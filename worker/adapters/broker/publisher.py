@@ -5,6 +5,7 @@ from functools import cache
 
 import structlog
 
+from worker.adapters.addresses.broker import Broker
 from worker.adapters.broker.confirms import Fate
 from worker.adapters.broker.link import BROKER_ERRORS, Link, end_if_cancelled
 from worker.adapters.broker.outlet import Outlet
@@ -22,8 +23,8 @@ _SILENT_S = 10.0
 class Publisher:
     """Publishes on a connection of its own: a broker alarm blocks publishers, and must not block acknowledging."""
 
-    def __init__(self, url: str, metrics: Metrics, *, max_bytes: int, name: str = "sendas-publisher") -> None:
-        self._link = Link(url, name, self._up)
+    def __init__(self, broker: Broker, metrics: Metrics, *, max_bytes: int, name: str = "sendas-publisher") -> None:
+        self._link = Link(broker, name, self._up)
         self._metrics = metrics
         self._results = cache(metrics.results.labels)  # types are a closed list
         self._max_bytes = max_bytes
@@ -49,6 +50,10 @@ class Publisher:
     async def run(self) -> None:
         """Keep the connection up, until cancelled."""
         await self._link.run()
+
+    async def wait_until_up(self) -> None:
+        """Return when there is a connection, however long that takes."""
+        await self._is_up.wait()
 
     async def publish(self, publication: Publication) -> None:
         """Publish one message; returns when the broker has confirmed it, however long its outage takes.

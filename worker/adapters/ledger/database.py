@@ -6,79 +6,55 @@ from pathlib import Path
 from typing import TypeVar
 
 import asyncpg  # type: ignore[import-untyped]  # it has none
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
 
+from worker.adapters.addresses.ledger import Ledger, LedgerAddress, ledger_address
 from worker.adapters.ledger.connection import Work
 from worker.adapters.ledger.lines import FileLine, Line, NetworkLine
+from worker.adapters.tls import tls_refusal
 from worker.errors import ConfigurationError, Unavailable
 
 T = TypeVar("T")
 
 _LONGEST_WAIT_S = 1.0
-_SHAPE = "the ledger's URL has to look like sqlite:///path/ledger.db or postgresql://user:password@host:5432/database"
 _ROLLED_BACK_FOR_ANOTHER = {"40001", "40P01"}  # serialization failure, deadlock: the whole transaction may be repeated
-_WRONG_SETTINGS = {"28000", "28P01", "3D000", "42501"}  # user, password, no such database, no right to use it
+# User, password, no such database, no right to use it; and what `options` says: no such name, no such value, no option.
+_WRONG_SETTINGS = {"28000", "28P01", "3D000", "42501", "42704", "22023", "42601"}
+_NO_TLS = "the server offers no TLS"
+_MAX_WORDS = 200
 _UNAVAILABLE = (SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, sqlite3.Error)
-
-
-def parse_url(url: str) -> URL:
-    """The ledger's URL with the driver in it.
-
-    Raises:
-        ConfigurationError: it is no URL of a database that the ledger can use; the text holds nothing of the URL.
-    """
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        raise ConfigurationError(_SHAPE) from None
-    if parsed.drivername == "sqlite" and parsed.database and parsed.database != ":memory:" and not parsed.query:
-        return parsed.set(drivername="sqlite+aiosqlite")
-    if parsed.drivername in ("postgresql", "postgres") and parsed.host and parsed.database:
-        query = dict(parsed.query)
-        if "sslmode" in query:
-            query["ssl"] = query.pop("sslmode")  # libpq's name and asyncpg's for the same thing
-        if unknown := query.keys() - {"ssl"}:
-            raise ConfigurationError(f"the ledger's URL has a parameter that is not known: {min(unknown)}")
-        return parsed.set(drivername="postgresql+asyncpg", query=query)
-    raise ConfigurationError(_SHAPE)
-
-
-def describe(url: URL) -> str:
-    """Where the database is, without user, password and parameters."""
-    if url.drivername.startswith("sqlite"):
-        return str(url.database)
-    return f"{url.host}:{url.port or 5432}/{url.database}"
 
 
 class Database:
     """One connection, opened again whenever it was lost; used by one task at a time."""
 
-    def __init__(self, url: str, timeout_s: float) -> None:
-        self._url = parse_url(url)
+    def __init__(self, ledger: Ledger, timeout_s: float) -> None:
+        self._address: LedgerAddress = ledger_address(ledger)
         self._timeout_s = timeout_s
         self._idle: Line | None = None
-        if self.is_sqlite and not Path(self._url.database or "").parent.is_dir():
-            raise ConfigurationError(f"the ledger's directory does not exist: {Path(self._url.database or '').parent}")
+        path = self._address.path
+        if path is not None and not Path(path).parent.is_dir():
+            raise ConfigurationError(f"the ledger's directory does not exist: {Path(path).parent}")
 
     @property
     def is_sqlite(self) -> bool:
-        return self._url.drivername.startswith("sqlite")
+        return self._address.path is not None
 
     async def connect(self) -> None:
         """Open the connection.
 
         Raises:
             Unavailable: the database does not answer.
-            ConfigurationError: it refuses the user, the password or the name of the database.
+            ConfigurationError: it refuses user, password, database, TLS or a parameter of the URL; or its certificate
+                is not accepted.
         """
         try:
             async with asyncio.timeout(self._timeout_s):
                 self._idle = await self._open()
         except (TimeoutError, *_UNAVAILABLE) as error:
-            if _sqlstate(error) in _WRONG_SETTINGS:
-                raise ConfigurationError(f"the ledger's database refuses us: {self._why(error)}") from None
+            if not _may_pass(error):
+                raise ConfigurationError(f"SENDAS_LEDGER_URL: {self._refusal(error)}") from None
             raise self._unavailable(error) from None
 
     async def run(self, work: Work[T]) -> T:
@@ -130,17 +106,28 @@ class Database:
 
     async def _open_once(self) -> Line:
         kind = FileLine if self.is_sqlite else NetworkLine
-        return await kind.open(self._url, self._timeout_s)
+        return await kind.open(self._address, self._timeout_s)
 
     def _unavailable(self, error: BaseException) -> Unavailable:
         return Unavailable(f"the ledger's database does not answer: {self._why(error)}")
 
+    def _refusal(self, error: BaseException) -> str:
+        """What is wrong, in the server's own words: before the first statement they can only be about the sign-in."""
+        words = f": {' '.join(str(_cause(error)).split())[:_MAX_WORDS]}" if _sqlstate(error) in _WRONG_SETTINGS else ""
+        return f"the database refuses the connection: {self._why(error)}{words}"
+
     def _why(self, error: BaseException) -> str:
         # The class only, never the text: that may quote parameters, that is results and addresses, or the URL.
-        cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-        if cause.__cause__ is not None and not isinstance(cause.__cause__, asyncio.CancelledError):
-            cause = cause.__cause__
-        return f"{type(cause).__name__} at {describe(self._url)}"
+        why = tls_refusal(error) or (_NO_TLS if _is_without_tls(error) else type(_cause(error)).__name__)
+        return f"{why} at {self._address.place}"
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The driver's own error."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    if cause.__cause__ is not None and not isinstance(cause.__cause__, asyncio.CancelledError):
+        return cause.__cause__
+    return cause
 
 
 def _sqlstate(error: BaseException) -> str | None:
@@ -154,7 +141,14 @@ def _may_be_repeated(error: BaseException) -> bool:
 
 
 def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, (TimeoutError, *_UNAVAILABLE)) and _sqlstate(error) not in _WRONG_SETTINGS
+    if not isinstance(error, (TimeoutError, *_UNAVAILABLE)) or _sqlstate(error) in _WRONG_SETTINGS:
+        return False
+    return tls_refusal(error) is None and not _is_without_tls(error)
+
+
+def _is_without_tls(error: BaseException) -> bool:
+    """Whether the server said that it has no TLS; asyncpg has no class for it."""
+    return isinstance(error, ConnectionError) and str(error).endswith("rejected SSL upgrade")
 
 
 def _jitter(longest_s: float = _LONGEST_WAIT_S) -> wait_random_exponential:

@@ -1,6 +1,8 @@
 """The two ways to a ledger's database: a file of this host's, and a server."""
 
 import asyncio
+import math
+import ssl
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any, Protocol, Self, TypeVar
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from worker.adapters.addresses.ledger import LedgerAddress
 from worker.adapters.ledger.connection import Work, finish
 
 T = TypeVar("T")
@@ -41,12 +44,12 @@ class FileLine:
         self._connection = connection
 
     @classmethod
-    async def open(cls, url: URL, timeout_s: float) -> Self:
+    async def open(cls, address: LedgerAddress, timeout_s: float) -> Self:
         """A connection to the file, which is made when it is not there."""
         thread = ThreadPoolExecutor(1, "ledger")
         try:
             loop = asyncio.get_running_loop()
-            connection = await loop.run_in_executor(thread, partial(_open_file, url, timeout_s))
+            connection = await loop.run_in_executor(thread, partial(_open_file, address.path or "", timeout_s))
         except BaseException:  # also cancellation: nobody else knows of this thread
             thread.shutdown(wait=False)
             raise
@@ -77,9 +80,9 @@ class NetworkLine:
         self._connection = connection
 
     @classmethod
-    async def open(cls, url: URL, timeout_s: float) -> Self:
+    async def open(cls, address: LedgerAddress, timeout_s: float) -> Self:
         """A connection to the server."""
-        engine = _server_engine(url, timeout_s)
+        engine = _server_engine(address, await address.ssl(), timeout_s)
         return cls(engine, await engine.connect())
 
     @property
@@ -103,30 +106,32 @@ class NetworkLine:
 # Neither engine has a pool, and no error text of them holds parameters, because letters' results are among them.
 
 
-def _server_engine(url: URL, timeout_s: float) -> AsyncEngine:
+def _server_engine(address: LedgerAddress, tls: ssl.SSLContext | str, timeout_s: float) -> AsyncEngine:
     settings = {
-        "application_name": "sendas-ledger",
+        "application_name": "sendas",
+        **address.server_settings,
         # A worker that is cut off in the middle of a transaction must not keep its locks.
         "idle_in_transaction_session_timeout": _milliseconds(timeout_s),
         "statement_timeout": _milliseconds(timeout_s),
     }
+    longest_s = min(timeout_s / 2, address.connect_timeout_s or math.inf)
     return create_async_engine(
-        url,
+        URL.create("postgresql+asyncpg"),
         poolclass=NullPool,
         hide_parameters=True,
         isolation_level="READ COMMITTED",
-        connect_args={"timeout": timeout_s / 2, "server_settings": settings},
+        connect_args={**address.arguments, "ssl": tls, "timeout": longest_s, "server_settings": settings},
     )
 
 
-def _open_file(url: URL, timeout_s: float) -> Connection:
+def _open_file(path: str, timeout_s: float) -> Connection:
     # Results hold addresses: for this user only, and so are the files that SQLite puts beside it.
-    Path(url.database or "").touch(mode=0o600)
-    return _file_engine(url, timeout_s).connect()
+    Path(path).touch(mode=0o600)
+    return _file_engine(path, timeout_s).connect()
 
 
-def _file_engine(url: URL, timeout_s: float) -> Engine:
-    engine = create_engine(url.set(drivername="sqlite"), poolclass=NullPool, hide_parameters=True)
+def _file_engine(path: str, timeout_s: float) -> Engine:
+    engine = create_engine(URL.create("sqlite", database=path), poolclass=NullPool, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _: object) -> None:

@@ -15,6 +15,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
+from worker.adapters.addresses.ledger import Ledger
 from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.database import Database
 from worker.errors import ConfigurationError
@@ -26,14 +27,14 @@ _FIRST = 1
 _ADVISORY_LOCK = 0x53454E444153  # "SENDAS"; the number that concurrent migrations of one database agree on
 
 
-async def migrate(url: str, timeout_s: float = 60) -> None:
+async def migrate(ledger: Ledger, timeout_s: float = 60) -> None:
     """Create the ledger's tables or bring them up to date; harmless when done twice, also at the same time.
 
     Raises:
         ConfigurationError: the URL is wrong, or the schema is a newer one that this version cannot work with.
         Unavailable: the database does not answer.
     """
-    database = Database(url, timeout_s)
+    database = Database(ledger, timeout_s)
     try:
         await database.connect()
         await database.run(upgrade)

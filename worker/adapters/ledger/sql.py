@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import text
 
+from worker.adapters.addresses.ledger import Ledger
 from worker.adapters.ledger.batch import Answers, Owner
 from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.database import Database
@@ -50,7 +51,7 @@ class LedgerOptions:
 
 
 async def open_ledger(
-    url: str, owner: str, clock: Clock, options: LedgerOptions | None = None, observer: Observer | None = None
+    ledger: Ledger, owner: str, clock: Clock, options: LedgerOptions | None = None, observer: Observer | None = None
 ) -> "SqlLedger":
     """Connect to the ledger; a SQLite file is created and brought up to date, PostgreSQL has to be already.
 
@@ -61,7 +62,7 @@ async def open_ledger(
         Unavailable: the database does not answer.
     """
     options = options or LedgerOptions()
-    database = Database(url, options.timeout_s)
+    database = Database(ledger, options.timeout_s)
     try:
         await database.connect()
         if database.is_sqlite:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from worker.adapters.addresses.ledger import Ledger
 from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.database import Database
 from worker.adapters.mailbox_memory.recalled import RecalledSentHabits
@@ -31,13 +32,13 @@ class MailboxMemory:
 
 
 @asynccontextmanager
-async def mailbox_memory(url: str, clock: Clock) -> AsyncIterator[MailboxMemory]:
+async def mailbox_memory(ledger: Ledger, clock: Clock) -> AsyncIterator[MailboxMemory]:
     """The memory in the ledger's database, whose tables must be there when it is first used.
 
     Raises:
         ConfigurationError: the URL is none of a ledger.
     """
-    database = Database(url, _TIMEOUT_S)
+    database = Database(ledger, _TIMEOUT_S)
 
     async def run(work: Callable[[Connected], Awaitable[T]]) -> T:
         async def transaction(connection: Connected) -> T:

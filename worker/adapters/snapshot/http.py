@@ -12,6 +12,7 @@ from yarl import URL
 
 from worker.adapters.snapshot.problems import Refusal, RefusedDocument
 from worker.adapters.snapshot.sources import MAX_DOCUMENT_BYTES, Document, Unchanged
+from worker.adapters.tls import tls_refusal
 from worker.adapters.vetting import RefusedLookup
 from worker.domain.text import has_control_character
 from worker.domain.transmission import Fault
@@ -186,9 +187,9 @@ def _usable_tag(etag: str | None) -> str | None:
 
 def _said(error: aiohttp.ClientError) -> str:
     """What happened, without texts that could repeat the URL's query or a header."""
+    if (refusal := tls_refusal(error)) is not None:
+        return refusal
     match error:
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
-            return "TLS does not succeed (certificate or protocol)"
         case aiohttp.ClientConnectorDNSError():
             return "the host's name is not found"
         case aiohttp.ClientConnectorError(os_error=PermissionError()):

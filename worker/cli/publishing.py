@@ -1,0 +1,44 @@
+"""How commands publish: on a connection of their own that is up before they begin."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from prometheus_client import CollectorRegistry
+
+from worker.adapters.broker.publisher import Publisher
+from worker.addresses import broker_of
+from worker.delivery.messages import Publication, Publish
+from worker.errors import Unavailable
+from worker.jobs import background
+from worker.settings import Settings
+from worker.telemetry.metrics import Metrics
+
+
+@asynccontextmanager
+async def publishing(settings: Settings, name: str, patience_s: float | None = None) -> AsyncIterator[Publish]:
+    """What publishes, confirmed, while the context lasts.
+
+    It waits for a broker that is away: for ever, or `patience_s` for the connection and again for each message, which
+    then raises `Unavailable`.
+
+    Raises:
+        ConfigurationError: the address is wrong, or the broker refuses it.
+    """
+    metrics = Metrics(CollectorRegistry())
+    publisher = Publisher(broker_of(settings), metrics, max_bytes=settings.max_message_bytes, name=name)
+    async with background(publisher.run()) as failed:
+        up, ended = asyncio.ensure_future(publisher.wait_until_up()), asyncio.ensure_future(failed)
+        await asyncio.wait({up, ended}, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+        up.cancel()
+        if ended.done():
+            await ended
+
+        async def publish(publication: Publication) -> None:
+            try:
+                async with asyncio.timeout(patience_s):
+                    await publisher.publish(publication)
+            except TimeoutError:
+                raise Unavailable("the broker does not answer") from None
+
+        yield publish
