@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from prometheus_client import CollectorRegistry
 
@@ -13,28 +14,45 @@ from worker.adapters.clock import SystemClock
 from worker.cli.configured import configured
 from worker.cli.dead_letters_filters import Filters
 from worker.cli.dead_letters_output import Outcome, progress_bar
-from worker.errors import SendasError
+from worker.cli.output import say
+from worker.errors import ConfigurationError, SendasError
 from worker.jobs import background
-from worker.operations.dead_letters.acting import Campaign, Deed, Tally
+from worker.operations.dead_letters.acting import Campaign, Deed
 from worker.operations.dead_letters.deeds import ActEvent, Auditor, Order
 from worker.operations.dead_letters.importing import Filed, Imported, put_all_back
 from worker.operations.dead_letters.letter import DeadLetter
-from worker.operations.dead_letters.looking import look
+from worker.operations.dead_letters.looking import look, with_whole_digest
 from worker.operations.dead_letters.queue import DeadMessage, Publish
+from worker.operations.dead_letters.sightings import Sightings
 from worker.settings import Settings
 from worker.telemetry.metrics import Metrics
 
 
 def look_through(filters: Filters, see: Callable[[DeadMessage, DeadLetter], None]) -> int:
-    """Show `see` the letters that the filters match; returns how many."""
+    """Show `see` the letters that the filters match; returns how many. None: says how many there are at all.
+
+    Raises:
+        ConfigurationError: a filter has a value that no letter has and none could; the text has the values there are.
+    """
     selection = filters.selection()
     settings = configured(is_quiet=True)
+    sightings = Sightings(selection, settings.topology)
 
     async def run() -> int:
         async with _queue(settings) as queue:
-            return await look(queue, selection, filters.limit, see)
+            whole = await with_whole_digest(queue, selection)
+            return await look(queue, whole, filters.at_most, see, sightings.add)
 
-    return asyncio.run(run())
+    count = asyncio.run(run())
+    if not count:
+        _say_that_none_matches(sightings)
+    return count
+
+
+def _say_that_none_matches(sightings: Sightings) -> None:
+    if complaint := sightings.complaint():
+        raise ConfigurationError(complaint)
+    say(sightings.summary())
 
 
 @asynccontextmanager
@@ -60,9 +78,14 @@ async def act(
     *,
     is_rehearsal: bool,
 ) -> Outcome:
-    """Carry out an order, or only count what could be done. Never raises what the broker does: the outcome says it."""
-    clock = SystemClock()
+    """Carry out an order, or only count what could be done. What ends it half-way is in the outcome.
+
+    Raises:
+        ConfigurationError: a filter has a value that no letter has and none could; nothing was done then.
+    """
+    clock, sightings = SystemClock(), Sightings(order.selection, settings.topology)
     async with _queue(settings) as queue, _publisher(settings) as publish:
+        order = replace(order, selection=await with_whole_digest(queue, order.selection))
         with progress_bar(await queue.size()) as on_progress:
             campaign = Campaign(
                 queue,
@@ -72,14 +95,17 @@ async def act(
                 limit=order.limit,
                 per_s=rate,
                 on_progress=on_progress,
+                on_letter=sightings.add,
             )
             auditor = Auditor(publish, settings.topology, settings.source, clock)
             job = campaign.rehearse() if is_rehearsal else auditor.carry_out(campaign, event, order)
             problem = await _unless_told_to_stop(job)
+    if problem is None and not campaign.tally.matched:
+        _say_that_none_matches(sightings)
     return Outcome(order.id, campaign.tally, problem, is_rehearsal)
 
 
-async def _unless_told_to_stop(job: Awaitable[Tally]) -> str | None:
+async def _unless_told_to_stop(job: Awaitable[object]) -> str | None:
     """Run a job; None, or what ended it before its end. The first signal ends it in good order."""
     task = asyncio.ensure_future(job)
     loop = asyncio.get_running_loop()
@@ -94,7 +120,9 @@ async def _unless_told_to_stop(job: Awaitable[Tally]) -> str | None:
     return None
 
 
-async def put_back(settings: Settings, filed: Filed) -> Imported:
-    """Put a file's letters into the dead queue."""
+async def put_back(settings: Settings, filed: Filed) -> tuple[Imported, str | None]:
+    """Put a file's letters into the dead queue; how many went, and what ended it before its end."""
+    imported = Imported(filed.count)
     async with _queue(settings) as queue, _publisher(settings) as publish:
-        return await put_all_back(queue, publish, settings.topology.dead, filed)
+        problem = await _unless_told_to_stop(put_all_back(queue, publish, settings.topology.dead, filed, imported))
+    return imported, problem

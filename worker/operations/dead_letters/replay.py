@@ -6,11 +6,11 @@ from datetime import datetime
 from enum import StrEnum
 
 from worker.delivery.copy_jobs import JOB
-from worker.delivery.messages import HeaderValue, Publication
-from worker.domain.cloudevents import attribute_text
+from worker.delivery.messages import Publication
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import Reason
 from worker.domain.work import ATTEMPT, FIRST_SEEN, MODE, RECIPIENTS, RESEND_UNCERTAIN
+from worker.operations.dead_letters.carrying import as_publication, carried
 from worker.operations.dead_letters.letter import REPLAY_ID, REPLAYS, DeadLetter
 from worker.operations.dead_letters.queue import DeadMessage
 
@@ -114,32 +114,3 @@ def replayed(message: DeadMessage, letter: DeadLetter, queue: str, replay_id: st
 
 def _lasts(name: str) -> bool:
     return name in _LASTING or not name.startswith("sendas-")
-
-
-def carried(headers: Mapping[str, object]) -> dict[str, HeaderValue]:
-    """Headers for a message that goes on. Not the broker's own: with them it sees a cycle and drops the message."""
-    return {
-        name: value if isinstance(value := attribute_text(given), str | int) else str(value)
-        for name, given in headers.items()
-        if given is not None and not name.startswith("x-")
-    }
-
-
-def as_publication(message: DeadMessage, queue: str, headers: Mapping[str, HeaderValue]) -> Publication:
-    """The message again, for a queue. Its message id is a fresh one: brokers and libraries match by it."""
-    properties = message.properties
-    timestamp = properties.get("timestamp")
-    return Publication(
-        exchange="",
-        routing_key=queue,
-        body=message.body,
-        headers=headers,
-        content_type=_text(properties.get("content_type")),
-        correlation_id=_text(properties.get("correlation_id")),
-        type=_text(properties.get("type")),
-        timestamp=timestamp if isinstance(timestamp, datetime) else None,
-    )
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
