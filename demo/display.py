@@ -1,7 +1,6 @@
 """One line for each result, of whatever type: what it is about, and what came of it."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from demo.scenes import Json
 from worker.operations.dead_letters.terminal import printable_line
@@ -16,8 +15,9 @@ def result_line(result: Json) -> str:
 
 
 def _subject(data: Json) -> str:
-    """The event; of what no event asked for, the mailbox or the operator."""
-    return data.get("event_id") or data.get("mailbox_id") or data.get("operator") or data.get("account_id") or ""
+    """The event, the mailbox, or whoever did it; the account where there is none of them."""
+    names = [str(data[name]) for name in ("event_id", "mailbox_id", "operator") if data.get(name)]
+    return " ".join(names) or data.get("account_id") or ""
 
 
 def _words(data: Json) -> Iterator[str]:
@@ -33,5 +33,5 @@ def _words(data: Json) -> Iterator[str]:
         yield f"resumed_by={data['resumed_by']}"
 
 
-def _step(step: Any) -> str:
-    return step["name"] + (f" ({step['reason']})" if step.get("reason") else "")
+def _step(step: Json) -> str:
+    return f"{step['name']} ({step['reason']})" if step.get("reason") else str(step["name"])

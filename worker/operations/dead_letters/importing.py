@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from worker.errors import ConfigurationError
-from worker.operations.dead_letters.digest import digest_of
+from worker.operations.dead_letters.digest import contents_of
 from worker.operations.dead_letters.file import FiledMessage, from_line, put_back
 from worker.operations.dead_letters.looking import look
 from worker.operations.dead_letters.queue import DeadQueue, Publish
@@ -87,12 +87,12 @@ async def put_all_back(queue: DeadQueue, publish: Publish, name: str, filed: Fil
     `imported` says what was done, also when this raises.
     """
     there: Counter[str] = Counter()
-    await look(queue, Selection(), None, lambda _, letter: there.update((letter.digest,)))
+    await look(queue, Selection(), None, lambda message, _: there.update((contents_of(message),)))
     waiting: list[FiledMessage] = []
     for message in filed:
-        digest = digest_of(message)
-        if there[digest] > 0:
-            there[digest] -= 1
+        contents = contents_of(message)
+        if there[contents] > 0:
+            there[contents] -= 1
             imported.already_there += 1
             continue
         waiting.append(message)
