@@ -37,6 +37,7 @@ from worker.delivery import requeueing
 from worker.delivery.building import Delivery, World, build_delivery
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.reporting import Reporter
+from worker.delivery.signatures import Signatures
 from worker.delivery.tracing import NO_TRACING, Tracer
 from worker.errors import Unavailable
 from worker.jobs import background, first_of
@@ -117,11 +118,12 @@ class Worker:
         await self._unless_stopped(check_topology(url, settings.topology))
         self._phase = "waiting for the first configuration snapshot"
         await self._unless_stopped(snapshot.wait_until_ready())
-        publisher = Publisher(url, self._metrics, max_bytes=settings.max_message_bytes)
+        signatures = Signatures(ledger.message_key)
+        publisher = Publisher(url, self._metrics, max_bytes=settings.max_message_bytes, signatures=signatures)
         delivery = self._delivery(outside, memory, ledger, snapshot, publisher)
         telling = token_telling(settings, memory.refresh_tokens, outside, snapshot, publisher.publish)
-        consumers = self._consumers(url, delivery, publisher)
-        consumers.append(self._checking(url, outside, snapshot, publisher))
+        consumers = self._consumers(url, delivery, publisher, signatures)
+        consumers.append(self._checking(url, outside, snapshot, publisher, signatures))
         depths, keeping = QueueDepths(url, settings.topology), LedgerKeeping(ledger, settings.ledger_lease_s)
         self._watch(outside, delivery, snapshot, publisher, consumers)
         self._health.require("ledger", keeping.problem)
@@ -234,7 +236,7 @@ class Worker:
         )
         return build_delivery(world, delivery_rules(self._settings))
 
-    def _consumers(self, url: str, delivery: Delivery, publisher: Publisher) -> list[Consumer]:
+    def _consumers(self, url: str, delivery: Delivery, publisher: Publisher, signatures: Signatures) -> list[Consumer]:
         topology, clock = self._settings.topology, SystemClock()
 
         def put_back(arrival: Arrival) -> Publication:
@@ -255,11 +257,14 @@ class Worker:
                 prefetch=prefetch,
                 tracer=self._tracer,
                 put_back=put_back,
+                signatures=signatures,
             )
             for queue, handler, prefetch in stages
         ]
 
-    def _checking(self, url: str, outside: Outside, snapshot: SnapshotKeeper, publisher: Publisher) -> Consumer:
+    def _checking(
+        self, url: str, outside: Outside, snapshot: SnapshotKeeper, publisher: Publisher, signatures: Signatures
+    ) -> Consumer:
         """Checks of mailboxes have a queue and places of their own: however long they take, letters do not wait."""
         settings, topology = self._settings, self._settings.topology
         handler = CheckHandler(
@@ -277,6 +282,7 @@ class Worker:
             handler.handle,
             publisher,
             self._metrics,
+            signatures=signatures,
             prefetch=settings.check_concurrency,  # none waits here for a place: another worker may have one
             tracer=self._tracer,
         )

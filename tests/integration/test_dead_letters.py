@@ -14,10 +14,12 @@ import aio_pika
 import pytest
 
 from bench.measured_process import Measured, MeasuredProcess
+from tests.broker_setting import SIGNATURES
 from tests.dead_letter_samples import BURIED, a_body, a_dead_letter
 from worker.adapters.broker.dead_queue import open_dead_queue
 from worker.adapters.broker.declaring import apply_topology
 from worker.adapters.clock import SystemClock
+from worker.adapters.ledger import MemoryLedger
 from worker.delivery.messages import Publication
 from worker.domain.cloudevents import STRUCTURED
 from worker.domain.topology import Topology
@@ -235,7 +237,15 @@ async def test_a_replay_cancelled_at_any_step_loses_nothing(broker: Broker, step
         note()
 
     async with open_dead_queue(broker.url, TOPOLOGY.dead) as queue:
-        deed = Replay(publish, TOPOLOGY, ReplayRules(), "replay", SystemClock())
+        deed = Replay(
+            publish,
+            TOPOLOGY,
+            ReplayRules(),
+            "replay",
+            SystemClock(),
+            SIGNATURES,
+            MemoryLedger("operator", SystemClock()),
+        )
         campaign = Campaign(queue, deed, Selection(), SystemClock())
         task = asyncio.ensure_future(campaign.run())
         await asyncio.gather(task, return_exceptions=True)

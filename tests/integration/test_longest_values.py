@@ -10,7 +10,7 @@ from typing import Any
 import aio_pika
 import pytest
 
-from tests.broker_setting import TOPOLOGY, BrokerSetting, broker_setting, eventually, running_task
+from tests.broker_setting import SIGNATURES, TOPOLOGY, BrokerSetting, broker_setting, eventually, running_task
 from tests.builders import a_comment_event, a_mailbox, a_recipient, an_account, an_employee
 from tests.delivery_world import BUSY, IMAP, DeliveryWorld, an_arrival
 from worker.adapters.broker.consumer import Consumer
@@ -76,7 +76,7 @@ async def working(setting: BrokerSetting, world: DeliveryWorld) -> AsyncIterator
     """A worker's two stages over the real broker, with mail servers in memory."""
     stages = {TOPOLOGY.outbound: world.delivery.pipeline.handle, TOPOLOGY.sent_copy: world.delivery.copies.handle}
     consumers = [
-        Consumer(setting.url, queue, handler, setting.publisher, setting.metrics, prefetch=4)
+        Consumer(setting.url, queue, handler, setting.publisher, setting.metrics, prefetch=4, signatures=SIGNATURES)
         for queue, handler in stages.items()
     ]
     async with AsyncExitStack() as stack:

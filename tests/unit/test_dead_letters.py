@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.broker_setting import SIGNATURES
 from tests.dead_letter_samples import DEATH, a_dead_letter, a_letter_the_broker_gave_up
 from tests.doubles.clock import SteppedClock
 from tests.doubles.dead_queue import KeptMessage, MemoryDeadQueue
+from worker.adapters.ledger import MemoryLedger
 from worker.cli import status
 from worker.delivery.messages import Publication
+from worker.delivery.signatures import SIGNATURE
 from worker.domain.envelope import DeadLetterDiscardedEvent, DeadLetterReplayedEvent, parse_result
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import Reason
@@ -75,11 +78,21 @@ class Broker:
         return [each for each in events if isinstance(each, DeadLetterReplayedEvent | DeadLetterDiscardedEvent)]
 
 
+def signed(message: KeptMessage) -> KeptMessage:
+    """The message as a worker publishes it."""
+    content_type = message.properties.get("content_type")
+    signature = SIGNATURES.signature(message.headers, str(content_type) if content_type else None, message.body)
+    return replace(message, headers={**message.headers, SIGNATURE: signature})
+
+
 class Desk:
     """An operator's desk over a queue in memory."""
 
-    def __init__(self, messages: Iterable[KeptMessage], broker: Broker | None = None) -> None:
-        self.queue = MemoryDeadQueue(messages)
+    def __init__(
+        self, messages: Iterable[KeptMessage], broker: Broker | None = None, *, are_signed: bool = True
+    ) -> None:
+        self.queue = MemoryDeadQueue([signed(each) for each in messages] if are_signed else messages)
+        self.ledger = MemoryLedger("operator", SteppedClock())
         self.broker = broker or Broker()
         self.clock = SteppedClock()
         self.slept: list[float] = []
@@ -97,7 +110,9 @@ class Desk:
         per_s: float = 0,
         is_discard: bool = False,
     ) -> Campaign:
-        replay = Replay(self.broker.publish, TOPOLOGY, rules or ReplayRules(), "replay-1", self.clock)
+        replay = Replay(
+            self.broker.publish, TOPOLOGY, rules or ReplayRules(), "replay-1", self.clock, SIGNATURES, self.ledger
+        )
         deed = Discard() if is_discard else replay
         return Campaign(self.queue, deed, selection, self.clock, limit=limit, per_s=per_s, sleep=self.sleep)
 
@@ -114,7 +129,7 @@ def letters(count: int, **headers: object) -> list[KeptMessage]:
 async def imported_from(file: Path, queue: MemoryDeadQueue) -> Imported:
     with read_filed(str(file)) as filed:
         imported = Imported(filed.count)
-        await put_all_back(queue, queue.publish, "sendas.dead", filed, imported)
+        await put_all_back(queue, queue.publish, "sendas.dead", filed, imported, SIGNATURES)
     return imported
 
 
@@ -426,7 +441,7 @@ class TestReplaying:
         await desk.campaign(rules=ReplayRules(resend_uncertain=True)).run()
         [letter] = desk.broker.letters
         assert letter.headers["sendas-attempt"] == 4  # so that a later doubt has another number
-        assert letter.headers["sendas-replay-uncertain"] == 4
+        assert read_work(letter.headers, desk.clock.now()).is_replayed_doubt
 
     async def test_the_consent_to_send_twice_does_not_outlive_its_replay(self) -> None:
         desk = Desk(letters(1, **{"sendas-replay-uncertain": 4}))
@@ -613,7 +628,7 @@ class TestFiles:
         file.write_text("".join(to_line(each) + "\n" for each in [*letters(120), *letters(120)]))
         queue, broker, imported = MemoryDeadQueue(), Broker(fails_at=130), Imported(240)
         with read_filed(str(file)) as filed, pytest.raises(Unavailable):
-            await put_all_back(queue, broker.publish, "sendas.dead", filed, imported)
+            await put_all_back(queue, broker.publish, "sendas.dead", filed, imported, SIGNATURES)
         assert imported == Imported(240, 130, 0)
         for each in broker.published:
             await queue.publish(each)

@@ -10,9 +10,9 @@ from cyclopts import App, Parameter
 
 from worker.adapters.clock import SystemClock
 from worker.cli.configured import configured
-from worker.cli.dead_letters_desk import act, look_through, put_back
+from worker.cli.dead_letters_desk import act, look_through, put_back, trust
 from worker.cli.dead_letters_filters import ALL, Filters, order_of
-from worker.cli.dead_letters_output import Spool, show_outcome
+from worker.cli.dead_letters_output import Outcome, Spool, show_outcome
 from worker.cli.output import print_json, print_line, say
 from worker.errors import ConfigurationError
 from worker.operations.dead_letters.deeds import Discard, Replay
@@ -146,11 +146,15 @@ def replay(
     )
     order = order_of(filters, why, operator, rules.consents(), is_meant=yes and not dry_run)
 
-    def deed(publish: Publish) -> Replay:
-        return Replay(publish, settings.topology, rules, order.id, SystemClock())
+    async def run() -> Outcome:
+        async with trust(settings) as (signatures, consents):
 
-    outcome = asyncio.run(act(settings, deed, Replay.event, order, rate, is_rehearsal=not yes or dry_run))
-    return show_outcome(outcome, "replayed", as_json=as_json)
+            def deed(publish: Publish) -> Replay:
+                return Replay(publish, settings.topology, rules, order.id, SystemClock(), signatures, consents)
+
+            return await act(settings, deed, Replay.event, order, rate, is_rehearsal=not yes or dry_run)
+
+    return show_outcome(asyncio.run(run()), "replayed", as_json=as_json)
 
 
 @group.command

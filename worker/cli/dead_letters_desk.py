@@ -1,24 +1,29 @@
 """The dead-letter commands' way to the broker, and their end: in good order at the first signal."""
 
 import asyncio
+import secrets
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
 from worker.adapters.broker.dead_queue import AmqpDeadQueue, open_dead_queue
 from worker.adapters.broker.publisher import Publisher
 from worker.adapters.clock import SystemClock
+from worker.adapters.ledger import SqlLedger, open_ledger
 from worker.cli.configured import configured
 from worker.cli.dead_letters_filters import Filters
 from worker.cli.dead_letters_output import Outcome, progress_bar
 from worker.cli.output import say
+from worker.cli.who import user
+from worker.delivery.signatures import Signatures
 from worker.errors import ConfigurationError, SendasError
 from worker.jobs import background
 from worker.operations.dead_letters.acting import Campaign, Deed
-from worker.operations.dead_letters.deeds import ActEvent, Auditor, Order
+from worker.operations.dead_letters.deeds import ActEvent, Auditor, Consents, Order
 from worker.operations.dead_letters.importing import Filed, Imported, put_all_back
 from worker.operations.dead_letters.letter import DeadLetter
 from worker.operations.dead_letters.looking import look, with_whole_digest
@@ -59,6 +64,36 @@ def _say_that_none_matches(sightings: Sightings) -> None:
 async def _queue(settings: Settings) -> AsyncIterator[AmqpDeadQueue]:
     async with open_dead_queue(settings.broker_url.get_secret_value(), settings.topology.dead) as queue:
         yield queue
+
+
+class _NoConsents:
+    """Stands for a ledger that is not there."""
+
+    async def consent(self, event_key: str, recipients: Sequence[int], up_to_attempt: int) -> None:  # noqa: ARG002
+        raise ConfigurationError("--resend-uncertain: the consent is kept in the ledger, and there is none here")
+
+
+@asynccontextmanager
+async def trust(settings: Settings) -> AsyncIterator[tuple[Signatures, Consents]]:
+    """The signatures and consents that workers believe: those of their ledger.
+
+    Where the ledger's file is not there, no message can be known for a worker's and none be signed: letters then go
+    back as new events.
+
+    Raises:
+        ConfigurationError: the ledger cannot be used.
+        Unavailable: its database does not answer.
+    """
+    path = settings.ledger.removeprefix("sqlite:///")
+    if path != settings.ledger and not Path(path).exists():  # noqa: ASYNC240 - nothing else is done meanwhile
+        say(f"no ledger at {path} (SENDAS_LEDGER_URL): without the workers' own, letters go back as new events")
+        yield Signatures(secrets.token_bytes()), _NoConsents()
+        return
+    ledger: SqlLedger = await open_ledger(settings.ledger, f"sendas dead-letters/{user()}", SystemClock())
+    try:
+        yield Signatures(ledger.message_key), ledger
+    finally:
+        await ledger.close()
 
 
 @asynccontextmanager
@@ -123,6 +158,8 @@ async def _unless_told_to_stop(job: Awaitable[object]) -> str | None:
 async def put_back(settings: Settings, filed: Filed) -> tuple[Imported, str | None]:
     """Put a file's letters into the dead queue; how many went, and what ended it before its end."""
     imported = Imported(filed.count)
-    async with _queue(settings) as queue, _publisher(settings) as publish:
-        problem = await _unless_told_to_stop(put_all_back(queue, publish, settings.topology.dead, filed, imported))
+    async with trust(settings) as (signatures, _), _queue(settings) as queue, _publisher(settings) as publish:
+        problem = await _unless_told_to_stop(
+            put_all_back(queue, publish, settings.topology.dead, filed, imported, signatures)
+        )
     return imported, problem

@@ -61,10 +61,9 @@ class Claims:
         return await self._ledger.claim(event.key, event.data.account_id, positions)
 
     async def _reopen(self, item: LetterCase, positions: tuple[int, ...]) -> None:
-        """An operator has decided that these go once more, although they may have arrived (`dead-letters replay`)."""
-        up_to_attempt = item.case.work.resend_up_to
-        if up_to_attempt is not None and positions:
-            await self._ledger.reopen(item.case.event.key, positions, up_to_attempt)
+        """An operator may have decided that these go once more, although they may have arrived: the ledger knows it."""
+        if item.case.work.is_replayed_doubt and positions:
+            await self._ledger.reopen(item.case.event.key, positions)
 
     def _later(self, item: LetterCase, positions: Sequence[int]) -> Publication:
         work = item.work(positions)

@@ -122,11 +122,16 @@ class Ledger(Protocol):
         Safe to call at any time; entries that are not ours, or done, stay as they are.
         """
 
-    async def reopen(self, event_key: str, recipients: Sequence[int], up_to_attempt: int) -> None:
-        """Free those that are done as uncertain: an operator has decided that they are sent again.
+    async def consent(self, event_key: str, recipients: Sequence[int], up_to_attempt: int) -> None:
+        """Keep an operator's decision that those who are done as uncertain may be sent to again.
 
-        Only those whose doubt arose in this attempt or in an earlier one: a doubt that the decision did not know of
-        stays. All other entries stay as they are, whoever has them.
+        It is for doubts that arose in this attempt or in an earlier one, and kept as long as what was sent.
+        """
+
+    async def reopen(self, event_key: str, recipients: Sequence[int]) -> None:
+        """Free those that are done as uncertain, as far as there is consent to it.
+
+        A doubt that the decision did not know of stays. All other entries stay as they are, whoever has them.
         """
 
     async def hand_overs(self, event_key: str) -> Mapping[int, HandOver | None]:

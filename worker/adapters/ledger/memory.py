@@ -7,7 +7,15 @@ from datetime import datetime, timedelta
 from worker.adapters.ledger.entry import Entry, State, hand_overs_of
 from worker.adapters.ledger.mailboxes import OperatedMailboxStates
 from worker.adapters.ledger.memory_mailboxes import MailboxStore, MemoryMailboxes
-from worker.adapters.ledger.operations import checked_key, to_claim, to_hand_over, to_record, to_release, to_reopen
+from worker.adapters.ledger.operations import (
+    checked_key,
+    to_claim,
+    to_consent,
+    to_hand_over,
+    to_record,
+    to_release,
+    to_reopen,
+)
 from worker.delivery.ledger import Claim, Done, Granted, HandOver, Held, InDoubt, Record
 from worker.delivery.ports import Clock
 from worker.domain.vocabulary import Outcome
@@ -37,6 +45,7 @@ class MemoryStore:
 
     events: dict[str, dict[int, _Entry]] = field(default_factory=dict)
     mailboxes: MailboxStore = field(default_factory=MailboxStore)
+    consents: dict[tuple[str, int], int] = field(default_factory=dict)
 
 
 class MemoryLedger:
@@ -55,6 +64,7 @@ class MemoryLedger:
         self._retention = timedelta(seconds=retention_s)
         store = store or MemoryStore()
         self._events = store.events
+        self._consents = store.consents
         self._me = _Owner(owner, clock.now())
         self._is_closed = False
         memory = MemoryMailboxes(store.mailboxes, self._me, clock, self._renew, self._is_living)
@@ -118,15 +128,23 @@ class MemoryLedger:
             else:
                 entry.owner = None
 
-    async def reopen(self, event_key: str, recipients: Sequence[int], up_to_attempt: int) -> None:
-        operation = to_reopen(event_key, recipients, up_to_attempt)
+    async def consent(self, event_key: str, recipients: Sequence[int], up_to_attempt: int) -> None:
+        operation = to_consent(event_key, recipients, up_to_attempt)
+        self._renew()
+        for key in operation.keys:
+            self._consents[key] = max(up_to_attempt, self._consents.get(key, 0))
+
+    async def reopen(self, event_key: str, recipients: Sequence[int]) -> None:
+        operation = to_reopen(event_key, recipients)
         self._renew()
         entries = self._events.get(event_key, {})
         for recipient in operation.recipients:
             entry = entries.get(recipient)
             if entry is None or entry.done is None or entry.hand_over is None:
                 continue
-            if entry.done.outcome is Outcome.UNCERTAIN and entry.hand_over.attempt <= up_to_attempt:
+            if entry.done.outcome is Outcome.UNCERTAIN and entry.hand_over.attempt <= self._consents.get(
+                (event_key, recipient), -1
+            ):
                 del entries[recipient]
 
     async def hand_overs(self, event_key: str) -> dict[int, HandOver | None]:

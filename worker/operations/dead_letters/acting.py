@@ -29,7 +29,7 @@ Sleep = Callable[[float], Awaitable[None]]
 class Deed(Protocol):
     """What is done with each letter."""
 
-    def refusal(self, letter: DeadLetter) -> Refusal | None:
+    def refusal(self, message: DeadMessage, letter: DeadLetter) -> Refusal | None:
         """Why it cannot be done with this letter."""
 
     async def do(self, message: DeadMessage, letter: DeadLetter) -> None:
@@ -216,7 +216,7 @@ class Campaign:
         self._on_letter(letter)
         if not self._selection.matches(letter):
             return None
-        why_not = self._deed.refusal(letter)
+        why_not = self._deed.refusal(message, letter)
         if why_not is not None:
             self.tally.refused[why_not] += 1
             return None

@@ -4,16 +4,20 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from worker.delivery.messages import HeaderValue, Publication
+from worker.delivery.signatures import SIGNATURE
 from worker.domain.cloudevents import attribute_text
 from worker.operations.dead_letters.queue import DeadMessage
 
 
 def carried(headers: Mapping[str, object]) -> dict[str, HeaderValue]:
-    """Headers for a message that goes on. Not the broker's own: with them it sees a cycle and drops the message."""
+    """Headers for a message that goes on, without its signature: with other headers it needs another one.
+
+    Not the broker's own either: with them it sees a cycle and drops the message.
+    """
     return {
         name: value if isinstance(value := attribute_text(given), str | int) else str(value)
         for name, given in headers.items()
-        if given is not None and not name.startswith("x-")
+        if given is not None and name != SIGNATURE and not name.startswith("x-")
     }
 
 

@@ -9,12 +9,13 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from worker.delivery.signatures import Signatures
 from worker.errors import ConfigurationError
 from worker.operations.dead_letters.digest import contents_of
 from worker.operations.dead_letters.file import FiledMessage, from_line, put_back
@@ -81,11 +82,24 @@ def _opened(file: str) -> IO[str]:
     return copy
 
 
-async def put_all_back(queue: DeadQueue, publish: Publish, name: str, filed: Filed, imported: Imported) -> None:
+async def put_all_back(
+    queue: DeadQueue, publish: Publish, name: str, filed: Filed, imported: Imported, signatures: Signatures
+) -> None:
     """Publish to the dead queue, by its name, what it lacks; each letter is confirmed by the broker.
+
+    What a worker of this installation signed is signed again, as the broker's headers are left out; nothing else is.
 
     `imported` says what was done, also when this raises.
     """
+
+    async def put(message: FiledMessage) -> None:
+        publication = put_back(message, name)
+        content_type = message.properties.get("content_type")
+        if signatures.is_ours(message.headers, str(content_type) if content_type else None, message.body):
+            publication = await signatures.signed(publication)
+        await publish(publication)
+        imported.new += 1
+
     there: Counter[str] = Counter()
     await look(queue, Selection(), None, lambda message, _: there.update((contents_of(message),)))
     waiting: list[FiledMessage] = []
@@ -97,17 +111,12 @@ async def put_all_back(queue: DeadQueue, publish: Publish, name: str, filed: Fil
             continue
         waiting.append(message)
         if len(waiting) == _AT_ONCE:
-            await _publish_all(waiting, publish, name, imported)
-    await _publish_all(waiting, publish, name, imported)
+            await _publish_all(waiting, put)
+    await _publish_all(waiting, put)
 
 
-async def _publish_all(waiting: list[FiledMessage], publish: Publish, name: str, imported: Imported) -> None:
+async def _publish_all(waiting: list[FiledMessage], put: Callable[[FiledMessage], Awaitable[None]]) -> None:
     """Publish all, and wait for each: the first error must not leave others on their way, uncounted."""
-
-    async def put(message: FiledMessage) -> None:
-        await publish(put_back(message, name))
-        imported.new += 1
-
     ended = await asyncio.gather(*(put(message) for message in waiting), return_exceptions=True)
     waiting.clear()
     for each in ended:

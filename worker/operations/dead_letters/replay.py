@@ -9,7 +9,7 @@ from worker.delivery.copy_jobs import JOB
 from worker.delivery.messages import Publication
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import Reason
-from worker.domain.work import ATTEMPT, FIRST_SEEN, MODE, RECIPIENTS, RESEND_UNCERTAIN
+from worker.domain.work import ATTEMPT, FIRST_SEEN, MODE, RECIPIENTS, REPLAYED_DOUBT
 from worker.operations.dead_letters.carrying import as_publication, carried
 from worker.operations.dead_letters.letter import REPLAY_ID, REPLAYS, DeadLetter
 from worker.operations.dead_letters.queue import DeadMessage
@@ -28,6 +28,7 @@ class Refusal(StrEnum):
     NO_DESTINATION = "no_destination"
     CAME_BACK = "came_back"
     FORGOTTEN = "forgotten"
+    UNSIGNED = "unsigned"
 
 
 WORDS: Mapping[Refusal, str] = {
@@ -35,6 +36,7 @@ WORDS: Mapping[Refusal, str] = {
     Refusal.REPLAYED_TOO_OFTEN: "was replayed too often already: mend the cause, or use --force-loop",
     Refusal.NO_DESTINATION: "does not say which work queue it died in",
     Refusal.CAME_BACK: "was replayed just now and has died again",
+    Refusal.UNSIGNED: "is a copy for Sent that no worker signed, so it cannot be known whose letter it is: discard it",
     Refusal.FORGOTTEN: "is older than what the ledger remembers, so whoever got it already would get it again: "
     "find out, or use --resend-forgotten",
 }
@@ -108,7 +110,7 @@ def replayed(message: DeadMessage, letter: DeadLetter, queue: str, replay_id: st
         REPLAY_ID: replay_id,
     }
     if is_uncertain:
-        headers[RESEND_UNCERTAIN] = letter.attempts
+        headers[REPLAYED_DOUBT] = 1
     return as_publication(message, queue, headers)
 
 
