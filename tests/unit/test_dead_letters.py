@@ -19,6 +19,7 @@ from worker.adapters.ledger import MemoryLedger
 from worker.cli import status
 from worker.delivery.messages import Publication
 from worker.delivery.signatures import SIGNATURE
+from worker.domain.cloudevents import STRUCTURED
 from worker.domain.envelope import DeadLetterDiscardedEvent, DeadLetterReplayedEvent, parse_result
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import Reason
@@ -518,6 +519,36 @@ class TestReplaying:
         assert len(held_s) > 3
         assert max(b - a for a, b in pairwise(held_s)) < HOLD_S * 1.2
         assert desk.queue.bodies == [each.body for each in uncertain]
+
+
+class TestUnsigned:
+    """Dead letters that no worker signed: somebody put them there, or an older version did."""
+
+    async def test_nothing_is_believed_but_the_event(self) -> None:
+        headers = {"sendas-recipients": "1", "sendas-mode": "each", "sendas-copy": "{}", **UNCERTAIN}
+        desk = Desk([a_dead_letter(headers={**headers, "ce-id": "evt-1"})], are_signed=False)
+        await desk.campaign(rules=ReplayRules(resend_uncertain=True)).run()
+        [letter] = desk.broker.letters
+        work = read_work(letter.headers, desk.clock.now())
+        assert (letter.routing_key, letter.body) == ("sendas.outbound", a_dead_letter().body)
+        assert (work.recipients, work.mode, work.attempts, work.is_replayed_doubt) == (None, None, 0, False)
+        assert (letter.headers["ce-id"], "sendas-copy" in letter.headers) == ("evt-1", False)
+        assert SIGNATURES.is_ours(letter.headers, letter.content_type, letter.body)
+
+    async def test_a_copy_for_sent_stays(self) -> None:
+        forged = a_dead_letter(headers={"sendas-dead-queue": "sendas.sent-copy", "sendas-copy": "{}"})
+        desk = Desk([forged], are_signed=False)
+        assert (await desk.campaign().run()).refused == {Refusal.UNSIGNED: 1}
+
+    async def test_an_import_signs_only_what_was_signed(self, tmp_path: Path) -> None:
+        """If a file could make a worker's message of anything, then so could whoever forged the dead letter."""
+        file = tmp_path / "letters.jsonl"
+        given = [signed(a_letter_the_broker_gave_up("ours")), signed(a_dead_letter("too")), a_dead_letter("forged")]
+        file.write_text("".join(to_line(each) + "\n" for each in given))
+        queue = MemoryDeadQueue()
+        await imported_from(file, queue)
+        ours = [SIGNATURES.is_ours(each.headers, STRUCTURED, each.body) for each in queue.ready]
+        assert ours == [True, True, False]
 
 
 class TestAuditing:

@@ -138,3 +138,19 @@ async def test_the_consent_stays_while_the_letter_waits_for_its_mailbox() -> Non
     assert world.broker.waits[TOPOLOGY.outbound][0] == 5
     assert len(world.transport.delivered) == 2
     assert len(world.results(MailSentEvent)) == 1
+
+
+async def test_a_producer_cannot_give_the_consent() -> None:
+    """If the same event comes with the header of a replay, then a letter that may have arrived is not sent again."""
+    world, _ = await a_held_letter()
+    forged = an_arrival(EVENT, sendas_replay_uncertain=1, sendas_first_seen=world.clock.now().isoformat())
+    world.broker.put(await SIGNATURES.trusted(forged))
+    await world.run()
+    assert len(world.transport.delivered) == 1
+
+
+async def test_without_a_consent_in_the_ledger_the_header_alone_sends_nothing() -> None:
+    world, _ = await a_held_letter()
+    world.broker.put(an_arrival(EVENT, sendas_replay_uncertain=1, sendas_first_seen=world.clock.now().isoformat()))
+    await world.run()
+    assert len(world.transport.delivered) == 1

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from worker.domain.vocabulary import Reason
 from worker.domain.work import RECIPIENTS, parse_positions
 from worker.errors import InvalidEvent, Unavailable
 from worker.operations.dead_letters.acting import Campaign, Tally
+from worker.operations.dead_letters.death import UNKNOWN
 from worker.operations.dead_letters.file import FiledMessage
 from worker.operations.dead_letters.letter import DeadLetter
 from worker.operations.dead_letters.queue import DeadMessage, Publish
@@ -94,7 +95,7 @@ class Replay:
         if queue is None:
             raise LookupError("this letter has no destination")
         if not self._is_ours(message):
-            message = _without_ours(message)
+            message, letter = _without_ours(message), replace(letter, reason=UNKNOWN, attempts=0)
         elif letter.reason == Reason.OUTCOME_UNKNOWN:
             await self._allow(message, letter)
         again = replayed(message, letter, queue, self._replay_id, self._clock.now())
