@@ -24,7 +24,7 @@ from worker.adapters.ledger.database import parse_url
 from worker.delivery.ledger import Done, Granted, HandOver, Held, InDoubt, Record
 from worker.domain.identity import event_key, result_id
 from worker.domain.vocabulary import Outcome
-from worker.errors import LostClaim, Unavailable
+from worker.errors import ForeignEvent, LostClaim, Unavailable
 
 EVENT = event_key("/product/comments", "1")
 OTHER_EVENT = event_key("/product/comments", "2")
@@ -320,6 +320,22 @@ class LedgerContract:
         await one.consent(EVENT, [0], up_to_attempt=1)
         await one.reopen(EVENT, [0])
         assert await one.claim(EVENT, "acme", [0]) == {0: Granted()}
+
+    async def test_what_is_another_accounts_is_neither_claimed_nor_repeated(self, world: World) -> None:
+        """If two accounts' events have one source and id, then the first one's results are nobody else's."""
+        one, two = await world.owner("one"), await world.owner("two")
+        assert await one.account_of(EVENT) is None
+        await claimed(one, 0)
+        assert await two.account_of(EVENT) == "acme"
+        with pytest.raises(ForeignEvent, match="same source and id"):
+            await two.claim(EVENT, "globex", [0, 1])
+        with pytest.raises(ForeignEvent):
+            await one.claim(EVENT, "globex", [0])
+        await handed_over(world, one, 0)
+        await one.record(EVENT, [a_record(0)])
+        with pytest.raises(ForeignEvent):
+            await two.claim(EVENT, "globex", [0])
+        assert await two.claim(EVENT, "acme", [0, 1]) == {0: done_with(a_record(0)), 1: Granted()}
 
     async def test_nothing_else_is_reopened(self, world: World) -> None:
         one, two = await world.owner("one"), await world.owner("two")

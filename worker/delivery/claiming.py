@@ -12,8 +12,9 @@ from worker.delivery.in_work import InWork
 from worker.delivery.ledger import Claim, Granted, Held, InDoubt, Ledger
 from worker.delivery.messages import Publication
 from worker.delivery.repeating import Repeats
+from worker.domain.event import LetterEvent
 from worker.domain.topology import Topology
-from worker.errors import Unavailable
+from worker.errors import ForeignEvent, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +54,12 @@ class Claims:
                 await self._let_go(event_key, mine)
                 raise
         return publications
+
+    async def require_own(self, event: LetterEvent) -> None:
+        """Raises `ForeignEvent` when another account's event with the same source and id is known."""
+        owner = await self._ledger.account_of(event.key)
+        if owner not in (None, event.data.account_id):
+            raise ForeignEvent("id: an event of another account has the same source and id, and came before")
 
     async def _claim(self, item: LetterCase, positions: tuple[int, ...]) -> Mapping[int, Claim]:
         if not positions:

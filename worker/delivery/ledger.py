@@ -100,6 +100,9 @@ class Ledger(Protocol):
         """Claim what is free; say of the rest why it is not. What is ours already is granted again.
 
         What was handed over is never granted: it is in doubt when its owner is gone, has let it go, or is ourselves.
+
+        Raises:
+            ForeignEvent: one of the entries is another account's; nothing is claimed then.
         """
 
     async def hand_over(self, event_key: str, recipients: Sequence[int], hand_over: HandOver) -> None:
@@ -139,6 +142,9 @@ class Ledger(Protocol):
 
         None: it came to no hand-over. A release forgets the entry, and so does reopening.
         """
+
+    async def account_of(self, event_key: str) -> str | None:
+        """The account whose event it is; None while no recipient has an entry. Nothing is written."""
 
     async def keep_alive(self) -> None:
         """Say that this owner lives; to be called every third of a lease. All other writes say so too."""

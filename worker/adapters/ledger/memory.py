@@ -19,7 +19,7 @@ from worker.adapters.ledger.operations import (
 from worker.delivery.ledger import Claim, Done, Granted, HandOver, Held, InDoubt, Record
 from worker.delivery.ports import Clock
 from worker.domain.vocabulary import Outcome
-from worker.errors import LostClaim, Unavailable
+from worker.errors import ForeignEvent, LostClaim, Unavailable
 
 
 @dataclass(eq=False)
@@ -74,6 +74,9 @@ class MemoryLedger:
         operation = to_claim(event_key, account_id, recipients)
         self._renew()
         entries = self._events.setdefault(operation.event_key, {})
+        known = (entries[recipient] for recipient in operation.recipients if recipient in entries)
+        if any(entry.account_id != account_id for entry in known):
+            raise ForeignEvent("id: an event of another account has the same source and id, and came before")
         return {recipient: self._claim(entries, account_id, recipient) for recipient in operation.recipients}
 
     def _claim(self, entries: dict[int, _Entry], account_id: str, recipient: int) -> Claim:
@@ -149,6 +152,9 @@ class MemoryLedger:
 
     async def hand_overs(self, event_key: str) -> dict[int, HandOver | None]:
         return hand_overs_of(await self.entries(event_key))
+
+    async def account_of(self, event_key: str) -> str | None:
+        return next((entry.account_id for entry in await self.entries(event_key)), None)
 
     async def keep_alive(self) -> None:
         self._renew()

@@ -139,6 +139,9 @@ class SqlLedger:
     async def hand_overs(self, event_key: str) -> dict[int, HandOver | None]:
         return hand_overs_of(await self.entries(event_key))
 
+    async def account_of(self, event_key: str) -> str | None:
+        return next((entry.account_id for entry in await self.entries(event_key)), None)
+
     async def keep_alive(self) -> None:
         await self._writer.submit(ToKeepAlive())
 
