@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from demo.display import result_line
 from demo.installation import CUSTOMERS, PASSWORD, SENDAS, Installation, installation
 from demo.results import collected
 from demo.scenes import Json
@@ -71,7 +72,4 @@ Ctrl-C stops everything. Results as they come:
 
 
 def _show(console: Console, result: Json) -> None:
-    data = result["data"]
-    who = ", ".join(recipient["address"] for recipient in data.get("recipients", ()))
-    why = data.get("reason") or data.get("outcome") or ""
-    console.print(f"{result['type']:18} {data.get('event_id') or '':20} {who} {why}", markup=False, soft_wrap=True)
+    console.print(result_line(result), markup=False, highlight=False, soft_wrap=True)

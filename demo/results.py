@@ -108,8 +108,11 @@ class Results:
         """Take one result from the broker."""
         result = json.loads(message.body)
         self._tell(result)
+        event_id = result["data"].get("event_id")
+        if event_id is None:
+            return  # an operator's act, a mailbox that is resumed, a rotated token: no event asked for it
         async with self._news:
-            outcome = self._outcomes.setdefault(result["data"]["event_id"], Outcome())
+            outcome = self._outcomes.setdefault(event_id, Outcome())
             outcome.results.setdefault(result["id"], result)  # a repeat is known by its id, and dropped
             outcome.seen[result["id"]] += 1
             self._news.notify_all()

@@ -14,11 +14,13 @@ from worker.adapters.broker.declaring import apply_topology
 from worker.adapters.broker.publisher import Publisher
 from worker.delivery import requeueing
 from worker.delivery.messages import Arrival, Handler, Publication
+from worker.delivery.signatures import Signatures
 from worker.domain.topology import QueueSpec, Topology
 from worker.telemetry.metrics import Metrics
 
 TTL_MS = 20
 TIMEOUT_S = 30
+SIGNATURES = Signatures(b"a key of the tests, shared by all")
 
 
 class QuickTopology(Topology):
@@ -113,6 +115,7 @@ class BrokerSetting:
             self.publisher,
             self.metrics,
             prefetch=prefetch,
+            signatures=SIGNATURES,
             put_back=lambda arrival: requeueing.put_back(arrival, TOPOLOGY, datetime.now(UTC)),
             look_every_s=look_every_s,
             hold_s=hold_s,
@@ -138,7 +141,7 @@ async def broker_setting(url: str, max_bytes: int = 1_000_000) -> AsyncIterator[
     """The topology on this virtual host, a publisher that is up, and an operator's connection."""
     await apply_topology(url, TOPOLOGY)
     metrics = Metrics(CollectorRegistry())
-    publisher = Publisher(url, metrics, max_bytes=max_bytes)
+    publisher = Publisher(url, metrics, max_bytes=max_bytes, signatures=SIGNATURES)
     admin = await aio_pika.connect(url)
     async with admin, running_task(publisher.run()):
         await eventually(lambda: publisher.problem() is None)

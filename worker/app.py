@@ -145,8 +145,8 @@ def _naming(setting: str) -> Iterator[None]:
         raise ConfigurationError(f"{setting}: {error}") from None
 
 
-def snapshot_source(settings: Settings) -> Source:
-    """Where configuration snapshots come from; inside a running event loop.
+def snapshot_source(settings: Settings, attempts: int = 3) -> Source:
+    """Where configuration snapshots come from; inside a running event loop. `attempts`: within one fetch over HTTP.
 
     The operator named the host, which may be in a private network; but whatever the name resolves to, no metadata
     service is asked, and the connection goes to the address that was vetted.
@@ -158,7 +158,7 @@ def snapshot_source(settings: Settings) -> Source:
         return FileSource(Path(settings.snapshot_url.removeprefix("file://").removeprefix("file:")))
     guard = EgressGuard(_egress_policy(settings, is_operators=True), SystemResolver(max_threads=2))
     connector = guarded_connector(guard, client_context(tls_of(settings)), frozenset())
-    return HttpSource(settings.snapshot_url, token=settings.snapshot_token, connector=connector)
+    return HttpSource(settings.snapshot_url, token=settings.snapshot_token, connector=connector, attempts=attempts)
 
 
 def delivery_rules(settings: Settings) -> Rules:

@@ -13,6 +13,10 @@ class InvalidEvent(SendasError):
     """A message that is no event of the contract; it goes to the dead queue with this text."""
 
 
+class ForeignEvent(SendasError):
+    """The event's `source` and `id` are those of another account's event, which came before it."""
+
+
 class InvalidSnapshot(SendasError):
     """A configuration document that is refused as a whole; the last good one goes on serving."""
 

@@ -41,6 +41,7 @@ from worker.delivery import requeueing
 from worker.delivery.building import Delivery, World, build_delivery
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.reporting import Reporter
+from worker.delivery.signatures import Signatures
 from worker.delivery.tracing import NO_TRACING, Tracer
 from worker.errors import Unavailable
 from worker.jobs import background, first_of
@@ -125,11 +126,12 @@ class Worker:
         await self._unless_stopped(check_topology(broker, settings.topology))
         self._phase = "waiting for the first configuration snapshot"
         await self._unless_stopped(snapshot.wait_until_ready())
-        publisher = Publisher(broker, self._metrics, max_bytes=settings.max_message_bytes)
+        signatures = Signatures(ledger.message_key)
+        publisher = Publisher(broker, self._metrics, max_bytes=settings.max_message_bytes, signatures=signatures)
         delivery = self._delivery(outside, memory, ledger, snapshot, publisher)
         telling = token_telling(settings, memory.refresh_tokens, outside, snapshot, publisher.publish)
-        consumers = self._consumers(broker, delivery, publisher)
-        consumers.append(self._checking(broker, outside, snapshot, publisher))
+        consumers = self._consumers(broker, delivery, publisher, signatures)
+        consumers.append(self._checking(broker, outside, snapshot, publisher, signatures))
         depths, keeping = QueueDepths(broker, settings.topology), LedgerKeeping(ledger, settings.ledger_lease_s)
         self._watch(outside, delivery, snapshot, publisher, consumers)
         self._health.require("ledger", keeping.problem)
@@ -242,7 +244,9 @@ class Worker:
         )
         return build_delivery(world, delivery_rules(self._settings))
 
-    def _consumers(self, broker: BrokerAddress, delivery: Delivery, publisher: Publisher) -> list[Consumer]:
+    def _consumers(
+        self, broker: BrokerAddress, delivery: Delivery, publisher: Publisher, signatures: Signatures
+    ) -> list[Consumer]:
         topology, clock = self._settings.topology, SystemClock()
 
         def put_back(arrival: Arrival) -> Publication:
@@ -263,12 +267,18 @@ class Worker:
                 prefetch=prefetch,
                 tracer=self._tracer,
                 put_back=put_back,
+                signatures=signatures,
             )
             for queue, handler, prefetch in stages
         ]
 
     def _checking(
-        self, broker: BrokerAddress, outside: Outside, snapshot: SnapshotKeeper, publisher: Publisher
+        self,
+        broker: BrokerAddress,
+        outside: Outside,
+        snapshot: SnapshotKeeper,
+        publisher: Publisher,
+        signatures: Signatures,
     ) -> Consumer:
         """Checks of mailboxes have a queue and places of their own: however long they take, letters do not wait."""
         settings, topology = self._settings, self._settings.topology
@@ -287,6 +297,7 @@ class Worker:
             handler.handle,
             publisher,
             self._metrics,
+            signatures=signatures,
             prefetch=settings.check_concurrency,  # none waits here for a place: another worker may have one
             tracer=self._tracer,
         )

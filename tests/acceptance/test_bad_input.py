@@ -24,7 +24,6 @@ from tests.acceptance.command import running_worker
 from tests.acceptance.office import Json, Office
 from worker.domain.cloudevents import parse
 from worker.domain.topology import Topology
-from worker.domain.work import read_work
 from worker.errors import InvalidEvent
 
 ROUNDS = 5
@@ -58,7 +57,7 @@ def _nested(depth: int) -> dict[str, Any]:
 
 def hand_made(event: dict[str, Any]) -> Iterator[Bad]:
     """Messages that no fuzzer comes to: large ones, and headers of every type of AMQP."""
-    good = json.dumps(event | {"id": "never"}, ensure_ascii=False).encode()
+    bad = json.dumps(event | {"id": "never", "specversion": "9"}, ensure_ascii=False).encode()
     now = datetime(2026, 11, 23, tzinfo=UTC)
     yield Bad(b"x" * 15_000_000)
     yield Bad(b'{"a":' + b'"' + b"x" * 15_000_000 + b'"}')
@@ -77,13 +76,13 @@ def hand_made(event: dict[str, Any]) -> Iterator[Bad]:
     yield Bad(b"{}", {"x-death": [death] * 50, "x-first-death-queue": "sendas.outbound", "x-delivery-count": 10**9})
     yield Bad(b"{}", {"x-death": "rubbish", "sendas-dead-reason": 7, "sendas-dead-queue": ["sendas.outbound"]})
     for attempt in (-1, 2**62, "x", bytearray(b"\xff"), {"a": 1}, 1.5):
-        yield Bad(good, {"sendas-first-seen": now.isoformat(), "sendas-attempt": attempt})
+        yield Bad(bad, {"sendas-first-seen": now.isoformat(), "sendas-attempt": attempt})
     moments: tuple[Any, ...] = ("0001-01-01T00:00:00+23:59", "x", 7, [], "9" * 100_000)
     for first_seen in moments:
-        yield Bad(good, {"sendas-first-seen": first_seen, "sendas-attempt": -1})
+        yield Bad(bad, {"sendas-first-seen": first_seen, "sendas-attempt": -1})
     for recipients in (",".join(["0-9999"] * 10_000), "7", "-1", "", 0.5, "x" * 100_000):
-        yield Bad(good, {"sendas-first-seen": now.isoformat(), "sendas-recipients": recipients})
-    yield Bad(good, {"sendas-first-seen": now.isoformat(), "sendas-mode": "nobody"})
+        yield Bad(bad, {"sendas-first-seen": now.isoformat(), "sendas-recipients": recipients})
+    yield Bad(bad, {"sendas-first-seen": now.isoformat(), "sendas-mode": "nobody"})
 
 
 def _deep_table(depth: int) -> bytes:
@@ -106,9 +105,8 @@ def from_corpus() -> Iterator[Bad]:
     for path in inputs("events"):
         message = read_message(path.read_bytes())
         try:
-            event = parse(message.headers, message.content_type, message.body)
-            read_work(message.headers, event.time)
-        except (InvalidEvent, ValueError):
+            parse(message.headers, message.content_type, message.body)
+        except InvalidEvent:
             headers = {name: bytearray(v) if isinstance(v, bytes) else v for name, v in message.headers.items()}
             yield Bad(message.body, headers, message.content_type)
 

@@ -24,7 +24,7 @@ from worker.adapters.ledger import State, migrate
 from worker.delivery.ledger import Done, Granted, HandOver, Held, InDoubt, Record
 from worker.domain.identity import event_key, result_id
 from worker.domain.vocabulary import Outcome
-from worker.errors import LostClaim, Unavailable
+from worker.errors import ForeignEvent, LostClaim, Unavailable
 
 EVENT = event_key("/product/comments", "1")
 OTHER_EVENT = event_key("/product/comments", "2")
@@ -288,8 +288,9 @@ class LedgerContract:
         one, two = await world.owner("one"), await world.owner("two")
         await handed_over(world, one, 0, 1)
         await one.record(EVENT, [a_record(0, 1, outcome=Outcome.UNCERTAIN)])
-        await two.reopen(EVENT, [0], up_to_attempt=1)
-        await two.reopen(EVENT, [0, 7], up_to_attempt=1)
+        await two.consent(EVENT, [0, 7], up_to_attempt=1)
+        await two.reopen(EVENT, [0])
+        await two.reopen(EVENT, [0, 1, 7])
 
         held = done_with(a_record(0, 1, outcome=Outcome.UNCERTAIN))
         assert await two.claim(EVENT, "acme", [0, 1]) == {0: Granted(), 1: held}
@@ -300,9 +301,41 @@ class LedgerContract:
         await claimed(one, 0)
         await one.hand_over(EVENT, [0], a_hand_over(world, attempt=2))
         await one.record(EVENT, [a_record(0, outcome=Outcome.UNCERTAIN)])
-        await one.reopen(EVENT, [0], up_to_attempt=1)
+        await one.consent(EVENT, [0], up_to_attempt=1)
+        await one.reopen(EVENT, [0])
 
         assert await one.claim(EVENT, "acme", [0]) == {0: done_with(a_record(0, outcome=Outcome.UNCERTAIN))}
+
+    async def test_without_consent_nothing_is_reopened_and_a_narrower_one_takes_none_back(self, world: World) -> None:
+        """If anybody else than an operator asks for it, then a letter that may have arrived stays held."""
+        one = await world.owner()
+        await claimed(one, 0)
+        await one.hand_over(EVENT, [0], a_hand_over(world, attempt=2))
+        await one.record(EVENT, [a_record(0, outcome=Outcome.UNCERTAIN)])
+        await one.reopen(EVENT, [0])
+        held = done_with(a_record(0, outcome=Outcome.UNCERTAIN))
+        assert await one.claim(EVENT, "acme", [0]) == {0: held}
+
+        await one.consent(EVENT, [0], up_to_attempt=2)
+        await one.consent(EVENT, [0], up_to_attempt=1)
+        await one.reopen(EVENT, [0])
+        assert await one.claim(EVENT, "acme", [0]) == {0: Granted()}
+
+    async def test_what_is_another_accounts_is_neither_claimed_nor_repeated(self, world: World) -> None:
+        """If two accounts' events have one source and id, then the first one's results are nobody else's."""
+        one, two = await world.owner("one"), await world.owner("two")
+        assert await one.account_of(EVENT) is None
+        await claimed(one, 0)
+        assert await two.account_of(EVENT) == "acme"
+        with pytest.raises(ForeignEvent, match="same source and id"):
+            await two.claim(EVENT, "globex", [0, 1])
+        with pytest.raises(ForeignEvent):
+            await one.claim(EVENT, "globex", [0])
+        await handed_over(world, one, 0)
+        await one.record(EVENT, [a_record(0)])
+        with pytest.raises(ForeignEvent):
+            await two.claim(EVENT, "globex", [0])
+        assert await two.claim(EVENT, "acme", [0, 1]) == {0: done_with(a_record(0)), 1: Granted()}
 
     async def test_nothing_else_is_reopened(self, world: World) -> None:
         one, two = await world.owner("one"), await world.owner("two")
@@ -311,7 +344,8 @@ class LedgerContract:
         sent, failed = a_record(1), a_record(2, outcome=Outcome.FAILED)
         await one.record(EVENT, [sent, failed])
         await one.let_go(EVENT, [0])
-        await two.reopen(EVENT, [0, 1, 2, 3], up_to_attempt=1)
+        await two.consent(EVENT, [0, 1, 2, 3], up_to_attempt=1)
+        await two.reopen(EVENT, [0, 1, 2, 3])
 
         assert await two.claim(EVENT, "acme", [0, 1, 2, 3]) == {
             0: InDoubt(hand_over),

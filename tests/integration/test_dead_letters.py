@@ -14,10 +14,12 @@ import aio_pika
 import pytest
 
 from bench.measured_process import Measured, MeasuredProcess
+from tests.broker_setting import SIGNATURES
 from tests.dead_letter_samples import BURIED, a_body, a_dead_letter
 from worker.adapters.broker.dead_queue import open_dead_queue
 from worker.adapters.broker.declaring import apply_topology
 from worker.adapters.clock import SystemClock
+from worker.adapters.ledger import MemoryLedger
 from worker.delivery.messages import Publication
 from worker.domain.cloudevents import STRUCTURED
 from worker.domain.topology import Topology
@@ -68,6 +70,15 @@ class Broker:
         for first in range(0, len(waiting), 500):
             publish = self.channel.default_exchange.publish
             await asyncio.gather(*(publish(each, TOPOLOGY.dead) for each in waiting[first : first + 500]))
+
+    async def give_up(self, event_id: str) -> None:
+        """Make the broker give a letter up, by its work queue's delivery limit; the dead queue must be empty before."""
+        message = aio_pika.Message(a_dead_letter(event_id).body, content_type=STRUCTURED, delivery_mode=2)
+        await self.channel.default_exchange.publish(message, TOPOLOGY.outbound)
+        work = await self.channel.get_queue(TOPOLOGY.outbound)
+        while returned := await work.get(fail=False, timeout=10):
+            await returned.nack(requeue=True)
+        await first_in(self, TOPOLOGY.dead)
 
     async def ids_in(self, queue: str) -> list[str]:
         """Ids of the events in a queue, in its order."""
@@ -161,24 +172,7 @@ async def test_a_missing_queue_is_a_configuration_error(vhost_url: str) -> None:
 
 async def test_a_letter_that_killed_its_workers_goes_back_to_its_queue(broker: Broker) -> None:
     """If the broker gave a letter up by the work queue's delivery limit, then `x-death` says where it goes."""
-    body = a_dead_letter("killer").body
-    await broker.channel.default_exchange.publish(
-        aio_pika.Message(body, content_type=STRUCTURED, delivery_mode=2), TOPOLOGY.outbound
-    )
-    work = await broker.channel.get_queue(TOPOLOGY.outbound)
-    while message := await work.get(fail=False, timeout=10):
-        await message.nack(requeue=True)
-    dead = await broker.channel.get_queue(TOPOLOGY.dead)
-    buried = asyncio.Event()
-
-    async def seen(_: object) -> None:
-        buried.set()
-
-    tag = await dead.consume(seen)
-    await asyncio.wait_for(buried.wait(), 30)
-    await dead.cancel(tag)
-    await broker.channel.close()  # which gives it back
-
+    await broker.give_up("killer")
     [row] = (await broker.run("list", "--json")).out.splitlines()
     assert (json.loads(row)["reason"], json.loads(row)["event_id"]) == ("delivery_limit", "killer")
     assert (await broker.run("replay", "--yes", "--why", "mended the worker")).status == 0
@@ -243,7 +237,15 @@ async def test_a_replay_cancelled_at_any_step_loses_nothing(broker: Broker, step
         note()
 
     async with open_dead_queue(broker.url, TOPOLOGY.dead) as queue:
-        deed = Replay(publish, TOPOLOGY, ReplayRules(), "replay", SystemClock())
+        deed = Replay(
+            publish,
+            TOPOLOGY,
+            ReplayRules(),
+            "replay",
+            SystemClock(),
+            SIGNATURES,
+            MemoryLedger("operator", SystemClock()),
+        )
         campaign = Campaign(queue, deed, Selection(), SystemClock())
         task = asyncio.ensure_future(campaign.run())
         await asyncio.gather(task, return_exceptions=True)
@@ -261,3 +263,76 @@ async def test_ten_thousand_letters_in_bounded_memory(broker: Broker, tmp_path: 
     assert (listed.status, replayed.status) == (0, 0)
     assert max(listed.max_rss_mb, replayed.max_rss_mb) < MAX_RSS_MB
     assert sorted(await broker.ids_in(TOPOLOGY.outbound)) == numbered(MANY)
+
+
+async def bury_five_kinds(broker: Broker) -> None:
+    """What an operator meets: two reasons of the worker's, a doubt, one the broker gave up, and rubbish by hand."""
+    await broker.give_up("killer")
+    await broker.bury(["bad-1", "bad-2"])
+    await broker.bury(["bug-1"], **{"sendas-dead-reason": "internal_error", "sendas-dead-detail": "KeyError"})
+    await broker.bury(["bug-2"], **{"sendas-dead-reason": "internal_error", "sendas-dead-detail": "OSError"})
+    await broker.bury(["doubt"], **{"sendas-dead-reason": "outcome_unknown"})
+    for body in (b"\x00\xff by hand \x1b[31m", b"by hand \x9b2J", b"\x00\xff by hand \x1b[31m"):
+        message = aio_pika.Message(body, delivery_mode=2)
+        await broker.channel.default_exchange.publish(message, TOPOLOGY.dead)
+
+
+async def test_one_letter_that_says_nothing_of_itself_is_found_seen_and_discarded(broker: Broker) -> None:
+    """If somebody put rubbish there by hand, then one piece of it can be picked, whatever else is in the queue."""
+    await bury_five_kinds(broker)
+    listed = [json.loads(line) for line in (await broker.run("list", "--json")).out.splitlines()]
+    assert [row["position"] for row in listed] == list(range(1, 10))
+    assert len({row["digest"] for row in listed}) == 9
+    again = (await broker.run("list", "--json", "--reason", "unknown")).out.splitlines()
+    assert [json.loads(line) for line in again] == listed[6:]
+
+    shown = await broker.run("show", "--position", "7")
+    assert "00 ff 20 62 79 20 68 61 6e 64 20 1b 5b 33 31 6d" in shown.out
+    assert "\x1b" not in shown.out
+    moved = await broker.run("discard", "--position", "8", "--digest", listed[6]["digest"], "--yes", "--why", "moved")
+    assert (moved.status, moved.out.splitlines()[0]) == (0, "discarded: 0")
+    picked = await broker.run("discard", "--digest", listed[6]["digest"][:12], "--yes", "--why", "rubbish", "--json")
+    assert (picked.status, picked.json()["discarded"]) == (0, 1)
+    picked = await broker.run("discard", "--position", "7", "--yes", "--why", "rubbish", "--json")
+    assert (picked.status, picked.json()["discarded"]) == (0, 1)
+
+    left = [json.loads(line)["digest"] for line in (await broker.run("list", "--json")).out.splitlines()]
+    assert left == [row["digest"] for row in (*listed[:6], listed[8])]
+    refused = await broker.run("replay", "--position", "7", "--json")
+    assert (refused.status, refused.json()["refused"]) == (1, {"no_destination": 1})
+
+
+@pytest.mark.parametrize(
+    "command", [["list"], ["stats"], ["export", "-"], ["show"], ["discard", "--yes", "--why", "x"]]
+)
+async def test_a_mistyped_filter_is_refused_and_an_empty_answer_is_none_to_fail_for(
+    broker: Broker, command: list[str]
+) -> None:
+    nothing = await broker.run("list")
+    assert (nothing.status, nothing.out, nothing.err) == (0, "", "there are no dead letters\n")
+    await bury_five_kinds(broker)
+    for option, words in (
+        ("--reason=internal-error", "there are: internal_error (2), "),
+        ("--account=acmee", "there are: acme (6), unknown (3)"),
+        ("--worker-error=KeyEror", "there are: KeyError (1), OSError (1)"),
+    ):
+        refused = await broker.run(*command, option)
+        assert (refused.status, refused.out, refused.err.count("\n")) == (2, "", 1)
+        assert words in refused.err
+    empty = await broker.run(*command, "--reason", "greylisted")
+    assert empty.status == (1 if command == ["show"] else 0)
+    assert "none of the 9 dead letters matches" in empty.err
+
+
+async def test_equal_letters_come_back_as_often_as_they_were_exported(broker: Broker, tmp_path: Path) -> None:
+    await bury_five_kinds(broker)
+    file = tmp_path / "dead.jsonl"
+    assert (await broker.run("export", str(file))).status == 0
+    assert (await broker.run("import", str(file))).err == "imported 0 of 9 dead letters; 9 are in the queue already\n"
+    assert (await broker.run("discard", "--position", "7", "--yes", "--why", "test")).status == 0
+    assert (await broker.run("import", str(file))).err == "imported 1 of 9 dead letters; 8 are in the queue already\n"
+    assert (await broker.run("discard", "--yes", "--why", "test")).status == 0
+    assert (await broker.run("import", str(file))).err == "imported 9 of 9 dead letters\n"
+    census = json.loads((await broker.run("stats", "--json")).out)
+    reasons = {"internal_error": 2, "invalid_event": 2, "outcome_unknown": 1, "delivery_limit": 1, "unknown": 3}
+    assert census["by_reason"] == reasons

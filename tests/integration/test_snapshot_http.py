@@ -3,6 +3,8 @@
 import asyncio
 import gzip
 import json
+import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +30,7 @@ from worker.adapters.snapshot.sources import Document, Unchanged
 from worker.domain.egress import EgressPolicy
 from worker.errors import ConfigurationError, EgressDenied, Unavailable
 
+ROOT = Path(__file__).parents[2]
 BODY = json.dumps(a_document()).encode()
 
 
@@ -357,3 +360,32 @@ def test_a_url_that_cannot_be_used_is_a_configuration_error_without_the_url(url:
 
 def test_the_name_of_a_source_holds_no_secret() -> None:
     assert HttpSource("https://a.example/s.json?key=hunter2#x").name == "https://a.example/s.json"
+
+
+async def test_commands_fetch_the_snapshot_in_use_with_its_token(server: _Server) -> None:
+    """If no file is named, as in a pod, then a command asks the worker's source as the worker does."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return await _whole(request) if request.headers.get("Authorization") == "Bearer opensesame" else _no(401)
+
+    server.answer = answer
+    checked = await _config_check(server.url, SENDAS_SNAPSHOT_TOKEN="opensesame")
+    assert checked == (0, "version 1842: 1 accounts, 0 left out\n", "")
+    status, out, err = await _config_check(server.url)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "the answer is 401" in err
+    assert "hunter2" not in err
+
+
+def _no(status: int) -> web.Response:
+    return web.Response(status=status)
+
+
+async def _config_check(url: str, **settings: str) -> tuple[int | None, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "worker", "config", "check",
+        env={**os.environ, "PYTHONPATH": str(ROOT), "SENDAS_SNAPSHOT_URL": url, **settings},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.doubles.dead_queue import KeptMessage
-from worker.operations.dead_letters.file import fingerprint, from_line, to_line
+from worker.operations.dead_letters.digest import digest_of
+from worker.operations.dead_letters.file import from_line, to_line
 from worker.operations.dead_letters.letter import read_dead_letter
 from worker.operations.dead_letters.shown import row, row_document, whole_text
 
@@ -43,4 +44,4 @@ def test_a_message_of_any_kind_is_no_obstacle(body: bytes, headers: dict[str, ob
     assert "\x1b" not in whole_text(message, letter)
     filed = from_line(to_line(message), 0)
     assert (filed.body, filed.headers) == (body, headers)
-    assert fingerprint(filed) == fingerprint(message)
+    assert digest_of(filed) == digest_of(message)

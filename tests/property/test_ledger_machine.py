@@ -42,6 +42,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.possessor: dict[int, int] = {}
         self.letters: dict[int, HandOver] = {}
         self.results: dict[int, Done] = {}
+        self.consents: dict[int, int] = {}
         self.alive_until: dict[int, float] = {}
         self.attempts = 0
 
@@ -173,11 +174,13 @@ class LedgerMachine(RuleBasedStateMachine):
         """An operator's decision about uncertain letters: whoever recorded them, and nothing else is changed by it."""
         self.renew(owner)
         up_to_attempt = max(self.attempts - attempts_ago, 0)
-        self.run(self.ledgers[owner].reopen(EVENT, recipients, up_to_attempt))
+        self.run(self.ledgers[owner].consent(EVENT, recipients, up_to_attempt))
+        self.run(self.ledgers[owner].reopen(EVENT, recipients))
         for recipient in recipients:
+            allowed = self.consents[recipient] = max(self.consents.get(recipient, 0), up_to_attempt)
             letter, done = self.letters.get(recipient), self.results.get(recipient)
             is_uncertain = done is not None and done.outcome is Outcome.UNCERTAIN
-            if is_uncertain and letter is not None and letter.attempt <= up_to_attempt:
+            if is_uncertain and letter is not None and letter.attempt <= allowed:
                 del self.results[recipient], self.letters[recipient]
                 self.possessor.pop(recipient, None)
 

@@ -1,5 +1,6 @@
 """What is written to the broker without the library's help is what the library would write, and says what it should."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from aiormq import Channel, spec
@@ -122,3 +123,14 @@ async def test_exactly_those_that_are_done_are_acknowledged(order: list[int], do
 
 def test_a_channel_has_what_acknowledgements_ask_it_for() -> None:
     assert {"is_closed", "number"} <= {*dir(Channel), *Channel.__init__.__code__.co_names}
+
+
+@given(st.text(min_size=60, max_size=300), st.text(min_size=60, max_size=300))
+def test_what_is_too_long_for_a_property_is_left_out_and_the_rest_is_as_the_library_writes_it(
+    correlation_id: str, kind: str
+) -> None:
+    """If an event's id has more than 255 bytes, then its results are published all the same."""
+    publication = Publication("", "q", b"", correlation_id=correlation_id, type=kind)
+    fitting = [text if len(text.encode()) <= 255 else None for text in (correlation_id, kind)]
+    shortened = replace(publication, correlation_id=fitting[0], type=fitting[1])
+    assert write_properties(publication, "1") == library_properties(shortened, "1").marshal()

@@ -108,7 +108,8 @@ def process(*arguments: str, stdin: str = "", **environment: str) -> subprocess.
         (["classify", "garbage", "--phase", "rcpt", "--host", "h"], "three-digit code"),
         (["classify", "", "--phase", "rcpt", "--host", "h"], "three-digit code"),
         (["classify", "250 OK", "--phase", "rcpt", "--host", "h"], "250 refuses nothing"),
-        (["explain"], "--snapshot"),
+        (["explain"], "--event"),
+        (["deliver"], "--event"),
         (["explain", "--snapshot", "s"], "--event"),
         (["config", "check"], "--snapshot"),
         (["config", "check", "/nowhere/at/all"], "/nowhere/at/all: No such file"),
@@ -127,6 +128,45 @@ def process(*arguments: str, stdin: str = "", **environment: str) -> subprocess.
 def test_wrong_usage_is_told_in_one_line_with_status_2(shell: Shell, arguments: list[str], words: str) -> None:
     """If a command line is wrong, then one line on standard error says what and where, and nothing is printed."""
     assert words in complaint(shell.run(*arguments))
+
+
+class TestTheSnapshotInUse:
+    """In a pod there is no snapshot file to name: the commands look where the worker looks."""
+
+    COMMANDS = (["config", "check"], ["explain", "--event", "EVENT"], ["mailbox", "check", "acme", "mb-gone"])
+
+    @pytest.mark.parametrize("scheme", ["file:", "file://"])
+    def test_it_is_taken_when_no_file_is_named(
+        self, shell: Shell, monkeypatch: pytest.MonkeyPatch, scheme: str
+    ) -> None:
+        monkeypatch.setenv("SENDAS_SNAPSHOT_URL", scheme + shell.snapshot)
+        assert shell.run("config", "check") == (0, "version 1842: 1 accounts, 0 left out\n", "")
+        code, out, err = shell.run("explain", "--event", shell.event, "--json")
+        assert (code, json.loads(out)["mailbox_id"], err) == (0, "mb-support", "")
+        line = complaint(shell.run("mailbox", "check", "acme", "mb-gone"))
+        assert line.endswith(f"{shell.snapshot}: the account acme has no mailbox mb-gone")
+
+    @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+    @pytest.mark.parametrize(
+        ("url", "words"),
+        [
+            ("file:/nowhere/at/all", "no configuration snapshot: /nowhere/at/all: No such file"),
+            ("http://127.0.0.1:9/snapshot.json?key=canary7", "http://127.0.0.1:9/snapshot.json: cannot connect"),
+            ("http://user:canary7@127.0.0.1/", "set a token instead"),
+            ("ftp://127.0.0.1/", "SENDAS_SNAPSHOT_URL: expected file:PATH or http(s)://"),
+        ],
+    )
+    def test_none_that_can_be_had_is_one_line(
+        self, shell: Shell, monkeypatch: pytest.MonkeyPatch, command: list[str], url: str, words: str
+    ) -> None:
+        monkeypatch.setenv("SENDAS_SNAPSHOT_URL", url)
+        line = complaint(shell.run(*(shell.event if each == "EVENT" else each for each in command)))
+        assert words in line
+        assert "canary7" not in line
+
+    def test_a_file_that_is_named_goes_before_the_setting(self, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SENDAS_SNAPSHOT_URL", "file:/nowhere/at/all")
+        assert shell.run("config", "check", shell.snapshot)[0] == 0
 
 
 @pytest.mark.parametrize(

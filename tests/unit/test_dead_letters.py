@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from itertools import pairwise
@@ -10,11 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.broker_setting import SIGNATURES
 from tests.dead_letter_samples import DEATH, a_dead_letter, a_letter_the_broker_gave_up
 from tests.doubles.clock import SteppedClock
 from tests.doubles.dead_queue import KeptMessage, MemoryDeadQueue
+from worker.adapters.ledger import MemoryLedger
 from worker.cli import status
 from worker.delivery.messages import Publication
+from worker.delivery.signatures import SIGNATURE
+from worker.domain.cloudevents import STRUCTURED
 from worker.domain.envelope import DeadLetterDiscardedEvent, DeadLetterReplayedEvent, parse_result
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import Reason
@@ -22,13 +27,16 @@ from worker.domain.work import read_work
 from worker.errors import ConfigurationError, Unavailable
 from worker.operations.dead_letters.acting import HOLD_S, Campaign
 from worker.operations.dead_letters.deeds import Auditor, Discard, Order, Replay
-from worker.operations.dead_letters.file import fingerprint, from_line, put_back, to_line
-from worker.operations.dead_letters.importing import put_all_back, read_filed
+from worker.operations.dead_letters.digest import contents_of, digest_of
+from worker.operations.dead_letters.file import from_line, put_back, to_line
+from worker.operations.dead_letters.importing import Imported, put_all_back, read_filed
 from worker.operations.dead_letters.letter import read_dead_letter
-from worker.operations.dead_letters.looking import look
+from worker.operations.dead_letters.looking import look, with_whole_digest
 from worker.operations.dead_letters.replay import Refusal, ReplayRules
 from worker.operations.dead_letters.selection import Census, Selection, moment
-from worker.operations.dead_letters.shown import printable, row, row_document, whole_text
+from worker.operations.dead_letters.shown import row, row_document, whole_text
+from worker.operations.dead_letters.sightings import Sightings
+from worker.operations.dead_letters.terminal import hexdump, json_line, printable, printable_line
 
 TOPOLOGY = Topology()
 UNCERTAIN = {"sendas-dead-reason": Reason.OUTCOME_UNKNOWN.value, "sendas-attempt": 4}
@@ -71,11 +79,21 @@ class Broker:
         return [each for each in events if isinstance(each, DeadLetterReplayedEvent | DeadLetterDiscardedEvent)]
 
 
+def signed(message: KeptMessage) -> KeptMessage:
+    """The message as a worker publishes it."""
+    content_type = message.properties.get("content_type")
+    signature = SIGNATURES.signature(message.headers, str(content_type) if content_type else None, message.body)
+    return replace(message, headers={**message.headers, SIGNATURE: signature})
+
+
 class Desk:
     """An operator's desk over a queue in memory."""
 
-    def __init__(self, messages: Iterable[KeptMessage], broker: Broker | None = None) -> None:
-        self.queue = MemoryDeadQueue(messages)
+    def __init__(
+        self, messages: Iterable[KeptMessage], broker: Broker | None = None, *, are_signed: bool = True
+    ) -> None:
+        self.queue = MemoryDeadQueue([signed(each) for each in messages] if are_signed else messages)
+        self.ledger = MemoryLedger("operator", SteppedClock())
         self.broker = broker or Broker()
         self.clock = SteppedClock()
         self.slept: list[float] = []
@@ -93,7 +111,9 @@ class Desk:
         per_s: float = 0,
         is_discard: bool = False,
     ) -> Campaign:
-        replay = Replay(self.broker.publish, TOPOLOGY, rules or ReplayRules(), "replay-1", self.clock)
+        replay = Replay(
+            self.broker.publish, TOPOLOGY, rules or ReplayRules(), "replay-1", self.clock, SIGNATURES, self.ledger
+        )
         deed = Discard() if is_discard else replay
         return Campaign(self.queue, deed, selection, self.clock, limit=limit, per_s=per_s, sleep=self.sleep)
 
@@ -105,6 +125,13 @@ class Desk:
 
 def letters(count: int, **headers: object) -> list[KeptMessage]:
     return [a_dead_letter(f"evt-{number}", headers) for number in range(count)]
+
+
+async def imported_from(file: Path, queue: MemoryDeadQueue) -> Imported:
+    with read_filed(str(file)) as filed:
+        imported = Imported(filed.count)
+        await put_all_back(queue, queue.publish, "sendas.dead", filed, imported, SIGNATURES)
+    return imported
 
 
 class TestReading:
@@ -145,6 +172,27 @@ class TestReading:
         shown = row(read_dead_letter(hostile)) + whole_text(hostile, read_dead_letter(hostile))
         assert not set(shown) & set("\x1b\x9b\u202e\r")
         assert printable("a\x1bb\n") == "a\\x1bb\n"
+
+    def test_what_is_not_visible_is_escaped_in_json_too_and_stays_the_same_value(self) -> None:
+        """If a body has C1 controls, which JSON does not escape by itself, then a terminal must not get them raw."""
+        value = {"body": "\x9b2J\u202ea\x1b[31m\n\U000e0041 привет 🙂", "lone": "\ud800"}
+        line = json_line(value)
+        assert line.isprintable()
+        assert "привет 🙂" in line
+        assert json.loads(line) == value
+
+    def test_a_body_that_is_no_text_is_shown_in_hexadecimal(self) -> None:
+        message = KeptMessage(0, b"\x00\xff by hand \x1b[31m")
+        shown = whole_text(message, read_dead_letter(message))
+        assert "  00000000  00 ff 20 62 79 20 68 61 6e 64 20 1b 5b 33 31 6d  |.. by hand .[31m|" in shown.splitlines()
+        assert hexdump(bytes(5_000)).splitlines()[-1].startswith("… 904 more bytes")
+
+    def test_no_text_of_a_letter_can_add_a_line_that_looks_like_ours(self) -> None:
+        forged = {"note\nreason: forged": "a\ndigest: forged"}
+        message = KeptMessage(0, b"\nreason: forged\n", forged, {"app_id": "\nreason: forged"})
+        lines = whole_text(message, read_dead_letter(message)).splitlines()
+        assert [line for line in lines if line.startswith(("reason", "digest"))] == lines[1:2] + lines[3:4]
+        assert printable_line("a\nb\u2028") == "a\\x0ab\\u2028"
 
     def test_a_row_masks_addresses_and_the_whole_letter_does_not(self) -> None:
         message = a_dead_letter()
@@ -197,9 +245,9 @@ class TestSelecting:
         census = Census()
         for number in range(1_500):
             census.add(read_dead_letter(a_dead_letter(account_id=f"account-{number}")))
-        assert census.by_reason == {"invalid_event": 1_500}
-        assert len(census.by_account) == 1_001
-        assert census.by_account["other"] == 500
+        assert census.counts["reason"] == {"invalid_event": 1_500}
+        assert len(census.counts["account"]) == 1_001
+        assert census.counts["account"]["other"] == 500
 
     async def test_a_look_ends_at_its_limit_and_changes_nothing(self) -> None:
         desk = Desk(letters(10))
@@ -207,6 +255,148 @@ class TestSelecting:
         assert await look(desk.queue, Selection(text="evt-"), 3, lambda _, x: seen.append(x.event_id)) == 3
         assert seen == ["evt-0", "evt-1", "evt-2"]
         assert desk.queue.bodies == before
+
+
+class TestPicking:
+    """One letter among many: by its position, by the beginning of its digest, or both."""
+
+    HAND_MADE = (
+        *(KeptMessage(0, b"\xff rubbish %d" % number) for number in range(4)),
+        KeptMessage(0, b"\xff rubbish 1"),
+    )
+
+    async def rows(self, desk: Desk) -> list[tuple[int, str]]:
+        found: list[tuple[int, str]] = []
+        await look(desk.queue, ALL, None, lambda _, letter: found.append((letter.position, letter.digest)))
+        return found
+
+    async def test_the_digest_is_the_same_in_every_listing_and_differs_wherever_letters_do(self) -> None:
+        """The broker counts each look in a header of its own; libraries give every message an id of its own."""
+        given = a_letter_the_broker_gave_up()
+        counted = replace(given, place=7, headers={**given.headers, "x-delivery-count": 9, "x-acquired-count": 9})
+        assert digest_of(counted) == digest_of(given)
+        assert digest_of(KeptMessage(0, given.body)) != digest_of(given)
+        twin = replace(given, properties={**given.properties, "message_id": "m-2"})
+        assert digest_of(twin) != digest_of(given)
+        assert contents_of(twin) == contents_of(given)
+        desk = Desk(self.HAND_MADE)
+        first = await self.rows(desk)
+        assert first == await self.rows(desk)
+        assert [position for position, _ in first] == [1, 2, 3, 4, 5]
+        assert len({digest for _, digest in first}) == 4
+
+    @pytest.mark.parametrize("seen", ["position", "digest"])
+    async def test_just_this_one_is_discarded(self, seen: str) -> None:
+        desk = Desk(self.HAND_MADE)
+        position, digest = (await self.rows(desk))[2]
+        selection = Selection(position=position) if seen == "position" else Selection(digest=digest[:12])
+        await desk.campaign(await with_whole_digest(desk.queue, selection), is_discard=True).run()
+        assert desk.queue.bodies == [each.body for each in self.HAND_MADE if each.body != b"\xff rubbish 2"]
+
+    async def test_a_position_that_another_letter_has_by_now_is_not_meant_when_the_digest_is_given_too(self) -> None:
+        desk = Desk(self.HAND_MADE)
+        position, digest = (await self.rows(desk))[2]
+        await desk.campaign(Selection(position=1), is_discard=True).run()  # another operator
+        assert (await desk.campaign(Selection(position=position, digest=digest), is_discard=True).run()).done == 0
+
+    async def test_equal_letters_are_told_apart_by_their_position(self) -> None:
+        desk = Desk(self.HAND_MADE)
+        tally = await desk.campaign(Selection(digest=digest_of(self.HAND_MADE[1])), is_discard=True).rehearse()
+        assert tally.done == 2
+        await desk.campaign(Selection(position=5), limit=1, is_discard=True).run()
+        assert desk.queue.bodies == [each.body for each in self.HAND_MADE[:4]]
+
+    async def test_a_beginning_that_two_different_digests_have_is_refused_before_anything_is_done(self) -> None:
+        desk = Desk(letters(100))
+        digests = sorted(digest for _, digest in await self.rows(desk))
+        shared = next(a[0] for a, b in pairwise(digests) if a[0] == b[0])
+        with pytest.raises(ConfigurationError, match=f"begin with {shared}: .*, "):
+            await with_whole_digest(desk.queue, Selection(digest=shared))
+
+
+class TestMistypedFilters:
+    """A value that no letter has, and no letter could have, must not look like good news."""
+
+    LETTERS = (
+        a_dead_letter(),
+        a_dead_letter(account_id="globex", mailbox_id=None),
+        a_dead_letter(headers={"sendas-dead-reason": "internal_error", "sendas-dead-detail": "KeyError"}),
+        a_dead_letter(headers={"sendas-dead-reason": "by_hand"}),
+    )
+
+    async def told(self, selection: Selection, messages: Iterable[KeptMessage] = LETTERS) -> str | None:
+        sightings = Sightings(selection, TOPOLOGY)
+        count = await look(MemoryDeadQueue(messages), selection, None, lambda *_: None, sightings.add)
+        assert count == 0
+        return sightings.complaint()
+
+    @pytest.mark.parametrize(
+        ("selection", "words"),
+        [
+            (Selection(reason="internal-error"), "--reason: 'internal-error'; there are: internal_error (1)"),
+            (Selection(type="comment.deleted"), "--type: 'comment.deleted'; there are: comment.created (4)"),
+            (Selection(account="acmee"), "--account: 'acmee'; there are: acme (3), globex (1)"),
+            (Selection(mailbox="mb"), "--mailbox: 'mb'; there are: mb-support (3), unknown (1)"),
+            (Selection(queue="sendas.inbound"), "--queue: 'sendas.inbound'; there are: sendas.outbound (4)"),
+            (Selection(worker_error="ValueError"), "--worker-error: 'ValueError'; there are: KeyError (1)"),
+            (Selection(digest="0000"), "one that begins with 0000"),
+            (Selection(position=5), "--position: there are 4 dead letters"),
+        ],
+    )  # fmt: skip
+    async def test_a_value_that_nothing_has_is_refused_with_the_values_there_are(
+        self, selection: Selection, words: str
+    ) -> None:
+        complaint = str(await self.told(selection))
+        assert words in complaint.replace("no dead letter has ", "")
+
+    @pytest.mark.parametrize(
+        "selection",
+        [
+            Selection(reason="greylisted"),
+            Selection(reason="maxlen"),
+            Selection(type="task.created"),
+            Selection(queue="sendas.sent-copy"),
+            Selection(account="globex", mailbox="mb-support"),
+            Selection(since=DEATH + timedelta(days=1)),
+            Selection(event_id="evt-9"),
+            Selection(replay_id="another"),
+            Selection(text="nowhere"),
+        ],
+    )
+    async def test_an_answer_that_is_empty_for_once_is_none_to_complain_of(self, selection: Selection) -> None:
+        assert await self.told(selection) is None
+
+    @pytest.mark.parametrize("selection", [Selection(account="acme"), Selection(worker_error="KeyError")])
+    async def test_where_there_is_no_letter_only_a_closed_list_says_no(self, selection: Selection) -> None:
+        assert await self.told(selection, []) is None
+        assert "there can be: recipient_unknown, " in str(await self.told(Selection(reason="nope"), []))
+
+    async def test_a_value_beyond_those_that_are_counted_is_known_all_the_same(self) -> None:
+        many = [a_dead_letter(account_id=f"account-{number}") for number in range(1_200)]
+        assert await self.told(Selection(account="account-1150", type="task.created"), many) is None
+        line = str(await self.told(Selection(account="account"), many))
+        assert len(line) < 1_000
+        assert line.endswith(", and many more")
+
+    async def test_hostile_values_are_shown_safely_and_short(self) -> None:
+        hostile = [a_dead_letter(account_id="\x1b[2J\u200b" + "a" * 400)]
+        line = str(await self.told(Selection(account="b"), hostile))
+        assert line.isprintable()
+        assert len(line) < 200
+
+    @pytest.mark.parametrize(
+        ("selection", "count"),
+        [
+            (Selection(reason="by_hand"), 1),
+            (Selection(mailbox="unknown"), 1),
+            (Selection(worker_error="KeyError"), 1),
+            (Selection(queue="sendas.outbound"), 4),
+        ],
+    )
+    async def test_values_outside_of_the_lists_and_missing_ones_can_be_selected(
+        self, selection: Selection, count: int
+    ) -> None:
+        assert await look(MemoryDeadQueue(self.LETTERS), selection, None, lambda *_: None) == count
 
 
 class TestReplaying:
@@ -252,7 +442,7 @@ class TestReplaying:
         await desk.campaign(rules=ReplayRules(resend_uncertain=True)).run()
         [letter] = desk.broker.letters
         assert letter.headers["sendas-attempt"] == 4  # so that a later doubt has another number
-        assert letter.headers["sendas-replay-uncertain"] == 4
+        assert read_work(letter.headers, desk.clock.now()).is_replayed_doubt
 
     async def test_the_consent_to_send_twice_does_not_outlive_its_replay(self) -> None:
         desk = Desk(letters(1, **{"sendas-replay-uncertain": 4}))
@@ -329,6 +519,36 @@ class TestReplaying:
         assert len(held_s) > 3
         assert max(b - a for a, b in pairwise(held_s)) < HOLD_S * 1.2
         assert desk.queue.bodies == [each.body for each in uncertain]
+
+
+class TestUnsigned:
+    """Dead letters that no worker signed: somebody put them there, or an older version did."""
+
+    async def test_nothing_is_believed_but_the_event(self) -> None:
+        headers = {"sendas-recipients": "1", "sendas-mode": "each", "sendas-copy": "{}", **UNCERTAIN}
+        desk = Desk([a_dead_letter(headers={**headers, "ce-id": "evt-1"})], are_signed=False)
+        await desk.campaign(rules=ReplayRules(resend_uncertain=True)).run()
+        [letter] = desk.broker.letters
+        work = read_work(letter.headers, desk.clock.now())
+        assert (letter.routing_key, letter.body) == ("sendas.outbound", a_dead_letter().body)
+        assert (work.recipients, work.mode, work.attempts, work.is_replayed_doubt) == (None, None, 0, False)
+        assert (letter.headers["ce-id"], "sendas-copy" in letter.headers) == ("evt-1", False)
+        assert SIGNATURES.is_ours(letter.headers, letter.content_type, letter.body)
+
+    async def test_a_copy_for_sent_stays(self) -> None:
+        forged = a_dead_letter(headers={"sendas-dead-queue": "sendas.sent-copy", "sendas-copy": "{}"})
+        desk = Desk([forged], are_signed=False)
+        assert (await desk.campaign().run()).refused == {Refusal.UNSIGNED: 1}
+
+    async def test_an_import_signs_only_what_was_signed(self, tmp_path: Path) -> None:
+        """If a file could make a worker's message of anything, then so could whoever forged the dead letter."""
+        file = tmp_path / "letters.jsonl"
+        given = [signed(a_letter_the_broker_gave_up("ours")), signed(a_dead_letter("too")), a_dead_letter("forged")]
+        file.write_text("".join(to_line(each) + "\n" for each in given))
+        queue = MemoryDeadQueue()
+        await imported_from(file, queue)
+        ours = [SIGNATURES.is_ours(each.headers, STRUCTURED, each.body) for each in queue.ready]
+        assert ours == [True, True, False]
 
 
 class TestAuditing:
@@ -418,12 +638,33 @@ class TestFiles:
         file = tmp_path / "letters.jsonl"
         file.write_text("".join(to_line(each) + "\n" for each in given))
         queue = MemoryDeadQueue([given[7]])
-        results = []
-        for _ in range(2):
-            with read_filed(str(file)) as filed:
-                results.append(await put_all_back(queue, queue.publish, "sendas.dead", filed))
-        assert [(each.read, each.new) for each in results] == [(151, 150), (151, 0)]
+        results = [await imported_from(file, queue) for _ in range(2)]
+        assert results == [Imported(151, 150, 1), Imported(151, 0, 151)]
         assert sorted(queue.bodies) == sorted(each.body for each in given)
+
+    async def test_equal_letters_are_restored_as_often_as_they_were_exported(self, tmp_path: Path) -> None:
+        """If two equal letters were exported, then two are there afterwards, and still two after another import."""
+        file = tmp_path / "letters.jsonl"
+        equal = KeptMessage(0, b"by hand")
+        file.write_text("".join(to_line(each) + "\n" for each in [equal, a_dead_letter(), equal, equal]))
+        queue = MemoryDeadQueue([equal])
+        assert await imported_from(file, queue) == Imported(4, 3, 1)
+        assert sorted(queue.bodies) == sorted([b"by hand"] * 3 + [a_dead_letter().body])
+        assert await imported_from(file, queue) == Imported(4, 0, 4)
+
+    async def test_an_import_that_is_cut_off_says_how_far_it_came_and_is_finished_by_another(
+        self, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "letters.jsonl"
+        file.write_text("".join(to_line(each) + "\n" for each in [*letters(120), *letters(120)]))
+        queue, broker, imported = MemoryDeadQueue(), Broker(fails_at=130), Imported(240)
+        with read_filed(str(file)) as filed, pytest.raises(Unavailable):
+            await put_all_back(queue, broker.publish, "sendas.dead", filed, imported, SIGNATURES)
+        assert imported == Imported(240, 130, 0)
+        for each in broker.published:
+            await queue.publish(each)
+        assert await imported_from(file, queue) == Imported(240, 110, 130)
+        assert sorted(queue.bodies) == sorted(each.body for each in [*letters(120), *letters(120)])
 
     async def test_what_the_broker_knew_is_not_lost_by_an_import(self) -> None:
         """If a letter is put back, then without the broker's headers, which would make it a cycle."""
@@ -434,7 +675,7 @@ class TestFiles:
         before, after = read_dead_letter(given), read_dead_letter(message)
         assert (after.reason, after.queue, after.dead_at) == (before.reason, before.queue, before.dead_at)
         assert not [name for name in message.headers if name.startswith("x-")]
-        assert fingerprint(message) == fingerprint(given)
+        assert contents_of(message) == contents_of(given)
 
     def test_a_file_with_one_bad_line_is_refused_before_anything_is_imported(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -469,7 +710,12 @@ class TestUsage:
             (("replay", "--rate", "nan"), "--rate"),
             (("import", "/nowhere"), "/nowhere"),
             (("export", "/nowhere/file"), "/nowhere"),
-            (("show",), "--event-id"),
+            (("show",), "--position"),
+            (("show", "evt-1", "--event-id", "evt-2"), "two event ids"),
+            (("list", "--position", "0"), "--position"),
+            (("list", "--digest", "abc"), "--digest"),
+            (("list", "--digest", "nohexdigits"), "--digest"),
+            (("list", "--since", "1h", "--until", "2h"), "--since: not before --until"),
         ],
     )
     def test_wrong_usage_is_one_line_and_status_2(

@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 
 from worker.adapters.snapshot.audit import Audit, audit_document
 from worker.cli.output import print_json, print_line
+from worker.cli.snapshots import snapshot_document
 from worker.domain.egress import EgressPolicy, parse_allowlist
 from worker.domain.findings import Finding, Severity
 from worker.domain.unusable import Allowed
@@ -20,7 +21,9 @@ MAX_SHOWN = 100_000
 
 
 @group.command
-def check(snapshot: Path, *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> int:
+def check(
+    snapshot: Path | None = None, *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False
+) -> int:
     """Say what is wrong with a configuration snapshot, by account, mailbox and field, and what would be better.
 
     Accounts that are not valid are left out by the worker, and their letters wait; other problems keep one mailbox
@@ -30,7 +33,7 @@ def check(snapshot: Path, *, as_json: Annotated[bool, Parameter(name="--json", n
     Parameters
     ----------
     snapshot
-        A configuration snapshot (JSON).
+        A configuration snapshot (JSON); the one that SENDAS_SNAPSHOT_URL names when it is left out.
     as_json
         Print JSON alone.
     """
@@ -41,7 +44,9 @@ def check(snapshot: Path, *, as_json: Annotated[bool, Parameter(name="--json", n
             found[finding.severity].append(finding)
 
     try:
-        audit = audit_document(snapshot, _allowed(load_settings()), take)
+        allowed = _allowed(load_settings())
+        with snapshot_document(snapshot) as document:
+            audit = audit_document(document.path, allowed, take, document.name)
     except InvalidSnapshot as error:
         raise ConfigurationError(str(error)) from None
     if as_json:

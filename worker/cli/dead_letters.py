@@ -1,7 +1,7 @@
 """`sendas dead-letters`: what nobody could read or handle, and what an operator does about it."""
 
 import asyncio
-import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -10,9 +10,9 @@ from cyclopts import App, Parameter
 
 from worker.adapters.clock import SystemClock
 from worker.cli.configured import configured
-from worker.cli.dead_letters_desk import act, look_through, put_back
+from worker.cli.dead_letters_desk import act, look_through, put_back, trust
 from worker.cli.dead_letters_filters import ALL, Filters, order_of
-from worker.cli.dead_letters_output import Spool, show_outcome
+from worker.cli.dead_letters_output import Outcome, Spool, show_outcome
 from worker.cli.output import print_json, print_line, say
 from worker.errors import ConfigurationError
 from worker.operations.dead_letters.deeds import Discard, Replay
@@ -30,6 +30,7 @@ from worker.operations.dead_letters.shown import (
     whole_document,
     whole_text,
 )
+from worker.operations.dead_letters.terminal import json_line
 
 group = App(name="dead-letters", help="Messages that nobody could read or handle.")
 
@@ -45,45 +46,51 @@ def list_(*, filters: Filters = ALL, as_json: AsJson = False) -> int:
     with Spool() as spool:
 
         def show(_: DeadMessage, letter: DeadLetter) -> None:
-            spool.write(json.dumps(row_document(letter), ensure_ascii=False) if as_json else row(letter))
+            spool.write(json_line(row_document(letter)) if as_json else row(letter))
 
-        count = look_through(filters, show)
+        look_through(filters, show)
         spool.print_all()
-    return 0 if count else 1
+    return 0
 
 
 @group.command
 def stats(*, filters: Filters = ALL, as_json: AsJson = False) -> int:
-    """Count dead letters by reason, account and type."""
+    """Count dead letters by reason, account, type, mailbox, queue and worker's error."""
     census = Census()
     look_through(filters, lambda _, letter: census.add(letter))
     if as_json:
         print_json(census_document(census))
     else:
         print_line(census_text(census))
-    return 0 if census.total else 1
+    return 0
 
 
 @group.command
-def show(event_id: str, *, as_json: AsJson = False) -> int:
-    """Show everything of an event's dead letters. That includes the body: a customer's own words.
+def show(event_id: str | None = None, /, *, filters: Filters = ALL, as_json: AsJson = False) -> int:
+    """Show everything of dead letters. That includes the body: a customer's own words.
 
     Parameters
     ----------
     event_id
-        The event's id.
+        The event's id. A letter without a readable one is found by the other filters, such as --position or --digest.
     as_json
         Print JSON alone, one object a line.
     """
+    if event_id is not None:
+        if filters.event_id not in (None, event_id):
+            raise ConfigurationError("two event ids are given")
+        filters = replace(filters, event_id=event_id)
+    if filters == ALL:
+        raise ConfigurationError("which? give an event's id, or filters such as --position, --digest or --reason")
     with Spool() as spool:
 
         def show_one(message: DeadMessage, letter: DeadLetter) -> None:
             if as_json:
-                spool.write(json.dumps(whole_document(message, letter), ensure_ascii=False))
+                spool.write(json_line(whole_document(message, letter)))
             else:
                 spool.write(whole_text(message, letter) + "\n")
 
-        count = look_through(Filters(event_id=event_id), show_one)
+        count = look_through(filters, show_one)
         spool.print_all()
     return 0 if count else 1
 
@@ -139,11 +146,15 @@ def replay(
     )
     order = order_of(filters, why, operator, rules.consents(), is_meant=yes and not dry_run)
 
-    def deed(publish: Publish) -> Replay:
-        return Replay(publish, settings.topology, rules, order.id, SystemClock())
+    async def run() -> Outcome:
+        async with trust(settings) as (signatures, consents):
 
-    outcome = asyncio.run(act(settings, deed, Replay.event, order, rate, is_rehearsal=not yes or dry_run))
-    return show_outcome(outcome, "replayed", as_json=as_json)
+            def deed(publish: Publish) -> Replay:
+                return Replay(publish, settings.topology, rules, order.id, SystemClock(), signatures, consents)
+
+            return await act(settings, deed, Replay.event, order, rate, is_rehearsal=not yes or dry_run)
+
+    return show_outcome(asyncio.run(run()), "replayed", as_json=as_json)
 
 
 @group.command
@@ -198,12 +209,12 @@ def export(file: File, *, filters: Filters = ALL, as_json: AsJson = False) -> in
         print_json({"exported": count, "file": file})
     else:
         say(f"exported {count} dead letters")
-    return 0 if count else 1
+    return 0
 
 
 @group.command(name="import")
 def import_(file: File, *, as_json: AsJson = False) -> int:
-    """Put exported dead letters back into the dead queue. Those that are there already are left out.
+    """Put exported dead letters back into the dead queue, each as often as the file has it and the queue does not.
 
     Parameters
     ----------
@@ -214,9 +225,12 @@ def import_(file: File, *, as_json: AsJson = False) -> int:
     """
     settings = configured(is_quiet=True)
     with read_filed(file) as filed:
-        imported = asyncio.run(put_back(settings, filed))
+        imported, problem = asyncio.run(put_back(settings, filed))
     if as_json:
-        print_json({"read": imported.read, "imported": imported.new, "already_there": imported.read - imported.new})
+        print_json({"read": imported.read, "imported": imported.new, "already_there": imported.already_there})
     else:
-        say(f"imported {imported.new} of {imported.read} dead letters; the others are in the queue already")
-    return 0
+        there = f"; {imported.already_there} are in the queue already" if imported.already_there else ""
+        say(f"imported {imported.new} of {imported.read} dead letters{there}")
+    if problem:
+        say(f"sendas: {problem}; the same import can be repeated")
+    return 1 if problem else 0

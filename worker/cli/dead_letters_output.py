@@ -99,7 +99,7 @@ def show_outcome(outcome: Outcome, done: str, *, as_json: bool) -> int:
         _print_readable(outcome, done)
     if outcome.problem:
         say(f"sendas: {outcome.problem}")
-    return 0 if tally.done and not tally.refused and not outcome.problem else 1
+    return 1 if tally.refused or outcome.problem else 0
 
 
 def _print_readable(outcome: Outcome, done: str) -> None:

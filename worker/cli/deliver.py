@@ -13,8 +13,9 @@ from worker.adapters.mailbox_memory import MemoryRefreshTokens, MemorySentHabits
 from worker.adapters.snapshot.directory import CompiledDirectory
 from worker.app import delivery_rules, open_outside, token_telling
 from worker.cli.configured import configured
-from worker.cli.inputs import read_event, read_snapshot
+from worker.cli.inputs import read_event
 from worker.cli.output import print_line, say
+from worker.cli.snapshots import read_snapshot
 from worker.delivery.building import Delivery, World, build_delivery
 from worker.delivery.messages import Arrival, Publication
 from worker.domain.cloudevents import STRUCTURED
@@ -27,20 +28,20 @@ from worker.telemetry.observer import MetricsObserver
 _GOOD = frozenset({ResultType.MAIL_SENT, ResultType.SENT_COPY_SAVED, ResultType.SENT_COPY_SKIPPED})
 
 
-def deliver(*, snapshot: Path, event: Path) -> int:
+def deliver(*, event: Path, snapshot: Path | None = None) -> int:
     """Send one event's letters, once, and print the results that the worker would publish, one a line.
 
     Nothing is tried again later, and nothing is remembered: done twice, it sends twice.
 
     Parameters
     ----------
-    snapshot
-        A configuration snapshot (JSON).
     event
         An event in structured CloudEvents JSON.
+    snapshot
+        A configuration snapshot (JSON); the one that SENDAS_SNAPSHOT_URL names when it is left out.
     """
     settings = configured(is_quiet=True)
-    directory = read_snapshot(snapshot)
+    directory, _ = read_snapshot(snapshot)
     body = read_event(event)[1]
     is_good = asyncio.run(_deliver(settings, directory, Arrival(settings.topology.outbound, body, {}, STRUCTURED)))
     return 0 if is_good else 1

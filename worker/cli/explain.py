@@ -6,8 +6,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from worker.cli.inputs import read_event, read_snapshot
+from worker.cli.inputs import read_event
 from worker.cli.output import print_json, print_line
+from worker.cli.snapshots import read_snapshot
 from worker.domain.events import CommentCreated, LetterData, TaskCreated
 from worker.domain.explanation import explanation_json
 from worker.domain.hints import HINTS
@@ -17,8 +18,8 @@ from worker.errors import ConfigurationError
 
 def explain(
     *,
-    snapshot: Path,
     event: Path,
+    snapshot: Path | None = None,
     at: datetime | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
@@ -26,10 +27,10 @@ def explain(
 
     Parameters
     ----------
-    snapshot
-        A configuration snapshot (JSON).
     event
         An event in structured CloudEvents JSON.
+    snapshot
+        A configuration snapshot (JSON); the one that SENDAS_SNAPSHOT_URL names when it is left out.
     at
         The moment to decide for, as a trial may end; now when it is left out.
     as_json
@@ -41,7 +42,8 @@ def explain(
     moment = at or datetime.now(UTC)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    resolution = resolve(read_snapshot(snapshot).account(data.account_id), data, moment)
+    directory, _ = read_snapshot(snapshot)
+    resolution = resolve(directory.account(data.account_id), data, moment)
     if as_json:
         print_json(_as_json(resolution))
     else:

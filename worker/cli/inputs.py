@@ -1,12 +1,11 @@
-"""What commands read: snapshot and event files, with one clear line when they cannot be read."""
+"""What commands read: event files, with one clear line when they cannot be read."""
 
 import json
 from pathlib import Path
 
-from worker.adapters.snapshot.directory import CompiledDirectory, load_directory
 from worker.domain.cloudevents import STRUCTURED, parse
 from worker.domain.event import Data, Event
-from worker.errors import ConfigurationError, InvalidEvent, InvalidSnapshot
+from worker.errors import ConfigurationError, InvalidEvent
 
 
 def read_bytes(path: Path) -> bytes:
@@ -36,11 +35,3 @@ def read_events(path: Path) -> list[bytes]:
     if isinstance(value, list):
         return [json.dumps(each, ensure_ascii=False).encode() for each in value]
     return [text]
-
-
-def read_snapshot(path: Path) -> CompiledDirectory:
-    """A snapshot document. Raises `ConfigurationError` when it is refused as a whole."""
-    try:
-        return load_directory(path)
-    except InvalidSnapshot as error:
-        raise ConfigurationError(str(error)) from None

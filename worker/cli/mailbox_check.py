@@ -14,9 +14,10 @@ from worker.adapters.mailbox_memory import MemoryRefreshTokens
 from worker.adapters.snapshot.problems import complaints
 from worker.app import open_outside
 from worker.cli.configured import configured
-from worker.cli.inputs import read_bytes, read_snapshot
+from worker.cli.inputs import read_bytes
 from worker.cli.mailbox_check_report import show_report
 from worker.cli.output import print_json, say
+from worker.cli.snapshots import read_snapshot
 from worker.domain.addresses import EmailAddress
 from worker.domain.results import MailboxChecked
 from worker.domain.snapshot import Mailbox
@@ -50,7 +51,7 @@ def check(
     mailbox
         The mailbox's id in the account.
     snapshot
-        A configuration snapshot (JSON).
+        A configuration snapshot (JSON); the one that SENDAS_SNAPSHOT_URL names when it is left out.
     file
         Instead of the three: one mailbox as JSON, as it stands in a snapshot.
     send_test_to
@@ -111,17 +112,19 @@ def _found(account: str | None, mailbox: str | None, snapshot: Path | None, file
         if snapshot is not None or mailbox is not None:
             raise ConfigurationError("--file is a mailbox itself: give neither --snapshot nor a mailbox's id with it")
         return account or "", _read_mailbox(file)
-    if snapshot is None or account is None or mailbox is None:
-        raise ConfigurationError("give --snapshot with an account's and a mailbox's id, or --file with one mailbox")
-    directory = read_snapshot(snapshot)
+    if account is None or mailbox is None:
+        raise ConfigurationError(
+            "give an account's and a mailbox's id, with --snapshot if it is not the one in use, or --file"
+        )
+    directory, name = read_snapshot(snapshot)
     known = directory.account(account)
     if known is None:
         why = "is left out: see `sendas config check`" if directory.is_left_out(account) else "is not there"
-        raise ConfigurationError(f"{snapshot}: the account {account} {why}")
+        raise ConfigurationError(f"{name}: the account {account} {why}")
     for each in known.mailboxes:
         if each.id == mailbox:
             return account, each
-    raise ConfigurationError(f"{snapshot}: the account {account} has no mailbox {mailbox}")
+    raise ConfigurationError(f"{name}: the account {account} has no mailbox {mailbox}")
 
 
 def _read_mailbox(file: Path) -> Mailbox:

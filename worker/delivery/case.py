@@ -113,5 +113,5 @@ class LetterCase:
             last_reply=reply or (before.last_reply if is_told_before else None),
             turn=turn,
             lane=lane,
-            resend_up_to=before.resend_up_to,
+            is_replayed_doubt=before.is_replayed_doubt,
         )

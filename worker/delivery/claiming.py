@@ -12,8 +12,9 @@ from worker.delivery.in_work import InWork
 from worker.delivery.ledger import Claim, Granted, Held, InDoubt, Ledger
 from worker.delivery.messages import Publication
 from worker.delivery.repeating import Repeats
+from worker.domain.event import LetterEvent
 from worker.domain.topology import Topology
-from worker.errors import Unavailable
+from worker.errors import ForeignEvent, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -54,6 +55,12 @@ class Claims:
                 raise
         return publications
 
+    async def require_own(self, event: LetterEvent) -> None:
+        """Raises `ForeignEvent` when another account's event with the same source and id is known."""
+        owner = await self._ledger.account_of(event.key)
+        if owner not in (None, event.data.account_id):
+            raise ForeignEvent("id: an event of another account has the same source and id, and came before")
+
     async def _claim(self, item: LetterCase, positions: tuple[int, ...]) -> Mapping[int, Claim]:
         if not positions:
             return {}
@@ -61,10 +68,9 @@ class Claims:
         return await self._ledger.claim(event.key, event.data.account_id, positions)
 
     async def _reopen(self, item: LetterCase, positions: tuple[int, ...]) -> None:
-        """An operator has decided that these go once more, although they may have arrived (`dead-letters replay`)."""
-        up_to_attempt = item.case.work.resend_up_to
-        if up_to_attempt is not None and positions:
-            await self._ledger.reopen(item.case.event.key, positions, up_to_attempt)
+        """An operator may have decided that these go once more, although they may have arrived: the ledger knows it."""
+        if item.case.work.is_replayed_doubt and positions:
+            await self._ledger.reopen(item.case.event.key, positions)
 
     def _later(self, item: LetterCase, positions: Sequence[int]) -> Publication:
         work = item.work(positions)

@@ -11,7 +11,9 @@ from worker.domain.salvage import salvage
 from worker.domain.vocabulary import Action, Outcome, Reason, Scope
 
 
-def invalid_result(arrival: Arrival, source: str, problem: str, at: datetime) -> MailFailedEvent | None:
+def invalid_result(
+    arrival: Arrival, source: str, problem: str, at: datetime, stage: str = "invalid"
+) -> MailFailedEvent | None:
     """`mail.failed` for an invalid event; None when not even its identity can be read."""
     event = salvage(arrival.headers, arrival.content_type, arrival.body)
     if event is None:
@@ -33,7 +35,7 @@ def invalid_result(arrival: Arrival, source: str, problem: str, at: datetime) ->
         recipients=recipients,
     )
     return MailFailedEvent(
-        id=result_id(event_key(event.source, event.id), (), "invalid"),
+        id=result_id(event_key(event.source, event.id), (), stage),
         source=source,
         subject=event.task_id,
         time=at,

@@ -100,6 +100,9 @@ class Ledger(Protocol):
         """Claim what is free; say of the rest why it is not. What is ours already is granted again.
 
         What was handed over is never granted: it is in doubt when its owner is gone, has let it go, or is ourselves.
+
+        Raises:
+            ForeignEvent: one of the entries is another account's; nothing is claimed then.
         """
 
     async def hand_over(self, event_key: str, recipients: Sequence[int], hand_over: HandOver) -> None:
@@ -122,11 +125,16 @@ class Ledger(Protocol):
         Safe to call at any time; entries that are not ours, or done, stay as they are.
         """
 
-    async def reopen(self, event_key: str, recipients: Sequence[int], up_to_attempt: int) -> None:
-        """Free those that are done as uncertain: an operator has decided that they are sent again.
+    async def consent(self, event_key: str, recipients: Sequence[int], up_to_attempt: int) -> None:
+        """Keep an operator's decision that those who are done as uncertain may be sent to again.
 
-        Only those whose doubt arose in this attempt or in an earlier one: a doubt that the decision did not know of
-        stays. All other entries stay as they are, whoever has them.
+        It is for doubts that arose in this attempt or in an earlier one, and kept as long as what was sent.
+        """
+
+    async def reopen(self, event_key: str, recipients: Sequence[int]) -> None:
+        """Free those that are done as uncertain, as far as there is consent to it.
+
+        A doubt that the decision did not know of stays. All other entries stay as they are, whoever has them.
         """
 
     async def hand_overs(self, event_key: str) -> Mapping[int, HandOver | None]:
@@ -134,6 +142,9 @@ class Ledger(Protocol):
 
         None: it came to no hand-over. A release forgets the entry, and so does reopening.
         """
+
+    async def account_of(self, event_key: str) -> str | None:
+        """The account whose event it is; None while no recipient has an entry. Nothing is written."""
 
     async def keep_alive(self) -> None:
         """Say that this owner lives; to be called every third of a lease. All other writes say so too."""

@@ -24,6 +24,7 @@ from worker.delivery.recording import Recorder
 from worker.delivery.ways import Passage, Way, Ways
 from worker.domain.backoff import is_expired, pause_level_s, waiting_level_s
 from worker.domain.classification import Classification
+from worker.domain.event import LetterEvent
 from worker.domain.letters import ComposedLetter, LetterMode, PlannedLetter
 from worker.domain.planning import distinct_positions
 from worker.domain.topology import Topology
@@ -78,6 +79,10 @@ class LetterDelivery:
             if closed is not None:
                 return self._wait(item, way, closed, item.letter.envelope)
             return await self._claims.working_on(item, partial(self._send, item, way, passage), can_send=True)
+
+    async def require_own(self, event: LetterEvent) -> None:
+        """Raises `ForeignEvent` when another account's event with the same source and id is known."""
+        await self._claims.require_own(event)
 
     def is_expired(self, work: Work) -> bool:
         """True when the letters of this work are too old to be tried once more."""

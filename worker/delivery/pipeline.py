@@ -34,7 +34,7 @@ from worker.domain.topology import Topology
 from worker.domain.trace_context import TraceContext
 from worker.domain.vocabulary import Action, Reason, Scope
 from worker.domain.work import FIRST_SEEN, RECIPIENTS, Work, read_work
-from worker.errors import InvalidEvent, Unavailable
+from worker.errors import ForeignEvent, InvalidEvent, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -101,6 +101,8 @@ class Pipeline:
             return await self._deal_with(arrival, event, work)
         except Unavailable:
             raise
+        except ForeignEvent as error:
+            return self._foreign(arrival, event, error)
         except Exception as error:  # noqa: BLE001 - whatever our mistake is, the message must not go round for ever
             return self._burials.of_mistake(arrival, event, error, work, requeueing.own_headers(arrival))
 
@@ -115,6 +117,8 @@ class Pipeline:
             mailbox = case.sender.mailbox
             most = provider_of(mailbox.smtp.host).recipients_per_letter if mailbox else None
             letters = plan(event.data, case.sender.account.settings, work.mode, work.recipients, most)
+            if len(letters) > 1 and FIRST_SEEN not in arrival.headers:
+                await self._letters.require_own(event)  # one letter meets its recipients' entries by itself
             if len(letters) > LETTERS_PER_MESSAGE:
                 return self._split(case, letters)
             publications = await self._delivered([LetterCase(case, letter) for letter in letters])
@@ -126,10 +130,13 @@ class Pipeline:
         outcomes = await self._outcomes_of(items)
         publications: list[Publication] = []
         put_off: list[tuple[LetterCase, Unavailable]] = []
+        foreign: ForeignEvent | None = None
         for item, outcome in zip(items, outcomes, strict=True):
             case = item.case
             if isinstance(outcome, Unavailable):
                 put_off.append((item, outcome))
+            elif isinstance(outcome, ForeignEvent):
+                foreign = outcome
             elif isinstance(outcome, Exception):
                 work = item.work(item.letter.envelope)
                 publications += self._burials.of_mistake(case.arrival, case.event, outcome, work, work.headers())
@@ -137,6 +144,8 @@ class Pipeline:
                 raise outcome
             else:
                 publications += outcome
+        if foreign is not None:  # once for all of them, and beside what came of others
+            publications += self._foreign(items[0].case.arrival, items[0].case.event, foreign)
         if put_off and not publications:
             raise put_off[0][1]  # nothing has happened yet: the whole message can be tried again
         return publications + [self._put_off(item) for item, _ in put_off]
@@ -197,14 +206,18 @@ class Pipeline:
         self._observer.settled(case.arrival.queue, case.event.type, "split")
         return parts
 
-    def _invalid(self, arrival: Arrival, problem: str) -> list[Publication]:
+    def _foreign(self, arrival: Arrival, event: LetterEvent, error: ForeignEvent) -> list[Publication]:
+        """Another account's event has its identity: nothing of either may pass for the other's."""
+        return self._invalid(arrival, str(error), f"invalid/{event.data.account_id}")
+
+    def _invalid(self, arrival: Arrival, problem: str, stage: str = "invalid") -> list[Publication]:
         """Keep it for an operator, and tell whoever waits for it, as far as it can be read."""
         now = self._clock.now()
         log.warning("event.invalid", problem=problem, queue=arrival.queue)
         self._observer.settled(arrival.queue, None, "invalid")
         self._observer.buried(Reason.INVALID_EVENT)
         buried = requeueing.dead(arrival, self._topology, requeueing.Death(Reason.INVALID_EVENT, problem, now))
-        result = invalid_result(arrival, self._reporter.source, problem, now)
+        result = invalid_result(arrival, self._reporter.source, problem, now, stage)
         return [buried] if result is None else [self._reporter.publication(result), buried]
 
 

@@ -18,7 +18,7 @@ LAST_REPLY = "sendas-last-reply"
 TURN = "sendas-turn"
 LANE = "sendas-lane"
 SENDER_MISSING_SINCE = "sendas-sender-missing-since"
-RESEND_UNCERTAIN = "sendas-replay-uncertain"
+REPLAYED_DOUBT = "sendas-replay-uncertain"
 
 MAX_ATTEMPTS = 1_000_000
 _MAX_WORDS = 1_000  # headers must fit into one frame, whatever a server says
@@ -32,7 +32,7 @@ class Work:
     made; `last_reason` and `last_reply` are those of the last attempt or pause. `turn`: when a letter that waits for
     its busy mailbox is about to be next, and `lane` is that mailbox's (`identity.lane_token`). `sender_missing_since`:
     since when no snapshot has known who is to send.
-    `resend_up_to`: an operator accepts that a letter whose outcome was uncertain up to this attempt goes once more.
+    `is_replayed_doubt`: an operator replayed it although its outcome was uncertain; the ledger has the consent.
     """
 
     first_seen: datetime
@@ -44,7 +44,7 @@ class Work:
     turn: datetime | None = None
     lane: str | None = None
     sender_missing_since: datetime | None = None
-    resend_up_to: int | None = None
+    is_replayed_doubt: bool = False
 
     def headers(self) -> dict[str, str | int]:
         """The work as headers of a message."""
@@ -63,8 +63,8 @@ class Work:
             headers[LANE] = self.lane
         if self.sender_missing_since is not None:
             headers[SENDER_MISSING_SINCE] = self.sender_missing_since.isoformat()
-        if self.resend_up_to is not None:
-            headers[RESEND_UNCERTAIN] = self.resend_up_to
+        if self.is_replayed_doubt:
+            headers[REPLAYED_DOUBT] = 1
         return headers
 
 
@@ -97,7 +97,7 @@ def _read_work(headers: Mapping[str, object], now: datetime) -> Work:
         turn=_moment(headers[TURN]) if TURN in headers else None,
         lane=_text(headers.get(LANE)),
         sender_missing_since=_moment(headers[SENDER_MISSING_SINCE]) if SENDER_MISSING_SINCE in headers else None,
-        resend_up_to=_number(headers[RESEND_UNCERTAIN]) if RESEND_UNCERTAIN in headers else None,
+        is_replayed_doubt=REPLAYED_DOUBT in headers,
     )
 
 

@@ -19,6 +19,7 @@ from worker.adapters.broker.tap import TappedConnection
 from worker.adapters.broker.underlay import underlay
 from worker.delivery.messages import Arrival, Handler, Publication
 from worker.delivery.observing import Stage
+from worker.delivery.signatures import Signatures
 from worker.delivery.tracing import NO_TRACING, Tracer
 from worker.errors import Unavailable
 from worker.telemetry.metrics import Metrics
@@ -47,6 +48,7 @@ class Consumer:
 
     A watchdog looks at the queue every `look_every_s`: brokers have lost consumers without a word. `put_back`
     makes the message anew that could not be dealt with for `hold_s`; without it such messages are held on to.
+    Headers of ours that `signatures` does not vouch for are gone before anybody sees the message.
 
     Messages are taken before the libraries see them, which build several objects and a task around each.
     """
@@ -62,6 +64,7 @@ class Consumer:
         prefetch: int,
         tracer: Tracer = NO_TRACING,
         put_back: Callable[[Arrival], Publication] | None = None,
+        signatures: Signatures,
         look_every_s: float = _LOOK_EVERY_S,
         hold_s: float = _HOLD_S,
     ) -> None:
@@ -83,6 +86,7 @@ class Consumer:
         self._late: list[Delivery] = []
         self._is_stopping = False
         self._put_back = put_back
+        self._signatures = signatures
         self._hold_s = hold_s
         self._look_every_s = look_every_s
         self._taken_total = 0
@@ -266,7 +270,7 @@ class Consumer:
         behind otherwise.
         """
         wait_s, began_s = _FIRST_WAIT_S, asyncio.get_running_loop().time()
-        arrival = delivery.arrival(self.queue)
+        arrival = await self._signatures.trusted(delivery.arrival(self.queue))
         while True:
             try:
                 return await self._handler(arrival)

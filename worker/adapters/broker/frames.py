@@ -28,6 +28,11 @@ CHANNEL_CLOSE = _METHOD_ID.pack(20, 40)
 """How the payload of a method begins."""
 
 
+def fits_short_string(text: str) -> bool:
+    """Whether AMQP takes the text as a property, for example: at most 255 bytes of UTF-8."""
+    return len(text) <= _MAX_SHORT_BYTES // 4 or len(text.encode()) <= _MAX_SHORT_BYTES
+
+
 def short_string(text: str) -> bytes:
     """A text of at most 255 bytes, its length first. Raises `ValueError` when it is longer."""
     data = text.encode()

@@ -14,7 +14,7 @@ import structlog
 from pamqp import encode
 
 from worker.adapters.broker.decoding import UNREADABLE, read_table, read_text
-from worker.adapters.broker.frames import short_string
+from worker.adapters.broker.frames import fits_short_string, short_string
 from worker.delivery.messages import Publication
 
 log = structlog.get_logger(__name__)
@@ -31,8 +31,11 @@ _APP = short_string("sendas")
 def write_properties(publication: Publication, message_id: str) -> bytes:
     """The properties of a persistent message, as a content header has them.
 
+    An id may have 1,000 characters, and a property takes 255 bytes (AMQP 0-9-1, section 4.2.5.3). A correlation id or a
+    type that does not fit is left out: both are in the body too, and a result must not be lost by their length.
+
     Raises:
-        ValueError: a text is longer than AMQP takes it.
+        ValueError: the content type or message id, which are of our own making, are longer than AMQP takes them.
     """
     flags = _HEADERS | _DELIVERY_MODE | _MESSAGE_ID | _APP_ID
     parts = [b""]
@@ -40,14 +43,14 @@ def write_properties(publication: Publication, message_id: str) -> bytes:
         flags |= _CONTENT_TYPE
         parts.append(short_string(publication.content_type))
     parts += (_table(publication.headers), _PERSISTENT)
-    if publication.correlation_id:
+    if publication.correlation_id and fits_short_string(publication.correlation_id):
         flags |= _CORRELATION_ID
         parts.append(short_string(publication.correlation_id))
     parts.append(short_string(message_id))
     if publication.timestamp is not None:
         flags |= _MOMENT
         parts.append(_moment(publication.timestamp))
-    if publication.type:
+    if publication.type and fits_short_string(publication.type):
         flags |= _TYPE
         parts.append(short_string(publication.type))
     parts.append(_APP)

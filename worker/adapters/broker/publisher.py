@@ -11,6 +11,7 @@ from worker.adapters.broker.link import BROKER_ERRORS, Link, end_if_cancelled
 from worker.adapters.broker.outlet import Outlet
 from worker.adapters.broker.tap import TappedConnection
 from worker.delivery.messages import MAX_HEADER_BYTES, Publication, header_bytes
+from worker.delivery.signatures import Signatures
 from worker.errors import OversizedPublication, Unavailable
 from worker.telemetry.metrics import Metrics
 
@@ -23,11 +24,21 @@ _SILENT_S = 10.0
 class Publisher:
     """Publishes on a connection of its own: a broker alarm blocks publishers, and must not block acknowledging."""
 
-    def __init__(self, broker: Broker, metrics: Metrics, *, max_bytes: int, name: str = "sendas-publisher") -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        metrics: Metrics,
+        *,
+        max_bytes: int,
+        signatures: Signatures | None = None,
+        name: str = "sendas-publisher",
+    ) -> None:
+        """`signatures` signs all messages for queues; without it their headers of ours are believed nowhere."""
         self._link = Link(broker, name, self._up)
         self._metrics = metrics
         self._results = cache(metrics.results.labels)  # types are a closed list
         self._max_bytes = max_bytes
+        self._signatures = signatures
         self._connection: TappedConnection | None = None
         self._outlet: Outlet | None = None
         self._is_up = asyncio.Event()
@@ -62,6 +73,8 @@ class Publisher:
             OversizedPublication: the message is larger than the broker takes.
             Unavailable: no queue takes it although one must.
         """
+        if self._signatures is not None:
+            publication = await self._signatures.signed(publication)
         self._check_size(publication)
         key = object()
         self._waiting[key] = asyncio.get_running_loop().time()

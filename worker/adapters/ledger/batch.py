@@ -7,12 +7,14 @@ from typing import Any
 
 from worker.adapters.ledger.claiming import claim
 from worker.adapters.ledger.connection import Connected
+from worker.adapters.ledger.consents import consent, reopen
 from worker.adapters.ledger.mailbox_looks import find, list_suspended, look, tell
 from worker.adapters.ledger.mailbox_operations import OnMailbox, ToFind, ToListSuspended, ToLook, ToTakeOver, ToTell
 from worker.adapters.ledger.mailbox_rows import change
 from worker.adapters.ledger.operations import (
     Operation,
     ToClaim,
+    ToConsent,
     ToExpire,
     ToHandOver,
     ToLeave,
@@ -22,7 +24,7 @@ from worker.adapters.ledger.operations import (
     ToReopen,
 )
 from worker.adapters.ledger.ownership import leave, renew
-from worker.adapters.ledger.progress import advance, release, reopen
+from worker.adapters.ledger.progress import advance, release
 from worker.adapters.ledger.retention import forget, list_entries
 from worker.delivery.ports import Clock
 
@@ -60,6 +62,7 @@ class Owner:
         now = self.clock.now()
         answers: dict[Operation[Any], Any] = dict.fromkeys(operations)
         await release(connection, me, [each for each in operations if isinstance(each, ToRelease)])
+        await consent(connection, now, [each for each in operations if isinstance(each, ToConsent)])
         await reopen(connection, [each for each in operations if isinstance(each, ToReopen)])
         answers |= await claim(connection, me, now, [each for each in operations if isinstance(each, ToClaim)])
         answers |= await advance(

@@ -1,6 +1,6 @@
 """Claiming entries: new ones by inserting them, those of the dead by taking them over."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -16,12 +16,14 @@ from worker.adapters.ledger.rows import body_of, hand_over_of, near, near_keys, 
 from worker.adapters.ledger.schema import entries, owners, results
 from worker.adapters.ledger.statements import Statement
 from worker.delivery.ledger import Claim, Done, Granted, Held, InDoubt
-from worker.errors import Unavailable
+from worker.errors import ForeignEvent, SendasError, Unavailable
 
 _MAX_ROUNDS = 5
 _MAX_INSERTED = 1_024  # rows in one statement: databases limit the number of its parameters
 _CONTENDED = Unavailable("the ledger's entries change hands faster than they can be read")
 _DAMAGED = Unavailable("the ledger has lost the result of a letter that is done: the letter waits, nothing is sent")
+
+_FOREIGN = ForeignEvent("id: an event of another account has the same source and id, and came before")
 
 _LOOK = (
     select(
@@ -48,33 +50,33 @@ _TAKE = (
 
 async def claim(
     connection: Connected, me: int, now: datetime, operations: Sequence[ToClaim]
-) -> dict[Operation[Any], dict[int, Claim] | Unavailable]:
+) -> dict[Operation[Any], dict[int, Claim] | SendasError]:
     """Claim all that is free for all operations together; one that cannot be answered does not cost the others."""
     accounts = {key: operation.account_id for operation in operations for key in operation.keys}
     verdicts = await _claim_all(connection, me, now, accounts) if accounts else {}
     return {operation: _answer(operation, verdicts) for operation in operations}
 
 
-def _answer(operation: ToClaim, verdicts: Mapping[Key, Claim | Unavailable]) -> dict[int, Claim] | Unavailable:
+def _answer(operation: ToClaim, verdicts: Mapping[Key, Claim | SendasError]) -> dict[int, Claim] | SendasError:
     claims: dict[int, Claim] = {}
     for recipient in operation.recipients:
         verdict = verdicts.get((operation.event_key, recipient), _CONTENDED)
-        if isinstance(verdict, Unavailable):
-            return Unavailable(*verdict.args)
+        if isinstance(verdict, SendasError):
+            return type(verdict)(*verdict.args)
         claims[recipient] = verdict
     return claims
 
 
 async def _claim_all(
     connection: Connected, me: int, now: datetime, accounts: Mapping[Key, str]
-) -> Mapping[Key, Claim | Unavailable]:
-    verdicts: dict[Key, Claim | Unavailable] = {}
+) -> Mapping[Key, Claim | SendasError]:
+    verdicts: dict[Key, Claim | SendasError] = {}
     for _ in range(_MAX_ROUNDS):
         # In the order of the keys, so that two owners that claim the same entries do not wait for each other.
         missing = sorted(accounts.keys() - verdicts.keys())
         verdicts |= dict.fromkeys(await _insert(connection, me, now, accounts, missing), Granted())
         if existing := accounts.keys() - verdicts.keys():
-            verdicts |= await _claim_existing(connection, me, now, existing)
+            verdicts |= await _claim_existing(connection, me, now, {key: accounts[key] for key in existing})
         if len(verdicts) == len(accounts):
             return verdicts
         # Between two looks an entry was released, forgotten or taken by somebody else: look again.
@@ -115,11 +117,11 @@ def _insert_new(dialect: str, rows: int) -> Statement:
 
 
 async def _claim_existing(
-    connection: Connected, me: int, now: datetime, keys: Collection[Key]
-) -> Mapping[Key, Claim | Unavailable]:
+    connection: Connected, me: int, now: datetime, keys: Mapping[Key, str]
+) -> Mapping[Key, Claim | SendasError]:
     found = await connection.execute(_LOOK, {**near(keys), "now": now})
     seen = {key: row for row in found if (key := (row.event_key, row.recipient)) in keys}
-    verdicts = {key: verdict for key, row in seen.items() if (verdict := _verdict(row, me))}
+    verdicts = {key: verdict for key, row in seen.items() if (verdict := _verdict(row, me, keys[key]))}
     free: dict[int | None, list[Key]] = {}
     for key, row in seen.items():
         if key not in verdicts:
@@ -143,8 +145,10 @@ async def _take(
     return {(row.event_key, row.recipient): _ours(row) for row in taken}
 
 
-def _verdict(row: Row[Any], me: int) -> Claim | Unavailable | None:
+def _verdict(row: Row[Any], me: int, account_id: str) -> Claim | SendasError | None:
     """What the entry is to us as it stands; None: free to take."""
+    if row.account_id != account_id:
+        return _FOREIGN
     if row.state is State.DONE:
         body = body_of(row.body)
         return _DAMAGED if body is None else Done(row.outcome, row.result_id, body)

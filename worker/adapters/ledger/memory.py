@@ -7,11 +7,19 @@ from datetime import datetime, timedelta
 from worker.adapters.ledger.entry import Entry, State, hand_overs_of
 from worker.adapters.ledger.mailboxes import OperatedMailboxStates
 from worker.adapters.ledger.memory_mailboxes import MailboxStore, MemoryMailboxes
-from worker.adapters.ledger.operations import checked_key, to_claim, to_hand_over, to_record, to_release, to_reopen
+from worker.adapters.ledger.operations import (
+    checked_key,
+    to_claim,
+    to_consent,
+    to_hand_over,
+    to_record,
+    to_release,
+    to_reopen,
+)
 from worker.delivery.ledger import Claim, Done, Granted, HandOver, Held, InDoubt, Record
 from worker.delivery.ports import Clock
 from worker.domain.vocabulary import Outcome
-from worker.errors import LostClaim, Unavailable
+from worker.errors import ForeignEvent, LostClaim, Unavailable
 
 
 @dataclass(eq=False)
@@ -37,6 +45,7 @@ class MemoryStore:
 
     events: dict[str, dict[int, _Entry]] = field(default_factory=dict)
     mailboxes: MailboxStore = field(default_factory=MailboxStore)
+    consents: dict[tuple[str, int], int] = field(default_factory=dict)
 
 
 class MemoryLedger:
@@ -55,6 +64,7 @@ class MemoryLedger:
         self._retention = timedelta(seconds=retention_s)
         store = store or MemoryStore()
         self._events = store.events
+        self._consents = store.consents
         self._me = _Owner(owner, clock.now())
         self._is_closed = False
         memory = MemoryMailboxes(store.mailboxes, self._me, clock, self._renew, self._is_living)
@@ -64,6 +74,9 @@ class MemoryLedger:
         operation = to_claim(event_key, account_id, recipients)
         self._renew()
         entries = self._events.setdefault(operation.event_key, {})
+        known = (entries[recipient] for recipient in operation.recipients if recipient in entries)
+        if any(entry.account_id != account_id for entry in known):
+            raise ForeignEvent("id: an event of another account has the same source and id, and came before")
         return {recipient: self._claim(entries, account_id, recipient) for recipient in operation.recipients}
 
     def _claim(self, entries: dict[int, _Entry], account_id: str, recipient: int) -> Claim:
@@ -118,19 +131,30 @@ class MemoryLedger:
             else:
                 entry.owner = None
 
-    async def reopen(self, event_key: str, recipients: Sequence[int], up_to_attempt: int) -> None:
-        operation = to_reopen(event_key, recipients, up_to_attempt)
+    async def consent(self, event_key: str, recipients: Sequence[int], up_to_attempt: int) -> None:
+        operation = to_consent(event_key, recipients, up_to_attempt)
+        self._renew()
+        for key in operation.keys:
+            self._consents[key] = max(up_to_attempt, self._consents.get(key, 0))
+
+    async def reopen(self, event_key: str, recipients: Sequence[int]) -> None:
+        operation = to_reopen(event_key, recipients)
         self._renew()
         entries = self._events.get(event_key, {})
         for recipient in operation.recipients:
             entry = entries.get(recipient)
             if entry is None or entry.done is None or entry.hand_over is None:
                 continue
-            if entry.done.outcome is Outcome.UNCERTAIN and entry.hand_over.attempt <= up_to_attempt:
+            if entry.done.outcome is Outcome.UNCERTAIN and entry.hand_over.attempt <= self._consents.get(
+                (event_key, recipient), -1
+            ):
                 del entries[recipient]
 
     async def hand_overs(self, event_key: str) -> dict[int, HandOver | None]:
         return hand_overs_of(await self.entries(event_key))
+
+    async def account_of(self, event_key: str) -> str | None:
+        return next((entry.account_id for entry in await self.entries(event_key)), None)
 
     async def keep_alive(self) -> None:
         self._renew()

@@ -63,7 +63,12 @@ class ToRelease(OnEntries[None]):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ToReopen(OnEntries[None]):
-    """Free entries that are done as uncertain since this attempt or an earlier one."""
+    """Free entries that are done as uncertain, as far as there is consent."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ToConsent(OnEntries[None]):
+    """Keep an operator's consent to free entries that are done as uncertain since this attempt or an earlier one."""
 
     up_to_attempt: int
 
@@ -119,9 +124,13 @@ def to_release(event_key: str, recipients: Sequence[int], *, keeps_doubt: bool) 
     return ToRelease(checked_key(event_key), _positions(recipients), keeps_doubt)
 
 
-def to_reopen(event_key: str, recipients: Sequence[int], up_to_attempt: int) -> ToReopen:
+def to_reopen(event_key: str, recipients: Sequence[int]) -> ToReopen:
+    return ToReopen(checked_key(event_key), _positions(recipients))
+
+
+def to_consent(event_key: str, recipients: Sequence[int], up_to_attempt: int) -> ToConsent:
     _check_number(up_to_attempt)
-    return ToReopen(checked_key(event_key), _positions(recipients), up_to_attempt)
+    return ToConsent(checked_key(event_key), _positions(recipients), up_to_attempt)
 
 
 def checked_key(event_key: str) -> str:

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.entry import State
-from worker.adapters.ledger.operations import Key, Operation, ToHandOver, ToRecord, ToRelease, ToReopen
+from worker.adapters.ledger.operations import Key, Operation, ToHandOver, ToRecord, ToRelease
 from worker.adapters.ledger.rows import compressed, near, near_keys
 from worker.adapters.ledger.schema import entries, results
 from worker.adapters.ledger.statements import Statement
@@ -57,25 +57,6 @@ _RECORD = Statement(
 _RELEASE = Statement(delete(entries).where(*_THIS_ENTRY_IF_MINE, entries.c.state != State.DONE))
 _FREE = delete(entries).where(*_THIS_ENTRY_IF_MINE, entries.c.state == State.CLAIMED)
 _LEAVE_IN_DOUBT = update(entries).where(*_THIS_ENTRY_IF_MINE, entries.c.state == State.HANDED_OVER).values(owner=None)
-
-_REOPEN = delete(entries).where(
-    entries.c.event_key == bindparam("of_event"),
-    entries.c.recipient == bindparam("of_recipient"),
-    entries.c.state == State.DONE,
-    entries.c.outcome == Outcome.UNCERTAIN,
-    entries.c.attempt <= bindparam("up_to"),
-)
-
-
-async def reopen(connection: Connected, operations: Sequence[ToReopen]) -> None:
-    """Free what is done as uncertain, whoever recorded it; nobody works on it any more, so there is nobody to lock."""
-    rows = [
-        {"of_event": event_key, "of_recipient": recipient, "up_to": operation.up_to_attempt}
-        for operation in operations
-        for event_key, recipient in sorted(operation.keys)
-    ]
-    if rows:
-        await connection.execute(_REOPEN, rows)
 
 
 async def release(connection: Connected, me: int, operations: Sequence[ToRelease]) -> None:

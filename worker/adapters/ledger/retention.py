@@ -9,7 +9,7 @@ from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.entry import Entry, State
 from worker.adapters.ledger.operations import ToExpire
 from worker.adapters.ledger.rows import hand_over_of
-from worker.adapters.ledger.schema import entries, mailboxes, owners, results, shares
+from worker.adapters.ledger.schema import consents, entries, mailboxes, owners, results, shares
 
 # A result is written after its entries were claimed, so it is younger than they are; the margin is for clocks that
 # were set back in between.
@@ -43,6 +43,7 @@ _FORGET_OWNERS = delete(owners).where(owners.c.alive_until < bindparam("before")
 _FORGET_MAILBOXES = delete(mailboxes).where(
     mailboxes.c.suspended_at.is_(None), mailboxes.c.touched_at < bindparam("before")
 )
+_FORGET_CONSENTS = delete(consents).where(consents.c.given_at < bindparam("before"))
 _FORGET_SHARES = delete(shares).where(shares.c.owner.not_in(select(owners.c.id)))
 _LIST = (
     select(
@@ -67,6 +68,7 @@ async def forget(connection: Connected, now: datetime, operation: ToExpire) -> t
     await connection.execute(_FORGET_OWNERS, {"before": before})
     old = await connection.execute(_FORGET_ENTRIES, {"before": before, "limit": operation.limit})
     await connection.execute(_FORGET_SHARES)
+    await connection.execute(_FORGET_CONSENTS, {"before": before})
     await connection.execute(_FORGET_MAILBOXES, {"before": before})
     orphaned = await connection.execute(_FORGET_RESULTS, {"before": before - _RESULT_MARGIN, "limit": operation.limit})
     return old.rowcount, orphaned.rowcount

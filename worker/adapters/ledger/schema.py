@@ -192,6 +192,26 @@ announcements = Table(
     sqlite_with_rowid=False,
 )
 
+# Secrets of the installation that its workers share, by what they are for.
+keys = Table(
+    "ledger_keys",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("key", LargeBinary, nullable=False),
+)
+
+# Operators' consents: which uncertain letters may go once more, up to which attempt.
+consents = Table(
+    "ledger_consents",
+    metadata,
+    Column("event_key", EventKey, nullable=False),
+    Column("recipient", Integer, nullable=False),
+    Column("up_to_attempt", Integer, nullable=False),
+    Column("given_at", Moment, nullable=False),
+    PrimaryKeyConstraint("event_key", "recipient"),
+    sqlite_with_rowid=False,
+)
+
 # Rotated refresh tokens and habits of Sent folders (`adapters.mailbox_memory`). Tokens are sealed, their forerunners
 # only digests.
 refresh_tokens = Table(

@@ -13,6 +13,7 @@ from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.database import Database
 from worker.adapters.ledger.entry import Entry, hand_overs_of
 from worker.adapters.ledger.group_commit import GroupCommit, Observer
+from worker.adapters.ledger.keys import message_key
 from worker.adapters.ledger.mailboxes import OperatedMailboxStates
 from worker.adapters.ledger.migration import check_schema, upgrade
 from worker.adapters.ledger.operations import (
@@ -23,6 +24,7 @@ from worker.adapters.ledger.operations import (
     ToList,
     checked_key,
     to_claim,
+    to_consent,
     to_hand_over,
     to_record,
     to_release,
@@ -70,10 +72,11 @@ async def open_ledger(
         else:
             await database.run(check_schema)
             await _check_clock(database, clock, options.max_clock_skew_s)
+        key = await database.run(message_key)
     except BaseException:  # whatever it was, also cancellation: no connection is left behind
         await database.close()
         raise
-    return SqlLedger(database, Owner(owner, timedelta(seconds=options.lease_s), clock), options, observer)
+    return SqlLedger(database, Owner(owner, timedelta(seconds=options.lease_s), clock), options, observer, key)
 
 
 async def _check_clock(database: Database, clock: Clock, max_skew_s: float) -> None:
@@ -95,10 +98,13 @@ async def _check_clock(database: Database, clock: Clock, max_skew_s: float) -> N
 class SqlLedger:
     """Implements `worker.delivery.ledger.Ledger`; see there for what the methods do and raise.
 
-    `mailboxes` are what all owners share about mailboxes, in the same database.
+    `mailboxes` are what all owners share about mailboxes, in the same database; `message_key` is for `Signatures`.
     """
 
-    def __init__(self, database: Database, owner: Owner, options: LedgerOptions, observer: Observer | None) -> None:
+    def __init__(
+        self, database: Database, owner: Owner, options: LedgerOptions, observer: Observer | None, key: bytes
+    ) -> None:
+        self.message_key = key
         self._database = database
         self._owner = owner
         self._options = options
@@ -125,11 +131,17 @@ class SqlLedger:
     async def let_go(self, event_key: str, recipients: Sequence[int]) -> None:
         await self._writer.submit(to_release(event_key, recipients, keeps_doubt=True))
 
-    async def reopen(self, event_key: str, recipients: Sequence[int], up_to_attempt: int) -> None:
-        await self._writer.submit(to_reopen(event_key, recipients, up_to_attempt))
+    async def reopen(self, event_key: str, recipients: Sequence[int]) -> None:
+        await self._writer.submit(to_reopen(event_key, recipients))
+
+    async def consent(self, event_key: str, recipients: Sequence[int], up_to_attempt: int) -> None:
+        await self._writer.submit(to_consent(event_key, recipients, up_to_attempt))
 
     async def hand_overs(self, event_key: str) -> dict[int, HandOver | None]:
         return hand_overs_of(await self.entries(event_key))
+
+    async def account_of(self, event_key: str) -> str | None:
+        return next((entry.account_id for entry in await self.entries(event_key)), None)
 
     async def keep_alive(self) -> None:
         await self._writer.submit(ToKeepAlive())

@@ -35,8 +35,8 @@ class Audit:
     totals: Counter[Severity] = field(default_factory=Counter)
 
 
-def audit_document(path: Path, allowed: Allowed, tell: Callable[[Finding], None]) -> Audit:
-    """Tell of every finding in the document's order; the relay's last.
+def audit_document(path: Path, allowed: Allowed, tell: Callable[[Finding], None], name: str | None = None) -> Audit:
+    """Tell of every finding in the document's order; the relay's last. `name`: as for `load_directory`.
 
     Raises:
         InvalidSnapshot: the document is refused as a whole; one line that says where and why.
@@ -48,9 +48,9 @@ def audit_document(path: Path, allowed: Allowed, tell: Callable[[Finding], None]
         with path.open(encoding="utf-8-sig", newline="") as stream:
             return _Auditor(allowed, tell).run(stream)
     except InvalidSnapshot as error:
-        raise InvalidSnapshot(f"{path}: {error}") from None
+        raise InvalidSnapshot(f"{name or path}: {error}") from None
     except OSError as error:
-        raise InvalidSnapshot(f"{path}: {error.strerror or type(error).__name__}") from None
+        raise InvalidSnapshot(f"{name or path}: {error.strerror or type(error).__name__}") from None
 
 
 class _Auditor:

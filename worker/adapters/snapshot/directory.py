@@ -134,8 +134,10 @@ class CompiledDirectory:
             self._cache_chars -= freed
 
 
-def load_directory(path: Path) -> CompiledDirectory:
+def load_directory(path: Path, name: str | None = None) -> CompiledDirectory:
     """Read a document at once, for commands. What is wrong with single accounts is in `problems`.
+
+    `name`: what people call the document, where that is not the path.
 
     Raises:
         InvalidSnapshot: the document is refused as a whole, or cannot be read; the text says where and why.
@@ -144,10 +146,10 @@ def load_directory(path: Path) -> CompiledDirectory:
         try:
             compiled = compile_document(path, StateDirectory(Path(directory), str(path)))
         except InvalidSnapshot as error:
-            raise InvalidSnapshot(f"{path}: {error}") from None
+            raise InvalidSnapshot(f"{name or path}: {error}") from None
         except OSError as error:
-            raise InvalidSnapshot(f"{path}: {error.strerror or type(error).__name__}") from None
+            raise InvalidSnapshot(f"{name or path}: {error.strerror or type(error).__name__}") from None
         except sqlite3.Error as error:
-            raise InvalidSnapshot(f"{path}: {error}") from None
+            raise InvalidSnapshot(f"{name or path}: {error}") from None
         assert compiled is not None  # noqa: S101 - None means "the one in use", and none is
         return CompiledDirectory(compiled)

@@ -29,7 +29,7 @@ Sleep = Callable[[float], Awaitable[None]]
 class Deed(Protocol):
     """What is done with each letter."""
 
-    def refusal(self, letter: DeadLetter) -> Refusal | None:
+    def refusal(self, message: DeadMessage, letter: DeadLetter) -> Refusal | None:
         """Why it cannot be done with this letter."""
 
     async def do(self, message: DeadMessage, letter: DeadLetter) -> None:
@@ -136,6 +136,7 @@ class Campaign:
         per_s: float = 0.0,
         sleep: Sleep = asyncio.sleep,
         on_progress: Callable[[Tally], None] = lambda _: None,
+        on_letter: Callable[[DeadLetter], None] = lambda _: None,
     ) -> None:
         self.tally = Tally()
         self._queue = queue
@@ -146,6 +147,7 @@ class Campaign:
         self._started = 0
         self._pace = Pace(per_s, clock, sleep)
         self._on_progress = on_progress
+        self._on_letter = on_letter
 
     async def rehearse(self) -> Tally:
         """Count what could be done and what could not; nothing is changed."""
@@ -211,9 +213,10 @@ class Campaign:
         self.tally.seen += 1
         self._on_progress(self.tally)
         letter = read_dead_letter(message)
+        self._on_letter(letter)
         if not self._selection.matches(letter):
             return None
-        why_not = self._deed.refusal(letter)
+        why_not = self._deed.refusal(message, letter)
         if why_not is not None:
             self.tally.refused[why_not] += 1
             return None

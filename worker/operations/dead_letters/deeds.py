@@ -1,19 +1,25 @@
 """What an operator does with dead letters, and the event that tells everybody of it: who, why, how many."""
 
 import asyncio
-from collections.abc import Awaitable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
 from worker.delivery.messages import Publication
 from worker.delivery.ports import Clock
+from worker.delivery.signatures import Signatures
+from worker.domain.cloudevents import parse
 from worker.domain.envelope import DeadLetterDiscardedEvent, DeadLetterReplayedEvent
 from worker.domain.message import to_message
 from worker.domain.results import DeadLetterAct
 from worker.domain.topology import Topology
-from worker.errors import Unavailable
+from worker.domain.vocabulary import Reason
+from worker.domain.work import RECIPIENTS, parse_positions
+from worker.errors import InvalidEvent, Unavailable
 from worker.operations.dead_letters.acting import Campaign, Tally
+from worker.operations.dead_letters.death import UNKNOWN
+from worker.operations.dead_letters.file import FiledMessage
 from worker.operations.dead_letters.letter import DeadLetter
 from worker.operations.dead_letters.queue import DeadMessage, Publish
 from worker.operations.dead_letters.replay import Refusal, ReplayRules, destination, refusal, replayed
@@ -45,26 +51,75 @@ class ActEvent(Protocol):
     ) -> DeadLetterReplayedEvent | DeadLetterDiscardedEvent: ...
 
 
+class Consents(Protocol):
+    """The ledger, as far as it keeps what an operator allows (`delivery.ledger.Ledger`)."""
+
+    async def consent(self, event_key: str, recipients: Sequence[int], up_to_attempt: int) -> None: ...
+
+
 class Replay:
-    """Sends letters back to the work queue that they died in."""
+    """Sends letters back to the work queue that they died in, signed as workers sign their messages.
+
+    Of a letter that no worker signed nothing is believed but the event itself: it goes back as if it were new. A
+    consent to send an uncertain letter again goes to the ledger, where no producer can write, before the letter goes.
+    """
 
     event: ActEvent = DeadLetterReplayedEvent
 
-    def __init__(self, publish: Publish, topology: Topology, rules: ReplayRules, replay_id: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        publish: Publish,
+        topology: Topology,
+        rules: ReplayRules,
+        replay_id: str,
+        clock: Clock,
+        signatures: Signatures,
+        consents: Consents,
+    ) -> None:
         self._publish = publish
+        self._signatures = signatures
+        self._consents = consents
         self._topology = topology
         self._rules = rules
         self._replay_id = replay_id
         self._clock = clock
 
-    def refusal(self, letter: DeadLetter) -> Refusal | None:
-        return refusal(letter, self._topology, self._rules, self._replay_id)
+    def refusal(self, message: DeadMessage, letter: DeadLetter) -> Refusal | None:
+        why_not = refusal(letter, self._topology, self._rules, self._replay_id)
+        if why_not is None and letter.queue == self._topology.sent_copy and not self._is_ours(message):
+            return Refusal.UNSIGNED
+        return why_not
 
     async def do(self, message: DeadMessage, letter: DeadLetter) -> None:
         queue = destination(letter, self._topology)
         if queue is None:
             raise LookupError("this letter has no destination")
-        await self._publish(replayed(message, letter, queue, self._replay_id, self._clock.now()))
+        if not self._is_ours(message):
+            message, letter = _without_ours(message), replace(letter, reason=UNKNOWN, attempts=0)
+        elif letter.reason == Reason.OUTCOME_UNKNOWN:
+            await self._allow(message, letter)
+        again = replayed(message, letter, queue, self._replay_id, self._clock.now())
+        await self._publish(await self._signatures.signed(again))
+
+    def _is_ours(self, message: DeadMessage) -> bool:
+        content_type = message.properties.get("content_type")
+        return self._signatures.is_ours(
+            message.headers, content_type if isinstance(content_type, str) else None, message.body
+        )
+
+    async def _allow(self, message: DeadMessage, letter: DeadLetter) -> None:
+        content_type = message.properties.get("content_type")
+        try:
+            event = parse(message.headers, str(content_type) if content_type else None, message.body)
+            positions = parse_positions(str(message.headers.get(RECIPIENTS, "")))
+        except (InvalidEvent, ValueError):
+            return  # nothing of it was ever in doubt
+        await self._consents.consent(event.key, positions, letter.attempts)
+
+
+def _without_ours(message: DeadMessage) -> DeadMessage:
+    headers = {name: value for name, value in message.headers.items() if not name.startswith("sendas-")}
+    return FiledMessage(message.place, message.body, headers, message.properties)
 
 
 class Discard:
@@ -72,7 +127,7 @@ class Discard:
 
     event: ActEvent = DeadLetterDiscardedEvent
 
-    def refusal(self, letter: DeadLetter) -> Refusal | None:  # noqa: ARG002 - every letter can be dropped
+    def refusal(self, message: DeadMessage, letter: DeadLetter) -> Refusal | None:  # noqa: ARG002 - all can be dropped
         return None
 
     async def do(self, message: DeadMessage, letter: DeadLetter) -> None:

@@ -2,18 +2,16 @@
 
 import base64
 import binascii
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from worker.delivery.messages import HeaderValue, Publication
-from worker.delivery.requeueing import DEAD_AT, DEAD_DETAIL, DEAD_QUEUE, DEAD_REASON
+from worker.delivery.messages import Publication
 from worker.errors import ConfigurationError
-from worker.operations.dead_letters.letter import DeadLetter, read_dead_letter
+from worker.operations.dead_letters.carrying import as_publication
+from worker.operations.dead_letters.death import lasting_headers
 from worker.operations.dead_letters.queue import DeadMessage
-from worker.operations.dead_letters.replay import as_publication, carried
 
 SCHEMA = "sendas.dead-letter/v1"
 
@@ -61,27 +59,7 @@ def from_line(line: str, number: int) -> FiledMessage:
 
 def put_back(message: DeadMessage, queue: str) -> Publication:
     """The message for the dead queue. What the broker had noted of the death is noted in our own headers."""
-    return as_publication(message, queue, _lasting_headers(message, read_dead_letter(message)))
-
-
-def fingerprint(message: DeadMessage) -> bytes:
-    """Equal for a message in a file and the same one in the queue, put back or not, and for no other one."""
-    headers = json.dumps(_lasting_headers(message, read_dead_letter(message)), sort_keys=True)
-    content_type = str(message.properties.get("content_type") or "")
-    digest = hashlib.blake2b(digest_size=16)
-    for part in (headers.encode(), content_type.encode("utf-8", "surrogatepass"), message.body):
-        digest.update(len(part).to_bytes(8, "big") + part)
-    return digest.digest()
-
-
-def _lasting_headers(message: DeadMessage, letter: DeadLetter) -> dict[str, HeaderValue]:
-    headers = carried(message.headers)
-    if DEAD_REASON in headers or letter.queue is None:
-        return headers
-    headers |= {DEAD_REASON: letter.reason, DEAD_DETAIL: letter.detail, DEAD_QUEUE: letter.queue}
-    if letter.dead_at is not None:
-        headers[DEAD_AT] = letter.dead_at.isoformat()
-    return headers
+    return as_publication(message, queue, lasting_headers(message.headers))
 
 
 def plain(value: object) -> object:

@@ -6,32 +6,33 @@ Anything can end in the dead queue, so nothing here raises, and every text is cl
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from worker.delivery.copy_jobs import JOB
-from worker.delivery.requeueing import DEAD_AT, DEAD_DETAIL, DEAD_QUEUE, DEAD_REASON
-from worker.domain.cloudevents import STRUCTURED, attribute_text, attributes_of
+from worker.domain.cloudevents import STRUCTURED, attributes_of
 from worker.domain.strict_json import MAX_BODY_BYTES
-from worker.domain.text import one_line
 from worker.domain.work import ATTEMPT, FIRST_SEEN, RECIPIENTS, parse_positions
 from worker.errors import InvalidEvent
+from worker.operations.dead_letters.death import read_death
+from worker.operations.dead_letters.digest import digest_of
 from worker.operations.dead_letters.queue import DeadMessage
+from worker.operations.dead_letters.reading import member, moment, number, text
 
 REPLAYS = "sendas-replays"
 REPLAY_ID = "sendas-replay-id"
-UNKNOWN = "unknown"
-
-_MAX_CHARS = 500
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A dead letter without its body. None: it does not say, or not in a readable form.
 
+    `position`: which one it is in the queue, from 1, as long as nothing before it leaves; `digest`: `digest_of`.
     `reason` is one of the contract's, or the broker's own word such as `delivery_limit`; `queue` is the one that it
     died in; `attempts` were made before; `recipients` are those who still wait, by their number.
     """
 
+    position: int
+    digest: str
     reason: str
     detail: str
     dead_at: datetime | None
@@ -51,64 +52,33 @@ class DeadLetter:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Death:
-    reason: str
-    detail: str
-    at: datetime | None
-    queue: str | None
-
-
 def read_dead_letter(message: DeadMessage) -> DeadLetter:
     """What can be read of a message of the dead queue. Never raises."""
     headers = message.headers
-    death = _own_death(headers) or _brokers_death(headers) or _Death(UNKNOWN, "", None, None)
+    death = read_death(headers)
     about, data = _about(message)
-    addresses = _addresses(_in(data, "recipients"))
+    addresses = _addresses(member(data, "recipients"))
     return DeadLetter(
+        position=message.place + 1,
+        digest=digest_of(message),
         reason=death.reason,
         detail=death.detail,
         dead_at=death.at,
         queue=death.queue,
-        event_id=_text(about.get("id")),
-        event_source=_text(about.get("source")),
-        event_type=_text(about.get("type")),
-        account_id=_text(_in(data, "account_id")),
-        mailbox_id=_text(_in(data, "mailbox_id")),
-        task_id=_text(_in(data, "task_id")) or _text(_in(_in(data, "task"), "id")),
+        event_id=text(about.get("id")),
+        event_source=text(about.get("source")),
+        event_type=text(about.get("type")),
+        account_id=text(member(data, "account_id")),
+        mailbox_id=text(member(data, "mailbox_id")),
+        task_id=text(member(data, "task_id")) or text(member(member(data, "task"), "id")),
         addresses=addresses,
-        recipients=_waiting(headers.get(RECIPIENTS), _in(data, "recipients")),
+        recipients=_waiting(headers.get(RECIPIENTS), member(data, "recipients")),
         attempts=number(headers.get(ATTEMPT)),
-        first_seen=_moment(headers.get(FIRST_SEEN)),
+        first_seen=moment(headers.get(FIRST_SEEN)),
         replays=number(headers.get(REPLAYS)),
-        replay_id=_text(headers.get(REPLAY_ID)),
+        replay_id=text(headers.get(REPLAY_ID)),
         size_bytes=len(message.body),
     )
-
-
-def number(value: object) -> int:
-    """A count in a header; 0 when it is none, or none that we wrote."""
-    text = str(value) if isinstance(value, int | str) else ""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
-
-
-def _own_death(headers: Mapping[str, object]) -> _Death | None:
-    reason = _text(headers.get(DEAD_REASON))
-    if reason is None:
-        return None
-    detail = _text(headers.get(DEAD_DETAIL)) or ""
-    return _Death(reason, detail, _moment(headers.get(DEAD_AT)), _text(headers.get(DEAD_QUEUE)))
-
-
-def _brokers_death(headers: Mapping[str, object]) -> _Death | None:
-    """The broker's own note; the latest death comes first. What merely waited in a delay queue has not died there."""
-    deaths = headers.get("x-death")
-    for death in deaths if isinstance(deaths, list) else []:
-        reason = _text(_in(death, "reason"))
-        if reason is not None and reason != "expired":
-            detail = "the broker gave it up, and no worker said why: a worker may have died of it"
-            return _Death(reason, detail, _moment(_in(death, "time")), _text(_in(death, "queue")))
-    return None
 
 
 def _about(message: DeadMessage) -> tuple[Mapping[str, object], object]:
@@ -117,7 +87,7 @@ def _about(message: DeadMessage) -> tuple[Mapping[str, object], object]:
     if job is not None:
         data = _json(job.encode("utf-8", "surrogatepass") if isinstance(job, str) else b"")
         names = {"id": "event_id", "source": "event_source", "type": "event_type"}
-        return {attribute: _in(data, name) for attribute, name in names.items()}, data
+        return {attribute: member(data, name) for attribute, name in names.items()}, data
     try:
         attributes = attributes_of(message.headers)
     except InvalidEvent:
@@ -139,25 +109,8 @@ def _json(text: bytes) -> object:
         return None
 
 
-def _in(value: object, name: str) -> object:
-    return value.get(name) if isinstance(value, dict) else None
-
-
-def _text(value: object) -> str | None:
-    text = attribute_text(value)
-    return one_line(text[:_MAX_CHARS]) or None if isinstance(text, str) else None
-
-
-def _moment(value: object) -> datetime | None:
-    try:
-        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value)[:100])
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-
-
 def _addresses(recipients: object) -> tuple[str, ...]:
-    found = (_text(_in(recipient, "address")) for recipient in (recipients if isinstance(recipients, list) else []))
+    found = (text(member(recipient, "address")) for recipient in (recipients if isinstance(recipients, list) else []))
     return tuple(address for address in found if address)
 
 

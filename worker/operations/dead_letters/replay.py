@@ -6,11 +6,11 @@ from datetime import datetime
 from enum import StrEnum
 
 from worker.delivery.copy_jobs import JOB
-from worker.delivery.messages import HeaderValue, Publication
-from worker.domain.cloudevents import attribute_text
+from worker.delivery.messages import Publication
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import Reason
-from worker.domain.work import ATTEMPT, FIRST_SEEN, MODE, RECIPIENTS, RESEND_UNCERTAIN
+from worker.domain.work import ATTEMPT, FIRST_SEEN, MODE, RECIPIENTS, REPLAYED_DOUBT
+from worker.operations.dead_letters.carrying import as_publication, carried
 from worker.operations.dead_letters.letter import REPLAY_ID, REPLAYS, DeadLetter
 from worker.operations.dead_letters.queue import DeadMessage
 
@@ -28,6 +28,7 @@ class Refusal(StrEnum):
     NO_DESTINATION = "no_destination"
     CAME_BACK = "came_back"
     FORGOTTEN = "forgotten"
+    UNSIGNED = "unsigned"
 
 
 WORDS: Mapping[Refusal, str] = {
@@ -35,6 +36,7 @@ WORDS: Mapping[Refusal, str] = {
     Refusal.REPLAYED_TOO_OFTEN: "was replayed too often already: mend the cause, or use --force-loop",
     Refusal.NO_DESTINATION: "does not say which work queue it died in",
     Refusal.CAME_BACK: "was replayed just now and has died again",
+    Refusal.UNSIGNED: "is a copy for Sent that no worker signed, so it cannot be known whose letter it is: discard it",
     Refusal.FORGOTTEN: "is older than what the ledger remembers, so whoever got it already would get it again: "
     "find out, or use --resend-forgotten",
 }
@@ -108,38 +110,9 @@ def replayed(message: DeadMessage, letter: DeadLetter, queue: str, replay_id: st
         REPLAY_ID: replay_id,
     }
     if is_uncertain:
-        headers[RESEND_UNCERTAIN] = letter.attempts
+        headers[REPLAYED_DOUBT] = 1
     return as_publication(message, queue, headers)
 
 
 def _lasts(name: str) -> bool:
     return name in _LASTING or not name.startswith("sendas-")
-
-
-def carried(headers: Mapping[str, object]) -> dict[str, HeaderValue]:
-    """Headers for a message that goes on. Not the broker's own: with them it sees a cycle and drops the message."""
-    return {
-        name: value if isinstance(value := attribute_text(given), str | int) else str(value)
-        for name, given in headers.items()
-        if given is not None and not name.startswith("x-")
-    }
-
-
-def as_publication(message: DeadMessage, queue: str, headers: Mapping[str, HeaderValue]) -> Publication:
-    """The message again, for a queue. Its message id is a fresh one: brokers and libraries match by it."""
-    properties = message.properties
-    timestamp = properties.get("timestamp")
-    return Publication(
-        exchange="",
-        routing_key=queue,
-        body=message.body,
-        headers=headers,
-        content_type=_text(properties.get("content_type")),
-        correlation_id=_text(properties.get("correlation_id")),
-        type=_text(properties.get("type")),
-        timestamp=timestamp if isinstance(timestamp, datetime) else None,
-    )
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None

@@ -2,43 +2,68 @@
 
 import re
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 
+from worker.domain.vocabulary import Reason
+from worker.operations.dead_letters.death import UNKNOWN
 from worker.operations.dead_letters.letter import DeadLetter
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _AGO = re.compile(r"(\d{1,6})([smhd])")
 _LONGEST_LISTS = 1_000
+OTHER = "other"
+
+FACETS: Mapping[str, Callable[[DeadLetter], str | None]] = {
+    "reason": lambda letter: letter.reason,
+    "account": lambda letter: letter.account_id or UNKNOWN,
+    "type": lambda letter: letter.event_type or UNKNOWN,
+    "mailbox": lambda letter: letter.mailbox_id or UNKNOWN,
+    "queue": lambda letter: letter.queue or UNKNOWN,
+    "worker_error": lambda letter: letter.detail if letter.reason == Reason.INTERNAL_ERROR else None,
+}
+"""What letters are counted by, and can be selected by one value of; `unknown` where a letter does not say it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Filters; all that are set must match. `since` and `until` are moments of death, the latter excluded."""
+    """Filters; all that are set must match. `since` and `until` are moments of death, the latter excluded.
+
+    `digest` is the beginning of one; `position` is that in the queue, from 1.
+    """
 
     type: str | None = None
     reason: str | None = None
     account: str | None = None
     mailbox: str | None = None
+    queue: str | None = None
+    worker_error: str | None = None
     since: datetime | None = None
     until: datetime | None = None
     text: str | None = None
     event_id: str | None = None
     replay_id: str | None = None
+    digest: str | None = None
+    position: int | None = None
+
+    def facets(self) -> dict[str, str]:
+        """The filters that ask for one value of a facet."""
+        values = {name: getattr(self, name) for name in FACETS}
+        return {name: value for name, value in values.items() if value is not None}
 
     def matches(self, letter: DeadLetter) -> bool:
         """Whether the letter is meant."""
         pairs = (
-            (self.type, letter.event_type),
-            (self.reason, letter.reason),
-            (self.account, letter.account_id),
-            (self.mailbox, letter.mailbox_id),
             (self.event_id, letter.event_id),
             (self.replay_id, letter.replay_id),
+            (self.position, letter.position),
         )
         if any(wanted is not None and wanted != found for wanted, found in pairs):
             return False
-        return self._has_time(letter.dead_at) and self._has_text(letter)
+        if any(FACETS[name](letter) != wanted for name, wanted in self.facets().items()):
+            return False
+        return letter.digest.startswith(self.digest or "") and self._has_time(letter.dead_at) and self._has_text(letter)
 
     def _has_time(self, dead_at: datetime | None) -> bool:
         if dead_at is None:
@@ -59,7 +84,7 @@ class Selection:
         """The filters that are set, as an audit tells them."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return {
-            name: value.isoformat() if isinstance(value, datetime) else value
+            name: value.isoformat() if isinstance(value, datetime) else str(value)
             for name, value in values.items()
             if value is not None
         }
@@ -82,25 +107,29 @@ def moment(text: str, now: datetime) -> datetime:
 
 @dataclass(slots=True)
 class Census:
-    """Counts of letters. Accounts and types beyond the first thousand count as `other`: memory stays bounded."""
+    """Counts of letters. Values beyond the first thousand of a facet count as `other`: memory stays bounded."""
 
     total: int = 0
-    by_reason: Counter[str] = field(default_factory=Counter)
-    by_account: Counter[str] = field(default_factory=Counter)
-    by_type: Counter[str] = field(default_factory=Counter)
+    counts: Mapping[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in FACETS})
     oldest: datetime | None = None
     newest: datetime | None = None
 
     def add(self, letter: DeadLetter) -> None:
         """Count one letter."""
         self.total += 1
-        _count(self.by_reason, letter.reason)
-        _count(self.by_account, letter.account_id or "unknown")
-        _count(self.by_type, letter.event_type or "unknown")
+        for name, value_of in FACETS.items():
+            if (value := value_of(letter)) is not None:
+                _count(self.counts[name], value)
         if letter.dead_at is not None:
             self.oldest = min(self.oldest or letter.dead_at, letter.dead_at)
             self.newest = max(self.newest or letter.dead_at, letter.dead_at)
 
+    def times(self) -> str:
+        """When the letters died, for people; empty when none says it."""
+        if self.oldest is None or self.newest is None:
+            return ""
+        return f", from {self.oldest.isoformat()} to {self.newest.isoformat()}"
+
 
 def _count(counter: Counter[str], name: str) -> None:
-    counter[name if name in counter or len(counter) < _LONGEST_LISTS else "other"] += 1
+    counter[name if name in counter or len(counter) < _LONGEST_LISTS else OTHER] += 1

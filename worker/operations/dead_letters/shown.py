@@ -10,13 +10,17 @@ from worker.operations.dead_letters.file import plain
 from worker.operations.dead_letters.letter import DeadLetter
 from worker.operations.dead_letters.queue import DeadMessage
 from worker.operations.dead_letters.selection import Census
+from worker.operations.dead_letters.terminal import hexdump, printable, printable_line
 
 _SHOWN_ADDRESSES = 3
+_SHOWN_DIGEST = 12
 
 
 def row(letter: DeadLetter) -> str:
-    """One line: when, reason, event type, account, event id, how many recipients wait (the first masked), detail."""
+    """One line: position, digest, when, reason, type, account, event id, how many wait (the first masked), detail."""
     columns = (
+        f"{letter.position:>5}",
+        letter.digest[:_SHOWN_DIGEST],
         letter.dead_at.strftime("%Y-%m-%d %H:%M:%SZ") if letter.dead_at else "unknown time",
         f"{letter.reason:<18}",
         f"{letter.event_type or '?':<16}",
@@ -25,12 +29,14 @@ def row(letter: DeadLetter) -> str:
         f"{letter.recipients} to {_first_masked(letter)}",
         letter.detail,
     )
-    return "  ".join(columns).rstrip()
+    return printable_line("  ".join(columns).rstrip())
 
 
 def row_document(letter: DeadLetter) -> dict[str, object]:
     """The same and some more as a JSON object."""
     return {
+        "position": letter.position,
+        "digest": letter.digest,
         "dead_at": _iso(letter.dead_at),
         "reason": letter.reason,
         "detail": letter.detail,
@@ -67,21 +73,33 @@ def whole_document(message: DeadMessage, letter: DeadLetter) -> dict[str, object
 
 
 def whole_text(message: DeadMessage, letter: DeadLetter) -> str:
-    """Everything there is, for a person."""
+    """Everything there is, for a person; of a body that is no text the beginning, in hexadecimal."""
     document = whole_document(message, letter)
-    body = document.pop("body", None) or document.pop("body_base64", "")
+    document.pop("body", None)
+    document.pop("body_base64", None)
     lines = []
     for name, value in document.items():
         if isinstance(value, dict):
-            lines += [f"{name}:", *(f"  {key}: {_as_text(each)}" for key, each in value.items())]
+            lines += [f"{name}:", *(f"  {printable_line(key)}: {_as_text(each)}" for key, each in value.items())]
         else:
             lines.append(f"{name}: {_as_text(value)}")
-    return printable("\n".join([*lines, "body:", _indented(str(body))]))
+    # Indented, so that a body cannot pretend to be the next letter.
+    return "\n".join([*lines, "body:", *(f"  {line}" for line in _body_text(message.body).split("\n"))])
 
 
-def printable(text: str) -> str:
-    """The text without what a terminal would obey: a letter's words come from anybody."""
-    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+def _body_text(body: bytes) -> str:
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        return hexdump(body)
+    try:
+        return printable(json.dumps(json.loads(text), ensure_ascii=False, indent=2))
+    except (ValueError, RecursionError):
+        return printable(text)
+
+
+def _as_text(value: object) -> str:
+    return printable_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def census_document(census: Census) -> dict[str, object]:
@@ -90,22 +108,21 @@ def census_document(census: Census) -> dict[str, object]:
         "total": census.total,
         "oldest": _iso(census.oldest),
         "newest": _iso(census.newest),
-        "by_reason": dict(census.by_reason.most_common()),
-        "by_account": dict(census.by_account.most_common()),
-        "by_type": dict(census.by_type.most_common()),
+        **{f"by_{name}": dict(counter.most_common()) for name, counter in census.counts.items()},
     }
 
 
 def census_text(census: Census, longest: int = 20) -> str:
     """Counts for a person, by reason first."""
-    lines = [f"{census.total} dead letters, from {_iso(census.oldest)} to {_iso(census.newest)}"]
-    for title, counter in (("reason", census.by_reason), ("account", census.by_account), ("type", census.by_type)):
-        lines += ["", f"by {title}:", *_counts(counter, longest)]
+    lines = [f"{census.total} dead letters{census.times()}"]
+    for name, counter in census.counts.items():
+        if counter:
+            lines += ["", f"by {name.replace('_', ' ')}:", *_counts(counter, longest)]
     return "\n".join(lines)
 
 
 def _counts(counter: Counter[str], longest: int) -> list[str]:
-    lines = [f"{count:>9}  {name}" for name, count in counter.most_common(longest)]
+    lines = [f"{count:>9}  {printable_line(name)}" for name, count in counter.most_common(longest)]
     left = len(counter) - longest
     return [*lines, f"           and {left} others"] if left > 0 else lines
 
@@ -116,14 +133,3 @@ def _first_masked(letter: DeadLetter) -> str:
 
 def _iso(moment: datetime | None) -> str | None:
     return moment.isoformat() if moment else None
-
-
-def _as_text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _indented(body: str) -> str:
-    try:
-        return json.dumps(json.loads(body), ensure_ascii=False, indent=2)
-    except (ValueError, RecursionError):
-        return body

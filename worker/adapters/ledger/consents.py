@@ -1,0 +1,54 @@
+"""Operators' consents to send uncertain letters again, and what they set free."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import bindparam, delete, exists, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from worker.adapters.ledger.connection import Connected
+from worker.adapters.ledger.entry import State
+from worker.adapters.ledger.operations import ToConsent, ToReopen
+from worker.adapters.ledger.schema import consents, entries
+from worker.domain.vocabulary import Outcome
+
+_REOPEN = delete(entries).where(
+    entries.c.event_key == bindparam("of_event"),
+    entries.c.recipient == bindparam("of_recipient"),
+    entries.c.state == State.DONE,
+    entries.c.outcome == Outcome.UNCERTAIN,
+    exists(
+        select(1).where(
+            consents.c.event_key == entries.c.event_key,
+            consents.c.recipient == entries.c.recipient,
+            consents.c.up_to_attempt >= entries.c.attempt,
+        )
+    ),
+)
+
+
+async def consent(connection: Connected, now: datetime, operations: Sequence[ToConsent]) -> None:
+    """Keep consents; a later one of the same recipient reaches at least as far as the one before."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    new = insert(consents)
+    is_wider = consents.c.up_to_attempt < new.excluded.up_to_attempt
+    later = {"up_to_attempt": new.excluded.up_to_attempt, "given_at": new.excluded.given_at}
+    statement = new.on_conflict_do_update(index_elements=["event_key", "recipient"], set_=later, where=is_wider)
+    rows = [
+        {"event_key": key, "recipient": recipient, "up_to_attempt": operation.up_to_attempt, "given_at": now}
+        for operation in operations
+        for key, recipient in sorted(operation.keys)
+    ]
+    if rows:
+        await connection.execute(statement, rows)
+
+
+async def reopen(connection: Connected, operations: Sequence[ToReopen]) -> None:
+    """Free what is done as uncertain, whoever recorded it; nobody works on it any more, so there is nobody to lock."""
+    rows = [
+        {"of_event": event_key, "of_recipient": recipient}
+        for operation in operations
+        for event_key, recipient in sorted(operation.keys)
+    ]
+    if rows:
+        await connection.execute(_REOPEN, rows)

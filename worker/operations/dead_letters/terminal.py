@@ -1,0 +1,45 @@
+"""Foreign text and bytes for a terminal, without what it would obey: a dead letter's words come from anybody."""
+
+import json
+from collections.abc import Iterator
+
+_DUMPED_BYTES = 4_096
+_DUMP_WIDTH = 16
+
+
+def printable(text: str) -> str:
+    """The text with lines and tabs as they are and everything else that is not visible escaped as in Python."""
+    return "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in text)
+
+
+def printable_line(text: str) -> str:
+    """The same on one line: a line break is escaped too, so that no text can add a line of its own."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def json_line(value: object) -> str:
+    """JSON on one line, readable in every script; what is not visible is escaped, and so still the same value."""
+    text = json.dumps(value, ensure_ascii=False)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+
+
+def hexdump(data: bytes, at_most: int = _DUMPED_BYTES) -> str:
+    """Offsets, bytes in hexadecimal and ASCII, sixteen a line, of the first `at_most` bytes."""
+    lines = list(_dumped(data[:at_most]))
+    if len(data) > at_most:
+        lines.append(f"… {len(data) - at_most} more bytes; --json and `export` have all of them")
+    return "\n".join(lines)
+
+
+def _dumped(data: bytes) -> Iterator[str]:
+    for offset in range(0, len(data), _DUMP_WIDTH):
+        line = data[offset : offset + _DUMP_WIDTH]
+        visible = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in line)
+        yield f"{offset:08x}  {line.hex(' '):<{3 * _DUMP_WIDTH}} |{visible}|"
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
