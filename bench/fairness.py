@@ -233,7 +233,9 @@ async def measure(plan: Plan, calm: Side, disturbed: Side, letters: Letters) -> 
 
 
 def settings_of(url: str, ledger_url: str, snapshot_file: Path) -> Mapping[str, str]:
+    accounts = [account["id"] for account in json.loads(snapshot_file.read_text())["accounts"]]
     return {
+        "SENDAS_SECRET_REFERENCE_ACCOUNTS": ",".join(accounts),
         "SENDAS_BROKER_URL": url,
         "SENDAS_LEDGER_URL": ledger_url,
         "SENDAS_SNAPSHOT_URL": f"file:{snapshot_file}",

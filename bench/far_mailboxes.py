@@ -55,7 +55,11 @@ async def measure(arena: Arena, plan: Plan, say: Say) -> Result:
     async with _far_server(arena, authority) as (port, letters, round_trips):
         auth = {"method": "password", "username": "bench", "secret": {"env": "SENDAS_SECRET_BENCH"}}
         boxes = [mailbox(f"mb-{n}", port, security="tls", auth=auth) for n in range(plan.mailboxes)]
-        environment = {"SENDAS_SECRET_BENCH": "secret", "SENDAS_TLS_CA_FILE": str(authority.ca_file)}
+        environment = {
+            "SENDAS_SECRET_BENCH": "secret",
+            "SENDAS_SECRET_REFERENCE_ACCOUNTS": "bench",
+            "SENDAS_TLS_CA_FILE": str(authority.ca_file),
+        }
         async with one_worker(arena, [account("bench", boxes)], [port], **environment):
             opening = await _send(arena, plan.mailboxes, plan.mailboxes, letters)
             before, count = round_trips(), BUSY * _BACKLOG

@@ -27,7 +27,11 @@ async def measure(arena: Arena, plan: Plan, say: Say) -> Result:
     for name in names:
         dovecot.add(Mailbox(f"{name}@bench.example", "secret"))
     boxes = [mailbox(name, arena.sink.port, imap=_imap(name, dovecot.imaps_port)) for name in names]
-    environment = {"SENDAS_SECRET_BENCH": "secret", "SENDAS_TLS_CA_FILE": str(authority.ca_file)}
+    environment = {
+        "SENDAS_SECRET_BENCH": "secret",
+        "SENDAS_SECRET_REFERENCE_ACCOUNTS": "bench",
+        "SENDAS_TLS_CA_FILE": str(authority.ca_file),
+    }
     ports = [dovecot.imaps_port]
     count = max(200, int(_LETTERS * plan.share))
     await arena.load(count, "d", lambda n, run: event(n, run, mailbox_id=names[n % _MAILBOXES]))

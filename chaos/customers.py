@@ -13,6 +13,7 @@ SECRETS = tuple(f"SENDAS_SECRET_CHAOS_{number}" for number in range(50))
 
 AUTHOR = "e-author"
 FREE_ACCOUNT = "free"
+ACCOUNTS = ("each", "common", FREE_ACCOUNT)
 RELAY_USER = "relay@product.example"
 
 
@@ -92,9 +93,7 @@ class Configuration:
         self, version: int, changes: Mapping[str, int], *, broken_account: str | None = None
     ) -> dict[str, Any]:
         """The snapshot of a version; `changes`: how often each mailbox was changed. One account may be broken in it."""
-        accounts = [
-            self._account(name, changes, is_broken=name == broken_account) for name in ("each", "common", FREE_ACCOUNT)
-        ]
+        accounts = [self._account(name, changes, is_broken=name == broken_account) for name in ACCOUNTS]
         relay = {"host": "127.0.0.1", "port": self.ports.relay, "security": "tls", "auth": _auth(RELAY_USER, 0)}
         return {
             "schema": "sendas.snapshot/v1",

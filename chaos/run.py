@@ -11,6 +11,7 @@ from pathlib import Path
 from chaos.account import Account, Evidence, account
 from chaos.acting import Actors
 from chaos.customers import (
+    ACCOUNTS,
     PASSWORD,
     SECRETS,
     Configuration,
@@ -134,6 +135,7 @@ class Run:
             "SENDAS_LOCAL_HOSTNAME": "worker.chaos.example",
             "SENDAS_LOG_FORMAT": "json",
             **dict.fromkeys(SECRETS, PASSWORD),
+            "SENDAS_SECRET_REFERENCE_ACCOUNTS": ",".join(ACCOUNTS),
         }
 
     async def _prepare(self, settings: Mapping[str, str]) -> None:

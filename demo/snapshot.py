@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from worker.adapters.secrets import seal
+from worker.domain.secret_references import PLATFORM
 
 TEMPLATE = Path(__file__).parent / "snapshot.json"
 
@@ -19,16 +20,18 @@ def mailbox_addresses() -> list[str]:
 
 
 def filled(values: Mapping[str, object], public_key: str) -> str:
-    """The document: `"$name"` becomes that value, and what stands under `sealed` is sealed for the key."""
+    """The document: `"$name"` becomes that value, and what stands under `sealed` is sealed as its account's secret."""
 
-    def fill(node: Any) -> Any:
+    def fill(node: Any, owner: str) -> Any:
         if isinstance(node, dict):
             return {
-                name: seal(SecretStr(value), public_key) if name == "sealed" else fill(value)
+                name: seal(SecretStr(value), public_key, account_id=owner) if name == "sealed" else fill(value, owner)
                 for name, value in node.items()
             }
         if isinstance(node, list):
-            return [fill(value) for value in node]
+            return [fill(value, owner) for value in node]
         return values[node[1:]] if isinstance(node, str) and node.startswith("$") else node
 
-    return json.dumps(fill(json.loads(TEMPLATE.read_text())), ensure_ascii=False, indent=2)
+    document = json.loads(TEMPLATE.read_text())
+    accounts = [fill(account, account["id"]) for account in document["accounts"]]
+    return json.dumps({**fill(document, PLATFORM), "accounts": accounts}, ensure_ascii=False, indent=2)

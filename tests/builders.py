@@ -15,6 +15,8 @@ from worker.domain.vocabulary import EventType, Tier
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 SOURCE = "/product/comments"
+SEALED = "main.v2." + 80 * "A"
+"""A sealed secret by its form, which nobody can open."""
 
 
 def an_employee(**fields: Any) -> Employee:
@@ -31,7 +33,7 @@ def a_mailbox(**fields: Any) -> Mailbox:
         "host": "smtp.acme.example",
         "port": 465,
         "security": "tls",
-        "auth": {"method": "password", "username": "support@acme.example", "secret": {"env": "SENDAS_SECRET_MAILBOX"}},
+        "auth": {"method": "password", "username": "support@acme.example", "secret": {"sealed": SEALED}},
     }
     smtp |= fields.pop("smtp", {})
     return Mailbox.model_validate(

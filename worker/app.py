@@ -43,9 +43,10 @@ from worker.delivery.reporting import Reporter
 from worker.delivery.token_telling import IsOf, TokenTelling
 from worker.delivery.tracing import NO_TRACING, Tracer
 from worker.domain.egress import IMAP_PORTS, SMTP_PORTS, EgressPolicy, parse_allowlist
+from worker.domain.secret_references import References
 from worker.errors import ConfigurationError, Unavailable
 from worker.operations.mailbox_check.check import MailboxCheck
-from worker.settings import Settings
+from worker.settings import Settings, secret_variables
 from worker.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -72,12 +73,14 @@ async def open_outside(
     refresh_tokens: RefreshTokens,
     rotated: Callable[[], None],
     *,
+    references: References | None = None,
     refreshed: Callable[[str], None] = lambda _: None,
     tracer: Tracer = NO_TRACING,
 ) -> AsyncIterator[Outside]:
     """Everything that connects to hosts which customers chose, behind one egress guard.
 
-    `rotated` is called when there is a refresh token to tell of; `refreshed` is told what came of each renewal of an
+    `references`: whose variables and files count as secrets, where that is not for the settings to say. `rotated` is
+    called when there is a refresh token to tell of; `refreshed` is told what came of each renewal of an
     access token.
 
     Raises:
@@ -89,7 +92,13 @@ async def open_outside(
     with _naming("SENDAS_SEALING_KEYS_FILE"):
         keys = load_sealing_keys(settings.sealing_keys_file) if settings.sealing_keys_file else SealingKeys({})
     names = _name_server(settings)
-    secrets = SecretStore(keys, os.environ, settings.secrets_dir, settings.secret_env_prefix)
+    secrets = SecretStore(
+        keys,
+        secret_variables(os.environ),
+        settings.secrets_dir,
+        settings.secret_env_prefix,
+        settings.reference_accounts if references is None else references.accounts,
+    )
     # From here on nothing can be wrong with the settings, so that what is opened is also closed.
     session = guarded_client_session(guard, tls, allow_http=settings.files_allow_http)
     keeper = RotationKeeper(refresh_tokens, keys, SystemClock(), holder=uuid4().hex, rotated=rotated)

@@ -199,6 +199,7 @@ class Worker:
             SystemClock(),
             self._looked,
             schedule,
+            reference_accounts=self._settings.reference_accounts,
         )
         await keeper.start()
         try:

@@ -164,6 +164,13 @@ class Settings(BaseSettings):
         default="SENDAS_SECRET_", description="Variables that the snapshot may name as secrets begin with this."
     )
 
+    secret_reference_accounts: str = Field(
+        default="",
+        description="Accounts whose mailboxes may name such variables and files too, by their ids with commas between; "
+        "by default only the platform's relay may. Only for accounts of the operator's own: each of them can name "
+        "every such variable and file.",
+    )
+
     http_host: str = Field(default="0.0.0.0", description="Address of the health and metrics port.")  # noqa: S104 - probes come from outside the container
     http_port: int = Field(default=8080, ge=0, le=65_535, description="Health and metrics; 0: any free port.")
     tracing: bool = Field(
@@ -213,6 +220,11 @@ class Settings(BaseSettings):
         return Topology(self.prefix, self.events_exchange, self.results_exchange)
 
     @property
+    def reference_accounts(self) -> frozenset[str]:
+        """Accounts whose mailboxes may name variables and files as secrets."""
+        return frozenset(name for each in self.secret_reference_accounts.split(",") if (name := each.strip()))
+
+    @property
     def ledger(self) -> str:
         """URL of the ledger's database; it may hold a password."""
         if self.ledger_url is not None:
@@ -231,6 +243,12 @@ def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[s
             continue
         nearest = difflib.get_close_matches(name.removeprefix(PREFIX), known, n=1)
         yield f"{name} is no setting" + (f"; {PREFIX}{nearest[0]} is" if nearest else "")
+
+
+def secret_variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment without the settings: some of their names begin like those of secrets."""
+    settings = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    return {name: value for name, value in environment.items() if name not in settings}
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -109,6 +109,7 @@ def _settings(stack: Stack, port: int) -> dict[str, str]:
         "SENDAS_LEDGER_URL": stack.postgresql.url,
         "SENDAS_SNAPSHOT_URL": "file:/etc/sendas/snapshot.json",
         "SENDAS_SECRETS_DIR": "/etc/sendas",
+        "SENDAS_SECRET_REFERENCE_ACCOUNTS": "acme",
         "SENDAS_TLS_CA_FILE": "/etc/sendas/ca.pem",
         "SENDAS_EGRESS_ALLOW": "127.0.0.0/8,::1/128",  # the servers are on this machine
         "SENDAS_LOCAL_HOSTNAME": "localhost",

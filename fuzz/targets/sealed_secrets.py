@@ -25,7 +25,7 @@ def check(data: bytes) -> None:
 
 def _check_sealed(sealed: str) -> None:
     try:
-        secret = _KEYS.open(sealed)
+        secret = _KEYS.open(sealed, "acme")
     except SecretUnavailable as error:
         str(error).encode()
         # The name of a key that is not here is told; nothing short can be a name and a box.
@@ -46,4 +46,6 @@ def _check_key_file(content: bytes) -> None:
             assert CANARY not in str(error), error
 
 
-TARGET = Target(check, tokens=(b"k1.", b"k1:", b"# ", b"k2.", b"==", b"\r\n", CANARY.encode()), max_input_bytes=4096)
+TARGET = Target(
+    check, tokens=(b"k1.", b"k1.v2.", b"k1:", b"# ", b"k2.", b"==", b"\r\n", CANARY.encode()), max_input_bytes=4096
+)

@@ -39,7 +39,7 @@ async def test_password_stands_nowhere(office: Office) -> None:
     keys = office.directory / "keys"
     keys.write_text(private.get_secret_value())
     await office.mail.add(*(Mailbox(mailbox.address, CANARY) for mailbox in office.mailboxes))
-    office.write_snapshot(copies="always", secret={"sealed": seal(SecretStr(CANARY), public)})
+    office.write_snapshot(copies="always", secret={"sealed": seal(SecretStr(CANARY), public, account_id="acme")})
     settings = {**office.settings, "SENDAS_SEALING_KEYS_FILE": str(keys), "SENDAS_LOG_LEVEL": "DEBUG"}
     unreadable = office.event(3)
     unreadable["data"]["recipients"] = "none"
@@ -106,7 +106,7 @@ def _server(office: Office, script: str, secret: str, **more: Any) -> ScriptedSm
 def _auth(number: int, tokens: TokenServer, public: str) -> Json:
     username = f"user-{number}@acme.example"
     if number % 2:
-        refresh_token = seal(SecretStr(tokens.grant(username)), public)
+        refresh_token = seal(SecretStr(tokens.grant(username)), public, account_id="acme")
         return {
             "method": "xoauth2",
             "username": username,
@@ -115,7 +115,11 @@ def _auth(number: int, tokens: TokenServer, public: str) -> Json:
             "client_secret": {"env": "SENDAS_SECRET_CLIENT"},
             "refresh_token": {"sealed": refresh_token},
         }
-    return {"method": "password", "username": username, "secret": {"sealed": seal(SecretStr(CANARY), public)}}
+    return {
+        "method": "password",
+        "username": username,
+        "secret": {"sealed": seal(SecretStr(CANARY), public, account_id="acme")},
+    }
 
 
 def _broken_account() -> Json:

@@ -29,9 +29,12 @@ class Customer:
 
     def __init__(self, office: Office, server: ScriptedSmtpServer) -> None:
         self.server = server
-        self.office = replace(
-            office, settings={**office.settings, "SENDAS_SECRET_RIGHT": PASSWORD, "SENDAS_SECRET_WRONG": "wrong"}
-        )
+        own = {
+            "SENDAS_SECRET_REFERENCE_ACCOUNTS": "acme,globex",
+            "SENDAS_SECRET_RIGHT": PASSWORD,
+            "SENDAS_SECRET_WRONG": "wrong",
+        }
+        self.office = replace(office, settings={**office.settings, **own})
 
     def write_snapshot(self, version: int, secrets: dict[str, str], **limits: int) -> None:
         """One account for each of `secrets`, which name the variables of their passwords."""

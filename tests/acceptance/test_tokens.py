@@ -50,7 +50,7 @@ def sealed(office: Office, secret: str) -> str:
         private, public_key = generate_key("main")
         keys.write_text(private.get_secret_value())
         public.write_text(public_key)
-    return seal(SecretStr(secret), public.read_text())
+    return seal(SecretStr(secret), public.read_text(), account_id="acme")
 
 
 def settings(office: Office) -> dict[str, str]:
@@ -74,7 +74,7 @@ async def test_letter_and_copy_go_by_token_and_the_rotated_one_is_told_sealed(
     data = told["data"]
     assert (data["account_id"], data["mailbox_id"], data["used_for"]) == ("acme", "mailbox-1", ["smtp"])
     keys = load_sealing_keys(office.directory / "keys")
-    secret = await SecretStore(keys, {}).open(SealedSecret(sealed=data["refresh_token"]["sealed"]))
+    secret = await SecretStore(keys, {}).open(SealedSecret(sealed=data["refresh_token"]["sealed"]), "acme")
     assert tokens.refresh_tokens[secret.get_secret_value()] == office.mailboxes[1].address
     assert await office.subjects_received() == {"Re: Task 1": 1}
     assert len(tokens.forms) == 1, "one token for SMTP and IMAP"

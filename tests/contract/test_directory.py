@@ -50,7 +50,8 @@ def test_accounts_with_the_same_mailbox_have_each_their_own(make: Make) -> None:
 
 
 def _password_of(account_id: str) -> dict[str, object]:
-    return {"method": "password", "username": "support@acme.example", "secret": {"env": f"SENDAS_SECRET_{account_id}"}}
+    secret = {"sealed": f"{account_id}.v2.{80 * 'A'}"}
+    return {"method": "password", "username": "support@acme.example", "secret": secret}
 
 
 def test_asking_twice_gives_the_same(make: Make) -> None:

@@ -87,7 +87,7 @@ ANSWERS = {
 
 async def use_tokens(witness: Witness, guarded: GuardedSession, url: str) -> None:
     environment = {"SENDAS_SECRET_RT": f"rt-{CANARY}", "SENDAS_SECRET_CS": f"cs-{CANARY}"}
-    secrets = SecretStore(SealingKeys({}), environment)
+    secrets = SecretStore(SealingKeys({}), environment, reference_accounts=frozenset({"acme"}))
 
     async def at_once(_: float) -> None:
         return None
@@ -175,9 +175,9 @@ async def test_links_that_are_refused_unread(witness: Witness, url: str) -> None
 
 async def test_passwords(witness: Witness) -> None:
     _, public = generate_key("k1")
-    sealed = SealedSecret(sealed=seal(SecretStr(CANARY), public))
+    sealed = SealedSecret(sealed=seal(SecretStr(CANARY), public, account_id="acme"))
     environment = {"SENDAS_SECRET_GOOD": CANARY, "SENDAS_SECRET_BAD": f"{CANARY}\x00", "OTHER": CANARY}
-    secrets = SecretStore(SealingKeys({}), environment)
+    secrets = SecretStore(SealingKeys({}), environment, reference_accounts=frozenset({"acme"}))
     for secret in (sealed, *(EnvSecret(env=name) for name in environment)):
         auth = PasswordAuth(method=AuthMethod.PASSWORD, username="u", secret=secret)
         async with session() as guarded:

@@ -86,7 +86,10 @@ class World:
     async def rotated(self) -> list[tuple[str, str, str]]:
         """What is to be told of: whose token, and the token."""
         untold = await self.tokens.untold(100)
-        return [(each.account_id, each.username, self.keys.open(each.sealed).get_secret_value()) for each in untold]
+        return [
+            (each.account_id, each.username, self.keys.open(each.sealed, each.account_id).get_secret_value())
+            for each in untold
+        ]
 
     def auth(self, refresh_token: str = "RT", **changes: Any) -> OAuthAuth:
         return OAuthAuth(
@@ -136,7 +139,7 @@ async def world(
 ) -> AsyncIterator[World]:
     server, clock = TokenServer(), SteppedClock()
     environment = {P + "RT": "rt-0", P + "CS": "client-secret"}
-    secrets = SecretStore(SealingKeys({}), environment)
+    secrets = SecretStore(SealingKeys({}), environment, reference_accounts=None)
     tokens, keys = MemoryRefreshTokens(clock), keys or sealing_keys()
     slept: list[float] = []
 

@@ -22,10 +22,10 @@ passwords = st.text(
 
 @given(passwords)
 def test_any_password_survives_sealing(password: str) -> None:
-    assert KEYS.open(seal(SecretStr(password), PUBLIC)).get_secret_value() == password
+    assert KEYS.open(seal(SecretStr(password), PUBLIC, account_id="acme"), "acme").get_secret_value() == password
 
 
-@given(st.one_of(st.text(), st.text(alphabet="AB-_=.").map("k1.".__add__)))
+@given(st.one_of(st.text(), st.text(alphabet="AB-_=.").map("k1.v2.".__add__)))
 def test_any_text_is_a_secret_or_unavailable(text: str) -> None:
     with suppress(SecretUnavailable):
-        KEYS.open(text)
+        KEYS.open(text, "acme")

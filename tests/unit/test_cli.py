@@ -11,17 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nacl.public import PublicKey, SealedBox
 
 from tests.builders import a_mailbox, an_account, an_employees_mailbox
 from tests.documents import a_document, account_document, as_document, write
 from worker.adapters.clock import SystemClock
 from worker.adapters.ledger import open_ledger
+from worker.adapters.sealed_box import decode, encode
 from worker.adapters.secrets import load_sealing_keys
 from worker.cli import app, status
 from worker.delivery.mailbox_states import Announcement, MailboxKey, Revision, Suspension
 from worker.domain.identity import result_id
 from worker.domain.providers import GENERIC, providers
+from worker.domain.secret_references import PLATFORM
 from worker.domain.vocabulary import Phase, Reason
+from worker.errors import SecretUnavailable
 
 COMMANDS = "run topology publish deliver explain classify providers config mailbox seal ledger schemas".split()  # noqa: SIM905 - reads better
 
@@ -120,7 +124,12 @@ def process(*arguments: str, stdin: str = "", **environment: str) -> subprocess.
         (["seal"], "--public-key"),
         (["providers", "nope"], "there is no provider 'nope'"),
         (["providers", "gmail", "--host", "smtp.gmail.com"], "exclude"),
-        (["seal", "--public-key", "a:b", "--generate-key", "a"], "exclude"),
+        (["seal", "--public-key", "a:b", "--generate-key", "a"], "--generate-key stands alone"),
+        (["seal", "--snapshot", "s.json", "--account", "acme"], "--snapshot stands alone"),
+        (["seal", "--snapshot", "s.json"], "SENDAS_SEALING_KEYS_FILE is not set"),
+        (["seal", "--public-key", "a:b"], "either --account or --platform"),
+        (["seal", "--public-key", "a:b", "--account", "acme", "--platform"], "either --account or --platform"),
+        (["seal", "--public-key", "a:b", "--account", ""], "--account is empty"),
         (["seal", "--generate-key", "no good name"], "key's name"),
         (["ledger", "show", "evt-1"], "--source"),
     ],
@@ -374,10 +383,43 @@ def test_a_sealed_secret_is_opened_by_the_key_it_was_sealed_for(shell: Shell, mo
     assert private.strip() not in public
     keys = shell.file("keys", private)
     monkeypatch.setattr(sys, "stdin", io.StringIO("пароль7\n"))
-    code, sealed, err = shell.run("seal", "--public-key", public.rpartition(" ")[2].strip())
+    code, sealed, err = shell.run("seal", "--account", "acme", "--public-key", public.rpartition(" ")[2].strip())
     assert (code, err) == (0, "")
     assert "пароль7" not in sealed
-    assert load_sealing_keys(Path(keys)).open(sealed.strip()).get_secret_value() == "пароль7"
+    assert load_sealing_keys(Path(keys)).open(sealed.strip(), "acme").get_secret_value() == "пароль7"
+
+
+def test_a_secret_is_sealed_for_the_platform_or_for_one_account(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, private, said = shell.run("seal", "--generate-key", "k1")
+    keys = load_sealing_keys(Path(shell.file("keys", private)))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("pass"))
+    code, sealed, _ = shell.run("seal", "--platform", "--public-key", said.rpartition(" ")[2].strip())
+    assert code == 0
+    assert keys.open(sealed.strip(), PLATFORM).get_secret_value() == "pass"
+    with pytest.raises(SecretUnavailable):
+        keys.open(sealed.strip(), "acme")
+
+
+def test_a_snapshot_is_sealed_anew(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the snapshot holds boxes that name no account, then one command makes a document whose boxes do."""
+    _, private, said = shell.run("seal", "--generate-key", "k1")
+    keys = shell.file("keys", private)
+    monkeypatch.setenv("SENDAS_SEALING_KEYS_FILE", keys)
+    public = PublicKey(decode(said.rpartition(":")[2].strip()))
+    document = a_document()
+    auth = document["accounts"][0]["mailboxes"][0]["smtp"]["auth"]
+    auth["secret"] = {"sealed": f"k1.{encode(SealedBox(public).encrypt(b'pass'))}"}
+    code, out, err = shell.run("seal", "--snapshot", shell.file("old.json", document))
+    assert (code, err) == (0, "1 secrets sealed anew, 0 had their account already, 0 left as they were\n")
+    sealed = json.loads(out)["accounts"][0]["mailboxes"][0]["smtp"]["auth"]["secret"]["sealed"]
+    assert load_sealing_keys(Path(keys)).open(sealed, "acme").get_secret_value() == "pass"
+    auth["secret"] = {"sealed": f"k2.{80 * 'A'}"}
+    code, out, err = shell.run("seal", "--snapshot", shell.file("old.json", document))
+    assert code == 1
+    assert err.startswith("account acme: mailboxes[0].smtp.auth.secret: the secret is sealed for the key k2")
+    assert json.loads(out) == document
+    code, out, err = shell.run("seal", "--snapshot", shell.file("old.json", "{"))
+    assert (code, out, err.count("\n")) == (2, "", 1)
 
 
 def test_a_secret_sealed_for_two_keys_is_opened_by_either(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -385,11 +427,11 @@ def test_a_secret_sealed_for_two_keys_is_opened_by_either(shell: Shell, monkeypa
     pairs = [shell.run("seal", "--generate-key", name) for name in ("old", "new")]
     public = [said.rpartition(" ")[2].strip() for _, _, said in pairs]
     monkeypatch.setattr(sys, "stdin", io.StringIO("secret"))
-    code, sealed, _ = shell.run("seal", "--public-key", public[0], "--public-key", public[1])
+    code, sealed, _ = shell.run("seal", "--account", "acme", "--public-key", public[0], "--public-key", public[1])
     assert code == 0
     for name, (_, private, _) in zip(("old", "new"), pairs, strict=True):
         keys = load_sealing_keys(Path(shell.file(f"{name}.keys", private)))
-        assert keys.open(sealed.strip()).get_secret_value() == "secret"
+        assert keys.open(sealed.strip(), "acme").get_secret_value() == "secret"
 
 
 def test_providers_are_shown_to_people_and_to_programs(shell: Shell) -> None:

@@ -12,12 +12,13 @@ from worker.adapters.snapshot.audit import Audit, audit_document
 from worker.adapters.snapshot.directory import load_directory
 from worker.domain.egress import EgressPolicy, parse_allowlist
 from worker.domain.findings import Finding, Severity
-from worker.domain.secret_references import reference_problem
+from worker.domain.secret_references import PLATFORM, reference_problem
 from worker.domain.snapshot import EnvSecret, FileSecret, SealedSecret
 from worker.domain.unusable import Allowed
 from worker.errors import InvalidSnapshot, SecretUnavailable
 
 Json = dict[str, Any]
+LISTED = Allowed(reference_accounts=frozenset({"acme"}))
 PROBLEM, ADVICE = Severity.PROBLEM, Severity.ADVICE
 IMAP = {"host": "imap.acme.example", "port": 993, "security": "tls"}
 OAUTH = {
@@ -31,7 +32,7 @@ OAUTH = {
 
 def audit(tmp_path: Path, document: Any, allowed: Allowed | None = None) -> tuple[Audit, list[Finding]]:
     found: list[Finding] = []
-    return audit_document(write(tmp_path / "s.json", document), allowed or Allowed(), found.append), found
+    return audit_document(write(tmp_path / "s.json", document), allowed or LISTED, found.append), found
 
 
 def changed(value: Json, path: str, new: object) -> Json:
@@ -235,7 +236,7 @@ def test_the_relay_is_looked_at_too(tmp_path: Path) -> None:
 
 
 def test_what_the_operator_allows_is_no_problem(tmp_path: Path) -> None:
-    allowed = Allowed(True, EgressPolicy(parse_allowlist("10.0.0.0/8:25+8025")), "CUSTOMER_")
+    allowed = Allowed(True, EgressPolicy(parse_allowlist("10.0.0.0/8:25+8025")), "CUSTOMER_", frozenset({"acme"}))
     relay = {"host": "10.0.0.1", "port": 25, "security": "none", "auth": {"method": "none"}}
     box = a_box(smtp__port=8025, smtp__security="none", smtp__auth__secret={"env": "CUSTOMER_1"})
     _, found = audit(tmp_path, a_document(account_document(mailboxes=[box]), platform={"relay": relay}), allowed)
@@ -297,18 +298,74 @@ def test_the_audit_counts_as_the_worker_does(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"smtp__auth__secret": {"env": "SENDAS_SECRET_RELAY"}}, "smtp.auth.secret"),
+        ({"smtp__auth__secret": {"file": "relay"}}, "smtp.auth.secret"),
+        ({"smtp__auth": OAUTH}, "smtp.auth.refresh_token"),
+        ({"smtp__auth": OAUTH | {"client_secret": {"file": "relay"}}}, "smtp.auth.client_secret"),
+        (
+            {
+                "sent_copy": {
+                    "imap": IMAP
+                    | {"auth": {"method": "password", "username": "u", "secret": {"env": "SENDAS_SECRET_A"}}}
+                }
+            },
+            "sent_copy.imap.auth.secret",
+        ),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_a_mailbox_that_names_the_operators_secret_keeps_its_account_out(
+    tmp_path: Path, changes: Json, field: str
+) -> None:
+    """If a customer's mailbox names a variable or a file of the worker, then the account is left out and told why."""
+    document = a_document(account_document("acme", mailboxes=[a_box(**changes)]), account_document("other"))
+    result, found = audit(tmp_path, document, Allowed())
+    [finding] = [each for each in found if each.path == f"mailboxes[0].{field}"]
+    assert (finding.account_id, finding.mailbox_id, finding.is_fatal) == ("acme", "mb-support", True)
+    assert "SENDAS_SECRET_REFERENCE_ACCOUNTS" in finding.message
+    assert result.left_out == 1
+    directory = load_directory(tmp_path / "s.json")
+    assert directory.account("acme") is None
+    assert directory.is_left_out("acme")
+    assert directory.account("other") is not None
+    assert finding.message in [problem.message for problem in directory.problems()]
+
+
+@pytest.mark.parametrize("listed", [frozenset({"acme"}), None])
+def test_an_account_that_the_operator_lists_may_name_variables(tmp_path: Path, listed: frozenset[str] | None) -> None:
+    path = write(tmp_path / "s.json", with_box(smtp__auth__secret={"env": "SENDAS_SECRET_ACME"}))
+    assert load_directory(path, listed).account("acme") is not None
+    assert load_directory(path, frozenset({"ACME", "acme ", "acm"})).account("acme") is None
+
+
+def test_the_relay_may_name_variables_and_files(tmp_path: Path) -> None:
+    relay = {"host": "relay.example", "port": 465, "security": "tls"}
+    auth = {"method": "password", "username": "u", "secret": {"env": "SENDAS_SECRET_RELAY"}}
+    _, found = audit(tmp_path, a_document(platform={"relay": {**relay, "auth": auth}}), Allowed())
+    assert found == []
+
+
+def test_an_old_box_is_told_of_without_any_key(tmp_path: Path) -> None:
+    _, found = audit(tmp_path, with_box(smtp__auth__secret={"sealed": f"main.{80 * 'A'}"}))
+    [finding] = found
+    assert "sendas seal --snapshot" in finding.message
+
+
 async def test_the_form_of_a_reference_is_judged_as_it_is_when_it_is_opened() -> None:
     """If the check finds nothing wrong with a reference's form, then the store does not refuse it for its form."""
     _, public = generate_key("main")
-    sealed = seal(SecretStr("x"), public)
+    sealed = seal(SecretStr("x"), public, account_id="acme")
     store = SecretStore(SealingKeys({}), {"SENDAS_SECRET_A": "x"})
     assert reference_problem(SealedSecret(sealed=sealed), "SENDAS_SECRET_") is None
     with pytest.raises(SecretUnavailable, match="sealed for the key main"):
-        await store.open(SealedSecret(sealed=sealed))
+        await store.open(SealedSecret(sealed=sealed), "acme")
     assert reference_problem(EnvSecret(env="SENDAS_SECRET_A"), "SENDAS_SECRET_") is None
-    await store.open(EnvSecret(env="SENDAS_SECRET_A"))
+    await store.open(EnvSecret(env="SENDAS_SECRET_A"), PLATFORM)
     assert reference_problem(FileSecret(file="a/b"), "SENDAS_SECRET_") is None
     for bad in (SealedSecret(sealed=sealed[:40]), SealedSecret(sealed="main"), EnvSecret(env="HOME")):
         assert reference_problem(bad, "SENDAS_SECRET_") is not None
         with pytest.raises(SecretUnavailable):
-            await store.open(bad)
+            await store.open(bad, "acme" if isinstance(bad, SealedSecret) else PLATFORM)

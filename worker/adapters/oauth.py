@@ -108,7 +108,7 @@ class TokenSource:
         if auth.refresh_token is None:
             return False
         try:
-            token = await self._secrets.open(auth.refresh_token)
+            token = await self._secrets.open(auth.refresh_token, account_id)
         except SecretUnavailable:
             return False
         key = grant_key(account_id, auth, token)
@@ -139,9 +139,9 @@ class TokenSource:
         await asyncio.wait(renewals)
 
     async def _grant(self, account_id: str, auth: OAuthAuth) -> tuple[GrantKey, Grant]:
-        refresh_token = await self._secrets.open(auth.refresh_token) if auth.refresh_token else None
+        refresh_token = await self._secrets.open(auth.refresh_token, account_id) if auth.refresh_token else None
         secret = refresh_token or (
-            await self._secrets.open(auth.client_secret) if auth.client_secret else SecretStr("")
+            await self._secrets.open(auth.client_secret, account_id) if auth.client_secret else SecretStr("")
         )
         key = grant_key(account_id, auth, secret)
         grant = self._grants.setdefault(key, Grant(refresh_token))
@@ -210,7 +210,7 @@ class TokenSource:
 
     async def _ask_for_token(self, key: GrantKey, grant: Grant, auth: OAuthAuth) -> None:
         asked_at = self._clock.monotonic()  # before the request: the token's life may begin when it arrives there
-        response = await self._ask_patiently(auth.token_endpoint, await self._form(grant, auth))
+        response = await self._ask_patiently(auth.token_endpoint, await self._form(key.account_id, grant, auth))
         spent, new = grant.refresh_token, response.refresh_token
         if spent is not None and new is not None and new != spent:
             grant.refresh_token = new
@@ -223,14 +223,14 @@ class TokenSource:
         grant.renew_at = grant.expires_at - margin_s * (1 + self._random())
         grant.wait_at = grant.expires_at - margin_s / 5
 
-    async def _form(self, grant: Grant, auth: OAuthAuth) -> dict[str, str]:
+    async def _form(self, account_id: str, grant: Grant, auth: OAuthAuth) -> dict[str, str]:
         form = {"client_id": auth.client_id}
         if grant.refresh_token is None:
             form["grant_type"] = "client_credentials"
         else:
             form |= {"grant_type": "refresh_token", "refresh_token": grant.refresh_token.get_secret_value()}
         if auth.client_secret is not None:
-            form["client_secret"] = (await self._secrets.open(auth.client_secret)).get_secret_value()
+            form["client_secret"] = (await self._secrets.open(auth.client_secret, account_id)).get_secret_value()
         if auth.scope is not None:
             form["scope"] = auth.scope
         return form

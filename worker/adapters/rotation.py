@@ -87,7 +87,7 @@ class RotationKeeper:
         if rotation is None or digest(token) not in rotation.known:
             return None
         try:
-            newest = self._keys.open(rotation.sealed)
+            newest = self._keys.open(rotation.sealed, owner.account_id)
         except SecretUnavailable as error:
             log.error(
                 "oauth.refresh_token_not_opened",
@@ -118,7 +118,7 @@ class RotationKeeper:
             raise
 
     async def _kept(self, owner: Owner, configured: bytes, spent: SecretStr, new: SecretStr) -> bool:
-        sealed = self._keys.seal(new)
+        sealed = self._keys.seal(new, owner.account_id)
         if sealed is None:
             log.error(
                 "oauth.refresh_token_not_kept",

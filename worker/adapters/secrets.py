@@ -1,35 +1,39 @@
-"""Opening the secrets that a snapshot refers to, and sealing them.
+"""Opening the secrets that a snapshot refers to, and the keys for sealing them.
 
-A sealed secret is `KEY.BOX`: the name of the key, and a NaCl sealed box (X25519, XSalsa20-Poly1305) in base64url; or
-several of them with commas between, for as many keys. Whoever makes the snapshot needs the public half only. Names let
-several keys be in use while one replaces another; the first in the file is the one that the worker itself seals for.
+A secret belongs to one account, or to the platform: it is opened for that one only. Whoever makes the snapshot needs
+the public half of a key only. Names let several keys be in use while one replaces another; the first in the file is the
+one that the worker itself seals for. `sealed_box` has the form of what is sealed.
 """
 
-import base64
-import binascii
 import os
-import re
 import stat
 from asyncio import to_thread
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from nacl.exceptions import CryptoError
-from nacl.public import PrivateKey, PublicKey, SealedBox
+from nacl.public import PrivateKey, PublicKey
 from pydantic import SecretStr
 
+from worker.adapters.sealed_box import (
+    MAX_BOXES,
+    MAX_SECRET_BYTES,
+    checked_secret,
+    decode,
+    encode,
+    is_key_name,
+    open_box,
+    open_old_box,
+    read_boxes,
+    seal_boxes,
+)
+from worker.domain.secret_references import PLATFORM, may_refer
 from worker.domain.snapshot import EnvSecret, FileSecret, SealedSecret, Secret
-from worker.domain.text import has_control_character
 from worker.errors import ConfigurationError, SecretUnavailable
 
 DEFAULT_ENV_PREFIX = "SENDAS_SECRET_"
 
-_KEY_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _KEY_BYTES = 32
-_LEAST_BOX_BYTES = 48  # the ephemeral key and the authenticator; an empty text is never sealed
-_MAX_SECRET_BYTES = 16 * 1024
 _MAX_KEY_FILE_BYTES = 64 * 1024
-_MAX_BOXES = 16
 
 
 class SealingKeys:
@@ -38,32 +42,56 @@ class SealingKeys:
     def __init__(self, keys: Mapping[str, PrivateKey]) -> None:
         self._keys = dict(keys)
 
-    def open(self, sealed: str) -> SecretStr:
-        """The secret in a sealed text, by the first of its boxes that has a key here. Raises `SecretUnavailable`."""
-        boxes = _boxes(sealed)
-        for name, box in boxes:
-            if (key := self._keys.get(name)) is not None:
-                return _opened(name, key, box)
-        wanted, known = ", ".join(name for name, _ in boxes), ", ".join(self._keys) or "none"
-        raise SecretUnavailable(f"the secret is sealed for the key {wanted}; the worker's keys: {known}")
+    def open(self, sealed: str, account_id: str) -> SecretStr:
+        """The secret of this account (`PLATFORM`: the platform's) in a sealed text, by the first box with a key here.
 
-    def seal(self, text: SecretStr) -> str | None:
-        """The text sealed for the first key, so that whoever has the keys can open it; None without keys.
+        Raises:
+            SecretUnavailable: there is no key, or it is another's secret, or no secret at all.
+        """
+        boxes = read_boxes(sealed)
+        for box in boxes:
+            if (key := self._keys.get(box.key)) is not None:
+                return open_box(key, box, account_id)
+        raise self._no_key(box.key for box in boxes)
+
+    def reseal(self, sealed: str, account_id: str) -> str | None:
+        """A text of the first form sealed anew for the first key, as this account's; None: it is of the present form.
+
+        Raises:
+            SecretUnavailable: it does not open, or belongs to another account already.
+            ConfigurationError: as for `seal`.
+        """
+        boxes = read_boxes(sealed)
+        if not all(box.is_old for box in boxes):
+            self.open(sealed, account_id)
+            return None
+        for box in boxes:
+            if (key := self._keys.get(box.key)) is not None:
+                return self.seal(open_old_box(key, box), account_id)
+        raise self._no_key(box.key for box in boxes)
+
+    def seal(self, text: SecretStr, account_id: str) -> str | None:
+        """The text sealed for the first key, as this account's secret (`PLATFORM`: the platform's); None without keys.
 
         Raises:
             ConfigurationError: the text is one that `open` would refuse.
         """
         for name, key in self._keys.items():
-            return _sealed(text, name, key.public_key)
+            return seal_boxes(text, account_id, {name: key.public_key})
         return None
+
+    def _no_key(self, wanted: Iterable[str]) -> SecretUnavailable:
+        known = ", ".join(self._keys) or "none"
+        return SecretUnavailable(f"the secret is sealed for the key {', '.join(wanted)}; the worker's keys: {known}")
 
 
 class SecretStore:
-    """Opens secrets of all three kinds.
+    """Opens secrets of all three kinds, each for the account that it belongs to.
 
-    A snapshot may only name variables with `env_prefix`, and files inside `directory`. Otherwise whoever can write
-    into the snapshot, a customer by way of a product's form field perhaps, could have any variable or file of the
-    worker sent as a "password" to a server of their own.
+    Variables and files are the operator's: they count as secrets of the platform, and of the accounts in
+    `reference_accounts` (None: of all). And of these only variables with `env_prefix` count, and files inside
+    `directory`. Otherwise anybody who can write into the snapshot, a customer by way of a product's form field
+    perhaps, could have any variable or file of the worker sent as a "password" to a server of their own.
     """
 
     def __init__(
@@ -72,21 +100,28 @@ class SecretStore:
         environment: Mapping[str, str],
         directory: Path | None = None,
         env_prefix: str = DEFAULT_ENV_PREFIX,
+        reference_accounts: frozenset[str] | None = frozenset(),
     ) -> None:
         self._keys = keys
         self._environment = environment
         self._directory = directory
         self._env_prefix = env_prefix
+        self._reference_accounts = reference_accounts
 
-    async def open(self, secret: Secret) -> SecretStr:
-        """The secret in clear.
+    async def open(self, secret: Secret, account_id: str) -> SecretStr:
+        """The secret of this account (`PLATFORM`: the platform's) in clear.
 
         Raises:
             SecretUnavailable: says which name, and never what is in it.
         """
+        if isinstance(secret, SealedSecret):
+            return self._keys.open(secret.sealed, account_id)
+        if not may_refer(account_id, self._reference_accounts):
+            raise SecretUnavailable(
+                "variables and files of the worker are secrets of the platform's relay alone, and of the accounts in "
+                "SENDAS_SECRET_REFERENCE_ACCOUNTS"
+            )
         match secret:
-            case SealedSecret():
-                return self._keys.open(secret.sealed)
             case EnvSecret():
                 return self._from_environment(secret.env)
             case FileSecret():
@@ -98,7 +133,7 @@ class SecretStore:
         value = self._environment.get(name)
         if value is None:
             raise SecretUnavailable(f"there is no variable {name}")
-        return _checked(value.encode(errors="surrogateescape"), f"the variable {name}")
+        return checked_secret(value.encode(errors="surrogateescape"), f"the variable {name}")
 
     def _from_file(self, name: str) -> SecretStr:
         if self._directory is None:
@@ -112,7 +147,7 @@ class SecretStore:
         if Path(name).is_absolute() or ".." in Path(name).parts or not path.is_relative_to(root):
             raise SecretUnavailable(f"the secret file {name!r} is not inside the directory of secrets")
         try:
-            return _checked(_read_regular_file(path, _MAX_SECRET_BYTES), f"the secret file {name!r}")
+            return checked_secret(_read_regular_file(path, MAX_SECRET_BYTES), f"the secret file {name!r}")
         except OSError as error:
             raise SecretUnavailable(f"the secret file {name!r} cannot be read: {error.strerror}") from None
 
@@ -148,18 +183,20 @@ def generate_key(name: str) -> tuple[SecretStr, str]:
     Raises:
         ConfigurationError: the name is not of letters, digits, `-` and `_`.
     """
-    if not _KEY_NAME.fullmatch(name):
+    if not is_key_name(name):
         raise ConfigurationError("a key's name has up to 64 letters, digits, '-' and '_'")
     key = PrivateKey.generate()
-    return SecretStr(f"{name}:{_encode(bytes(key))}"), f"{name}:{_encode(bytes(key.public_key))}"
+    return SecretStr(f"{name}:{encode(bytes(key))}"), f"{name}:{encode(bytes(key.public_key))}"
 
 
-def seal(text: SecretStr, *public_keys: str) -> str:
-    """The text, sealed for public keys given as `NAME:PUBLIC_KEY`; each call gives other boxes.
+def seal(text: SecretStr, *public_keys: str, account_id: str = PLATFORM) -> str:
+    """The text, sealed for public keys given as `NAME:PUBLIC_KEY`, as a secret of one account; other boxes each time.
+
+    Without an account it is the platform's own, and opens for no customer.
 
     Raises:
-        ConfigurationError: a key is malformed or named twice, or the text is one that `SecretStore` would refuse to
-            open.
+        ConfigurationError: a key is malformed or named twice, or the text or the account is one that `SecretStore`
+            would refuse to open.
     """
     keys: dict[str, PublicKey] = {}
     for public_key in public_keys:
@@ -167,68 +204,20 @@ def seal(text: SecretStr, *public_keys: str) -> str:
         if name in keys:
             raise ConfigurationError(f"two public keys have the name {name}")
         keys[name] = PublicKey(raw)
-    if not 1 <= len(keys) <= _MAX_BOXES:
-        raise ConfigurationError(f"a secret is sealed for one to {_MAX_BOXES} keys")
-    return ",".join(_sealed(text, name, key) for name, key in keys.items())
-
-
-def _sealed(text: SecretStr, name: str, key: PublicKey) -> str:
-    plain = text.get_secret_value().encode()
-    try:
-        _checked(plain, "the text to seal")
-    except SecretUnavailable as error:
-        raise ConfigurationError(str(error)) from None
-    return f"{name}.{_encode(SealedBox(key).encrypt(plain))}"
-
-
-def _boxes(sealed: str) -> list[tuple[str, str]]:
-    """The names of keys and the boxes for them. Raises `SecretUnavailable`."""
-    boxes = []
-    for part in sealed.split(",", _MAX_BOXES):
-        name, dot, box = part.partition(".")
-        # Somebody's password may stand here, not sealed at all: the part before its dot is no name to be told.
-        if not dot or not _KEY_NAME.fullmatch(name) or not _is_box(box):
-            raise SecretUnavailable("the sealed secret is not a name of a key, a dot and a sealed box")
-        boxes.append((name, box))
-    return boxes
-
-
-def _opened(name: str, key: PrivateKey, box: str) -> SecretStr:
-    try:
-        return _checked(SealedBox(key).decrypt(_decode(box)), f"the secret sealed for {name}")
-    except (ValueError, CryptoError):
-        raise SecretUnavailable(
-            f"the secret does not open with the key {name}: damaged, or sealed with another key of that name"
-        ) from None
+    if not 1 <= len(keys) <= MAX_BOXES:
+        raise ConfigurationError(f"a secret is sealed for one to {MAX_BOXES} keys")
+    return seal_boxes(text, account_id, keys)
 
 
 def _parse_key(line: str, where: str) -> tuple[str, bytes]:
     name, _, encoded = line.strip().partition(":")
     try:
-        raw = _decode(encoded)
+        raw = decode(encoded)
     except ValueError:
         raw = b""
-    if not _KEY_NAME.fullmatch(name) or len(raw) != _KEY_BYTES:
+    if not is_key_name(name) or len(raw) != _KEY_BYTES:
         raise ConfigurationError(f"{where}: expected NAME:KEY, the key as 32 bytes in base64url")
     return name, raw
-
-
-def _checked(raw: bytes, what: str) -> SecretStr:
-    """The secret without the line break that editors add; refused when it cannot be a password or token.
-
-    A control character would end the SASL PLAIN field or the IMAP command that the secret is put into.
-    """
-    if len(raw) > _MAX_SECRET_BYTES:
-        raise SecretUnavailable(f"{what} has more than {_MAX_SECRET_BYTES} bytes")
-    try:
-        text = raw.decode().rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise SecretUnavailable(f"{what} is not UTF-8 text") from None
-    if not text:
-        raise SecretUnavailable(f"{what} is empty")
-    if has_control_character(text):
-        raise SecretUnavailable(f"{what} has control characters in it")
-    return SecretStr(text)
 
 
 def _read_regular_file(path: Path, max_bytes: int) -> bytes:
@@ -238,22 +227,3 @@ def _read_regular_file(path: Path, max_bytes: int) -> bytes:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(0, "it is not a regular file")
         return file.read(max_bytes + 1)
-
-
-def _is_box(text: str) -> bool:
-    try:
-        return len(_decode(text)) > _LEAST_BOX_BYTES
-    except ValueError:
-        return False
-
-
-def _encode(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
-
-
-def _decode(text: str) -> bytes:
-    """Bytes from base64url with or without padding; strict, unlike `urlsafe_b64decode`. Raises `ValueError`."""
-    try:
-        return base64.b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), altchars=b"-_", validate=True)
-    except binascii.Error:
-        raise ValueError("not base64url") from None

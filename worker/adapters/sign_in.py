@@ -24,7 +24,7 @@ class SecretCredentials:
             case NoAuth():
                 return None
             case PasswordAuth():
-                return Password(auth.username, await self._secrets.open(auth.secret))
+                return Password(auth.username, await self._secrets.open(auth.secret, account_id))
             case OAuthAuth():
                 return AccessToken(auth.username, await self._tokens.token(account_id, auth))
 
@@ -35,7 +35,7 @@ class SecretCredentials:
                 case NoAuth():
                     return ()
                 case PasswordAuth():
-                    return (Password(auth.username, await self._secrets.open(auth.secret)),)
+                    return (Password(auth.username, await self._secrets.open(auth.secret, account_id)),)
                 case OAuthAuth():
                     return [AccessToken(auth.username, each) for each in await self._tokens.known(account_id, auth)]
         except SecretUnavailable:

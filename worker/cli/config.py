@@ -28,7 +28,8 @@ def check(
 
     Accounts that are not valid are left out by the worker, and their letters wait; other problems keep one mailbox
     from working; advice changes nothing. No secret is opened, and no server is connected to (`sendas mailbox check`
-    does that). Three settings count: SENDAS_ALLOW_PLAINTEXT, SENDAS_EGRESS_ALLOW, SENDAS_SECRET_ENV_PREFIX.
+    does that). These settings count: SENDAS_ALLOW_PLAINTEXT, SENDAS_EGRESS_ALLOW, SENDAS_SECRET_ENV_PREFIX,
+    SENDAS_SECRET_REFERENCE_ACCOUNTS.
 
     Parameters
     ----------
@@ -61,7 +62,7 @@ def _allowed(settings: Settings) -> Allowed:
         policy = EgressPolicy(parse_allowlist(settings.egress_allow))
     except ValueError as error:
         raise ConfigurationError(f"SENDAS_EGRESS_ALLOW: {error}") from None
-    return Allowed(settings.allow_plaintext, policy, settings.secret_env_prefix)
+    return Allowed(settings.allow_plaintext, policy, settings.secret_env_prefix, settings.reference_accounts)
 
 
 def _document(audit: Audit, found: dict[Severity, list[Finding]]) -> dict[str, object]:

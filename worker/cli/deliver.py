@@ -15,10 +15,11 @@ from worker.app import delivery_rules, open_outside, token_telling
 from worker.cli.configured import configured
 from worker.cli.inputs import read_event
 from worker.cli.output import print_line, say
-from worker.cli.snapshots import read_snapshot
+from worker.cli.snapshots import read_own_snapshot
 from worker.delivery.building import Delivery, World, build_delivery
 from worker.delivery.messages import Arrival, Publication
 from worker.domain.cloudevents import STRUCTURED
+from worker.domain.secret_references import References
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import ResultType
 from worker.settings import Settings
@@ -41,9 +42,9 @@ def deliver(*, event: Path, snapshot: Path | None = None) -> int:
         A configuration snapshot (JSON); the one that SENDAS_SNAPSHOT_URL names when it is left out.
     """
     settings = configured(is_quiet=True)
-    directory, _ = read_snapshot(snapshot)
-    body = read_event(event)[1]
-    is_good = asyncio.run(_deliver(settings, directory, Arrival(settings.topology.outbound, body, {}, STRUCTURED)))
+    directory, _, references = read_own_snapshot(snapshot, settings.reference_accounts)
+    arrival = Arrival(settings.topology.outbound, read_event(event)[1], {}, STRUCTURED)
+    is_good = asyncio.run(_deliver(settings, directory, references, arrival))
     return 0 if is_good else 1
 
 
@@ -57,10 +58,10 @@ class _FixedSnapshot:
         """There is no newer one."""
 
 
-async def _deliver(settings: Settings, directory: CompiledDirectory, arrival: Arrival) -> bool:
+async def _deliver(settings: Settings, directory: CompiledDirectory, references: References, arrival: Arrival) -> bool:
     clock = SystemClock()
     tokens = MemoryRefreshTokens(clock)
-    async with open_outside(settings, tokens, _no_matter) as outside:
+    async with open_outside(settings, tokens, _no_matter, references=references) as outside:
         ledger = MemoryLedger("sendas deliver", clock)
         world = World(
             snapshot=_FixedSnapshot(directory),

@@ -17,9 +17,10 @@ from worker.cli.configured import configured
 from worker.cli.inputs import read_bytes
 from worker.cli.mailbox_check_report import show_report
 from worker.cli.output import print_json, say
-from worker.cli.snapshots import read_snapshot
+from worker.cli.snapshots import read_own_snapshot
 from worker.domain.addresses import EmailAddress
 from worker.domain.results import MailboxChecked
+from worker.domain.secret_references import PLATFORM, References
 from worker.domain.snapshot import Mailbox
 from worker.errors import ConfigurationError
 from worker.operations.mailbox_check.check import is_good
@@ -53,7 +54,8 @@ def check(
     snapshot
         A configuration snapshot (JSON); the one that SENDAS_SNAPSHOT_URL names when it is left out.
     file
-        Instead of the three: one mailbox as JSON, as it stands in a snapshot.
+        Instead of the snapshot and the mailbox's id: one mailbox as JSON, as it stands in a snapshot. Its sealed
+        secrets are the account's, or without an account the platform's own.
     send_test_to
         Send a test letter there; to the mailbox's own address, its DKIM signature is looked at too.
     lang
@@ -61,7 +63,8 @@ def check(
     as_json
         Print JSON alone: the data of `mailbox.checked`.
     """
-    account_id, found = _found(account, mailbox, snapshot, file)
+    settings = configured(is_quiet=True)
+    account_id, found, references = _found(account, mailbox, snapshot, file, settings.reference_accounts)
     subject = Subject(
         account_id=account_id,
         mailbox=found,
@@ -69,7 +72,7 @@ def check(
         is_trusted=True,  # an operator's own file or snapshot
         test_to=_checked_address(send_test_to),
     )
-    result = asyncio.run(_checked(configured(is_quiet=True), subject, is_saved=file is None))
+    result = asyncio.run(_checked(settings, references, subject, is_saved=file is None))
     if as_json:
         print_json(result.model_dump(mode="json"))
     else:
@@ -77,9 +80,9 @@ def check(
     return 0 if result.ok else 1
 
 
-async def _checked(settings: Settings, subject: Subject, *, is_saved: bool) -> MailboxChecked:
+async def _checked(settings: Settings, references: References, subject: Subject, *, is_saved: bool) -> MailboxChecked:
     tokens = MemoryRefreshTokens(SystemClock())
-    async with open_outside(settings, tokens, _no_matter) as outside:
+    async with open_outside(settings, tokens, _no_matter, references=references) as outside:
         try:
             steps = await outside.check.run(subject)
         finally:
@@ -106,24 +109,30 @@ async def _say_rotated(tokens: MemoryRefreshTokens) -> None:
         say(f"the refresh token of {rotation.username} was replaced; put this one into the snapshot: {token}")
 
 
-def _found(account: str | None, mailbox: str | None, snapshot: Path | None, file: Path | None) -> tuple[str, Mailbox]:
-    """The account's id and the mailbox. Raises `ConfigurationError` for anything that names none."""
+def _found(
+    account: str | None, mailbox: str | None, snapshot: Path | None, file: Path | None, listed: frozenset[str]
+) -> tuple[str, Mailbox, References]:
+    """The account's id, the mailbox, and whose variables and files count as secrets.
+
+    Raises:
+        ConfigurationError: nothing names a mailbox.
+    """
     if file is not None:
         if snapshot is not None or mailbox is not None:
             raise ConfigurationError("--file is a mailbox itself: give neither --snapshot nor a mailbox's id with it")
-        return account or "", _read_mailbox(file)
+        return account or PLATFORM, _read_mailbox(file), References(None)
     if account is None or mailbox is None:
         raise ConfigurationError(
             "give an account's and a mailbox's id, with --snapshot if it is not the one in use, or --file"
         )
-    directory, name = read_snapshot(snapshot)
+    directory, name, references = read_own_snapshot(snapshot, listed)
     known = directory.account(account)
     if known is None:
         why = "is left out: see `sendas config check`" if directory.is_left_out(account) else "is not there"
         raise ConfigurationError(f"{name}: the account {account} {why}")
     for each in known.mailboxes:
         if each.id == mailbox:
-            return account, each
+            return account, each, references
     raise ConfigurationError(f"{name}: the account {account} has no mailbox {mailbox}")
 
 

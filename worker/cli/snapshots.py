@@ -9,6 +9,7 @@ from pathlib import Path
 
 from worker.adapters.snapshot.directory import CompiledDirectory, load_directory
 from worker.adapters.snapshot.sources import Unchanged
+from worker.domain.secret_references import References
 from worker.errors import ConfigurationError, InvalidSnapshot, Unavailable
 from worker.settings import Settings, load_settings
 
@@ -43,16 +44,38 @@ def snapshot_document(given: Path | None) -> Iterator[SnapshotDocument]:
 
 
 def read_snapshot(given: Path | None) -> tuple[CompiledDirectory, str]:
-    """The snapshot's accounts, and its name for people; see `snapshot_document`.
+    """The snapshot's accounts, and its name for people, where no secret is opened; see `snapshot_document`.
 
     Raises:
         ConfigurationError: there is no document, or it is refused as a whole.
     """
     with snapshot_document(given) as document:
-        try:
-            return load_directory(document.path, document.name), document.name
-        except InvalidSnapshot as error:
-            raise ConfigurationError(str(error)) from None
+        return _loaded(document, None), document.name
+
+
+def read_own_snapshot(given: Path | None, listed: frozenset[str]) -> tuple[CompiledDirectory, str, References]:
+    """The same for a command that signs in; and whose variables and files count as secrets in it.
+
+    In a file with one account there is no other customer: what it names is what the person at the command line gave it,
+    in the same environment. With several accounts, and in the snapshot in use, they are the `listed` ones, as in the
+    worker.
+
+    Raises:
+        ConfigurationError: as for `read_snapshot`.
+    """
+    with snapshot_document(given) as document:
+        directory = _loaded(document, None)
+        references = References(None if given is not None and directory.accounts == 1 else listed)
+        if references.accounts is not None:
+            directory = _loaded(document, references.accounts)
+        return directory, document.name, references
+
+
+def _loaded(document: SnapshotDocument, reference_accounts: frozenset[str] | None) -> CompiledDirectory:
+    try:
+        return load_directory(document.path, document.name, reference_accounts=reference_accounts)
+    except InvalidSnapshot as error:
+        raise ConfigurationError(str(error)) from None
 
 
 async def _fetched(settings: Settings, download: Path) -> SnapshotDocument:

@@ -28,6 +28,7 @@ from worker.delivery.shares import Share, Shares
 from worker.delivery.suspensions import Suspensions
 from worker.domain.fingerprint import fingerprint
 from worker.domain.identity import lane_token
+from worker.domain.secret_references import PLATFORM
 from worker.domain.snapshot import Mailbox
 from worker.domain.transmission import Transmission
 from worker.domain.vocabulary import Phase, Reason
@@ -276,8 +277,8 @@ class Ways:
         """The way that the letters of a case take."""
         mailbox = case.sender.mailbox
         if mailbox is None:
-            route = Route("", None, case.directory.platform.relay, self._limits.relay_connections)
-            return Way(route, self._lanes.of(lane_token("", ""), route, route.max_connections))
+            route = Route(PLATFORM, None, case.directory.platform.relay, self._limits.relay_connections)
+            return Way(route, self._lanes.of(lane_token(PLATFORM, ""), route, route.max_connections))
         return self._of_mailbox(case, mailbox)
 
     def next_turn(self, lane: str, turn: datetime) -> datetime | None:

@@ -106,15 +106,23 @@ class OAuthAuth(_Model):
 Auth = Annotated[NoAuth | PasswordAuth | OAuthAuth, Field(discriminator="method")]
 
 
-def secrets_of(auth: NoAuth | PasswordAuth | OAuthAuth) -> tuple[SealedSecret | EnvSecret | FileSecret, ...]:
-    """The secrets that a sign-in needs, as they are referred to."""
+def named_secrets(
+    auth: NoAuth | PasswordAuth | OAuthAuth,
+) -> tuple[tuple[str, SealedSecret | EnvSecret | FileSecret], ...]:
+    """The secrets that a sign-in needs, as they are referred to, by the field's name."""
     match auth:
         case NoAuth():
             return ()
         case PasswordAuth():
-            return (auth.secret,)
+            return (("secret", auth.secret),)
         case OAuthAuth():
-            return tuple(secret for secret in (auth.client_secret, auth.refresh_token) if secret is not None)
+            secrets = (("client_secret", auth.client_secret), ("refresh_token", auth.refresh_token))
+            return tuple((name, secret) for name, secret in secrets if secret is not None)
+
+
+def secrets_of(auth: NoAuth | PasswordAuth | OAuthAuth) -> tuple[SealedSecret | EnvSecret | FileSecret, ...]:
+    """The secrets that a sign-in needs, as they are referred to."""
+    return tuple(secret for _, secret in named_secrets(auth))
 
 
 class SmtpServer(_Model):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from worker.domain.egress import IMAP_PORTS, SMTP_PORTS, EgressPolicy
 from worker.domain.hosts import parse_host
 from worker.domain.secret_references import reference_problem
-from worker.domain.snapshot import Auth, ImapServer, Mailbox, NoAuth, OAuthAuth, PasswordAuth, SmtpServer
+from worker.domain.snapshot import Auth, ImapServer, Mailbox, NoAuth, OAuthAuth, SmtpServer, named_secrets
 from worker.domain.vocabulary import CopyMode, Security
 
 Place = tuple[str, str]
@@ -20,6 +20,7 @@ class Allowed:
     plaintext: bool = False
     egress: EgressPolicy = field(default_factory=EgressPolicy)
     env_prefix: str = "SENDAS_SECRET_"
+    reference_accounts: frozenset[str] = frozenset()
 
 
 def unusable_in_server(server: SmtpServer, allowed: Allowed) -> Iterator[Place]:
@@ -69,19 +70,8 @@ def _unreachable(server: SmtpServer | ImapServer, ports: frozenset[int], allowed
 
 
 def _unusable_auth(auth: Auth, allowed: Allowed) -> Iterator[Place]:
-    match auth:
-        case PasswordAuth():
-            secrets = [("secret", auth.secret)]
-        case OAuthAuth():
-            secrets = [
-                (name, secret)
-                for name, secret in (("client_secret", auth.client_secret), ("refresh_token", auth.refresh_token))
-                if secret is not None
-            ]
-            if not auth.token_endpoint.lower().startswith("https://"):
-                yield "auth.token_endpoint", "is not an https:// address"
-        case NoAuth():
-            secrets = []
-    for name, secret in secrets:
+    if isinstance(auth, OAuthAuth) and not auth.token_endpoint.lower().startswith("https://"):
+        yield "auth.token_endpoint", "is not an https:// address"
+    for name, secret in named_secrets(auth):
         if (problem := reference_problem(secret, allowed.env_prefix)) is not None:
             yield f"auth.{name}", problem

@@ -32,6 +32,8 @@ _EVENT_ID = "0192f3a0-5a1c-7c3e-9d3b-0f6c5b1e7a10"
 _EVENT_SOURCE = "/product/comments"
 _MESSAGE_ID = "<5f0c8f1f0e7f4f0f9d0e6d8a1b2c3d4e@acme.example>"
 
+_SEALED = "main.v2." + 10 * "c2VhbGVk"
+
 MAILBOX: Json = {
     "id": "mb-support",
     "owner": {"kind": "company"},
@@ -47,7 +49,7 @@ MAILBOX: Json = {
         "host": "smtp.acme.example",
         "port": 465,
         "security": "tls",
-        "auth": {"method": "password", "username": "support@acme.example", "secret": {"sealed": "c2VhbGVk"}},
+        "auth": {"method": "password", "username": "support@acme.example", "secret": {"sealed": _SEALED}},
     },
     "sent_copy": {
         "mode": "auto",
@@ -282,7 +284,7 @@ _RESULTS: Mapping[ResultType, results.Result] = {
         mailbox_id="mb-support",
         username="support@acme.example",
         used_for=(SignInUse.SMTP,),
-        refresh_token=results.SealedToken(sealed="main.c2VhbGVk"),
+        refresh_token=results.SealedToken(sealed=_SEALED),
         rotated_at=_NOW,
     ),
     ResultType.DEAD_LETTER_REPLAYED: results.DeadLetterAct(**_ACT, why="the producer was mended"),

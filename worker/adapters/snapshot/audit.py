@@ -17,6 +17,7 @@ from worker.adapters.snapshot.document import Element, Member, read_document
 from worker.adapters.snapshot.problems import Refusal, RefusedDocument, complaints
 from worker.domain.advice import advice
 from worker.domain.findings import Finding, Severity
+from worker.domain.secret_references import foreign_references
 from worker.domain.snapshot import Account, Platform
 from worker.domain.unusable import Allowed, unusable_in_mailbox, unusable_in_server
 from worker.errors import InvalidSnapshot
@@ -108,10 +109,16 @@ class _Auditor:
             self._tell(finding)
 
     def _judged(self, account: Account) -> Iterator[Finding]:
+        foreign = set[tuple[int, str]]()
+        for position, path, message in foreign_references(account, self._allowed.reference_accounts):
+            foreign.add((position, path))
+            place, mailbox_id = f"mailboxes[{position}].{path}", account.mailboxes[position].id
+            yield Finding(Severity.PROBLEM, account.id, mailbox_id, place, message, is_fatal=True)
         for position, mailbox in enumerate(account.mailboxes):
             for path, message in unusable_in_mailbox(mailbox, self._allowed):
-                place = f"mailboxes[{position}].{path}"
-                yield Finding(Severity.PROBLEM, account.id, mailbox.id, place, message)
+                if (position, path) not in foreign:
+                    place = f"mailboxes[{position}].{path}"
+                    yield Finding(Severity.PROBLEM, account.id, mailbox.id, place, message)
         for owner, path, message in advice(account):
             if owner is None:
                 yield Finding(Severity.ADVICE, account.id, None, path, message)

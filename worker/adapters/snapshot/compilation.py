@@ -34,7 +34,12 @@ async def compile_in_child(
     """
     unfinished = await asyncio.to_thread(state.unfinished)
     task = Task(
-        document=document, state_directory=state.path, source=state.source, unfinished=unfinished, in_use=in_use
+        document=document,
+        state_directory=state.path,
+        source=state.source,
+        unfinished=unfinished,
+        in_use=in_use,
+        reference_accounts=state.reference_accounts,
     )
     try:
         output, errors, status = await _run(task, timeout_s)

@@ -10,6 +10,7 @@ import os
 import sqlite3
 import stat
 import sys
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,8 +18,9 @@ from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from worker.adapters.snapshot.compiled import CompiledReader, CompiledWriter
 from worker.adapters.snapshot.document import Element, Member, read_document
-from worker.adapters.snapshot.problems import Problem, Refusal, RefusedDocument, complaints
+from worker.adapters.snapshot.problems import MAX_PROBLEMS_PER_ACCOUNT, Problem, Refusal, RefusedDocument, complaints
 from worker.adapters.snapshot.state import StateDirectory
+from worker.domain.secret_references import foreign_references
 from worker.domain.snapshot import SCHEMA, Account, SnapshotHeader
 from worker.domain.text import has_control_character, one_line
 
@@ -42,6 +44,7 @@ class Task(BaseModel):
     source: str
     unfinished: Path
     in_use: InUse | None
+    reference_accounts: frozenset[str] | None = frozenset()
 
 
 class Report(BaseModel):
@@ -78,7 +81,7 @@ def compile_document(
         file.seek(0)
         unfinished = unfinished or state.unfinished()
         try:
-            header = _write(file, digest, unfinished, in_use)
+            header = _write(file, digest, unfinished, in_use, state.reference_accounts)
             after = os.fstat(file.fileno())
             if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
                 raise RefusedDocument(Refusal.UNREADABLE, "the document changed while it was read")
@@ -95,7 +98,9 @@ def _header_of(compiled: Path) -> SnapshotHeader:
         reader.close()
 
 
-def _write(file: BinaryIO, digest: str, path: Path, in_use: InUse | None) -> SnapshotHeader:
+def _write(
+    file: BinaryIO, digest: str, path: Path, in_use: InUse | None, reference_accounts: frozenset[str] | None
+) -> SnapshotHeader:
     members: dict[str, str] = {}
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     try:
@@ -103,7 +108,7 @@ def _write(file: BinaryIO, digest: str, path: Path, in_use: InUse | None) -> Sna
             for part in read_document(text):
                 match part:
                     case Element():
-                        _add(writer, part)
+                        _add(writer, part, reference_accounts)
                     case Member(name, value) if name in _HEADER_MEMBERS:
                         members[name] = value
                         require_schema(members)  # at once: nothing else of another schema means anything
@@ -149,7 +154,7 @@ def _require_newer(header: SnapshotHeader, in_use: InUse | None) -> None:
     )
 
 
-def _add(writer: CompiledWriter, element: Element) -> None:
+def _add(writer: CompiledWriter, element: Element, reference_accounts: frozenset[str] | None) -> None:
     """Add an account if all of it is valid, else leave it out.
 
     It is left out whole. Without its bad mailbox only, the rules would find another sender for its letters in
@@ -162,17 +167,27 @@ def _add(writer: CompiledWriter, element: Element) -> None:
     except ValidationError as error:
         found = complaints(error)
     else:
-        if writer.add(account.id, element.text):
-            return
         account_id = account.id
-        # Which of the two is right, nobody can tell; one of them may belong to another tenant.
-        found = [("id", f"stands more than once, again at {where}")]
+        found = _foreign(account, reference_accounts)
+        if not writer.add(account.id, element.text):
+            # Which of the two is right, nobody can tell; one of them may belong to another tenant.
+            found.insert(0, ("id", f"stands more than once, again at {where}"))
+        if not found:
+            return
     if account_id is None:
         prefix = where if element.value is not None else f"{where} (nested too deeply)"
         problems = [Problem(None, _joined(prefix, path), message) for path, message in found]
     else:
         problems = [Problem(account_id, path, message) for path, message in found]
     writer.leave_out(account_id, problems)
+
+
+def _foreign(account: Account, reference_accounts: frozenset[str] | None) -> list[tuple[str, str]]:
+    found = (
+        (f"mailboxes[{position}].{path}", message)
+        for position, path, message in foreign_references(account, reference_accounts)
+    )
+    return list(islice(found, MAX_PROBLEMS_PER_ACCOUNT))
 
 
 def _joined(prefix: str, path: str) -> str:
@@ -191,7 +206,7 @@ def usable_id(value: object) -> str | None:
 def run(task: Task) -> Report:
     """Do a task; everything that can go wrong outside of this program is in the report."""
     try:
-        state = StateDirectory(task.state_directory, task.source)
+        state = StateDirectory(task.state_directory, task.source, task.reference_accounts)
         path = compile_document(task.document, state, task.in_use, task.unfinished)
     except RefusedDocument as refused:
         return Report(refusal=refused.refusal, message=str(refused))

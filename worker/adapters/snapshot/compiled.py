@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from worker.adapters.snapshot.problems import Problem
-from worker.domain import addresses, snapshot, text, vocabulary
+from worker.domain import addresses, secret_references, snapshot, text, vocabulary
 from worker.domain.snapshot import SnapshotHeader
 
 _FORMAT = 1
@@ -24,14 +24,16 @@ CREATE TABLE meta (header TEXT NOT NULL, digest TEXT NOT NULL, accounts INTEGER 
 """
 
 
-@lru_cache(maxsize=1)
-def compiler_id() -> str:
+@lru_cache(maxsize=4)
+def compiler_id(reference_accounts: frozenset[str] | None = frozenset()) -> str:
     """Names this compiler: what one with other tables or rules compiled is compiled again.
 
     The source of the rules is what counts; their JSON Schema would miss whatever a validator does in Python.
     """
-    rules = b"".join(Path(module.__file__ or "").read_bytes() for module in (addresses, snapshot, text, vocabulary))
-    return hashlib.sha256(b"%d " % _FORMAT + rules).hexdigest()[:8]
+    modules = (addresses, secret_references, snapshot, text, vocabulary)
+    rules = b"".join(Path(module.__file__ or "").read_bytes() for module in modules)
+    accounts = "any" if reference_accounts is None else repr(sorted(reference_accounts))
+    return hashlib.sha256(b"%d " % _FORMAT + rules + accounts.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,17 +134,20 @@ class CompiledDirectory:
             self._cache_chars -= freed
 
 
-def load_directory(path: Path, name: str | None = None) -> CompiledDirectory:
+def load_directory(
+    path: Path, name: str | None = None, *, reference_accounts: frozenset[str] | None = frozenset()
+) -> CompiledDirectory:
     """Read a document at once, for commands. What is wrong with single accounts is in `problems`.
 
-    `name`: what people call the document, where that is not the path.
+    `name`: what people call the document, where that is not the path. `reference_accounts` may name variables and files
+    as secrets (None: all may); other accounts that do are left out.
 
     Raises:
         InvalidSnapshot: the document is refused as a whole, or cannot be read; the text says where and why.
     """
     with tempfile.TemporaryDirectory(prefix="sendas-snapshot-") as directory:
         try:
-            compiled = compile_document(path, StateDirectory(Path(directory), str(path)))
+            compiled = compile_document(path, StateDirectory(Path(directory), str(path), reference_accounts))
         except InvalidSnapshot as error:
             raise InvalidSnapshot(f"{name or path}: {error}") from None
         except OSError as error:

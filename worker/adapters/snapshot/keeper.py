@@ -43,6 +43,7 @@ class SnapshotKeeper:
         source: where documents come from; closed with the keeper.
         state_directory: where compiled snapshots are kept; workers of a host may share it.
         observe: told of every look; must not raise.
+        reference_accounts: accounts that may name variables and files as secrets; others that do are left out.
     """
 
     def __init__(
@@ -53,9 +54,11 @@ class SnapshotKeeper:
         observe: Callable[[Look], None],
         schedule: Schedule = Schedule(),
         random: Random | None = None,
+        *,
+        reference_accounts: frozenset[str] = frozenset(),
     ) -> None:
         self._source = source
-        self._state = StateDirectory(state_directory, source.name)
+        self._state = StateDirectory(state_directory, source.name, reference_accounts)
         self._clock = clock
         self._observe = observe
         self._schedule = schedule

@@ -44,11 +44,15 @@ class StateDirectory:
     Args:
         path: the directory; made when it is not there.
         source: names where the documents come from: another source's last good snapshot is nobody's last good one.
+        reference_accounts: accounts that may name variables and files as secrets. What was compiled for others is
+            compiled again, like what another release compiled.
     """
 
-    def __init__(self, path: Path, source: str) -> None:
+    def __init__(self, path: Path, source: str, reference_accounts: frozenset[str] | None = frozenset()) -> None:
         self.path = path
         self.source = source
+        self.reference_accounts = reference_accounts
+        self._compiler_id = compiler_id(reference_accounts)
         self._source_id = hashlib.sha256(source.encode()).hexdigest()[:8]
 
     def unfinished(self) -> Path:
@@ -58,7 +62,7 @@ class StateDirectory:
 
     def install(self, unfinished: Path, version: int, digest: str) -> Path:
         """Give a finished file its name, durably."""
-        name = f"{self._source_id}-{compiler_id()}-{version}-{digest[:16]}-{checksum(unfinished)}{SUFFIX}"
+        name = f"{self._source_id}-{self._compiler_id}-{version}-{digest[:16]}-{checksum(unfinished)}{SUFFIX}"
         installed = unfinished.rename(self.path / name)
         directory = os.open(self.path, os.O_RDONLY)
         try:
@@ -100,7 +104,7 @@ class StateDirectory:
                     path.unlink()
 
     def _is_own(self, entry: _Entry) -> bool:
-        return entry.source == self._source_id and entry.compiler == compiler_id()
+        return entry.source == self._source_id and entry.compiler == self._compiler_id
 
     def _entries(self) -> Iterator[_Entry]:
         if not self.path.is_dir():
