@@ -6,7 +6,7 @@ import random
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -42,7 +42,7 @@ from worker.delivery.refresh_tokens import RefreshTokens
 from worker.delivery.reporting import Reporter
 from worker.delivery.token_telling import IsOf, TokenTelling
 from worker.delivery.tracing import NO_TRACING, Tracer
-from worker.domain.egress import IMAP_PORTS, SMTP_PORTS, EgressPolicy, parse_allowlist
+from worker.domain.egress import IMAP_PORTS, SMTP_PORTS
 from worker.domain.secret_references import References
 from worker.errors import ConfigurationError, Unavailable
 from worker.operations.mailbox_check.check import MailboxCheck
@@ -87,7 +87,7 @@ async def open_outside(
         ConfigurationError: a setting is wrong.
     """
     resolver = SystemResolver()
-    guard = EgressGuard(_egress_policy(settings), resolver)
+    guard = EgressGuard(settings.egress, resolver)
     tls = client_context(tls_of(settings))
     with _naming("SENDAS_SEALING_KEYS_FILE"):
         keys = load_sealing_keys(settings.sealing_keys_file) if settings.sealing_keys_file else SealingKeys({})
@@ -133,16 +133,9 @@ async def open_outside(
 
 def _name_server(settings: Settings) -> DnsLookups:
     try:
-        return DnsLookups(settings.dns_server or None)
+        return DnsLookups(settings.dns_server or None, settings.egress.internal_zones)
     except ValueError as error:
         raise ConfigurationError(f"SENDAS_DNS_SERVER: {error}") from None
-
-
-def _egress_policy(settings: Settings, *, is_operators: bool = False) -> EgressPolicy:
-    try:
-        return EgressPolicy(parse_allowlist(settings.egress_allow), is_operators)
-    except ValueError as error:
-        raise ConfigurationError(f"SENDAS_EGRESS_ALLOW: {error}") from None
 
 
 @contextmanager
@@ -165,7 +158,7 @@ def snapshot_source(settings: Settings, attempts: int = 3) -> Source:
     """
     if settings.snapshot_url.startswith("file:"):
         return FileSource(Path(settings.snapshot_url.removeprefix("file://").removeprefix("file:")))
-    guard = EgressGuard(_egress_policy(settings, is_operators=True), SystemResolver(max_threads=2))
+    guard = EgressGuard(replace(settings.egress, is_operators=True), SystemResolver(max_threads=2, is_absolute=False))
     connector = guarded_connector(guard, client_context(tls_of(settings)), frozenset())
     return HttpSource(settings.snapshot_url, token=settings.snapshot_token, connector=connector, attempts=attempts)
 

@@ -7,20 +7,24 @@ import difflib
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, PositiveInt, SecretStr, StringConstraints, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from worker.domain.backoff import MAX_AGE_S
+from worker.domain.egress import EgressPolicy, parse_allowlist
+from worker.domain.internal_names import parse_zones
 from worker.domain.service_url import parse_service_url
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import UncertainPolicy
 from worker.errors import ConfigurationError
 
 PREFIX = "SENDAS_"
+
+T = TypeVar("T")
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$")]
 UriReference = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,200}$")]
@@ -133,6 +137,16 @@ class Settings(BaseSettings):
         description="Networks that may be connected to although they are not public: CIDRs, each with optional ports, "
         "such as `127.0.0.0/8,10.1.2.0/24:25+587`.",
     )
+    egress_deny: str = Field(
+        default="",
+        description="Public networks that may not be connected to, in the same form: for example addresses of the "
+        "operator's own that are not open to the world.",
+    )
+    internal_zones: str = Field(
+        default="",
+        description="Further zones of the operator's own networks, with commas between: no customer is told whether a "
+        "name in them is there. Names without a dot, `.local`, `.internal` and their like are so always.",
+    )
     allow_plaintext: bool = Field(
         default=False,
         description="Whether servers with security `none` may be used. Only for a relay on a safe network.",
@@ -220,6 +234,15 @@ class Settings(BaseSettings):
         return Topology(self.prefix, self.events_exchange, self.results_exchange)
 
     @property
+    def egress(self) -> EgressPolicy:
+        """What customers' hosts may be. Raises `ConfigurationError`."""
+        return EgressPolicy(
+            _parsed("EGRESS_ALLOW", parse_allowlist, self.egress_allow),
+            denied=_parsed("EGRESS_DENY", parse_allowlist, self.egress_deny),
+            internal_zones=_parsed("INTERNAL_ZONES", parse_zones, self.internal_zones),
+        )
+
+    @property
     def reference_accounts(self) -> frozenset[str]:
         """Accounts whose mailboxes may name variables and files as secrets."""
         return frozenset(name for each in self.secret_reference_accounts.split(",") if (name := each.strip()))
@@ -230,6 +253,13 @@ class Settings(BaseSettings):
         if self.ledger_url is not None:
             return self.ledger_url.get_secret_value()
         return f"sqlite:///{self.state_dir / 'ledger.db'}"
+
+
+def _parsed(name: str, parse: Callable[[str], T], text: str) -> T:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{PREFIX}{name}: {error}") from None
 
 
 def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[str]:

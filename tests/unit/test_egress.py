@@ -87,6 +87,32 @@ ATTACKS_BY_ADDRESS = {
     "discard-only": "100::1",
     "segment routing": "5f00::1",
     "outside of what was ever given out": "4000::1",
+    "IBM's resolver": "161.26.0.10",
+    "IBM's services, last": "161.26.255.255",
+    "IBM's endpoints, first": "166.8.0.0",
+    "IBM's endpoints, last": "166.11.255.255",
+    "Google's private APIs": "199.36.153.8",
+    "Google's private APIs, last": "199.36.153.11",
+    "Google's restricted APIs": "199.36.153.4",
+    "Google's private access": "34.126.0.1",
+    "Google's private APIs, IPv6": "2600:2d00:2:2000::1",
+    "Google's restricted APIs, IPv6": "2600:2d00:2:1000::1",
+    "Google's private access, IPv6": "2001:4860:8040::1",
+    "Tencent's resolver": "183.60.83.19",
+    "Tencent's other resolver": "183.60.82.98",
+    "metadata of Tencent": "169.254.0.23",
+    "metadata of Equinix": "192.80.8.124",
+    "metadata of Scaleway": "169.254.42.42",
+    "metadata of Scaleway, IPv6": "fd00:42::42",
+    "metadata of Oracle, IPv6": "fd00:c1::a9fe:a9fe",
+    "metadata of Linode, IPv6": "fd00:a9fe:a9fe::1",
+    "metadata of Alibaba, IPv6": "fd00:100::100:200",
+    "metadata of OpenStack, IPv6": "fe80::a9fe:a9fe",
+    "agents of AWS pods": "169.254.170.23",
+    "agents of AWS pods, IPv6": "fd00:ec2::23",
+    "NAT64 of IBM's endpoints": "64:ff9b::166.8.1.1",
+    "IPv4-mapped Google APIs": "::ffff:199.36.153.8",
+    "6to4 of IBM's services": "2002:a11a:a::1",
 }
 
 ODD_SPELLINGS = {
@@ -212,17 +238,15 @@ async def test_a_pasted_url_does_not_come_back_in_the_error() -> None:
     "name",
     ["localhost", "LOCALHOST.", "loc\u200balhost", "ｌｏｃａｌｈｏｓｔ", "loca\u00adlhost"],
 )
-async def test_localhost_is_looked_up_as_localhost_and_refused(name: str) -> None:
-    """If a name only looks different, then it is judged by what it resolves to, like every other."""
+async def test_localhost_is_this_host_however_it_is_written(name: str) -> None:
+    """If a name only looks different, then it is judged by what it means, like every other."""
     resolver = TableResolver()
-    resolver.set("localhost", ["127.0.0.1", "::1"])
     assert (await fault_of(guard(resolver), name)).fault is Fault.EGRESS
-    assert resolver.asked == ["localhost"]
+    assert await guard(resolver, "127.0.0.1").vetted(name, 587, SMTP_PORTS, 5) == [ip_address("127.0.0.1")]
+    assert resolver.asked == [], "no name server has a say in it (RFC 6761)"
 
 
-@pytest.mark.parametrize(
-    "name", ["127.0.0.1.nip.io", "metadata.google.internal", "rebind.network", "1.0.0.127.in-addr.arpa"]
-)
+@pytest.mark.parametrize("name", ["127.0.0.1.nip.io", "metadata.google.example", "rebind.network", "10.0.0.1.sslip.io"])
 async def test_a_public_name_for_an_inner_address_is_refused(name: str) -> None:
     resolver = TableResolver()
     resolver.set(name, ["169.254.169.254", "127.0.0.1", "fd00:ec2::254", "::ffff:10.0.0.1"])
@@ -251,6 +275,11 @@ class TestOperatorsHosts:
             "100.100.100.200",
             "192.0.0.192",
             "168.63.129.16",
+            "192.80.8.124",
+            "fd00:42::42",
+            "fd00:c1::a9fe:a9fe",
+            "fd00:a9fe:a9fe::1",
+            "fd00:100::100:200",
             "0.0.0.0",
             "fe80::1",
             "224.0.0.1",
@@ -292,7 +321,7 @@ class TestNames:
             ("SMTP.Example.", "smtp.example"),
             ("bücher.example", "xn--bcher-kva.example"),
             ("почта.рф", "xn--80a1acny.xn--p1ai"),
-            ("mail_server", "mail_server"),
+            ("mail_server.acme.example", "mail_server.acme.example"),
             ("ｓｍｔｐ.example", "smtp.example"),
         ],
     )
@@ -400,6 +429,25 @@ class TestAllowlist:
             parse_allowlist(text)
         assert complaint in str(caught.value)
 
+    @pytest.mark.parametrize(
+        ("deny", "host"),
+        [
+            (PUBLIC, PUBLIC),
+            ("93.184.0.0/16:587", PUBLIC),
+            ("93.184.0.0/16", "64:ff9b::" + PUBLIC),
+            ("[2606:2800::/32]:587", PUBLIC_V6),
+        ],
+    )
+    async def test_what_the_operator_denies_is_refused_unless_it_is_allowed_too(self, deny: str, host: str) -> None:
+        """An installation's own public addresses are not open to its customers."""
+        policy = EgressPolicy(denied=parse_allowlist(deny))
+        error = await fault_of(EgressGuard(policy, TableResolver()), host)
+        assert (error.fault, "the operator refuses" in str(error)) == (Fault.EGRESS, True)
+        for other in ("93.185.0.1", "2607::1"):
+            assert policy.refusal(ip_address(other), 587, SMTP_PORTS) is None
+        both = EgressPolicy(parse_allowlist(f"{host}/128" if ":" in host else host), denied=parse_allowlist(deny))
+        assert both.refusal(ip_address(host), 587, SMTP_PORTS) is None
+
     def test_empty_text_has_no_rules(self) -> None:
         assert parse_allowlist("  ") == ()
 
@@ -435,6 +483,6 @@ class TestSystemResolver:
             await asyncio.wait({leaving})
             release.set()
             assert await staying == [PUBLIC]
-            assert calls == ["smtp.example"]
+            assert calls == ["smtp.example."]
         finally:
             resolver.close()

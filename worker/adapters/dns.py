@@ -8,6 +8,7 @@ from dns.rdata import Rdata
 
 from worker.domain.hosts import parse_host
 from worker.domain.inspection import Lookup, LookupOutcome, RecordType
+from worker.domain.internal_names import is_internal_name
 
 ANSWER_S = 5.0
 _MAX_RECORDS = 100
@@ -18,11 +19,17 @@ _FAILED = Lookup(LookupOutcome.FAILED)
 class DnsLookups:
     """Asks the system's resolvers, or the one at `server` (`ADDRESS` or `ADDRESS:PORT`, `[ADDRESS]:PORT` for IPv6).
 
+    Internal names are not asked for, and are not there: a customer's domain, or their SPF record, may name any.
+
+    Args:
+        internal_zones: further zones of the operator's own networks.
+
     Raises:
         ValueError: `server` is no address.
     """
 
-    def __init__(self, server: str | None = None) -> None:
+    def __init__(self, server: str | None = None, internal_zones: frozenset[str] = frozenset()) -> None:
+        self._internal_zones = internal_zones
         self._resolver = _resolver_at(server) if server else _system_resolver()
 
     async def ask(self, name: str, kind: RecordType) -> Lookup:
@@ -32,6 +39,8 @@ class DnsLookups:
         try:
             # Absolute: a name in a customer's record must not be looked for in the operator's own domain.
             absolute = dns.name.from_text(name.rstrip(".") + ".")
+            if self._is_hidden(absolute, kind):
+                return _NO_NAME
             answer = await self._resolver.resolve(absolute, kind.value, search=False)
         except (dns.resolver.NXDOMAIN, dns.resolver.YXDOMAIN):
             return _NO_NAME
@@ -42,6 +51,12 @@ class DnsLookups:
         except (dns.exception.DNSException, OSError, EOFError):
             return _FAILED
         return Lookup(LookupOutcome.FOUND, tuple(_text(record, kind) for record in list(answer)[:_MAX_RECORDS]))
+
+    def _is_hidden(self, name: dns.name.Name, kind: RecordType) -> bool:
+        """True for an internal name, judged as it was read: `LOCAL`, `ｌｏｃａｌ` and `\\108ocal` are `local`."""
+        if kind is RecordType.PTR:  # of the SMTP server's own addresses, which were vetted
+            return False
+        return is_internal_name(name.canonicalize().to_text(omit_final_dot=True), self._internal_zones)
 
 
 def _system_resolver() -> dns.asyncresolver.Resolver | None:

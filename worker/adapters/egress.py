@@ -12,16 +12,21 @@ import socket
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import chain, zip_longest
 from typing import Protocol
 
 from worker.adapters.dialing import DialError
 from worker.domain.egress import EgressPolicy
 from worker.domain.hosts import IpAddress, NumericSpelling, parse_host
+from worker.domain.internal_names import is_localhost
 from worker.domain.transmission import Fault
 
+INSIDE_S = 1.0
+"""How long an internal name is looked up, and when its refusal comes; a cluster's DNS answers in milliseconds."""
+
 _MAX_ADDRESSES = 8
+_LOCALHOST = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 # EAI_NODATA is not everywhere.
 _NO_SUCH_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
@@ -31,6 +36,9 @@ class Resolver(Protocol):
 
     async def addresses(self, name: str) -> Sequence[str]:
         """The name's addresses as text, best first.
+
+        The name has no trailing dot and is absolute all the same: it is the whole name, and no search domain is put
+        behind it.
 
         Raises:
             socket.gaierror: with the resolver's own code.
@@ -43,17 +51,22 @@ class SystemResolver:
 
     It blocks a thread for as long as a name's servers keep silent. So it has threads of its own, and callers that
     want the same name wait for the same look-up: a customer's dead domain does not stop everybody's mail.
+
+    Args:
+        is_absolute: whether names are the whole names, as customers' must be; the operator's own may be short.
     """
 
-    def __init__(self, max_threads: int = 32) -> None:
+    def __init__(self, max_threads: int = 32, *, is_absolute: bool = True) -> None:
         self._threads = ThreadPoolExecutor(max_threads, thread_name_prefix="resolver")
+        # With the dot the name is the whole of it: no search domain, and no line of /etc/hosts has it.
+        self._end = "." if is_absolute else ""
         self._under_way: dict[str, asyncio.Future[list[str]]] = {}
 
     async def addresses(self, name: str) -> list[str]:
         """See `Resolver`."""
         lookup = self._under_way.get(name)
         if lookup is None:
-            lookup = asyncio.get_running_loop().run_in_executor(self._threads, _look_up, name)
+            lookup = asyncio.get_running_loop().run_in_executor(self._threads, _look_up, name + self._end)
             self._under_way[name] = lookup
             lookup.add_done_callback(lambda done: self._finish(name, done))
         await asyncio.wait({lookup})  # unlike awaiting it: one caller's timeout must not end it for the others
@@ -77,9 +90,10 @@ def _look_up(name: str) -> list[str]:
 class EgressGuard:
     """Looks hosts up and lets only allowed addresses through."""
 
-    def __init__(self, policy: EgressPolicy, resolver: Resolver) -> None:
+    def __init__(self, policy: EgressPolicy, resolver: Resolver, *, inside_s: float = INSIDE_S) -> None:
         self.policy = policy
         self._resolver = resolver
+        self._inside_s = inside_s
 
     async def vetted(self, host: str, port: int, usual_ports: frozenset[int], timeout_s: float) -> list[IpAddress]:
         """The allowed addresses of a host, at least one, at most eight, families in turn.
@@ -93,15 +107,45 @@ class EgressGuard:
             raise DialError(str(error), Fault.EGRESS) from None
         except ValueError as error:
             raise DialError(f"{error} (permanent)", Fault.DNS) from None
+        if isinstance(parsed, str) and self.policy.hides(parsed):
+            return await self._vetted_inside(parsed, port, usual_ports, timeout_s)
         found = await self._look_up(parsed, timeout_s) if isinstance(parsed, str) else [parsed]
+        return self._allowed(parsed, found, port, usual_ports)
+
+    def _allowed(
+        self, host: IpAddress | str, found: Iterable[IpAddress], port: int, usual_ports: frozenset[int]
+    ) -> list[IpAddress]:
         refusals = {address: self.policy.refusal(address, port, usual_ports) for address in found}
         good = [address for address, refusal in refusals.items() if refusal is None]
         if not good:
             reasons = "; ".join(sorted({refusal for refusal in refusals.values() if refusal}))
-            raise DialError(f"connecting to {parsed} is not allowed: {reasons}", Fault.EGRESS)
+            raise DialError(f"connecting to {host} is not allowed: {reasons}", Fault.EGRESS)
         return _families_in_turn(good)[:_MAX_ADDRESSES]
 
+    async def _vetted_inside(
+        self, name: str, port: int, usual_ports: frozenset[int], timeout_s: float
+    ) -> list[IpAddress]:
+        """The same for an internal name, with one answer for what is not there and what is not allowed.
+
+        Without an exception of the operator's nothing inside can be allowed, and nothing is looked up. With one, the
+        refusal comes at one time whatever the name server says and how soon. It is a fault of DNS then, after which
+        letters wait: the name may be that of the platform's own relay, and the cluster's DNS away for a moment.
+        """
+        refused = f"{name} is a name of an internal network: nothing is there that may be connected to"
+        if not self.policy.allowed:
+            raise DialError(refused, Fault.EGRESS)
+        loop = asyncio.get_running_loop()
+        refused_at_s = loop.time() + min(timeout_s, self._inside_s)
+        try:
+            found = await self._look_up(name, refused_at_s - loop.time())
+            return self._allowed(name, found, port, usual_ports)
+        except DialError:
+            await asyncio.sleep(refused_at_s - loop.time())
+        raise DialError(refused, Fault.DNS)
+
     async def _look_up(self, name: str, timeout_s: float) -> list[IpAddress]:
+        if is_localhost(name):  # no name server is asked, and no hosts file
+            return list(_LOCALHOST)
         try:
             async with asyncio.timeout(timeout_s):
                 texts = await self._resolver.addresses(name)

@@ -8,7 +8,6 @@ from cyclopts import App, Parameter
 from worker.adapters.snapshot.audit import Audit, audit_document
 from worker.cli.output import print_json, print_line
 from worker.cli.snapshots import snapshot_document
-from worker.domain.egress import EgressPolicy, parse_allowlist
 from worker.domain.findings import Finding, Severity
 from worker.domain.unusable import Allowed
 from worker.errors import ConfigurationError, InvalidSnapshot
@@ -28,8 +27,8 @@ def check(
 
     Accounts that are not valid are left out by the worker, and their letters wait; other problems keep one mailbox
     from working; advice changes nothing. No secret is opened, and no server is connected to (`sendas mailbox check`
-    does that). These settings count: SENDAS_ALLOW_PLAINTEXT, SENDAS_EGRESS_ALLOW, SENDAS_SECRET_ENV_PREFIX,
-    SENDAS_SECRET_REFERENCE_ACCOUNTS.
+    does that). These settings count: SENDAS_ALLOW_PLAINTEXT, SENDAS_EGRESS_ALLOW, SENDAS_EGRESS_DENY,
+    SENDAS_INTERNAL_ZONES, SENDAS_SECRET_ENV_PREFIX, SENDAS_SECRET_REFERENCE_ACCOUNTS.
 
     Parameters
     ----------
@@ -58,11 +57,7 @@ def check(
 
 
 def _allowed(settings: Settings) -> Allowed:
-    try:
-        policy = EgressPolicy(parse_allowlist(settings.egress_allow))
-    except ValueError as error:
-        raise ConfigurationError(f"SENDAS_EGRESS_ALLOW: {error}") from None
-    return Allowed(settings.allow_plaintext, policy, settings.secret_env_prefix, settings.reference_accounts)
+    return Allowed(settings.allow_plaintext, settings.egress, settings.secret_env_prefix, settings.reference_accounts)
 
 
 def _document(audit: Audit, found: dict[Severity, list[Finding]]) -> dict[str, object]:

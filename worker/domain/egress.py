@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from worker.domain.hosts import IpAddress
+from worker.domain.internal_names import is_internal_name
 
 SMTP_PORTS = frozenset({25, 465, 587, 2525})
 IMAP_PORTS = frozenset({143, 993})
@@ -23,7 +24,16 @@ _SPECIAL_V4 = tuple(
         ("100.100.100.200/32", "cloud metadata"),  # Alibaba Cloud
         ("100.64.0.0/10", "carrier-grade NAT"),
         ("127.0.0.0/8", "loopback"),
-        ("168.63.129.16/32", "cloud metadata"),  # Azure's wire server: a public address that only its guests reach
+        # Public addresses that only a cloud's own guests reach, each as its provider documents it.
+        ("34.126.0.0/18", "cloud service"),  # Google: Private Google Access
+        ("161.26.0.0/16", "cloud service"),  # IBM: resolvers, mirrors, clocks of its VPCs
+        ("166.8.0.0/14", "cloud service"),  # IBM: private endpoints of its services
+        ("168.63.129.16/32", "cloud metadata"),  # Azure's wire server
+        ("183.60.82.98/32", "cloud service"),  # Tencent: resolver of its machines
+        ("183.60.83.19/32", "cloud service"),  # Tencent: the other one
+        ("192.80.8.124/32", "cloud metadata"),  # Equinix Metal
+        ("199.36.153.4/30", "cloud service"),  # Google: restricted.googleapis.com
+        ("199.36.153.8/30", "cloud service"),  # Google: private.googleapis.com
         ("169.254.0.0/16", "link-local"),  # the metadata service of most clouds
         ("172.16.0.0/12", "private"),
         ("192.0.0.192/32", "cloud metadata"),  # Oracle Cloud
@@ -55,8 +65,15 @@ _SPECIAL_V6 = tuple(
         ("2001:db8::/32", "documentation"),
         ("2001::/23", "protocol assignment"),
         ("2002::/16", "6to4"),
+        ("2001:4860:8040::/42", "cloud service"),  # Google: Private Google Access
+        ("2600:2d00:2:1000::/56", "cloud service"),  # Google: restricted.googleapis.com
+        ("2600:2d00:2:2000::/56", "cloud service"),  # Google: private.googleapis.com
         ("2620:4f:8000::/48", "AS112"),
         ("3fff::/20", "documentation"),
+        ("fd00:42::42/128", "cloud metadata"),  # Scaleway
+        ("fd00:100::100:200/128", "cloud metadata"),  # Alibaba Cloud
+        ("fd00:a9fe:a9fe::1/128", "cloud metadata"),  # Akamai (Linode)
+        ("fd00:c1::a9fe:a9fe/128", "cloud metadata"),  # Oracle Cloud
         ("fd00:ec2::/32", "cloud metadata"),  # AWS: the metadata service, its resolver and its clock
         ("fd20:ce::254/128", "cloud metadata"),  # Google Cloud
         ("fc00::/7", "unique-local"),
@@ -66,7 +83,7 @@ _SPECIAL_V6 = tuple(
     )
 )
 # Where an operator's own services are; never metadata services, which no setting of a worker's means.
-_OPERATORS_KINDS = frozenset({"private", "loopback", "unique-local", "carrier-grade NAT"})
+_OPERATORS_KINDS = frozenset({"private", "loopback", "unique-local", "carrier-grade NAT", "cloud service"})
 _GLOBAL_UNICAST_V6 = IPv6Network("2000::/3")
 # An IPv6-only network reaches IPv4 hosts by this prefix (RFC 6052), so it is as good as the address inside.
 _NAT64 = IPv6Network("64:ff9b::/96")
@@ -76,7 +93,7 @@ def special_range(address: IpAddress) -> str | None:
     """The kind of special range that the address is in, in words; None for an ordinary public address."""
     if isinstance(address, IPv6Address):
         if address in _NAT64:
-            return special_range(IPv4Address(int(address) & 0xFFFF_FFFF))
+            return special_range(_forms(address)[1])
         for network, kind in _SPECIAL_V6:
             if address in network:
                 return kind
@@ -87,9 +104,16 @@ def special_range(address: IpAddress) -> str | None:
     return None
 
 
+def _forms(address: IpAddress) -> tuple[IpAddress, ...]:
+    """The address, and the IPv4 address that it means to an IPv6-only network."""
+    if isinstance(address, IPv6Address) and address in _NAT64:
+        return address, IPv4Address(int(address) & 0xFFFF_FFFF)
+    return (address,)
+
+
 @dataclass(frozen=True, slots=True)
 class AllowRule:
-    """Addresses that the operator allows, and on which ports; no ports: on all."""
+    """Addresses that the operator allows or denies, and on which ports; no ports: on all."""
 
     network: IPv4Network | IPv6Network
     ports: frozenset[int] = frozenset()
@@ -101,13 +125,21 @@ class AllowRule:
 
 @dataclass(frozen=True, slots=True)
 class EgressPolicy:
-    """The rules for special ranges and ports, and the operator's exceptions, which only ever add to what is allowed.
+    """The rules for special ranges, ports and internal names, and what the operator adds to them.
 
-    `is_operators`: for hosts that the operator's own settings name, which may be in private networks, on any port.
+    `allowed` adds to what may be connected to, and wins over `denied`, which adds to what may not, as `internal_zones`
+    adds to the names of networks. `is_operators`: for hosts that the operator's own settings name, which may be in
+    private networks, on any port, and under names that only the operator's network knows.
     """
 
     allowed: tuple[AllowRule, ...] = ()
     is_operators: bool = False
+    denied: tuple[AllowRule, ...] = ()
+    internal_zones: frozenset[str] = frozenset()
+
+    def hides(self, name: str) -> bool:
+        """True for a name about which nobody is told whether it is there."""
+        return not self.is_operators and is_internal_name(name, self.internal_zones)
 
     def refusal(self, address: IpAddress, port: int, usual_ports: frozenset[int]) -> str | None:
         """Why this address and port may not be connected to, in words; None when they may.
@@ -117,6 +149,8 @@ class EgressPolicy:
         """
         if any(rule.covers(address, port) for rule in self.allowed):
             return None
+        if any(rule.covers(form, port) for rule in self.denied for form in _forms(address)):
+            return "the operator refuses the address"
         kind = special_range(address)
         if self.is_operators and (kind is None or kind in _OPERATORS_KINDS):
             return None

@@ -42,6 +42,11 @@ def parse_host(text: str) -> IpAddress | str:
     return _ipv4(name) if _NUMBER.fullmatch(labels[-1]) else name
 
 
+def certified_name(host: str) -> str:
+    """The host as a certificate names it: as it was written, without the root's dot (RFC 6125 section 6.4)."""
+    return host.removesuffix(".") or host
+
+
 def _fold(text: str) -> str:
     if text.isascii():
         return text.lower()

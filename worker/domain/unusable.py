@@ -62,6 +62,8 @@ def _unreachable(server: SmtpServer | ImapServer, ports: frozenset[int], allowed
         yield "host", str(error)
         return
     if isinstance(host, str):
+        if allowed.egress.hides(host) and not allowed.egress.allowed:
+            yield "host", "is a name of an internal network: it is not connected to (SENDAS_EGRESS_ALLOW)"
         is_known_port = server.port in ports or any(server.port in rule.ports for rule in allowed.egress.allowed)
         if not is_known_port and not any(not rule.ports for rule in allowed.egress.allowed):
             yield "port", f"{server.port} is not one of {', '.join(map(str, sorted(ports)))}: it is not connected to"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from worker.adapters.dialing import Dialer, DialError
 from worker.adapters.imap.protocol import ImapProtocol, LostConnection
 from worker.adapters.imap.troubles import ImapTrouble, ServerWords
+from worker.domain.hosts import certified_name
 from worker.domain.snapshot import ImapServer
 from worker.domain.transmission import Fault
 from worker.domain.vocabulary import Phase, Security
@@ -55,7 +56,7 @@ def require_supported(server: ImapServer, context: ssl.SSLContext) -> None:
         detail = "STARTTLS is not supported for IMAP: use implicit TLS (security tls), usually port 993"
         raise ImapTrouble(Phase.TLS, Fault.TLS, detail)
     if server.security is Security.TLS:
-        _refuse_unverifiable(server.host, context)
+        _refuse_unverifiable(certified_name(server.host), context)
 
 
 async def dial(dialer: Dialer, server: ImapServer, timeouts: ImapTimeouts) -> socket.socket:
@@ -78,7 +79,7 @@ async def join(
                 lambda: ImapProtocol(timeouts.max_response_bytes, words),
                 sock=sock,
                 ssl=context if is_tls else None,
-                server_hostname=server.host if is_tls else None,
+                server_hostname=certified_name(server.host) if is_tls else None,
             )
     except TimeoutError:
         raise ImapTrouble(Phase.TLS, Fault.TIMEOUT, f"no TLS handshake within {timeouts.tls_s:g} s") from None

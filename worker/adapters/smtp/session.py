@@ -21,6 +21,7 @@ from worker.adapters.smtp.timeouts import Timeouts
 from worker.adapters.smtp.troubles import Failed, failing_in, refusal
 from worker.adapters.tls import verifying
 from worker.delivery.ports import Route
+from worker.domain.hosts import certified_name
 from worker.domain.snapshot import SmtpServer
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import Phase, Security
@@ -175,7 +176,7 @@ class Opener:
 
     def _client(self, server: SmtpServer) -> aiosmtplib.SMTP:
         return aiosmtplib.SMTP(
-            hostname=server.host.removesuffix(".") or server.host,  # certificates have no root dot
+            hostname=certified_name(server.host),
             local_hostname=self._local_hostname,
             timeout=self.timeouts.command_s,
             use_tls=server.security is Security.TLS,
