@@ -1,7 +1,9 @@
 """The worker's pods fit the worker: its settings, its port and paths, its waits, its image."""
 
+import base64
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -16,6 +18,7 @@ from tests.deploy.rendering import (
     Resource,
     container,
     of_kind,
+    only,
     own_templates,
     settings,
     worker,
@@ -185,3 +188,20 @@ def test_one_fault_does_not_take_all_workers(overlay: str) -> None:
         assert constraint["labelSelector"]["matchLabels"]["app.kubernetes.io/component"] == "worker"
     [budget] = of_kind(overlay, "PodDisruptionBudget")
     assert budget["spec"]["maxUnavailable"] == 1
+
+
+@pytest.mark.parametrize("overlay", WORKERS)
+def test_names_are_whole_names(overlay: str) -> None:
+    """If a name has a dot, then the pod looks it up as it is, before any search domain of the cluster's."""
+    assert worker(overlay)["dnsConfig"]["options"] == [{"name": "ndots", "value": "1"}]
+
+
+def test_the_workers_own_servers_are_named_in_full() -> None:
+    """If the worker looks up broker and database, then no search domain is needed for it."""
+    secret = only(DEVELOPMENT, "Secret", next(each["metadata"]["name"] for each in of_kind(DEVELOPMENT, "Secret")))
+    namespace = secret["metadata"]["namespace"]
+    services = {each["metadata"]["name"] for each in of_kind(DEVELOPMENT, "Service")}
+    for key, service in (("broker-url", "rabbitmq"), ("ledger-url", "postgresql")):
+        url = base64.b64decode(secret["data"][key]).decode()
+        assert urlsplit(url).hostname == f"{service}.{namespace}.svc.cluster.local"
+        assert service in services

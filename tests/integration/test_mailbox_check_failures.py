@@ -371,8 +371,11 @@ async def test_where_copies_are_turned_off_imap_is_not_visited(world: World) -> 
 async def test_what_an_attacker_brings_along_is_not_opened(world: World) -> None:
     """If a mailbox that is not saved refers to a variable of the operator's, then nobody is connected to at all."""
     server = await world.smtp()
-    steps = await world.run(at(server.port), is_trusted=False)
-    assert outcomes(steps) == {"settings": False}
+    for secret in ({"env": "SENDAS_SECRET_RELAY"}, {"file": "relay"}):
+        auth = {"method": "password", "username": USERNAME, "secret": secret}
+        smtp = {"host": HOST, "port": server.port, "security": "tls", "auth": auth}
+        steps = await world.run(a_mailbox(smtp=smtp), is_trusted=False)
+        assert outcomes(steps) == {"settings": False}
     assert server.connections == 0
 
 
