@@ -27,7 +27,8 @@ _MAX_STRING = 255  # of one string in a TXT record (RFC 1035 section 3.3)
 
 @dataclass(frozen=True)
 class Record:
-    """A record of a type that tests need: A or AAAA (an address), MX (`10 host`), TXT (any text), PTR (a name)."""
+    """A record of a type that tests need: A or AAAA (an address), MX (`10 host`), TXT (any text), PTR and CNAME
+    (a name; that of an alias must be among the records too)."""
 
     name: str
     kind: str
@@ -45,6 +46,8 @@ class Record:
                 pieces = [self.value[at : at + _MAX_STRING] for at in range(0, len(self.value), _MAX_STRING)]
                 quoted = ",".join('"' + piece.replace("\\", "\\\\").replace('"', '\\"') + '"' for piece in pieces)
                 return f"txt-record={self.name},{quoted}"
+            case "CNAME":
+                return f"cname={self.name},{self.value}"
             case "PTR":
                 return f"ptr-record={self.name},{self.value}"
         raise ValueError(f"no such kind of record here: {self.kind}")

@@ -87,7 +87,7 @@ async def open_outside(
         ConfigurationError: a setting is wrong.
     """
     resolver = SystemResolver()
-    guard = EgressGuard(settings.egress, resolver)
+    guard, relay_egress = EgressGuard(settings.egress, resolver), settings.relay_egress
     tls = client_context(tls_of(settings))
     with _naming("SENDAS_SEALING_KEYS_FILE"):
         keys = load_sealing_keys(settings.sealing_keys_file) if settings.sealing_keys_file else SealingKeys({})
@@ -105,7 +105,14 @@ async def open_outside(
     tokens = TokenSource(session, secrets, SystemClock(), keeper, random=random.random, refreshed=refreshed)
     credentials = SecretCredentials(secrets, tokens)
     dialer = GuardedDialer(guard, SMTP_PORTS)
-    smtp = SmtpTransport(dialer, credentials, local_hostname=settings.local_hostname, tls=tls, tracer=tracer)
+    smtp = SmtpTransport(
+        dialer,
+        credentials,
+        local_hostname=settings.local_hostname,
+        tls=tls,
+        relay_dialer=GuardedDialer(EgressGuard(relay_egress, resolver), SMTP_PORTS),
+        tracer=tracer,
+    )
     imap = ImapSentFolder(GuardedDialer(guard, IMAP_PORTS), credentials, tls, ImapTimeouts(), SystemClock())
     outside = Outside(
         smtp if settings.allow_plaintext else EncryptedTransport(smtp),

@@ -8,6 +8,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -142,6 +143,11 @@ class Settings(BaseSettings):
         description="Public networks that may not be connected to, in the same form: for example addresses of the "
         "operator's own that are not open to the world.",
     )
+    relay_allow: str = Field(
+        default="",
+        description="Networks in which the platform's own relay may be although they are not public, in the same form. "
+        "Unlike SENDAS_EGRESS_ALLOW, which opens them to every customer's mailbox too.",
+    )
     internal_zones: str = Field(
         default="",
         description="Further zones of the operator's own networks, with commas between: no customer is told whether a "
@@ -241,6 +247,12 @@ class Settings(BaseSettings):
             denied=_parsed("EGRESS_DENY", parse_allowlist, self.egress_deny),
             internal_zones=_parsed("INTERNAL_ZONES", parse_zones, self.internal_zones),
         )
+
+    @property
+    def relay_egress(self) -> EgressPolicy:
+        """Where the platform's own relay may be. Raises `ConfigurationError`."""
+        policy = self.egress
+        return replace(policy, allowed=policy.allowed + _parsed("RELAY_ALLOW", parse_allowlist, self.relay_allow))
 
     @property
     def reference_accounts(self) -> frozenset[str]:

@@ -51,6 +51,22 @@ async def test_records_of_every_type_are_found(serve: Serve) -> None:
         assert (found.outcome, found.records) == (LookupOutcome.FOUND, (expected,))
 
 
+async def test_an_alias_of_an_internal_name_is_not_there(tmp_path: Path) -> None:
+    """If a customer's name is an alias of a name inside, then the check does not tell whether that is there."""
+    records = [
+        Record("redis.default.svc", "A", "10.0.0.7"),
+        Record("mx.acme.example", "A", "192.0.2.1"),
+        Record("alias.evil.example", "CNAME", "redis.default.svc"),
+        Record("alias.acme.example", "CNAME", "mx.acme.example"),
+    ]
+    async with running(server := Dnsmasq(tmp_path, records)):
+        names = DnsLookups(server.address)
+        for kind in (RecordType.A, RecordType.TXT, RecordType.MX):
+            assert (await names.ask("alias.evil.example", kind)).outcome is LookupOutcome.NO_NAME
+        assert (await names.ask("alias.acme.example", RecordType.A)).records == ("192.0.2.1",)
+        assert (await names.ask("alias.acme.example", RecordType.TXT)).outcome is LookupOutcome.NO_RECORDS
+
+
 async def test_a_long_text_is_joined_without_anything_between_its_strings(serve: Serve) -> None:
     """If a DKIM key is cut into strings of 255 characters, then it is whole again here."""
     text = 'k=rsa; p="' + "QUJD" * 200

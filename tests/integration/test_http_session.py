@@ -1,6 +1,7 @@
 """The guarded HTTP session against real servers: redirects, rebinding, TLS, time."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -170,6 +171,23 @@ class TestRedirects:
         async with self.redirecting(location) as (tested, url):
             with pytest.raises(EgressDenied, match="from https"):
                 await read(tested, url)
+
+    async def test_one_to_an_internal_name_tells_nothing_of_it(self) -> None:
+        """If a file server redirects to services of the cluster, then its owner does not learn which are there."""
+        resolver = TableResolver()
+        resolver.set("web.example", ["127.0.0.1"])
+        resolver.set("there.svc", ["10.0.0.7"])
+        resolver.set("gone.svc", socket.gaierror(socket.EAI_NONAME, "x"))
+        resolver.set("down.svc", socket.gaierror(socket.EAI_AGAIN, "x"))
+        said = set()
+        for name in ("there.svc", "gone.svc", "down.svc", "THERE.svc."):
+            redirect = answering(status=302, headers={"Location": f"https://{name}/"})
+            async with web_server({"/": redirect}) as port, session(resolver, allow=f"127.0.0.1:{port}") as guarded:
+                with pytest.raises(Unavailable) as caught:
+                    async with guarded.get(f"https://web.example:{port}/", timeout_s=10):
+                        pass
+            said.add(str(caught.value).removeprefix(name.lower().rstrip(".")))
+        assert said == {" is a name of an internal network: nothing is there that may be connected to"}
 
     async def test_one_that_is_no_url_is_refused(self) -> None:
         async with self.redirecting("https://[") as (tested, url):

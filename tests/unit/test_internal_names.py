@@ -10,7 +10,7 @@ import pytest
 from tests.doubles.resolver import TableResolver
 from worker.adapters.dialing import DialError
 from worker.adapters.dns import DnsLookups
-from worker.adapters.egress import EgressGuard, SystemResolver
+from worker.adapters.egress import Aliased, EgressGuard, SystemResolver
 from worker.domain.egress import SMTP_PORTS, EgressPolicy, parse_allowlist
 from worker.domain.hosts import parse_host
 from worker.domain.inspection import LookupOutcome, RecordType
@@ -142,6 +142,51 @@ async def test_the_operators_own_hosts_are_not_hidden() -> None:
     guard = EgressGuard(EgressPolicy(is_operators=True), _answering(socket.gaierror(socket.EAI_NONAME, "x")))
     with pytest.raises(DialError, match="there is no host"):
         await guard.vetted("redis.default.svc", 443, frozenset(), 5)
+
+
+def _alias(*addresses: str) -> TableResolver:
+    resolver = TableResolver()
+    resolver.set("smtp.evil.example", Aliased(addresses))
+    return resolver
+
+
+@pytest.mark.parametrize("addresses", [["10.0.0.7"], ["10.0.0.7", "fd00::7"], ["169.254.169.254"], ["::1"]])
+async def test_an_alias_of_something_inside_looks_like_one_of_nothing(addresses: list[str]) -> None:
+    """If a customer's own name is an alias of a service of the cluster, then they do not learn whether it is there."""
+    nothing = TableResolver()
+    nothing.set("smtp.evil.example", socket.gaierror(socket.EAI_NONAME, "x"))
+    said = []
+    for resolver in (_alias(*addresses), nothing):
+        with pytest.raises(DialError) as caught:
+            await EgressGuard(EgressPolicy(), resolver).vetted("smtp.evil.example", 587, SMTP_PORTS, 5)
+        said.append((caught.value.fault, str(caught.value)))
+    assert said[0] == said[1]
+
+
+async def test_an_alias_of_a_public_name_is_like_any_other() -> None:
+    guard = EgressGuard(EgressPolicy(), _alias("10.0.0.7", "93.184.216.34"))
+    assert await guard.vetted("smtp.evil.example", 587, SMTP_PORTS, 5) == [ip_address("93.184.216.34")]
+    with pytest.raises(DialError, match="port 26 is not one of"):
+        await EgressGuard(EgressPolicy(), _alias("93.184.216.34")).vetted("smtp.evil.example", 26, SMTP_PORTS, 5)
+    allowed = EgressGuard(EgressPolicy(parse_allowlist("10.0.0.7")), _alias("10.0.0.7"))
+    assert await allowed.vetted("smtp.evil.example", 587, SMTP_PORTS, 5) == [ip_address("10.0.0.7")]
+
+
+@pytest.mark.parametrize(
+    ("canonical", "is_alias"), [("smtp.example", False), ("SMTP.Example", False), ("", False), ("redis.svc", True)]
+)
+async def test_the_systems_resolver_says_what_is_an_alias(
+    monkeypatch: pytest.MonkeyPatch, canonical: str, is_alias: bool
+) -> None:
+    def answer(*_: object, **__: object) -> list[tuple[object, ...]]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, canonical, ("10.0.0.7", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    resolver = SystemResolver(max_threads=1)
+    try:
+        assert isinstance(await resolver.addresses("smtp.example"), Aliased) is is_alias
+    finally:
+        resolver.close()
 
 
 @pytest.mark.parametrize(("is_absolute", "asked"), [(True, "smtp.example."), (False, "smtp.example")])

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import socket
 import ssl
 from dataclasses import replace
 
@@ -17,15 +18,18 @@ from tests.doubles.smtp import (
     TOKEN,
     USERNAME,
     FixedCredentials,
+    Hook,
     LocalDialer,
     hasty,
     letter,
     password,
+    route,
     token,
     transport,
     world,
 )
 from worker.adapters.credentials import AccessToken, Password
+from worker.adapters.dialing import DialError
 from worker.adapters.smtp import SmtpTransport
 from worker.domain.snapshot import Auth
 from worker.domain.transmission import Fault, Transmission, Trouble
@@ -440,3 +444,28 @@ async def test_a_refused_token_is_never_replaced_twice_nor_when_it_is_fresh(is_o
         await smtp.close()
         assert (found.phase, found.fault) == (Phase.AUTH, Fault.REPLY)
         assert w.server.verbs().count("AUTH") == sign_ins
+
+
+@pytest.mark.parametrize(("mailbox_id", "is_relay"), [(None, True), ("mb-support", False)])
+async def test_only_the_relay_goes_where_only_the_relay_may(mailbox_id: str | None, is_relay: bool) -> None:
+    """If the relay's network is open for the relay, then it is not for a customer's mailbox with the relay's host."""
+    asked: list[str] = []
+
+    class Refusing:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        async def dial(self, host: str, port: int, timeout_s: float) -> socket.socket:
+            asked.append(self.name)
+            raise DialError("not here", Fault.EGRESS)
+
+    tested = SmtpTransport(
+        Refusing("customers"),
+        FixedCredentials(),
+        local_hostname="w.example",
+        tls=CERTIFICATES.client(),
+        relay_dialer=Refusing("relay"),
+    )
+    await tested.send(route(25, mailbox_id=mailbox_id), letter("a@b.example"), Hook())
+    await tested.close()
+    assert asked == ["relay" if is_relay else "customers"]

@@ -1,5 +1,6 @@
 """What `sendas config check` finds, row by row: every problem and every advice has its account, mailbox and field."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,16 @@ def test_what_the_operator_allows_is_no_problem(tmp_path: Path) -> None:
     box = a_box(smtp__port=8025, smtp__security="none", smtp__auth__secret={"env": "CUSTOMER_1"})
     _, found = audit(tmp_path, a_document(account_document(mailboxes=[box]), platform={"relay": relay}), allowed)
     assert found == []
+
+
+def test_what_is_allowed_for_the_relay_is_allowed_for_it_alone(tmp_path: Path) -> None:
+    server = {"host": "relay.mail.svc", "port": 25, "security": "tls"}
+    allowed = replace(LISTED, relay_egress=EgressPolicy(parse_allowlist("10.0.0.0/8:25")))
+    box = a_box(smtp__host="relay.mail.svc", smtp__port=25)
+    relay = {**server, "auth": {"method": "none"}}
+    _, found = audit(tmp_path, a_document(account_document(mailboxes=[box]), platform={"relay": relay}), allowed)
+    assert [(each.account_id, each.path) for each in found] == [("acme", "mailboxes[0].smtp.host")]
+    assert "internal network" in found[0].message
 
 
 def test_no_finding_repeats_what_stands_in_a_secret(tmp_path: Path) -> None:

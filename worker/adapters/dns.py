@@ -41,15 +41,17 @@ class DnsLookups:
             absolute = dns.name.from_text(name.rstrip(".") + ".")
             if self._is_hidden(absolute, kind):
                 return _NO_NAME
-            answer = await self._resolver.resolve(absolute, kind.value, search=False)
+            answer = await self._resolver.resolve(absolute, kind.value, search=False, raise_on_no_answer=False)
         except (dns.resolver.NXDOMAIN, dns.resolver.YXDOMAIN):
             return _NO_NAME
-        except dns.resolver.NoAnswer:
-            return Lookup(LookupOutcome.NO_RECORDS)
         except (dns.name.LabelTooLong, dns.name.NameTooLong, dns.name.EmptyLabel, dns.name.BadEscape, UnicodeError):
             return _NO_NAME  # no zone can have such a name
         except (dns.exception.DNSException, OSError, EOFError):
             return _FAILED
+        if self._is_hidden(answer.canonical_name, kind):  # a name of the world may be an internal one's alias
+            return _NO_NAME
+        if answer.rrset is None:
+            return Lookup(LookupOutcome.NO_RECORDS)
         return Lookup(LookupOutcome.FOUND, tuple(_text(record, kind) for record in list(answer)[:_MAX_RECORDS]))
 
     def _is_hidden(self, name: dns.name.Name, kind: RecordType) -> bool:

@@ -17,7 +17,7 @@ from itertools import chain, zip_longest
 from typing import Protocol
 
 from worker.adapters.dialing import DialError
-from worker.domain.egress import EgressPolicy
+from worker.domain.egress import EgressPolicy, special_range
 from worker.domain.hosts import IpAddress, NumericSpelling, parse_host
 from worker.domain.internal_names import is_localhost
 from worker.domain.transmission import Fault
@@ -31,6 +31,10 @@ _LOCALHOST = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 _NO_SUCH_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 
+class Aliased(list[str]):
+    """Addresses of another name, of which the name that was asked for is an alias (CNAME)."""
+
+
 class Resolver(Protocol):
     """Looks names up."""
 
@@ -38,7 +42,7 @@ class Resolver(Protocol):
         """The name's addresses as text, best first.
 
         The name has no trailing dot and is absolute all the same: it is the whole name, and no search domain is put
-        behind it.
+        behind it. `Aliased` where the name is another's alias, as far as that is known.
 
         Raises:
             socket.gaierror: with the resolver's own code.
@@ -83,8 +87,10 @@ class SystemResolver:
 
 
 def _look_up(name: str) -> list[str]:
-    found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    return [str(sockaddr[0]) for _, _, _, _, sockaddr in found]
+    found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM, flags=socket.AI_CANONNAME)
+    addresses = [str(sockaddr[0]) for _, _, _, _, sockaddr in found]
+    canonical = found[0][3].rstrip(".").lower() if found else ""
+    return Aliased(addresses) if canonical not in ("", name.rstrip(".")) else addresses
 
 
 class EgressGuard:
@@ -109,8 +115,17 @@ class EgressGuard:
             raise DialError(f"{error} (permanent)", Fault.DNS) from None
         if isinstance(parsed, str) and self.policy.hides(parsed):
             return await self._vetted_inside(parsed, port, usual_ports, timeout_s)
-        found = await self._look_up(parsed, timeout_s) if isinstance(parsed, str) else [parsed]
-        return self._allowed(parsed, found, port, usual_ports)
+        if not isinstance(parsed, str):
+            return self._allowed(parsed, [parsed], port, usual_ports)
+        found, is_alias = await self._look_up(parsed, timeout_s)
+        try:
+            return self._allowed(parsed, found, port, usual_ports)
+        except DialError:
+            is_special = all(special_range(address) for address in found)
+            if is_alias and is_special and not self.policy.is_operators:
+                # Of an internal name perhaps, whose server would else tell the alias's owner whether it is there.
+                raise DialError(_no_such_name(parsed), Fault.DNS) from None
+            raise
 
     def _allowed(
         self, host: IpAddress | str, found: Iterable[IpAddress], port: int, usual_ports: frozenset[int]
@@ -137,15 +152,16 @@ class EgressGuard:
         loop = asyncio.get_running_loop()
         refused_at_s = loop.time() + min(timeout_s, self._inside_s)
         try:
-            found = await self._look_up(name, refused_at_s - loop.time())
+            found, _ = await self._look_up(name, refused_at_s - loop.time())
             return self._allowed(name, found, port, usual_ports)
         except DialError:
             await asyncio.sleep(refused_at_s - loop.time())
         raise DialError(refused, Fault.DNS)
 
-    async def _look_up(self, name: str, timeout_s: float) -> list[IpAddress]:
+    async def _look_up(self, name: str, timeout_s: float) -> tuple[list[IpAddress], bool]:
+        """The addresses, and whether they are another name's."""
         if is_localhost(name):  # no name server is asked, and no hosts file
-            return list(_LOCALHOST)
+            return list(_LOCALHOST), False
         try:
             async with asyncio.timeout(timeout_s):
                 texts = await self._resolver.addresses(name)
@@ -158,12 +174,16 @@ class EgressGuard:
         addresses = _parse_addresses(texts)
         if not addresses:
             raise DialError(f"{name} has no address (permanent)", Fault.DNS)
-        return addresses
+        return addresses, isinstance(texts, Aliased)
+
+
+def _no_such_name(name: str) -> str:
+    return f"there is no host {name} (permanent)"
 
 
 def _lookup_failure(name: str, error: socket.gaierror) -> str:
     if error.errno in _NO_SUCH_NAME:
-        return f"there is no host {name} (permanent)"
+        return _no_such_name(name)
     return f"{name} cannot be looked up now (temporary)"
 
 

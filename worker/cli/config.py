@@ -28,7 +28,7 @@ def check(
     Accounts that are not valid are left out by the worker, and their letters wait; other problems keep one mailbox
     from working; advice changes nothing. No secret is opened, and no server is connected to (`sendas mailbox check`
     does that). These settings count: SENDAS_ALLOW_PLAINTEXT, SENDAS_EGRESS_ALLOW, SENDAS_EGRESS_DENY,
-    SENDAS_INTERNAL_ZONES, SENDAS_SECRET_ENV_PREFIX, SENDAS_SECRET_REFERENCE_ACCOUNTS.
+    SENDAS_INTERNAL_ZONES, SENDAS_RELAY_ALLOW, SENDAS_SECRET_ENV_PREFIX, SENDAS_SECRET_REFERENCE_ACCOUNTS.
 
     Parameters
     ----------
@@ -57,7 +57,13 @@ def check(
 
 
 def _allowed(settings: Settings) -> Allowed:
-    return Allowed(settings.allow_plaintext, settings.egress, settings.secret_env_prefix, settings.reference_accounts)
+    return Allowed(
+        settings.allow_plaintext,
+        settings.egress,
+        settings.secret_env_prefix,
+        settings.reference_accounts,
+        settings.relay_egress,
+    )
 
 
 def _document(audit: Audit, found: dict[Severity, list[Finding]]) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """Settings that are well formed and cannot work: the worker serves the account, and the mailbox fails."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from worker.domain.egress import IMAP_PORTS, SMTP_PORTS, EgressPolicy
 from worker.domain.hosts import parse_host
@@ -21,6 +21,12 @@ class Allowed:
     egress: EgressPolicy = field(default_factory=EgressPolicy)
     env_prefix: str = "SENDAS_SECRET_"
     reference_accounts: frozenset[str] = frozenset()
+    relay_egress: EgressPolicy | None = None
+
+    @property
+    def of_relay(self) -> "Allowed":
+        """The same for the platform's relay, which may be where no customer's server may."""
+        return self if self.relay_egress is None else replace(self, egress=self.relay_egress)
 
 
 def unusable_in_server(server: SmtpServer, allowed: Allowed) -> Iterator[Place]:

@@ -103,7 +103,10 @@ class Session:
 
 
 class Opener:
-    """Opens sessions: dial, TLS, greeting, EHLO, sign in. The check of a mailbox takes the same steps one by one."""
+    """Opens sessions: dial, TLS, greeting, EHLO, sign in. The check of a mailbox takes the same steps one by one.
+
+    `relay_dialer` connects to the platform's own relay; None: `dialer` does.
+    """
 
     def __init__(
         self,
@@ -112,10 +115,12 @@ class Opener:
         tls: ssl.SSLContext,
         local_hostname: str,
         timeouts: Timeouts,
+        relay_dialer: Dialer | None = None,
     ) -> None:
         if not _HOSTNAME.fullmatch(local_hostname):
             raise ConfigurationError(f"not a host name for EHLO: {local_hostname!r}")
         self._dialer = dialer
+        self._relay_dialer = relay_dialer or dialer
         self._credentials = credentials
         self._tls = verifying(tls)
         self._local_hostname = local_hostname
@@ -123,7 +128,7 @@ class Opener:
 
     async def open(self, route: Route, progress: Progress) -> Session:
         """A session that is ready for MAIL. Raises `Failed`; then, and on cancellation, no connection is left."""
-        sock = await self.dial(route.smtp, progress)
+        sock = await self.dial(route, progress)
         client, protocol = await self.join(sock, route, progress)
         try:
             offer, _ = await self.greet(client, protocol, progress)
@@ -134,12 +139,13 @@ class Opener:
             protocol.abort()
             raise
 
-    async def dial(self, server: SmtpServer, progress: Progress) -> socket.socket:
+    async def dial(self, route: Route, progress: Progress) -> socket.socket:
         """A connected socket, to an address that was vetted. Raises `Failed`."""
         progress.phase = Phase.CONNECT
+        dialer = self._relay_dialer if route.mailbox_id is None else self._dialer
         try:
             with progress.stage("connect"):
-                return await self._dialer.dial(server.host, server.port, self.timeouts.connect_s)
+                return await dialer.dial(route.smtp.host, route.smtp.port, self.timeouts.connect_s)
         except DialError as error:
             raise Failed(Trouble(Phase.CONNECT, error.fault, detail=str(error))) from None
 

@@ -25,7 +25,8 @@ class SmtpTransport:
     """Hands letters to mail servers over pooled connections.
 
     `local_hostname` is what EHLO says; `tls` must verify certificates and host names
-    (ConfigurationError otherwise). Belongs to one event loop.
+    (ConfigurationError otherwise); `relay_dialer` connects to the platform's own relay, where that is allowed more
+    than customers' servers. Belongs to one event loop.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class SmtpTransport:
         *,
         local_hostname: str,
         tls: ssl.SSLContext,
+        relay_dialer: Dialer | None = None,
         timeouts: Timeouts | None = None,
         limits: PoolLimits | None = None,
         monotonic: Callable[[], float] = time.monotonic,
@@ -43,7 +45,7 @@ class SmtpTransport:
         self._timeouts = timeouts or Timeouts()
         self._monotonic = monotonic
         self._tracer = tracer
-        opener = Opener(dialer, credentials, tls, local_hostname, self._timeouts)
+        opener = Opener(dialer, credentials, tls, local_hostname, self._timeouts, relay_dialer)
         self._pool = Pool(opener, limits or PoolLimits(), monotonic)
 
     @property

@@ -63,7 +63,7 @@ class SmtpCheckVisit:
         if self._impediment is not None:
             return self._impediment
         try:
-            self._socket = await self._opener.dial(self._route.smtp, self._progress)
+            self._socket = await self._opener.dial(self._route, self._progress)
         except Failed as failure:
             return failure.trouble
         return None

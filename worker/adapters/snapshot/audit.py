@@ -84,7 +84,7 @@ class _Auditor:
         self._tell_one(finding)
 
     def _relay(self, platform: Platform) -> None:
-        for path, message in unusable_in_server(platform.relay, self._allowed):
+        for path, message in unusable_in_server(platform.relay, self._allowed.of_relay):
             self._tell(Finding(Severity.PROBLEM, None, None, f"platform.relay.{path}", message))
 
     def _account(self, element: Element) -> None:

@@ -27,7 +27,9 @@ def check_settings(subject: Subject, monotonic: Callable[[], float]) -> Part:
     if not subject.is_trusted and not all(isinstance(secret, SealedSecret) for secret in secrets):
         # Variables and files are the operator's: see `SealedOnlyCredentials`, which holds whatever happens here.
         part.failed(
-            Reason.SENDER_NOT_PERMITTED, hint=_REFERS_OUTSIDE, detail="env and file secrets are for the snapshot only"
+            Reason.SENDER_NOT_PERMITTED,
+            hint=_REFERS_OUTSIDE,
+            detail="variables and files of the worker are no mailbox's secrets",
         )
     else:
         part.passed(detail=f"provider: {subject.provider.name}", **_warning(subject))
