@@ -92,6 +92,33 @@ async def test_urls_of_another_kind_are_refused_and_not_repeated(url: str) -> No
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://%6cocalhost/",
+        "https://redis%2esvc/",
+        "https://web.example\\@redis.svc/",
+        "https://web.example:443@redis.svc/",
+        "https://redis.svc\\.web.example/",
+        "https:redis.svc/",
+        "https:///redis.svc/",
+        "//redis.svc/",
+        "https://[::ffff:10.0.0.7]/",
+        "https://web.example /",
+        "https://redis。svc/",
+        "https://ｒedis.svc/",
+    ],
+)
+async def test_urls_that_only_seem_to_name_another_host(url: str) -> None:
+    """If two readers could understand a URL differently, then nobody is asked or connected to."""
+    resolver = TableResolver()
+    resolver.set("web.example", ["127.0.0.1"])
+    async with session(resolver, allow="") as tested:
+        with pytest.raises(EgressDenied):
+            await read(tested, url)
+    assert resolver.asked == []
+
+
 async def test_if_all_else_failed_the_sockets_themselves_are_refused() -> None:
     """aiohttp's own client, past the session's checks: addresses in URLs never reach its resolver."""
     seen: list[web.Request] = []

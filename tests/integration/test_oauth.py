@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -409,6 +409,21 @@ class TestSeveralWorkers:
             await w.token()
             with pytest.raises(TokenRefused):
                 await w.worker("two").token("other", w.auth())
+
+    async def test_a_rotated_token_opens_for_its_account_only(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """If somebody puts another account's kept token under a grant of their own, then they do not get it."""
+        async with world() as w:
+            w.server.rotates = True
+            await w.token()
+            [kept] = await w.tokens.untold(1)
+            with pytest.raises(TokenRefused):
+                await w.worker("two").token("evil", w.auth())
+            taken = grant_key("evil", w.auth(), SecretStr("rt-0")).owner.grant
+            await w.tokens.keep(replace(kept, grant=taken, account_id="evil"))
+            with pytest.raises(TokenRefused):
+                await w.worker("three").token("evil", w.auth())
+            assert "oauth.refresh_token_not_opened" in capsys.readouterr().out
+            assert w.server.forms[-1]["refresh_token"] == "rt-0", "its own, which the server does not know any more"
 
     async def test_a_token_sealed_for_a_key_that_is_gone_is_said_in_words(
         self, capsys: pytest.CaptureFixture[str]

@@ -10,7 +10,7 @@ from worker.cli.configured import configured
 from worker.domain.vocabulary import UncertainPolicy
 from worker.errors import ConfigurationError
 from worker.pages import settings as settings_page
-from worker.settings import SECTIONS, Settings, load_settings, unknown_variables
+from worker.settings import SECTIONS, Settings, load_settings, secret_variables, unknown_variables
 
 ROOT = Path(__file__).parents[2]
 
@@ -153,3 +153,15 @@ def test_every_setting_is_read_somewhere() -> None:
     sources = "\n".join(path.read_text() for path in (ROOT / "worker").rglob("*.py"))
     for name in Settings.model_fields:
         assert re.search(rf"\b(?:self|settings|_settings)\.{name}\b", sources), name
+
+
+def test_no_setting_is_a_secret_that_a_snapshot_could_name() -> None:
+    """If a setting's name begins like a secret's, then an account that may name variables cannot have it sent."""
+    environment = {"SENDAS_SECRET_ENV_PREFIX": "SENDAS_SECRET_", "SENDAS_SECRET_REFERENCE_ACCOUNTS": "a", "PATH": "/"}
+    assert secret_variables({**environment, "SENDAS_SECRET_A": "x"}) == {"SENDAS_SECRET_A": "x", "PATH": "/"}
+
+
+def test_accounts_are_listed_by_their_ids() -> None:
+    listed = Settings(secret_reference_accounts=" acme, globex ,,Ж").reference_accounts
+    assert listed == {"acme", "globex", "Ж"}
+    assert Settings().reference_accounts == frozenset()
