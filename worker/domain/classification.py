@@ -23,6 +23,10 @@ PLATFORM = "platform"
 
 _MAX_TEXT = 1_000  # of the server's words; more than that says nothing more
 
+# RFC 4954 section 4 has 504; others say that they do not know the command, and Naver 553.
+_MECHANISM_CODES = frozenset({500, 501, 502, 504, 553})
+_TOO_WEAK = 534
+
 # Servers without RFC 2034 put the code into the words, as qmail's "(#5.1.1)".
 _EMBEDDED = re.compile(r"#([245]\.\d{1,3}\.\d{1,3})\b")
 
@@ -63,6 +67,16 @@ def classify(trouble: Trouble, provider: str, now: datetime | None = None) -> Cl
 def is_session_limit(reply: Reply) -> bool:
     """Whether the server takes only so many letters over one connection, and this one has had them."""
     return SESSION_LIMIT.applies(Phase.MAIL, _evident(reply), "")
+
+
+def refuses_mechanism(reply: Reply) -> bool:
+    """Whether AUTH was refused for the mechanism's sake, so that another one may be tried with the same password.
+
+    Never when the reply may be about the password (535, X.7.8), and not when its words say something else.
+    """
+    if reply.code not in _MECHANISM_CODES or reply.enhanced in ("5.7.8", "5.7.9"):
+        return reply.code == _TOO_WEAK and "mechanism" in evidence(reply.text).lower()
+    return classify(Trouble(Phase.AUTH, Fault.REPLY, reply), "").reason is Reason.AUTH_FAILED
 
 
 def _evident(reply: Reply) -> Reply:

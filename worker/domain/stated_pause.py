@@ -42,6 +42,7 @@ _MOMENT = re.compile(
     r"(?P<date>\d{4}-\d\d-\d\d)[T ](?P<time>\d\d:\d\d(?::\d\d)?)(?:\.\d{1,9})? ?(?P<zone>Z|UTC|GMT|[+-]\d\d:?\d\d)?"
 )
 
+
 def stated_pause_s(words: str, now: datetime | None = None) -> int | None:
     """The wait that the words ask for in seconds, within bounds; None when they ask for none.
 

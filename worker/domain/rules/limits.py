@@ -8,7 +8,9 @@ from worker.domain.rules.rule import ENTRANCE, RCPT, RECIPIENT, rule
 from worker.domain.vocabulary import Phase, Reason, Scope
 
 _MAIL = r"(?:e-?mails?|mails?|messages?|msgs?|letters?|rcpts?|recipients?|submissions?)"
-_OUT = r"(?:send(?:ing|er)?|sent|outgoing|outbound|relay\w*|submission|smtp|e-?mails?|mails?|messages?|msgs?|recipients?)"
+_OUT = (
+    r"(?:send(?:ing|er)?|sent|outgoing|outbound|relay\w*|submission|smtp|e-?mails?|mails?|messages?|msgs?|recipients?)"
+)
 _BOUND = r"(?:limits?|quotas?|allowance|threshold|contingent)"
 _REACHED = r"(?:exceed\w*|reach\w*|\bhit\b|\bover\b|used up|exhaust\w*|beyond|maximum)"
 _OVER = (
@@ -17,7 +19,10 @@ _OVER = (
 )
 _PER = r"(?:\b(?:per|an?|each|every|this|last|past|one|in the) |/ ?)"
 _HOUR = rf"(?:\bhourly\b|{_PER}(?:1 ?)?hours?\b|(?:\bper|/) ?1? ?h\b|\b(?:1[ -]?)?hour limit|\b60[ -]min\w*)"
-_DAY = rf"(?:\bdaily\b|\btoday\b|\btomorrow\b|\b24[ -]?h(?:ours?)?\b|{_PER}(?:1 ?)?days?\b|(?:\bper|/) ?1? ?d\b|\bday limit)"
+_DAY = (
+    rf"(?:\bdaily\b|\btoday\b|\btomorrow\b|\b24[ -]?h(?:ours?)?\b|{_PER}(?:1 ?)?days?\b|(?:\bper"
+    rf"|/) ?1? ?d\b|\bday limit)"
+)
 _MONTH = rf"(?:\bmonthly\b|{_PER}(?:1 ?)?month\b)"
 _MINUTE = (
     rf"(?:{_PER}(?:\d{{1,3}} ?)?(?:minutes?|mins?|seconds?|secs?)\b|(?:\bper|/) ?\d{{0,3}} ?[ms]\b|\bper time unit\b)"
@@ -29,7 +34,8 @@ _OTHER_LIMIT = (
     r"|per (?:message|e-?mail|mail|letter|transaction)\b|in (?:one|a single|this) (?:message|e-?mail|mail)\b|attachment"
     r"|mailbox(?: \w{1,12}+){0,2} (?:is )?(?:full|quota|over|limit)|\binbox\b|\bline\b|headers?\b"
     r"|(?:log|sign)-?ins?\b|\bpasswords?\b|connections?\b|\bsessions?\b|\bgr[ea]y|organization queue"
-    r"|größe|groesse|postfach (?:ist )?voll|\btaille\b|pleine|dimensione|\bpiena\b|tamaño|rozmiar|velikost|размер|大小|容量"
+    r"|größe|groesse|postfach (?:ist )?voll|\btaille\b|pleine|dimensione|\bpiena\b|tamaño|rozmiar"
+    r"|velikost|размер|大小|容量"
 )
 _THEIRS = (
     r"receiving (?:mail|messages|e-?mail) (?:at a rate|too)"
@@ -45,12 +51,14 @@ _FOREIGN = (
     r"|overschreden|bereikt)"
     r"|\bzu viele (?:e-?mails?|mails|nachrichten|empfänger)|\bte veel (?:e-?mails?|berichten)"
     # French
-    r"|\b(?:limite|quota|nombre|plafond)\b.{0,60}(?:dépass|depass|atteint)|\btrop de (?:messages|mails|courriels|e-?mails)"
+    r"|\b(?:limite|quota|nombre|plafond)\b.{0,60}(?:dépass|depass|atteint)|\btrop de (?:messages|mails"
+    r"|courriels|e-?mails)"
     r"|\b(?:limite|quota) d.envois?"
     # Italian, Spanish, Portuguese
     r"|\b(?:limite|l[ií]mite|quota|cuota|numero|número)\b.{0,60}(?:superat|raggiunt|superad|excedid|alcanzad|sobrepasad"
     r"|atingid|ultrapassad)"
-    r"|(?:superat|raggiunt|superad|excedid|alcanzad|atingid|ultrapassad)\w{0,3} .{0,40}\b(?:limite|l[ií]mite|quota|cuota)"
+    r"|(?:superat|raggiunt|superad|excedid|alcanzad|atingid|ultrapassad)\w{0,3} .{0,40}\b(?:limite"
+    r"|l[ií]mite|quota|cuota)"
     r"|\btropp[ie] (?:messaggi|e-?mail|mail)|\bdemasiados (?:mensajes|correos)|\bmuit[ao]s (?:mensagens|e-?mails)"
     # Polish, Czech, Slovak
     r"|\blimit\w*.{0,60}(?:przekrocz|wyczerpan|osiągni|překroč|prekroč|vyčerpan)"
@@ -120,7 +128,8 @@ LIMITS = (
     rule(
         pause(Reason.QUOTA_EXCEEDED, DAY),
         text=r"submission ?quota ?exceeded|\brefusequota\b|exceeded your messaging limits"
-        r"|sending (?:quota|limit) .{0,20}exceeded|exceed\w* (?:its |your |the )?(?:message |outgoing )?sending (?:quota|limit)"
+        r"|sending (?:quota|limit) .{0,20}exceeded|exceed\w* (?:its |your |the )?(?:message "
+        r"|outgoing )?sending (?:quota|limit)"
         r"|recipients? ?(?:rate)? ?limit ?exceeded|\bMI:STC\b",
         unless=_THEIRS,
     ),
@@ -132,7 +141,8 @@ LIMITS = (
         rf"|\b{_BOUND} (?:on|of|for|to)\b.{{0,60}}{_MAIL}.{{0,40}}{_REACHED}"
         rf"|\b{_MAIL} (?:count|number|volume)(?: {_BOUND})? ?{_REACHED}"
         rf"|{_REACHED} .{{0,30}}\b(?:number|count) of (?:\w{{1,20}}+ ){{0,2}}{_MAIL}"
-        rf"|{_BOUND} (?:has been |was |is )?{_REACHED}.{{0,20}}\bfor (?:this |your |the )?(?:sender|account|user|domain)"
+        rf"|{_BOUND} (?:has been |was |is )?{_REACHED}.{{0,20}}\bfor (?:this |your |the )?(?:sender|account"
+        rf"|user|domain)"
         r"|(?:no|not enough|insufficient|out of|used up) .{0,20}\bcredits?\b|\bcredits? (?:exceed|exhaust|used up)",
         unless=rf"{_OTHER_LIMIT}|{_THEIRS}|\b(?:invalid|unknown|bad)\b|\brate\b",
     ),

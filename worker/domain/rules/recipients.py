@@ -7,7 +7,8 @@ from worker.domain.vocabulary import Phase, Reason, Scope
 
 _WHOM = r"(?:user|recipient|mailbox|address|account)"
 _OVER_QUOTA = (
-    r"over ?quota|mailbox (?:is )?full|quota exceeded|exceeded storage|mailbox size limit|(?:over|exceed\w*) .{0,20}quota"
+    r"over ?quota|mailbox (?:is )?full|quota exceeded|exceeded storage|mailbox size limit|(?:over"
+    r"|exceed\w*) .{0,20}quota"
     r"|bo[iî]te.{0,30}pleine|postfach.{0,20}voll|casella.{0,20}piena|buzón.{0,20}lleno|skrzynka.{0,20}pełna|переполнен"
 )
 
@@ -18,9 +19,7 @@ BY_CODE = (
     rule(retry(Reason.RECIPIENT_MAILBOX_FULL, Scope.RECIPIENT), 4, phases=RCPT, enhanced=r"4\.2\.2"),
     rule(fail(Reason.RECIPIENT_MAILBOX_FULL, Scope.RECIPIENT), 5, phases=RECIPIENT, enhanced=r"5\.2\.2"),
     # Orange gives the code of an unknown address to a full mailbox.
-    rule(
-        fail(Reason.RECIPIENT_MAILBOX_FULL, Scope.RECIPIENT), 552, phases=RCPT, enhanced=r"5\.1\.1", text=_OVER_QUOTA
-    ),
+    rule(fail(Reason.RECIPIENT_MAILBOX_FULL, Scope.RECIPIENT), 552, phases=RCPT, enhanced=r"5\.1\.1", text=_OVER_QUOTA),
     rule(
         fail(Reason.RECIPIENT_UNKNOWN, Scope.RECIPIENT),
         5,

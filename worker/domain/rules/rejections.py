@@ -26,9 +26,7 @@ SPAM = (
     rule(fail(Reason.MESSAGE_REJECTED_SPAM), 5, phases=LETTER, text=_SPAM_WORDS),
 )
 
-REJECTIONS = (
-    rule(retry(Reason.TEMPORARILY_UNAVAILABLE, Scope.RECIPIENT), phases=RCPT, text=r"too many recipients"),
-)
+REJECTIONS = (rule(retry(Reason.TEMPORARILY_UNAVAILABLE, Scope.RECIPIENT), phases=RCPT, text=r"too many recipients"),)
 
 # A 5xx alone does not mean permanent: this server says itself that it passes.
 LATER = (
@@ -36,14 +34,16 @@ LATER = (
         retry(Reason.TEMPORARILY_UNAVAILABLE, Scope.RECIPIENT),
         5,
         phases=RCPT,
-        text=r"(?:try|come back)(?: it)?(?: again)?,? (?:later|tomorrow|in \d|after)|later,? please|temporarily unavailable",
+        text=r"(?:try|come back)(?: it)?(?: again)?,? (?:later|tomorrow|in \d|after)|later,? please"
+        r"|temporarily unavailable",
         unless=r"\b(?:permanent|not be retried|will not succeed)",
     ),
     rule(
         retry(Reason.TEMPORARILY_UNAVAILABLE),
         5,
         phases=(Phase.MAIL, Phase.DATA),
-        text=r"(?:try|come back)(?: it)?(?: again)?,? (?:later|tomorrow|in \d|after)|later,? please|temporarily unavailable",
+        text=r"(?:try|come back)(?: it)?(?: again)?,? (?:later|tomorrow|in \d|after)|later,? please"
+        r"|temporarily unavailable",
         unless=r"\b(?:permanent|not be retried|will not succeed)",
     ),
 )

@@ -4,7 +4,10 @@ from worker.domain.judgements import fail, suspend
 from worker.domain.rules.rule import AUTH, LETTER, MICROSOFT, SERVICES, rule
 from worker.domain.vocabulary import Phase, Reason
 
-_IP = r"(?:\bip(?: address(?:es)?)?\b|\[?\b\d{1,3}(?:\.\d{1,3}){3}\b\]?|\[?\b(?:[0-9a-f]{1,4}:){2,7}[0-9a-f:]{0,20}\]?|\bhost\b)"
+_IP = (
+    r"(?:\bip(?: address(?:es)?)?\b|\[?\b\d{1,3}(?:\.\d{1,3}){3}\b\]?"
+    r"|\[?\b(?:[0-9a-f]{1,4}:){2,7}[0-9a-f:]{0,20}\]?|\bhost\b)"
+)
 _MAY_NOT = r"(?:not (?:allowed|authori[sz]ed|permitted|accepted|whitelisted)|(?:may|can|must)(?: ?not|n't))"
 _MAILING = r"(?:e-?mails?|mails?|messages?|letters?)"
 _THEIR_LIST = r"(?! (?:to|directly|via|through|from (?:your|this) (?:ip|host|network)))"
@@ -83,8 +86,10 @@ BLOCKED = (
         text=r"unusual sending activity|outboundspamexception|sending (?:paused|suspended|blocked)|outgoing blocked"
         r"|account.{0,40}(?:pending approval|not yet activated)|sender account (?:is )?locked|accountdisabledexception"
         rf"|\b(?:outgoing|outbound|sending)(?: {_MAILING}| access| service)?\b.{{0,60}}"
-        r"\b(?:suspended|disabled|locked|deactivated)\b|\bsmtp (?:access|service) .{0,40}\b(?:suspended|disabled|locked)"
-        rf"|\boutgoing {_MAILING} from\b.{{0,60}}\bblocked\b|your (?:account|mailbox) (?:is|has been|was) (?:temporarily )?"
+        r"\b(?:suspended|disabled|locked|deactivated)\b|\bsmtp (?:access|service) .{0,40}\b(?:suspended"
+        r"|disabled|locked)"
+        rf"|\boutgoing {_MAILING} from\b.{{0,60}}\bblocked\b|your (?:account|mailbox) (?:is|has been"
+        rf"|was) (?:temporarily )?"
         r"(?:blocked|disabled|suspended|locked)|\bsender (?:is |has been |was )(?:suspended|disabled|locked)"
         r"|(?:suspended|disabled|blocked) (?:from|for) sending",
         unless=r"tried to reach|\brecipients?\b|trying to (?:reach|contact)",

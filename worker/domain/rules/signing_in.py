@@ -76,7 +76,8 @@ SIGNING_IN = (
         502,
         504,
         phases=AUTH,
-        text=r"mechanism|auth\w* (?:type|method)|not (?:implemented|supported|recogni[sz]ed)|unrecogni[sz]ed|invalid input",
+        text=r"mechanism|auth\w* (?:type|method)|not (?:implemented|supported|recogni[sz]ed)|unrecogni[sz]ed"
+        r"|invalid input",
     ),
 )
 
