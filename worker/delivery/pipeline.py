@@ -27,7 +27,7 @@ from worker.domain.cloudevents import parse
 from worker.domain.event import Data, Event, LetterEvent
 from worker.domain.events import CommentCreated, TaskCreated
 from worker.domain.letters import PlannedLetter
-from worker.domain.planning import distinct_positions, plan
+from worker.domain.planning import distinct_positions, plan, unreadable
 from worker.domain.providers import provider_of
 from worker.domain.resolution import resolve
 from worker.domain.topology import Topology
@@ -119,10 +119,18 @@ class Pipeline:
             letters = plan(event.data, case.sender.account.settings, work.mode, work.recipients, most)
             if len(letters) > 1 and FIRST_SEEN not in arrival.headers:
                 await self._letters.require_own(event)  # one letter meets its recipients' entries by itself
+            refused = await self._refused(case)
             if len(letters) > LETTERS_PER_MESSAGE:
-                return self._split(case, letters)
-            publications = await self._delivered([LetterCase(case, letter) for letter in letters])
+                return refused + self._split(case, letters)
+            publications = refused + await self._delivered([LetterCase(case, letter) for letter in letters])
         self._observer.settled(arrival.queue, event.type, "done")
+        return publications
+
+    async def _refused(self, case: Case) -> list[Publication]:
+        """The end of those to whose addresses no letter can be sent; the others get theirs all the same."""
+        publications: list[Publication] = []
+        for problem, positions in unreadable(case.event.data, case.wanted()).items():
+            publications += await self._letters.refuse(case, positions, problem)
         return publications
 
     async def _delivered(self, items: Sequence[LetterCase]) -> list[Publication]:
