@@ -17,6 +17,9 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _MAX_NAME_CHARS = 253  # RFC 1035 section 2.3.4, as text
 
 
+_LOCAL_DOMAINS = frozenset({"local", "localhost", "localdomain", "internal", "lan", "home", "intranet", "cluster"})
+
+
 class NumericSpelling(ValueError):
     """An address written as no mail user writes it: decimal, octal, hexadecimal or shortened."""
 
@@ -40,6 +43,18 @@ def parse_host(text: str) -> IpAddress | str:
     if len(name) > _MAX_NAME_CHARS or not all(_LABEL.fullmatch(label) for label in labels):
         raise ValueError("the host is neither a name nor an address")
     return _ipv4(name) if _NUMBER.fullmatch(labels[-1]) else name
+
+
+def is_domain(text: str) -> bool:
+    """Whether it is a fully-qualified name that other networks may know, as servers want it in EHLO.
+
+    A container's or host's short name is none, nor is one in a domain of a local network (RFC 6761, 6762, 8375).
+    """
+    try:
+        name = parse_host(text)
+    except ValueError:
+        return False
+    return isinstance(name, str) and "." in name and "_" not in name and name.rpartition(".")[2] not in _LOCAL_DOMAINS
 
 
 def _fold(text: str) -> str:
