@@ -514,7 +514,11 @@ async def test_if_no_address_can_be_read_each_of_them_is_told_of_and_nothing_is_
     await world.deliver(a_comment_event(recipients=[a_recipient("nobody"), a_recipient("nobody"), a_recipient("x@y")]))
 
     assert world.types == ["mail.failed", "mail.failed"]
-    assert sorted(a for failed in world.results(MailFailedEvent) for a in addresses(failed)) == ["nobody", "nobody", "x@y"]
+    assert sorted(a for failed in world.results(MailFailedEvent) for a in addresses(failed)) == [
+        "nobody",
+        "nobody",
+        "x@y",
+    ]
     assert (world.broker.dead, world.transport.attempts) == ([], [])
 
 

@@ -43,9 +43,7 @@ def _give_back_large_blocks() -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(log = structlog.get_logger(__name__)
-
-_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
+        mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

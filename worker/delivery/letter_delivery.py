@@ -16,8 +16,8 @@ from worker.delivery.handing_over import FinalDot, hand_over_of
 from worker.delivery.lanes import Closed
 from worker.delivery.ledger import Ledger
 from worker.delivery.limits import Limits
-from worker.delivery.narrowing import only, without_utf8
 from worker.delivery.messages import Publication
+from worker.delivery.narrowing import only, without_utf8
 from worker.delivery.observing import Observer, Stage
 from worker.delivery.outcomes import Outcomes
 from worker.delivery.ports import Clock, MailTransport

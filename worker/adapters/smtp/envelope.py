@@ -9,7 +9,6 @@ from worker.domain.letters import ComposedLetter
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import Phase
 
-
 _NO_SMTPUTF8 = "the server takes only ASCII before the @ of an address: it does not offer SMTPUTF8"
 
 

@@ -42,7 +42,8 @@ _THEIRS = (
     r"|\brecipients?(?:'s)? (?:has|have|is|mailbox|account|over)\b.{0,60}(?:exceed|reach|over|limit)"
     r"|recipient.{0,100}exceeded.{0,40}rate|\brecipient (?:quota|mailbox)\b"
     r"|too (?:many|much) (?:messages|mails?|e-?mails?) (?:for|to) (?:this|the|that) (?:recipient|user|mailbox|address)"
-    r"|empfänger.{0,30}(?:limit|quota|voll)|destinat\w{2,6}.{0,30}(?:quota|limite|pleine|piena)|получател\w*.{0,30}квот"
+    r"|empfängers? (?:hat|ist) .{0,30}(?:limit|quota|voll)|destinat\w{2,6}.{0,30}(?:quota|limite|pleine|piena)"
+    r"|получател\w*.{0,30}квот"
 )
 _FOREIGN = (
     # German, Dutch
