@@ -133,7 +133,7 @@ async def installation(
             "SENDAS_LOG_LEVEL": "DEBUG" if is_talkative else "INFO",
             "SENDAS_HTTP_HOST": "127.0.0.1",
             "SENDAS_HTTP_PORT": str(http_port),
-            "SENDAS_LOCAL_HOSTNAME": "localhost",
+            "SENDAS_LOCAL_HOSTNAME": "worker.sendas.example",
             "SENDAS_DNS_SERVER": names.address,
             # All servers of the demo are on this machine, and its relay and file server know no TLS.
             "SENDAS_EGRESS_ALLOW": "127.0.0.0/8,::1/128",

@@ -31,6 +31,7 @@ import asyncio
 import base64
 import binascii
 import contextlib
+import hmac
 import re
 import socket
 import ssl
@@ -310,7 +311,12 @@ class _Dialogue:
 
     async def _auth(self, argument: str) -> None:
         mechanism, _, initial = argument.partition(" ")
-        verifiers = {"PLAIN": self._verify_plain, "LOGIN": self._verify_login, "XOAUTH2": self._verify_xoauth2}
+        verifiers = {
+            "PLAIN": self._verify_plain,
+            "LOGIN": self._verify_login,
+            "CRAM-MD5": self._verify_cram_md5,
+            "XOAUTH2": self._verify_xoauth2,
+        }
         if mechanism.upper() not in self._server.mechanisms:
             await self._send("504 5.5.4 unknown mechanism")
             return
@@ -332,6 +338,12 @@ class _Dialogue:
         username = _decoded(initial or await self._challenge("VXNlcm5hbWU6"))
         password = _decoded(await self._challenge("UGFzc3dvcmQ6"))
         return username if self._server.users.get(username) == password else None
+
+    async def _verify_cram_md5(self, _initial: str) -> str | None:
+        asked = f"<{self._number}@scripted.example>".encode()
+        username, _, digest = _decoded(await self._challenge(base64.b64encode(asked).decode())).rpartition(" ")
+        expected = hmac.new(self._server.users.get(username, "").encode(), asked, "md5").hexdigest()
+        return username if username in self._server.users and digest == expected else None
 
     async def _verify_xoauth2(self, initial: str) -> str | None:
         match = re.fullmatch(r"user=(.*)\x01auth=Bearer (.*)\x01\x01", _decoded(initial))

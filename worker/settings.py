@@ -125,7 +125,10 @@ class Settings(BaseSettings):
         default=UncertainPolicy.CHECK,
         description="When no answer came to a letter that was handed over: `check`, `resend` or `hold`.",
     )
-    local_hostname: Name = Field(default_factory=socket.getfqdn, description="Name given in EHLO.")
+    local_hostname: Name = Field(
+        default_factory=socket.getfqdn,
+        description="Name given in EHLO: a public host name; some servers refuse a container's.",
+    )
     drain_s: Seconds = Field(default=60.0, description="On SIGTERM, time for letters in flight to be finished.")
     drain_answers_s: Seconds = Field(
         default=5.0,

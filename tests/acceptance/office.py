@@ -200,7 +200,7 @@ def an_office(
             "SENDAS_FILES_ALLOW_HTTP": "true",
             "SENDAS_HTTP_HOST": "127.0.0.1",
             "SENDAS_HTTP_PORT": "0",
-            "SENDAS_LOCAL_HOSTNAME": "localhost",
+            "SENDAS_LOCAL_HOSTNAME": "worker.sendas.example",
             "SENDAS_SECRET_REFERENCE_ACCOUNTS": "acme",
             **{f"SENDAS_SECRET_{number}": mailbox.password for number, mailbox in enumerate(mailboxes)},
         },

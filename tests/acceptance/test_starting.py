@@ -90,3 +90,20 @@ async def _refuses(settings: Mapping[str, str], named: str) -> str:
     assert "Traceback" not in ended.errors
     assert "wrong@" not in ended.errors
     return lines[0]
+
+
+async def test_a_name_that_servers_may_refuse_in_ehlo_is_warned_of_at_the_start(office: Office) -> None:
+    """A container's own name is no domain: the operator learns it before a server refuses it."""
+    settings = {**office.settings, "SENDAS_LOCAL_HOSTNAME": "25aea30808b2"}
+    async with running_worker(settings) as worker:
+        warning = await worker.says("settings.local_hostname_no_domain")
+        assert (warning["level"], warning["name"]) == ("warning", "25aea30808b2")
+        assert "SENDAS_LOCAL_HOSTNAME" in warning["problem"]
+        await worker.stop()
+
+
+async def test_a_public_name_is_not_warned_of(office: Office) -> None:
+    async with running_worker(office.settings) as worker:
+        await worker.says("worker.started")
+        assert not [line for line in worker.said() if line.get("event") == "settings.local_hostname_no_domain"]
+        await worker.stop()

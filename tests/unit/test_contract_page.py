@@ -23,6 +23,7 @@ LISTS: dict[str, type[StrEnum]] = {
     "resumed_by": vocabulary.ResumedBy,
     "used_for": vocabulary.SignInUse,
     "role": vocabulary.Role,
+    "smtp.auth.mechanism": vocabulary.Mechanism,
 }
 
 

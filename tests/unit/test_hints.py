@@ -4,13 +4,25 @@ import re
 
 import pytest
 
-from worker.domain.hints import HINTS, hint_for
+from worker.domain.hints import HINTS, REMEDIES, Hint, hint_for
+from worker.domain.judgements import Remedy
 from worker.domain.vocabulary import Reason
 
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_has_a_hint_in_english_and_in_russian(reason: Reason) -> None:
-    hint = hint_for(reason)
+    check_languages(hint_for(reason))
+
+
+@pytest.mark.parametrize("remedy", Remedy)
+def test_every_remedy_has_a_hint_of_its_own_in_english_and_in_russian(remedy: Remedy) -> None:
+    """If the hint of the reason would mislead, then another one is told whatever the reason is."""
+    check_languages(REMEDIES[remedy])
+    assert hint_for(Reason.AUTH_FAILED, remedy) is REMEDIES[remedy]
+    assert REMEDIES[remedy] not in HINTS.values()
+
+
+def check_languages(hint: Hint) -> None:
     assert not re.search("[а-яё]", hint.en, re.IGNORECASE)
     assert len(re.findall("[а-яё]", hint.ru, re.IGNORECASE)) > len(hint.ru) / 2
     for text in (hint.en, hint.ru):

@@ -28,6 +28,9 @@ from worker.domain.envelope import (
     MailFailedEvent,
     MailSentEvent,
 )
+from worker.domain.hints import REMEDIES
+from worker.domain.judgements import Remedy
+from worker.domain.replies import parse_reply
 from worker.domain.transmission import Fault, Reply, Trouble
 from worker.domain.vocabulary import Action, Phase, Reason, Scope
 from worker.errors import Unavailable
@@ -472,6 +475,149 @@ async def test_an_address_that_stands_twice_gets_one_letter() -> None:
     await world.deliver(a_comment_event(recipients=[a_recipient(), a_recipient(), a_recipient("two@example.net")]))
 
     assert sorted(world.delivered_to) == ["client@example.net", "two@example.net"]
+
+
+@pytest.mark.parametrize("name_all", [False, True], ids=["one each", "common"])
+async def test_an_address_that_cannot_be_read_fails_alone(name_all: bool) -> None:
+    """If a contact's address is no address, then the others get their letter, and the result says what is wrong."""
+    world = DeliveryWorld([an_account(mailboxes=[a_mailbox()], settings={"name_all_recipients": name_all})])
+    bad = [
+        a_recipient("client@my_dept.example.net", contact_id="k-7"),
+        a_recipient("client@example.net\r\nBcc: all@example.net"),
+        a_recipient(""),
+        a_recipient() | {"address": None},
+    ]
+
+    await world.deliver(a_comment_event(recipients=[bad[0], TWO[0], *bad[1:], TWO[1]]))
+
+    assert sorted(world.delivered_to) == ["one@example.net", "two@example.net"]
+    assert all(b"my_dept" not in letter.wire and b"Bcc" not in letter.wire for _, letter in world.transport.attempts)
+    failed = world.results(MailFailedEvent)
+    assert {(f.data.reason, f.data.scope, f.data.action) for f in failed} == {
+        (Reason.RECIPIENT_REFUSED, Scope.RECIPIENT, Action.FAIL)
+    }
+    assert {f.data.hint for f in failed} == {REMEDIES[Remedy.ADDRESS]}
+    assert {f.data.detail: addresses(f) for f in failed} == {
+        "the domain is not valid": ["client@my_dept.example.net"],
+        "the part before the @ has a character that is not allowed there": [
+            "client@example.net\\u000d\\u000aBcc: all@example.net"
+        ],
+        "an address has the form name@domain": ["", ""],
+    }
+    assert failed[0].data.recipients[0].contact_id == "k-7"
+    assert world.broker.dead == []
+
+
+async def test_if_no_address_can_be_read_each_of_them_is_told_of_and_nothing_is_buried() -> None:
+    world = DeliveryWorld()
+
+    await world.deliver(a_comment_event(recipients=[a_recipient("nobody"), a_recipient("nobody"), a_recipient("x@y")]))
+
+    assert world.types == ["mail.failed", "mail.failed"]
+    assert sorted(a for failed in world.results(MailFailedEvent) for a in addresses(failed)) == [
+        "nobody",
+        "nobody",
+        "x@y",
+    ]
+    assert (world.broker.dead, world.transport.attempts) == ([], [])
+
+
+async def test_an_unreadable_address_of_a_large_event_is_told_of_once() -> None:
+    """If the event is split, then its parts are about the others."""
+    world = DeliveryWorld()
+
+    await world.deliver(a_comment_event(recipients=[a_recipient("nobody"), *many(20)]))
+
+    assert len(world.delivered_to) == 20
+    [failed] = world.results(MailFailedEvent)
+    assert addresses(failed) == ["nobody"]
+
+
+async def test_a_repeated_event_tells_of_an_unreadable_address_in_the_same_words() -> None:
+    world = DeliveryWorld()
+    event = a_comment_event(recipients=[a_recipient("nobody"), *TWO])
+
+    await world.deliver(event)
+    await world.deliver(event)
+
+    assert len(world.delivered_to) == 2
+    assert len({failed.id for failed in world.results(MailFailedEvent)}) == 1
+
+
+async def test_an_address_that_only_smtputf8_could_carry_fails_alone_where_the_server_does_not_have_it() -> None:
+    """If one of a common letter's recipients is such, then the others get it, and it does not name that one."""
+    mailbox = a_mailbox(sent_copy={"imap": IMAP})
+    world = DeliveryWorld([an_account(mailboxes=[mailbox], settings={"name_all_recipients": True})])
+    world.transport.refuse(Trouble(Phase.MAIL, Fault.NO_SMTPUTF8, detail="no SMTPUTF8"), recipient="ещё@example.net")
+
+    await world.deliver(a_comment_event(recipients=[TWO[0], a_recipient("ещё@example.net"), TWO[1]]))
+
+    assert world.delivered_to == ["one@example.net", "two@example.net"]
+    [delivered] = world.transport.delivered
+    assert not delivered.letter.needs_smtputf8
+    assert "ещё".encode() not in delivered.letter.wire
+    [failed] = world.results(MailFailedEvent)
+    assert (addresses(failed), failed.data.reason) == (["ещё@example.net"], Reason.RECIPIENT_REFUSED)
+    [copy] = world.sent_folder.copies("mb-support")
+    assert copy.content == delivered.letter.copy
+
+
+async def test_the_others_of_such_a_letter_get_it_at_a_later_attempt_too() -> None:
+    world = DeliveryWorld([an_account(mailboxes=[a_mailbox()], settings={"name_all_recipients": True})])
+    world.transport.refuse(Trouble(Phase.MAIL, Fault.NO_SMTPUTF8, detail="no SMTPUTF8"), recipient="ещё@example.net")
+    world.transport.refuse(GREYLISTED, recipient="two@example.net", times=1)
+
+    await world.deliver(a_comment_event(recipients=[TWO[0], a_recipient("ещё@example.net"), TWO[1]]))
+
+    assert world.delivered_to == ["one@example.net", "two@example.net"]
+    assert len(world.results(MailFailedEvent)) == 1
+    assert len({letter.wire for _, letter in world.transport.attempts if not letter.needs_smtputf8}) == 1
+
+
+async def test_an_address_beyond_ascii_that_has_a_letter_of_its_own_fails_with_it() -> None:
+    world = DeliveryWorld()
+    world.transport.refuse(Trouble(Phase.MAIL, Fault.NO_SMTPUTF8, detail="no SMTPUTF8"), recipient="ещё@example.net")
+
+    await world.deliver(a_comment_event(recipients=[TWO[0], a_recipient("ещё@example.net")]))
+
+    assert world.delivered_to == ["one@example.net"]
+    [failed] = world.results(MailFailedEvent)
+    assert (failed.data.reason, failed.data.scope) == (Reason.RECIPIENT_REFUSED, Scope.RECIPIENT)
+
+
+@pytest.mark.parametrize(
+    ("reply", "pause_s"),
+    [
+        ("550 User exceeded its 24-hour sending limit. Relay quota will reset in 3.43 hours.", 12_348),
+        ("550 5.7.1 daily sending limit exceeded, try again after 2026-11-23T10:30:00Z", 1_800),
+    ],
+)
+async def test_a_limit_of_the_mailbox_pauses_it_for_as_long_as_the_server_says(reply: str, pause_s: int) -> None:
+    """If one letter meets the limit, then the next one waits for the same moment and the server is left alone."""
+    world = DeliveryWorld()
+    world.transport.refuse(Trouble(Phase.RCPT, Fault.REPLY, parse_reply(reply)), times=1)
+    began = world.clock.now()
+
+    await world.deliver(a_comment_event(recipients=TWO))
+
+    assert sorted(world.delivered_to) == ["one@example.net", "two@example.net"]
+    assert {d.data.reason for d in world.results(MailDeferredEvent)} == {Reason.QUOTA_EXCEEDED}
+    assert len(world.transport.attempts) == 3
+    assert (world.clock.now() - began).total_seconds() >= pause_s
+
+
+async def test_a_refused_ehlo_name_ends_no_letter_and_blames_no_mailbox() -> None:
+    world = DeliveryWorld()
+    refused = parse_reply("504 5.5.2 <25aea30808b2>: Helo command rejected: need fully-qualified hostname")
+    world.transport.refuse(Trouble(Phase.RCPT, Fault.REPLY, refused), times=1)
+
+    await world.deliver(a_comment_event())
+
+    assert world.delivered_to == ["client@example.net"]
+    [deferred] = world.results(MailDeferredEvent)
+    assert (deferred.data.reason, deferred.data.scope) == (Reason.INTERNAL_ERROR, Scope.PLATFORM)
+    assert "SENDAS_LOCAL_HOSTNAME" in deferred.data.hint.en
+    assert deferred.data.next_attempt_at is not None
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from tests.doubles.smtp import RECIPIENT, FakeMonotonic, hasty, letter, password, world
 from worker.adapters.smtp import PoolLimits
-from worker.domain.transmission import Fault, Transmission
+from worker.domain.transmission import Fault, Reply, Transmission
 from worker.domain.vocabulary import Phase, Security
 
 
@@ -204,25 +204,73 @@ async def test_a_reused_connection_found_dead_before_the_dot_is_tried_anew_once(
         assert w.hook.times == 2
 
 
-async def test_a_second_dead_connection_is_the_result() -> None:
+@pytest.mark.parametrize("step", ["banner", "ehlo", "mail", "rcpt", "data"])
+@pytest.mark.parametrize("act", ["421 4.3.2 bye, close", "421 4.3.2 bye, stall", "close"])
+async def test_a_new_connection_that_the_server_ends_is_tried_once_more_at_once(step: str, act: str) -> None:
+    """If a server that restarts ends a connection, then the letter still leaves, without waiting half a minute."""
+    async with world(f"once {step}: {act}") as w:
+        assert (await w.send()).accepted
+        assert w.server.connections == 2
+        assert len(w.server.letters) == w.hook.times == 1
+
+
+@pytest.mark.parametrize("step", ["banner", "ehlo", "mail"])
+async def test_a_second_new_connection_that_ends_is_the_result(step: str) -> None:
+    async with world(f"{step}: 421 4.3.2 bye, close") as w:
+        assert (await w.send()).refused[RECIPIENT].reply == Reply(421, "4.3.2", "bye")
+        assert w.server.connections == 2
+
+
+async def test_an_old_connection_that_ends_is_nobodys_failure_and_a_new_one_is_tried_twice() -> None:
     async with world() as w:
         await w.send()
         w.server.play("mail: 421 4.3.2 bye, close")
         outcome = await w.send()
         assert outcome.refused[RECIPIENT].phase is Phase.MAIL
-        assert w.server.connections == 2
+        assert w.server.connections == 3
 
 
-async def test_a_new_connection_that_dies_is_the_result_at_once() -> None:
-    async with world("mail: close") as w:
-        assert (await w.send()).refused[RECIPIENT].fault is Fault.DISCONNECTED
+async def test_421_to_a_sign_in_is_not_tried_again_at_once() -> None:
+    """If it is a sign-in that the server ends, then another one at once would count as a second failure."""
+    async with world("auth: 421 4.7.0 too many errors, close", opened=password()) as w:
+        assert (await w.send()).refused[RECIPIENT].phase is Phase.AUTH
         assert w.server.connections == 1
 
 
-async def test_a_refusal_on_a_reused_connection_is_no_reason_to_try_anew() -> None:
+@pytest.mark.parametrize("extensions", [("PIPELINING",), ()], ids=["pipelined", "one by one"])
+@pytest.mark.parametrize(
+    ("step", "reply"),
+    [
+        ("mail", "451 Requested action aborted|Mails per session limit"),
+        ("mail", "452 4.4.5 Maximum number of messages per session exceeded."),
+        ("mail", "450 4.3.0 no reason at all"),
+        ("rcpt", "451 4.7.0 too many messages in this connection"),
+        ("data", "452 4.4.5 Maximum number of messages per session exceeded."),
+        ("mail", "550 5.7.0 too many messages for this session"),
+    ],
+)
+async def test_a_server_that_takes_no_more_letters_over_a_connection_gets_the_next_over_another(
+    step: str, reply: str, extensions: tuple[str, ...]
+) -> None:
+    async with world(extensions=extensions) as w:
+        await w.send()
+        w.server.play(f"once {step}: {reply}")
+        assert (await w.send()).accepted
+        assert w.server.connections == 2
+        assert len(w.server.letters) == 2
+
+
+async def test_a_new_connection_that_takes_no_letter_is_the_result() -> None:
+    async with world("mail: 452 4.4.5 Maximum number of messages per session exceeded.") as w:
+        assert (await w.send()).refused[RECIPIENT].reply
+        assert w.server.connections == 1
+
+
+@pytest.mark.parametrize("reply", ["550 5.7.1 no", "450 4.7.0 too fast, slow down", "452 4.7.1 hourly limit exceeded"])
+async def test_a_refusal_of_the_letter_or_a_limit_of_the_mailbox_is_no_reason_to_try_anew(reply: str) -> None:
     async with world() as w:
         await w.send()
-        w.server.play("mail: 550 5.7.1 no")
+        w.server.play(f"mail: {reply}")
         assert (await w.send()).refused
         assert w.server.connections == 1
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hmac
 import socket
 import ssl
 from dataclasses import replace
@@ -20,9 +21,11 @@ from tests.doubles.smtp import (
     FixedCredentials,
     Hook,
     LocalDialer,
+    World,
     hasty,
     letter,
     password,
+    password_auth,
     route,
     token,
     transport,
@@ -31,9 +34,10 @@ from tests.doubles.smtp import (
 from worker.adapters.credentials import AccessToken, Password
 from worker.adapters.dialing import DialError
 from worker.adapters.smtp import SmtpTransport
+from worker.delivery.ports import Route
 from worker.domain.snapshot import Auth
 from worker.domain.transmission import Fault, Transmission, Trouble
-from worker.domain.vocabulary import Phase, Security
+from worker.domain.vocabulary import Mechanism, Phase, Security
 from worker.errors import ConfigurationError, SecretUnavailable, TokenRefused, Unavailable
 
 
@@ -265,13 +269,102 @@ async def test_a_refused_token_brings_the_real_reply_not_the_challenge() -> None
 
 
 @pytest.mark.parametrize(
-    ("opened", "mechanisms"), [(password(), ("CRAM-MD5", "XOAUTH2")), (password(), ()), (token(), ("PLAIN", "LOGIN"))]
+    ("opened", "mechanisms", "fault"),
+    [
+        (password(), ("NTLM", "GSSAPI"), Fault.NO_AUTH_MECHANISM),
+        (password(), ("XOAUTH2",), Fault.ONLY_TOKENS),
+        (password(), ("OAUTHBEARER", "NTLM"), Fault.ONLY_TOKENS),
+        (password(), (), Fault.NO_AUTH_MECHANISM),
+        (token(), ("PLAIN", "LOGIN"), Fault.NO_AUTH_MECHANISM),
+    ],
 )
-async def test_without_a_fitting_mechanism_no_secret_is_sent(opened: object, mechanisms: tuple[str, ...]) -> None:
+async def test_without_a_fitting_mechanism_no_secret_is_sent(
+    opened: object, mechanisms: tuple[str, ...], fault: Fault
+) -> None:
     async with world(security=Security.TLS, opened=opened, mechanisms=mechanisms) as w:  # type: ignore[arg-type] # see above
         found = trouble(await w.send())
-        assert (found.phase, found.fault) == (Phase.AUTH, Fault.NO_AUTH_MECHANISM)
+        assert (found.phase, found.fault) == (Phase.AUTH, fault)
+        assert all(name.lower() in found.detail for name in mechanisms)
         assert "AUTH" not in w.server.verbs()
+
+
+def named(w: World, mechanism: Mechanism) -> Route:
+    auth = password_auth().model_copy(update={"mechanism": mechanism})
+    return replace(w.route, smtp=w.route.smtp.model_copy(update={"auth": auth}))
+
+
+@pytest.mark.parametrize("mechanism", Mechanism)
+async def test_the_mechanism_that_the_settings_name_is_used(mechanism: Mechanism) -> None:
+    async with world(security=Security.TLS, opened=password(), mechanisms=("PLAIN", "LOGIN", "CRAM-MD5")) as w:
+        assert (await w.transport.send(named(w, mechanism), letter(), w.hook)).accepted
+        assert [c.line for c in w.server.commands if c.verb == "AUTH"] == [f"AUTH {mechanism.value.upper()}"]
+
+
+async def test_if_the_server_does_not_offer_the_named_mechanism_no_other_is_used() -> None:
+    async with world(security=Security.TLS, opened=password(), mechanisms=("PLAIN", "XOAUTH2")) as w:
+        found = trouble(await w.transport.send(named(w, Mechanism.CRAM_MD5), letter(), w.hook))
+        assert found.fault is Fault.NO_AUTH_MECHANISM
+        assert found.detail == "the settings name cram-md5; mechanisms offered: plain, xoauth2"
+        assert "AUTH" not in w.server.verbs()
+
+
+async def test_cram_md5_signs_in_where_nothing_else_is_offered() -> None:
+    async with world(security=Security.TLS, opened=password(), mechanisms=("CRAM-MD5", "XOAUTH2")) as w:
+        assert (await w.send()).accepted
+        assert w.server.letters[0].username == USERNAME
+
+
+async def test_a_digest_that_the_server_repeats_reaches_no_result() -> None:
+    async with world(security=Security.TLS, opened=password(), mechanisms=("CRAM-MD5",)) as w:
+        digest = hmac.new(PASSWORD.encode(), b"<1@scripted.example>", "md5").hexdigest()
+        answer = base64.b64encode(f"{USERNAME} {digest}".encode()).decode()
+        w.server.play(f"mail: 550 5.7.1 you said {answer}")
+        assert answer[:24] not in repr(await w.send())
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "504 5.7.4 Unrecognized authentication type",
+        "504 5.5.4 no",
+        "502 Invalid input from 203.0.113.5",
+        "500 5.5.1 what",
+        "553 5.3.0 Auth failure",
+        "534 5.7.9 Authentication mechanism is too weak",
+    ],
+)
+async def test_plain_that_is_refused_for_its_own_sake_is_followed_by_another_once(reply: str) -> None:
+    """If a server offers PLAIN and cannot do it, then the mailbox is not stopped for a password that was right."""
+    mechanisms = ("PLAIN", "CRAM-MD5") if reply.startswith("534") else ("PLAIN", "LOGIN", "CRAM-MD5")
+    second = "CRAM-MD5" if reply.startswith("534") else "LOGIN"
+    async with world(f"auth plain: {reply}", security=Security.TLS, opened=password(), mechanisms=mechanisms) as w:
+        assert (await w.send()).accepted
+        assert [c.line for c in w.server.commands if c.verb == "AUTH"] == ["AUTH PLAIN", f"AUTH {second}"]
+        assert w.server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "535 5.7.8 user name or password is wrong",
+        "535 5.7.8 Invalid authentication mechanism",
+        "534 5.7.9 Application-specific password required",
+        "534 5.7.14 Please log in via your web browser",
+        "502 5.7.0 Your SMTP account is not yet activated",
+        "454 4.7.0 Temporary authentication failure",
+        "550 User has no permission",
+    ],
+)
+async def test_what_may_be_about_the_password_or_the_account_is_not_tried_in_another_way(reply: str) -> None:
+    async with world(f"auth: {reply}", security=Security.TLS, opened=password()) as w:
+        assert trouble(await w.send()).phase is Phase.AUTH
+        assert [c.line for c in w.server.commands if c.verb == "AUTH"] == ["AUTH PLAIN"]
+
+
+async def test_a_named_mechanism_that_is_refused_is_followed_by_no_other() -> None:
+    async with world("auth plain: 504 5.5.4 no", security=Security.TLS, opened=password()) as w:
+        assert not (await w.transport.send(named(w, Mechanism.PLAIN), letter(), w.hook)).accepted
+        assert w.server.verbs().count("AUTH") == 1
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from worker.adapters.clock import SystemClock
 from worker.cli.output import print_json, print_line
 from worker.domain.classification import classify as judge
-from worker.domain.hints import HINTS
+from worker.domain.hints import hint_for
 from worker.domain.providers import provider_of
 from worker.domain.replies import parse_reply
 from worker.domain.transmission import Fault, Trouble
@@ -41,8 +42,8 @@ def classify(
         raise ConfigurationError(f"the reply: {error}") from None
     if parsed.code < 400:
         raise ConfigurationError(f"the reply: {parsed.code} refuses nothing; what is judged begins with 4 or 5")
-    judged = judge(Trouble(phase, Fault.REPLY, parsed), provider_of(host).name)
-    hint = HINTS[judged.reason]
+    judged = judge(Trouble(phase, Fault.REPLY, parsed), provider_of(host).name, SystemClock().now())
+    hint = hint_for(judged.reason, judged.remedy)
     if as_json:
         print_json(
             {

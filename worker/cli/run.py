@@ -5,8 +5,13 @@ import ctypes
 import importlib.util
 from collections.abc import Callable
 
+import structlog
+
 from worker.cli.configured import configured
+from worker.domain.hosts import is_domain
 from worker.running import Worker
+
+log = structlog.get_logger(__name__)
 
 _M_MMAP_THRESHOLD = -3  # mallopt(3)
 _LARGE_BLOCK_BYTES = 1024 * 1024
@@ -18,6 +23,12 @@ def run() -> int:
     Needs a broker with the topology applied, a ledger and a configuration snapshot; waits for those that are away.
     """
     settings = configured()
+    if not is_domain(settings.local_hostname):
+        log.warning(
+            "settings.local_hostname_no_domain",
+            name=settings.local_hostname,
+            problem="mail servers may refuse this name in EHLO: set SENDAS_LOCAL_HOSTNAME to a public host name",
+        )
     _give_back_large_blocks()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(Worker(settings).run())

@@ -7,7 +7,7 @@ from worker.delivery.copy_jobs import CopyJob
 from worker.delivery.ports import SavedCopy
 from worker.domain.classification import Classification
 from worker.domain.envelope import SentCopyFailedEvent, SentCopySavedEvent, SentCopySkippedEvent
-from worker.domain.hints import HINTS
+from worker.domain.hints import hint_for
 from worker.domain.identity import result_id
 from worker.domain.results import SentCopyResult, copy_type, server_reply
 from worker.domain.vocabulary import ResultType
@@ -59,4 +59,4 @@ def copy_result(
 def _judged(why: Classification | None) -> dict[str, Any]:
     if why is None:
         return {}
-    return {"reason": why.reason, "scope": why.scope, "action": why.action, "hint": HINTS[why.reason]}
+    return {"reason": why.reason, "scope": why.scope, "action": why.action, "hint": hint_for(why.reason, why.remedy)}

@@ -17,6 +17,7 @@ from worker.delivery.lanes import Closed
 from worker.delivery.ledger import Ledger
 from worker.delivery.limits import Limits
 from worker.delivery.messages import Publication
+from worker.delivery.narrowing import only, without_utf8
 from worker.delivery.observing import Observer, Stage
 from worker.delivery.outcomes import Outcomes
 from worker.delivery.ports import Clock, MailTransport
@@ -25,6 +26,7 @@ from worker.delivery.ways import Passage, Way, Ways
 from worker.domain.backoff import is_expired, pause_level_s, waiting_level_s
 from worker.domain.classification import Classification
 from worker.domain.event import LetterEvent
+from worker.domain.judgements import Remedy
 from worker.domain.letters import ComposedLetter, LetterMode, PlannedLetter
 from worker.domain.planning import distinct_positions
 from worker.domain.topology import Topology
@@ -34,6 +36,9 @@ from worker.domain.work import Work
 from worker.errors import FileUnavailable, LostClaim, Unavailable
 
 log = structlog.get_logger(__name__)
+
+
+_NO_ADDRESS = Classification(Reason.RECIPIENT_REFUSED, Scope.RECIPIENT, Action.FAIL, remedy=Remedy.ADDRESS)
 
 
 class LetterDelivery:
@@ -95,6 +100,12 @@ class LetterDelivery:
             return await self._claims.working_on(item, partial(self._outcomes.expired, item), can_send=False)
         return await self._claims.working_on(item, partial(self._outcomes.failed, item, why), can_send=False)
 
+    async def refuse(self, case: Case, positions: tuple[int, ...], problem: str) -> list[Publication]:
+        """No letter can be sent to these addresses, for what is wrong with them."""
+        item = LetterCase(case, PlannedLetter(case.work.mode or LetterMode.EACH, positions, positions))
+        act = partial(self._outcomes.failed, item, _NO_ADDRESS, detail=problem)
+        return await self._claims.working_on(item, act, can_send=False)
+
     def _wait(self, item: LetterCase, way: Way, closed: Closed, positions: tuple[int, ...]) -> list[Publication]:
         """Let the letter wait for its mailbox; that is no attempt."""
         if closed.reason is None:
@@ -131,7 +142,13 @@ class LetterDelivery:
             return self._wait(item, way, transmission, positions)
         if is_all and len(transmission.accepted) == len(positions):
             passage.accepted()
-        publications = await self._outcomes.of_transmission(Attempt(item, composed, way, hand_over), transmission)
+        attempt = Attempt(item, composed, way, hand_over)
+        if (narrower := without_utf8(item, transmission)) is not None:
+            refused = only(transmission, set(positions).difference(narrower.letter.envelope), attempt.position)
+            publications = await self._outcomes.of_transmission(attempt, refused) if refused.refused else []
+            await way.ended(transmission, len(positions))
+            return publications + await self._send(narrower, way, passage, narrower.letter.envelope)
+        publications = await self._outcomes.of_transmission(attempt, transmission)
         await way.ended(transmission, len(positions))
         return publications
 

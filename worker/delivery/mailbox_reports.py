@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from worker.delivery.mailbox_states import Suspension
 from worker.domain.classification import Classification
 from worker.domain.envelope import MailboxResumedEvent, MailboxSuspendedEvent
-from worker.domain.hints import HINTS
+from worker.domain.hints import hint_for
 from worker.domain.identity import result_id
 from worker.domain.results import MailboxResumed, MailboxSuspended, ServerReply
 from worker.domain.vocabulary import Action, ResumedBy, Scope
@@ -22,7 +22,7 @@ def suspended_event(source: str, suspension: Suspension) -> MailboxSuspendedEven
         reason=why.reason,
         scope=why.scope,
         action=why.action,
-        hint=HINTS[why.reason],
+        hint=hint_for(why.reason, why.remedy),
         reply=ServerReply(code=suspension.code, enhanced=suspension.enhanced, text=suspension.words or "")
         if said
         else None,

@@ -1,7 +1,7 @@
 """One event's journey: read it, find the sender, plan the letters, and take each to its outcome."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import cast
@@ -27,7 +27,7 @@ from worker.domain.cloudevents import parse
 from worker.domain.event import Data, Event, LetterEvent
 from worker.domain.events import CommentCreated, TaskCreated
 from worker.domain.letters import PlannedLetter
-from worker.domain.planning import distinct_positions, plan
+from worker.domain.planning import distinct_positions, plan, unreadable
 from worker.domain.providers import provider_of
 from worker.domain.resolution import resolve
 from worker.domain.topology import Topology
@@ -117,12 +117,21 @@ class Pipeline:
             mailbox = case.sender.mailbox
             most = provider_of(mailbox.smtp.host).recipients_per_letter if mailbox else None
             letters = plan(event.data, case.sender.account.settings, work.mode, work.recipients, most)
-            if len(letters) > 1 and FIRST_SEEN not in arrival.headers:
+            problems = unreadable(event.data, case.wanted())
+            if len(letters) + len(problems) > 1 and FIRST_SEEN not in arrival.headers:
                 await self._letters.require_own(event)  # one letter meets its recipients' entries by itself
+            refused = await self._refused(case, problems)
             if len(letters) > LETTERS_PER_MESSAGE:
-                return self._split(case, letters)
-            publications = await self._delivered([LetterCase(case, letter) for letter in letters])
+                return refused + self._split(case, letters)
+            publications = refused + await self._delivered([LetterCase(case, letter) for letter in letters])
         self._observer.settled(arrival.queue, event.type, "done")
+        return publications
+
+    async def _refused(self, case: Case, problems: Mapping[str, tuple[int, ...]]) -> list[Publication]:
+        """The end of those to whose addresses no letter can be sent; the others get theirs all the same."""
+        publications: list[Publication] = []
+        for problem, positions in problems.items():
+            publications += await self._letters.refuse(case, positions, problem)
         return publications
 
     async def _delivered(self, items: Sequence[LetterCase]) -> list[Publication]:

@@ -37,7 +37,7 @@ def refusals_of(attempt: Attempt, transmission: Transmission) -> list[Refusal]:
     """The refused recipients, together where the reason is the same."""
     refusals: dict[Classification, Refusal] = {}
     for address, trouble in transmission.refused.items():
-        why = classify(trouble, attempt.provider)
+        why = classify(trouble, attempt.provider, attempt.hand_over.at)
         if attempt.item.case.sender.mailbox is None:
             why = _of_the_relay(why, trouble)
         refusals.setdefault(why, Refusal(why, trouble)).replies[attempt.position(address)] = trouble.reply
@@ -48,5 +48,5 @@ def _of_the_relay(why: Classification, trouble: Trouble) -> Classification:
     """The platform's own relay has no administrator who could resume it: it only rests, and the operator is told."""
     if why.action is Action.SUSPEND:
         log.error("relay.refused", reason=why.reason.value, detail=trouble.detail)
-        return Classification(why.reason, Scope.PLATFORM, Action.PAUSE, _RELAY_PAUSE_S)
+        return Classification(why.reason, Scope.PLATFORM, Action.PAUSE, _RELAY_PAUSE_S, why.remedy)
     return replace(why, scope=Scope.PLATFORM) if why.scope is Scope.MAILBOX else why

@@ -18,7 +18,7 @@ from worker.domain.envelope import (
 )
 from worker.domain.event import LetterEvent
 from worker.domain.events import CommentCreated
-from worker.domain.hints import HINTS
+from worker.domain.hints import hint_for
 from worker.domain.identity import result_id
 from worker.domain.message import OutgoingMessage, to_message
 from worker.domain.results import (
@@ -152,4 +152,4 @@ def _of_event(event: LetterEvent, attempt: int, facts: Facts, outcome: Outcome) 
 
 
 def _judged(why: Classification) -> dict[str, Any]:
-    return {"reason": why.reason, "scope": why.scope, "action": why.action, "hint": HINTS[why.reason]}
+    return {"reason": why.reason, "scope": why.scope, "action": why.action, "hint": hint_for(why.reason, why.remedy)}

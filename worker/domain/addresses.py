@@ -89,6 +89,28 @@ EmailAddress = Annotated[str, AfterValidator(_checked)]
 """A model field that holds a checked address, as it was written."""
 
 
+def as_written(value: object) -> str:
+    """An address of which nobody knows yet whether it can be read: what cannot be, stays so and can be shown.
+
+    Nothing is corrected in silence: characters that cannot be seen become visible, and what is no text is no address.
+    """
+    if not isinstance(value, str):
+        return ""
+    if problem_of(value) is None:
+        return value.strip(" ")
+    shown = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in value[:_MAX_ADDRESS_BYTES])
+    return shown if len(value) <= _MAX_ADDRESS_BYTES else f"{shown} [cut]"
+
+
+def problem_of(text: str) -> str | None:
+    """What is wrong with an address; None when letters can be sent to it."""
+    try:
+        parse_address(text)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 def masked(text: str) -> str:
     """An address for logs: enough to recognise, too little to write to (`i***@acme.example`)."""
     local, at, domain = text.rpartition("@")

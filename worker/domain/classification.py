@@ -7,27 +7,25 @@ then those that know enhanced codes (RFC 3463, RFC 5248), and what nobody knows 
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 
 from worker.domain.classification_fallbacks import FALLBACKS, FAULTS
-from worker.domain.classification_rules import RULES, Rule
-from worker.domain.judgements import DAY, HOUR, MINUTE, Judgement
+from worker.domain.judgements import Judgement, Remedy
+from worker.domain.reply_evidence import evidence
+from worker.domain.rules import RULES
+from worker.domain.rules.limits import SESSION_LIMIT
+from worker.domain.stated_pause import stated_pause_s
 from worker.domain.transmission import Fault, Reply, Trouble
 from worker.domain.vocabulary import Action, Phase, Reason, Scope
 
 PLATFORM = "platform"
 """The provider's name when the letter leaves through the platform's own relay."""
 
-MIN_PAUSE_S = 30
-MAX_PAUSE_S = DAY
-_MAX_TEXT = 2_000  # of the server's words; more than that says nothing more
+_MAX_TEXT = 1_000  # of the server's words; more than that says nothing more
 
-# Only with words that ask to wait: other times in a reply are those of a limit, such as "100 messages in 60 seconds".
-_STATED = re.compile(
-    r"\b(?:again|wait|retry|back|listed|after|blocked|paused)\b\D{0,30}\b(\d{1,5}) ?"
-    r"(s|m|h)(?:ec|in|our|econd|inute)?s?\b",
-    re.IGNORECASE,
-)
-_UNIT_S = {"s": 1, "m": MINUTE, "h": HOUR}
+# RFC 4954 section 4 has 504; others say that they do not know the command, and Naver 553.
+_MECHANISM_CODES = frozenset({500, 501, 502, 504, 553})
+_TOO_WEAK = 534
 
 # Servers without RFC 2034 put the code into the words, as qmail's "(#5.1.1)".
 _EMBEDDED = re.compile(r"#([245]\.\d{1,3}\.\d{1,3})\b")
@@ -41,37 +39,54 @@ class Classification:
     scope: Scope
     action: Action
     pause_s: int | None = None
+    remedy: Remedy | None = None
 
 
 UNCERTAIN = Classification(Reason.OUTCOME_UNKNOWN, Scope.MESSAGE, Action.UNCERTAIN)
 """The one failure after the final dot: whatever it was, it says nothing about the letter."""
 
 
-def classify(trouble: Trouble, provider: str) -> Classification:
-    """Judge a trouble; `provider` is a provider's name (see `providers`), or `PLATFORM`."""
+def classify(trouble: Trouble, provider: str, now: datetime | None = None) -> Classification:
+    """Judge a trouble.
+
+    Args:
+        trouble: what happened.
+        provider: a provider's name (see `providers`), or `PLATFORM`.
+        now: lets a reply that names the moment until which to wait say how long that is.
+    """
     reply = trouble.reply
     # Any other code where it makes no sense is a fault of the protocol, and its words mean nothing.
     if reply is None or trouble.fault is not Fault.REPLY or not 400 <= reply.code <= 599:
         fault = Fault.PROTOCOL if trouble.fault is Fault.REPLY and reply is not None else trouble.fault
-        return _classification(FAULTS[fault], "", provider)
-    reply = Reply(reply.code, reply.enhanced or _embedded(reply), reply.text[:_MAX_TEXT])
-    judgement = next((rule.judgement for rule in RULES if _applies(rule, trouble.phase, reply, provider)), None)
-    return _classification(judgement or _fallback(trouble.phase, reply), reply.text, provider)
+        return _classification(FAULTS[fault], "", provider, now)
+    seen = _evident(reply)
+    judgement = next((rule.judgement for rule in RULES if rule.applies(trouble.phase, seen, provider)), None)
+    return _classification(judgement or _fallback(trouble.phase, seen), seen.text, provider, now)
 
 
-def _embedded(reply: Reply) -> str | None:
-    found = _EMBEDDED.search(reply.text, 0, _MAX_TEXT)
-    return found[1] if found and found[1][0] == str(reply.code)[0] else None
+def is_session_limit(reply: Reply) -> bool:
+    """Whether the server takes only so many letters over one connection, and this one has had them."""
+    return SESSION_LIMIT.applies(Phase.MAIL, _evident(reply), "")
 
 
-def _applies(rule: Rule, phase: Phase, reply: Reply, provider: str) -> bool:
-    return (
-        (not rule.phases or phase in rule.phases)
-        and (not rule.codes or reply.code in rule.codes or reply.code // 100 in rule.codes)
-        and (not rule.providers or provider in rule.providers)
-        and (rule.enhanced is None or rule.enhanced.fullmatch(reply.enhanced or "") is not None)
-        and (rule.text is None or rule.text.search(reply.text) is not None)
-    )
+def refuses_mechanism(reply: Reply) -> bool:
+    """Whether AUTH was refused for the mechanism's sake, so that another one may be tried with the same password.
+
+    Never when the reply may be about the password (535, X.7.8), and not when its words say something else.
+    """
+    if reply.code not in _MECHANISM_CODES or reply.enhanced in ("5.7.8", "5.7.9"):
+        return reply.code == _TOO_WEAK and "mechanism" in evidence(reply.text).lower()
+    return classify(Trouble(Phase.AUTH, Fault.REPLY, reply), "").reason is Reason.AUTH_FAILED
+
+
+def _evident(reply: Reply) -> Reply:
+    text = evidence(reply.text[:_MAX_TEXT])
+    return Reply(reply.code, reply.enhanced or _embedded(reply.code, text), text)
+
+
+def _embedded(code: int, text: str) -> str | None:
+    found = _EMBEDDED.search(text)
+    return found[1] if found and found[1][0] == str(code)[0] else None
 
 
 def _fallback(phase: Phase, reply: Reply) -> Judgement:
@@ -79,20 +94,11 @@ def _fallback(phase: Phase, reply: Reply) -> Judgement:
     return fallback.temporary if reply.code < 500 else fallback.permanent
 
 
-def _classification(judgement: Judgement, words: str, provider: str) -> Classification:
+def _classification(judgement: Judgement, words: str, provider: str, now: datetime | None) -> Classification:
     scope = judgement.scope
     if provider == PLATFORM and scope is Scope.MAILBOX:
-        scope = Scope.PLATFORM  # no customer's mailbox is in it, and none of them can mend it
+        scope = Scope.PLATFORM  # no customer's mailbox is in it, and none of them can correct it
     pause_s = judgement.pause_s
     if judgement.action is Action.PAUSE:
-        pause_s = _stated_pause_s(words) or pause_s
-    return Classification(judgement.reason, scope, judgement.action, pause_s)
-
-
-def _stated_pause_s(words: str) -> int | None:
-    """How long the server's own words ask to wait, if they do, within bounds."""
-    found = _STATED.search(words)
-    if found is None:
-        return None
-    seconds = int(found[1]) * _UNIT_S[found[2].lower()]
-    return max(MIN_PAUSE_S, min(seconds, MAX_PAUSE_S))
+        pause_s = stated_pause_s(words, now) or pause_s
+    return Classification(judgement.reason, scope, judgement.action, pause_s, judgement.remedy)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from worker.domain.judgements import Judgement, fail, retry, suspend
+from worker.domain.judgements import Judgement, Remedy, fail, retry, suspend
 from worker.domain.transmission import Fault
 from worker.domain.vocabulary import Phase, Reason, Scope
 
@@ -54,8 +54,9 @@ FAULTS: Mapping[Fault, Judgement] = MappingProxyType(
         Fault.TIMEOUT: retry(Reason.TIMEOUT, Scope.MAILBOX),
         Fault.DISCONNECTED: retry(Reason.DISCONNECTED, Scope.MAILBOX),
         Fault.TOO_LARGE: fail(Reason.MESSAGE_TOO_LARGE),
-        Fault.NO_SMTPUTF8: fail(Reason.RECIPIENT_REFUSED),
-        Fault.NO_AUTH_MECHANISM: suspend(Reason.AUTH_FAILED),
+        Fault.NO_SMTPUTF8: fail(Reason.RECIPIENT_REFUSED, Scope.RECIPIENT, Remedy.ADDRESS),
+        Fault.NO_AUTH_MECHANISM: suspend(Reason.AUTH_FAILED, Remedy.MECHANISM),
+        Fault.ONLY_TOKENS: suspend(Reason.AUTH_BASIC_DISABLED),
         Fault.SECRET: suspend(Reason.AUTH_FAILED),
         Fault.TOKEN_REFUSED: suspend(Reason.AUTH_TOKEN_REVOKED),
         Fault.PROTOCOL: retry(Reason.TEMPORARILY_UNAVAILABLE, Scope.MAILBOX),

@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from worker.domain.addresses import EmailAddress
+from worker.domain.addresses import EmailAddress, as_written, problem_of
 from worker.domain.media_types import OCTET_STREAM, media_type
 from worker.domain.snapshot import Mailbox
 from worker.domain.text import Line, Token
@@ -155,10 +155,23 @@ class Template(_Model):
 class Recipient(_Model):
     """One who is to receive the letter; `role` counts in a common letter only."""
 
-    address: EmailAddress
+    address: Annotated[str, BeforeValidator(as_written)] = Field(
+        description="one that cannot be read fails for this recipient alone (`recipient_refused`)"
+    )
     name: Line = ""
     role: Role = Role.TO
     contact_id: Token | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _missing_is_empty(cls, data: Any) -> Any:
+        # A contact without an address must not cost the others their letter.
+        return {**data, "address": ""} if isinstance(data, dict) and data.get("address") is None else data
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the address; None when letters can be sent to it."""
+        return problem_of(self.address)
 
 
 class Thread(_Model):

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from worker.domain.judgements import Remedy
 from worker.domain.vocabulary import Reason
 
 
@@ -218,6 +219,31 @@ HINTS: Mapping[Reason, Hint] = MappingProxyType(
 )
 
 
-def hint_for(reason: Reason) -> Hint:
-    """The hint of a reason; every reason has one."""
-    return HINTS[reason]
+REMEDIES: Mapping[Remedy, Hint] = MappingProxyType(
+    {
+        Remedy.ADDRESS: Hint(
+            en="The letter cannot be sent to this address as it is written. Correct the recipient's address "
+            "and write again; what is wrong with it stands in the result's detail.",
+            ru="Отправить письмо на адрес в таком написании нельзя. Исправьте адрес получателя и напишите ещё раз; "
+            "что именно в нём не так, указано в подробностях результата.",
+        ),
+        Remedy.EHLO_NAME: Hint(
+            en="The mail server refuses the name by which our service introduces itself; your settings are not the "
+            "cause, and the letter is tried again. Operator: set SENDAS_LOCAL_HOSTNAME to a public host name.",
+            ru="Почтовый сервер не принимает имя, которым представляется наш сервис; ваши настройки ни при чём, "
+            "отправка повторится. Оператору: укажите в SENDAS_LOCAL_HOSTNAME публичное имя хоста.",
+        ),
+        Remedy.MECHANISM: Hint(
+            en="The mail server does not take this way of signing in; the password itself was not refused. "
+            "Name another one in the mailbox's settings (mechanism: plain, login or cram-md5), or leave it out.",
+            ru="Почтовый сервер не поддерживает такой способ входа; сам пароль он не отклонял. "
+            "Укажите в настройках ящика другой способ (mechanism: plain, login или cram-md5) или уберите его.",
+        ),
+    }
+)
+"""For failures of a reason whose own hint would send people the wrong way."""
+
+
+def hint_for(reason: Reason, remedy: Remedy | None = None) -> Hint:
+    """The hint of a reason, or what helps better in this case; every reason has one."""
+    return HINTS[reason] if remedy is None else REMEDIES[remedy]

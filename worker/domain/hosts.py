@@ -17,6 +17,9 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _MAX_NAME_CHARS = 253  # RFC 1035 section 2.3.4, as text
 
 
+_LOCAL_DOMAINS = frozenset({"local", "localhost", "localdomain", "internal", "lan", "home", "intranet", "cluster"})
+
+
 class NumericSpelling(ValueError):
     """An address written as no mail user writes it: decimal, octal, hexadecimal or shortened."""
 
@@ -45,6 +48,18 @@ def parse_host(text: str) -> IpAddress | str:
 def certified_name(host: str) -> str:
     """The host as a certificate names it: as it was written, without the root's dot (RFC 6125 section 6.4)."""
     return host.removesuffix(".") or host
+
+
+def is_domain(text: str) -> bool:
+    """Whether it is a fully-qualified name that other networks may know, as servers want it in EHLO.
+
+    A container's or host's short name is none, nor is one in a domain of a local network (RFC 6761, 6762, 8375).
+    """
+    try:
+        name = parse_host(text)
+    except ValueError:
+        return False
+    return isinstance(name, str) and "." in name and "_" not in name and name.rpartition(".")[2] not in _LOCAL_DOMAINS
 
 
 def _fold(text: str) -> str:

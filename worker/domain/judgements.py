@@ -1,12 +1,21 @@
 """What a failure can mean: reason, scope and action together, and how to say them in the tables of rules."""
 
 from dataclasses import dataclass
+from enum import Enum
 
 from worker.domain.vocabulary import Action, Reason, Scope
 
 MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+
+
+class Remedy(Enum):
+    """What helps where the hint of the reason alone would send people the wrong way."""
+
+    ADDRESS = "correct the recipient's address"
+    EHLO_NAME = "the operator gives the worker a name that is a domain"
+    MECHANISM = "name another way to sign in"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +26,12 @@ class Judgement:
     scope: Scope
     action: Action
     pause_s: int | None = None
+    remedy: Remedy | None = None
 
 
-def suspend(reason: Reason) -> Judgement:
+def suspend(reason: Reason, remedy: Remedy | None = None) -> Judgement:
     """Nothing changes by itself: the mailbox stops until somebody acts."""
-    return Judgement(reason, Scope.MAILBOX, Action.SUSPEND)
+    return Judgement(reason, Scope.MAILBOX, Action.SUSPEND, remedy=remedy)
 
 
 def pause(reason: Reason, pause_s: int) -> Judgement:
@@ -29,11 +39,11 @@ def pause(reason: Reason, pause_s: int) -> Judgement:
     return Judgement(reason, Scope.MAILBOX, Action.PAUSE, pause_s)
 
 
-def fail(reason: Reason, scope: Scope = Scope.MESSAGE) -> Judgement:
+def fail(reason: Reason, scope: Scope = Scope.MESSAGE, remedy: Remedy | None = None) -> Judgement:
     """Another attempt would end in the same way."""
-    return Judgement(reason, scope, Action.FAIL)
+    return Judgement(reason, scope, Action.FAIL, remedy=remedy)
 
 
-def retry(reason: Reason, scope: Scope = Scope.MESSAGE) -> Judgement:
+def retry(reason: Reason, scope: Scope = Scope.MESSAGE, remedy: Remedy | None = None) -> Judgement:
     """It may pass by itself."""
-    return Judgement(reason, scope, Action.RETRY)
+    return Judgement(reason, scope, Action.RETRY, remedy=remedy)

@@ -28,13 +28,14 @@ def plan(
         settings: the account's; they decide the mode of a first plan.
         mode: the mode of an earlier plan of the same event; it stays when the account has changed its mind since.
         wanted: positions in `data.recipients` that do not have the letter yet, None for all. A common letter still
-            names the others. A position whose address already stands at an earlier one is never planned.
+            names the others. A position whose address already stands at an earlier one, or cannot be read, is never
+            planned.
         most: to how many recipients the provider takes one letter; a common letter to more is handed in several
             times. It is the same letter each time, with the same Message-ID, and each recipient gets it once.
     """
     if mode is None:
         mode = LetterMode.COMMON if settings.name_all_recipients else LetterMode.EACH
-    named = distinct_positions(data.recipients)
+    named = tuple(p for p in distinct_positions(data.recipients) if data.recipients[p].problem is None)
     envelope = named if wanted is None else tuple(sorted(set(named).intersection(wanted)))
     if mode is LetterMode.EACH:
         return tuple(PlannedLetter(mode, (position,), (position,)) for position in envelope)
@@ -42,9 +43,19 @@ def plan(
     return tuple(PlannedLetter(mode, named, envelope[at : at + step]) for at in range(0, len(envelope), step))
 
 
+def unreadable(data: LetterData, wanted: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Those of the wanted positions whose address no letter can be sent to, by what is wrong with it."""
+    positions: dict[str, tuple[int, ...]] = {}
+    for position in wanted:
+        if (problem := data.recipients[position].problem) is not None:
+            positions[problem] = (*positions.get(problem, ()), position)
+    return positions
+
+
 def distinct_positions(recipients: Sequence[Recipient]) -> tuple[int, ...]:
-    """The position of each address where it stands first."""
-    firsts: dict[str, int] = {}
+    """The position of each address where it stands first; one that cannot be read is like no other."""
+    firsts: dict[str | int, int] = {}
     for position, recipient in enumerate(recipients):
-        firsts.setdefault(parse_address(recipient.address).wire, position)
+        key = position if recipient.problem is not None else parse_address(recipient.address).wire
+        firsts.setdefault(key, position)
     return tuple(firsts.values())

@@ -17,7 +17,7 @@ from pydantic import (
 from worker.domain.addresses import EmailAddress
 from worker.domain.services import Service
 from worker.domain.text import Line, LongToken, Token
-from worker.domain.vocabulary import AuthMethod, CopyMode, Plan, Security
+from worker.domain.vocabulary import AuthMethod, CopyMode, Mechanism, Plan, Security
 
 SCHEMA = "sendas.snapshot/v1"
 
@@ -83,6 +83,9 @@ class PasswordAuth(_Model):
     method: Literal[AuthMethod.PASSWORD]
     username: Token
     secret: Secret
+    mechanism: Mechanism | None = Field(
+        default=None, description="how SMTP signs in; null: by what the server offers, in the order of this list"
+    )
 
 
 class OAuthAuth(_Model):

@@ -29,6 +29,7 @@ class Fault(StrEnum):
     TOO_LARGE = "too_large"
     NO_SMTPUTF8 = "no_smtputf8"
     NO_AUTH_MECHANISM = "no_auth_mechanism"
+    ONLY_TOKENS = "only_tokens"
     SECRET = "secret"  # noqa: S105 - the name of a fault, not a secret
     TOKEN_REFUSED = "token_refused"  # noqa: S105 - the name of a fault, not a token
     PROTOCOL = "protocol"

@@ -93,6 +93,14 @@ class AuthMethod(StrEnum):
     NONE = "none"
 
 
+class Mechanism(StrEnum):
+    """How a password is sent (SASL: RFC 4616, draft-murchison-sasl-login, RFC 2195)."""
+
+    PLAIN = "plain"
+    LOGIN = "login"
+    CRAM_MD5 = "cram-md5"
+
+
 class CopyMode(StrEnum):
     """When a copy is saved to Sent: where the provider does not do it itself, always, or never."""
 

@@ -1,5 +1,11 @@
-"""Signing in: exactly one mechanism is chosen and tried once, as providers count failures."""
+"""Signing in: one mechanism is chosen and tried once, as providers count failures.
 
+Only where PLAIN is refused for its own sake, with no word about the password, LOGIN follows.
+"""
+
+import hashlib
+import hmac
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 
 import aiosmtplib
@@ -10,16 +16,20 @@ from worker.adapters.credentials import AccessToken, Credentials, Password
 from worker.adapters.redaction import Redaction
 from worker.adapters.smtp.progress import Progress
 from worker.adapters.smtp.protocol import MALFORMED, PairedProtocol
-from worker.adapters.smtp.troubles import Failed, failing_in
+from worker.adapters.smtp.troubles import Failed, failing_in, reply_of
 from worker.delivery.ports import Route
+from worker.domain.classification import refuses_mechanism
+from worker.domain.snapshot import PasswordAuth
 from worker.domain.text import one_line
-from worker.domain.transmission import Fault, Trouble
-from worker.domain.vocabulary import Phase, Security
+from worker.domain.transmission import Fault, Reply, Trouble
+from worker.domain.vocabulary import Mechanism, Phase, Security
 from worker.errors import SecretUnavailable, TokenRefused, Unavailable
 
 _CHALLENGE = 334
 _SIGNED_IN = 235
+_TOO_WEAK = 534  # RFC 4954 section 6
 _NO_REPLY = "the server's answer is no reply"
+_TOKENS = ("xoauth2", "oauthbearer")
 
 
 async def sign_in(
@@ -38,13 +48,13 @@ async def sign_in(
         if route.smtp.security is not Security.NONE and client.get_transport_info("sslcontext") is None:
             raise Failed(Trouble(Phase.AUTH, Fault.TLS, detail="the connection is not protected"))
         try:
-            await _use(client, opened, offered)
+            await _use(client, route, opened, offered)
         except SMTPResponseException as error:
             renewed = await _renewed(route, credentials, opened, error)
             if renewed is None:
                 raise _without_pieces(error) from None
             try:
-                await _use(client, renewed, offered)
+                await _use(client, route, renewed, offered)
             except SMTPResponseException as second:
                 raise _without_pieces(second) from None
 
@@ -64,7 +74,7 @@ async def _renewed(
     return renewed if isinstance(renewed, AccessToken) and renewed != refused else None
 
 
-async def _use(client: aiosmtplib.SMTP, opened: Password | AccessToken, offered: Sequence[str]) -> None:
+async def _use(client: aiosmtplib.SMTP, route: Route, opened: Password | AccessToken, offered: Sequence[str]) -> None:
     """Sign in; from here on the protocol hides the secret in all that the server says."""
     protocol = client.protocol
     if isinstance(protocol, PairedProtocol) and not protocol.hides(opened):
@@ -72,7 +82,9 @@ async def _use(client: aiosmtplib.SMTP, opened: Password | AccessToken, offered:
     if isinstance(opened, AccessToken):
         await _with_token(client, opened, offered)
     else:
-        await _with_password(client, opened, offered)
+        auth = route.smtp.auth
+        named = auth.mechanism if isinstance(auth, PasswordAuth) else None
+        await _with_password(client, opened, offered, named)
 
 
 def _without_pieces(error: SMTPResponseException) -> SMTPResponseException:
@@ -93,18 +105,62 @@ async def _open(route: Route, credentials: Credentials) -> Password | AccessToke
 
 async def _with_token(client: aiosmtplib.SMTP, opened: AccessToken, offered: Sequence[str]) -> None:
     if "xoauth2" not in offered:
-        raise _no_mechanism(offered)
+        raise _not_offered(Fault.NO_AUTH_MECHANISM, "", offered)
     # A refusal comes as a challenge; the library answers it with an empty line, so that the real reply follows.
     await client.auth_xoauth2(opened.username, opened.token.get_secret_value())
 
 
-async def _with_password(client: aiosmtplib.SMTP, opened: Password, offered: Sequence[str]) -> None:
-    if "plain" in offered:
-        await client.auth_plain(opened.username, opened.password.get_secret_value())
-    elif "login" in offered:
+async def _with_password(
+    client: aiosmtplib.SMTP, opened: Password, offered: Sequence[str], named: Mechanism | None
+) -> None:
+    chosen = _chosen(offered, named)
+    if chosen is Mechanism.CRAM_MD5:
+        await _cram_md5(client, opened)
+    elif chosen is Mechanism.LOGIN:
         await _login(client, opened)
     else:
-        raise _no_mechanism(offered)
+        try:
+            await client.auth_plain(opened.username, opened.password.get_secret_value())
+        except SMTPResponseException as error:
+            second = None if named is not None else _after_plain(reply_of(error), offered)
+            if second is None:
+                raise
+            await (_login if second is Mechanism.LOGIN else _cram_md5)(client, opened)
+
+
+def _after_plain(refusal: Reply, offered: Sequence[str]) -> Mechanism | None:
+    """What to try once more, as PLAIN was refused; None where the password may be what was refused."""
+    if not refuses_mechanism(refusal):
+        return None
+    others = (Mechanism.CRAM_MD5,) if refusal.code == _TOO_WEAK else (Mechanism.LOGIN, Mechanism.CRAM_MD5)
+    return next((each for each in others if each in offered), None)
+
+
+def _chosen(offered: Sequence[str], named: Mechanism | None) -> Mechanism:
+    """The mechanism to use. Raises `Failed` when the server offers none that fits."""
+    wanted = tuple(Mechanism) if named is None else (named,)
+    chosen = next((each for each in wanted if each in offered), None)
+    if chosen is not None:
+        return chosen
+    if named is None and any(each in offered for each in _TOKENS):
+        raise _not_offered(Fault.ONLY_TOKENS, "the server takes no password; ", offered)
+    whose = "" if named is None else f"the settings name {named.value}; "
+    raise _not_offered(Fault.NO_AUTH_MECHANISM, whose, offered)
+
+
+async def _cram_md5(client: aiosmtplib.SMTP, opened: Password) -> None:
+    """AUTH CRAM-MD5 (RFC 2195): the password itself stays here."""
+    challenge = await client.execute_command(b"AUTH", b"CRAM-MD5")
+    _expect(challenge, _CHALLENGE)
+    try:
+        asked = b64decode(challenge.message, validate=True)
+    except ValueError:
+        raise Failed(Trouble(Phase.AUTH, Fault.PROTOCOL, detail="the server's challenge is not base64")) from None
+    secret = opened.password.get_secret_value().encode()
+    answer = b64encode(opened.username.encode() + b" " + hmac.new(secret, asked, hashlib.md5).hexdigest().encode())
+    if isinstance(client.protocol, PairedProtocol):
+        client.protocol.hide(answer, Redaction(answer.decode("ascii")))  # a short password could be found from it
+    _expect(await client.execute_command(answer), _SIGNED_IN)
 
 
 async def _login(client: aiosmtplib.SMTP, opened: Password) -> None:
@@ -124,9 +180,9 @@ def _expect(reply: SMTPResponse, code: int) -> None:
         raise SMTPAuthenticationError(reply.code, reply.message)
 
 
-def _no_mechanism(offered: Sequence[str]) -> Failed:
+def _not_offered(fault: Fault, words: str, offered: Sequence[str]) -> Failed:
     names = one_line(", ".join(offered))[:200] or "none"  # the server's own words: they come to logs and results
-    return Failed(Trouble(Phase.AUTH, Fault.NO_AUTH_MECHANISM, detail=f"mechanisms offered: {names}"))
+    return Failed(Trouble(Phase.AUTH, fault, detail=f"{words}mechanisms offered: {names}"))
 
 
 async def known_secrets(credentials: Credentials, route: Route) -> dict[object, Redaction]:

@@ -9,6 +9,8 @@ from worker.domain.letters import ComposedLetter
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import Phase
 
+_NO_SMTPUTF8 = "the server takes only ASCII before the @ of an address: it does not offer SMTPUTF8"
+
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
@@ -46,7 +48,7 @@ class Envelope:
             detail = f"the letter has {self.size_bytes} bytes, the server takes {limit_bytes}"
             return Trouble(Phase.MAIL, Fault.TOO_LARGE, detail=detail)
         if self.needs_smtputf8 and not session.offers("smtputf8"):
-            return Trouble(Phase.MAIL, Fault.NO_SMTPUTF8, detail="the server does not offer SMTPUTF8")
+            return Trouble(Phase.MAIL, Fault.NO_SMTPUTF8, detail=_NO_SMTPUTF8)
         return None
 
     def mail_command(self, session: Session) -> bytes:

@@ -60,7 +60,8 @@ class Session:
         self._client = client
         self._offer = offer
         self._timeouts = timeouts
-        self.letters = 0
+        self.letters = 0  # tried
+        self.accepted = 0  # of those
         self.idle_since_s = 0.0
 
     @property

@@ -13,10 +13,12 @@ from worker.adapters.smtp.timeouts import Timeouts
 from worker.adapters.smtp.troubles import Failed, failing_in, refusal, reply_of, trouble_of
 from worker.delivery.finishing import until_done
 from worker.delivery.ports import BeforeFinalDot
+from worker.domain.classification import classify, is_session_limit
 from worker.domain.transmission import Fault, Reply, Trouble
-from worker.domain.vocabulary import Phase
+from worker.domain.vocabulary import Action, Phase
 
 _UNAVAILABLE = 421
+_PERMANENT = 500
 
 
 def _is_positive(reply: SMTPResponse) -> bool:
@@ -51,6 +53,23 @@ class Transaction:
     def found_connection_dead(self) -> bool:
         """True when the server had gone before the letter was complete, and nobody was told that it is handed over."""
         return self._failure is not None and self._failure.is_connection_gone and not self._was_hook_called
+
+    @property
+    def found_connection_spent(self) -> bool:
+        """True when it is the connection, and not the letter, that the server has had enough of.
+
+        It says so, or says nothing better to the sender of a letter on a connection that has brought letters before.
+        """
+        if self._was_hook_called or self.accepted or len(self.refused) < len(self._envelope.recipients):
+            return False
+        return all(self._is_about_connection(trouble) for trouble in self.refused.values())
+
+    def _is_about_connection(self, trouble: Trouble) -> bool:
+        reply = trouble.reply
+        if reply is None or trouble.fault is not Fault.REPLY:
+            return False
+        is_old = self._session.accepted > 0 and trouble.phase is Phase.MAIL and reply.code < _PERMANENT
+        return is_session_limit(reply) or (is_old and classify(trouble, "").action is Action.RETRY)
 
     async def run(self, wire: bytes, before_final_dot: BeforeFinalDot) -> None:
         """Send. Raises what `before_final_dot` raises, and cancellation before the final dot; nothing else."""
@@ -182,6 +201,7 @@ class Transaction:
     def _judge(self, answer: SMTPResponse | Trouble) -> None:
         if isinstance(answer, SMTPResponse) and _is_positive(answer):
             self.accepted = dict.fromkeys(self._taken, reply_of(answer))
+            self._session.accepted += 1
             return
         trouble = refusal(Phase.DATA, answer) if isinstance(answer, SMTPResponse) else answer
         if trouble.fault is Fault.REPLY:

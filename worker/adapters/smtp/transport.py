@@ -11,7 +11,7 @@ from worker.adapters.smtp.envelope import Envelope
 from worker.adapters.smtp.lanes import Lease
 from worker.adapters.smtp.pool import Pool, PoolLimits, PoolNumbers
 from worker.adapters.smtp.progress import Progress
-from worker.adapters.smtp.session import Opener
+from worker.adapters.smtp.session import Opener, Session
 from worker.adapters.smtp.timeouts import Timeouts
 from worker.adapters.smtp.transaction import Transaction
 from worker.adapters.smtp.troubles import Failed
@@ -19,6 +19,7 @@ from worker.delivery.ports import BeforeFinalDot, Route
 from worker.delivery.tracing import NO_TRACING, Tracer
 from worker.domain.letters import ComposedLetter
 from worker.domain.transmission import Transmission
+from worker.domain.vocabulary import Phase
 
 
 class SmtpTransport:
@@ -92,12 +93,30 @@ class SmtpTransport:
     async def _transact(
         self, lease: Lease, envelope: Envelope, wire: bytes, before_final_dot: BeforeFinalDot, progress: Progress
     ) -> Transaction:
+        session, may_repeat = await self._connected(lease, progress)
         while True:
-            session = await lease.connect(progress)
             session.letters += 1
             transaction = Transaction(session, envelope, progress, self._timeouts)
             await transaction.run(wire, before_final_dot)
-            if not (lease.is_reused and transaction.found_connection_dead):
+            is_dead, is_spent = transaction.found_connection_dead, transaction.found_connection_spent
+            if not (is_dead or (is_spent and session.letters > 1)):
                 return transaction
-            # It died at rest: servers close idle connections. That is nobody's failure; once more, on a new one.
-            await lease.reconnect(progress)
+            if lease.is_reused:
+                # It died at rest, as servers close idle connections, or takes no more letters: nobody's failure.
+                session, may_repeat = await self._connected(lease, progress, anew=True)
+            elif may_repeat:
+                session, may_repeat = await lease.reconnect(progress), False
+            else:
+                return transaction
+
+    async def _connected(self, lease: Lease, progress: Progress, *, anew: bool = False) -> tuple[Session, bool]:
+        """A connection, and whether another may follow it: a new one that the server ends is tried once more at once.
+
+        Raises `Failed`.
+        """
+        try:
+            return await (lease.reconnect(progress) if anew else lease.connect(progress)), True
+        except Failed as failure:
+            if not (failure.is_connection_gone and failure.trouble.phase is Phase.GREETING):
+                raise
+        return await lease.reconnect(progress), False

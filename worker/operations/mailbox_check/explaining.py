@@ -31,10 +31,11 @@ def judge_smtp(trouble: Trouble, provider: Provider) -> Classification:
 
 def smtp_facts(trouble: Trouble, provider: Provider, auth: Auth) -> dict[str, Any]:
     """The fields of a failed step of the SMTP part."""
-    reason = judge_smtp(trouble, provider).reason
+    judged = judge_smtp(trouble, provider)
+    reason = judged.reason
     return {
         "reason": reason,
-        "hint": BAD_CERTIFICATE if _is_about_certificate(trouble) else _hint(reason, provider, auth),
+        "hint": BAD_CERTIFICATE if _is_about_certificate(trouble) else _hint(judged, provider, auth),
         "reply": server_reply(trouble.reply),
         "help_url": help_url(reason, provider, auth),
         "detail": trouble.detail or None,
@@ -43,21 +44,23 @@ def smtp_facts(trouble: Trouble, provider: Provider, auth: Auth) -> dict[str, An
 
 def imap_facts(trouble: Trouble, provider: Provider, auth: Auth) -> dict[str, Any]:
     """The same for the IMAP part. IMAP has no codes: what the server said is in the trouble's detail."""
-    reason = classify_copy(trouble).reason
+    judged = classify_copy(trouble)
+    reason = judged.reason
     is_said = trouble.fault is Fault.REPLY and bool(trouble.detail)
     return {
         "reason": reason,
-        "hint": BAD_CERTIFICATE if _is_about_certificate(trouble) else _hint(reason, provider, auth),
+        "hint": BAD_CERTIFICATE if _is_about_certificate(trouble) else _hint(judged, provider, auth),
         "reply": ServerReply(code=None, text=trouble.detail) if is_said else None,
         "help_url": help_url(reason, provider, auth),
         "detail": None if is_said else trouble.detail or None,
     }
 
 
-def _hint(reason: Reason, provider: Provider, auth: Auth) -> Hint:
+def _hint(judged: Classification, provider: Provider, auth: Auth) -> Hint:
     """A wrong password is mostly the usual one where an app password is wanted: said where the provider has them."""
-    if not isinstance(auth, PasswordAuth) or reason is not Reason.AUTH_FAILED:
-        return hint_for(reason)
+    reason = judged.reason
+    if judged.remedy is not None or not isinstance(auth, PasswordAuth) or reason is not Reason.AUTH_FAILED:
+        return hint_for(reason, judged.remedy)
     if provider.help_app_passwords is not None:
         return joined(hint_for(reason), APP_PASSWORD)
     if provider.takes_password is False:

@@ -113,7 +113,9 @@ class SmtpPart:
         judged = judge_smtp(answer, self._subject.provider)
         detail = "the sender was accepted; the server would not take a letter to the same address now"
         if judged.reason is Reason.RECIPIENT_REFUSED:  # in words that may mean either, such as `relaying denied`
-            self._part.undecided(reply=server_reply(answer.reply), hint=hint_for(judged.reason), detail=detail)
+            self._part.undecided(
+                reply=server_reply(answer.reply), hint=hint_for(judged.reason, judged.remedy), detail=detail
+            )
         elif judged.scope is Scope.RECIPIENT:
             self._part.passed(reply=server_reply(answer.reply), detail=detail)
         else:
