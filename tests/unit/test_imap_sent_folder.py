@@ -81,9 +81,10 @@ async def test_the_letter_goes_out_as_read_with_its_date_after_a_look_without_ch
 
     assert saved == SavedCopy(CopyOutcome.SAVED, "Sent", uid=1, uid_validity=77)
     assert server.folders[b"Sent"].letters == [LETTER]
-    assert server.commands[-3:] == [
+    assert server.commands[-4:] == [
         b'EXAMINE "Sent"',
         b'UID SEARCH HEADER Message-ID "<1@acme.example>"',
+        b"CLOSE",
         b'APPEND "Sent" (\\Seen) "23-Nov-2026 09:59:58 +0300" {%d}' % len(LETTER),
     ]
 

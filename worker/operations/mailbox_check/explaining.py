@@ -4,6 +4,7 @@ from typing import Any
 
 from worker.delivery.copy_troubles import classify_copy
 from worker.domain.classification import Classification, classify
+from worker.domain.copy_hints import copy_hint
 from worker.domain.hints import Hint, hint_for
 from worker.domain.providers import Provider
 from worker.domain.results import ServerReply, server_reply
@@ -34,7 +35,7 @@ def smtp_facts(trouble: Trouble, provider: Provider, auth: Auth) -> dict[str, An
     reason = judge_smtp(trouble, provider).reason
     return {
         "reason": reason,
-        "hint": BAD_CERTIFICATE if _is_about_certificate(trouble) else _hint(reason, provider, auth),
+        "hint": BAD_CERTIFICATE if _is_about_certificate(trouble) else _hint(hint_for(reason), reason, provider, auth),
         "reply": server_reply(trouble.reply),
         "help_url": help_url(reason, provider, auth),
         "detail": trouble.detail or None,
@@ -47,22 +48,22 @@ def imap_facts(trouble: Trouble, provider: Provider, auth: Auth) -> dict[str, An
     is_said = trouble.fault is Fault.REPLY and bool(trouble.detail)
     return {
         "reason": reason,
-        "hint": BAD_CERTIFICATE if _is_about_certificate(trouble) else _hint(reason, provider, auth),
+        "hint": BAD_CERTIFICATE if _is_about_certificate(trouble) else _hint(copy_hint(reason), reason, provider, auth),
         "reply": ServerReply(code=None, text=trouble.detail) if is_said else None,
         "help_url": help_url(reason, provider, auth),
         "detail": None if is_said else trouble.detail or None,
     }
 
 
-def _hint(reason: Reason, provider: Provider, auth: Auth) -> Hint:
+def _hint(hint: Hint, reason: Reason, provider: Provider, auth: Auth) -> Hint:
     """A wrong password is mostly the usual one where an app password is wanted: said where the provider has them."""
     if not isinstance(auth, PasswordAuth) or reason is not Reason.AUTH_FAILED:
-        return hint_for(reason)
+        return hint
     if provider.help_app_passwords is not None:
-        return joined(hint_for(reason), APP_PASSWORD)
+        return joined(hint, APP_PASSWORD)
     if provider.takes_password is False:
-        return joined(hint_for(reason), OTHER_SIGN_IN)
-    return hint_for(reason)
+        return joined(hint, OTHER_SIGN_IN)
+    return hint
 
 
 def _is_about_certificate(trouble: Trouble) -> bool:
