@@ -243,8 +243,9 @@ class _Connection:
         await self.ok()
 
     async def do_authenticate(self, arguments: list[bytes]) -> None:
-        if len(arguments) == 1:
-            await self.send("+ ")
+        challenges = ["VXNlcm5hbWU6", "UGFzc3dvcmQ6"] if arguments[0] == b"LOGIN" else [""]
+        for challenge in challenges if len(arguments) == 1 else ():
+            await self.send(f"+ {challenge}")
             self.server.commands.append(await self.line())
         await self.ok()
 

@@ -9,6 +9,7 @@ from worker.adapters.imap.folders import RANKS, fold
 from worker.adapters.imap.namespaces import Namespaces
 from worker.adapters.imap.responses import ListedFolder
 from worker.adapters.imap.session import ImapSession
+from worker.adapters.imap.troubles import Refused
 
 _SENT = "\\sent"
 _UNKNOWN = len(RANKS)
@@ -22,10 +23,11 @@ async def locate(session: ImapSession) -> ListedFolder | None:
     if session.has("SPECIAL-USE"):
         # Where the flags are shown but cannot be asked for (no LIST-EXTENDED), the answer is a refusal.
         namespaces, [special] = await session.survey(b"*", selection="(SPECIAL-USE)")
-        if special and (found := _flagged(_own(namespaces, special))):
+        if not isinstance(special, Refused) and (found := _flagged(_own(namespaces, special))):
             return found
-    namespaces, [listed] = await session.survey(b"%")
-    top = listed if listed is not None else await session.list_folders(b"%")  # what it refused, it may say again
+    namespaces, [top] = await session.survey(b"%")
+    if isinstance(top, Refused):
+        raise top
     if found := _recognised(namespaces, top):
         return found
     for start in _starts(namespaces, top):

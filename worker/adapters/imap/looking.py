@@ -139,7 +139,7 @@ async def _names(session: ImapSession, raw: bytes) -> tuple[list[bytes], dict[by
     """The names on the wire that a folder of the settings may have, and those that are listed, with how."""
     namespaces, (as_named, inbox) = await session.survey(raw, b"INBOX")
     listed = _there(raw, as_named)
-    delimiter = next((folder.delimiter for folder in inbox or () if folder.raw.upper() == b"INBOX"), None)
+    delimiter = next((each.delimiter for each in _folders(inbox) if each.raw.upper() == b"INBOX"), None)
     inbox_delimiter = delimiter.encode("latin-1") if delimiter else None
     names = list(dict.fromkeys(own_names(namespaces, raw, inbox_delimiter)))
     if listed and (names[:1] == [raw] or _is_path(raw, namespaces, inbox_delimiter)):
@@ -151,9 +151,13 @@ async def _names(session: ImapSession, raw: bytes) -> tuple[list[bytes], dict[by
     return names, listed
 
 
-def _there(name: bytes, folders: Sequence[ListedFolder] | None) -> dict[bytes, bytes]:
+def _folders(listed: Sequence[ListedFolder] | Refused) -> Sequence[ListedFolder]:
+    return () if isinstance(listed, Refused) else listed
+
+
+def _there(name: bytes, listed: Sequence[ListedFolder] | Refused) -> dict[bytes, bytes]:
     """The name, when it is listed, with how it is: some servers send names in plain UTF-8."""
-    found = next((folder for folder in folders or () if _is(folder, name)), None)
+    found = next((folder for folder in _folders(listed) if _is(folder, name)), None)
     return {} if found is None else {name: found.raw}
 
 

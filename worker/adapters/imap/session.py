@@ -110,11 +110,10 @@ class ImapSession:
         request = self._listing(pattern, selection)
         return _listed(await self._run(Phase.MAIL, request.name, request.sent, self._timeouts.command_s))
 
-    async def survey(self, *patterns: bytes, selection: str = "") -> tuple[Namespaces, list[list[ListedFolder] | None]]:
-        """The server's namespaces (RFC 2342), and `list_folders` for each pattern, in one go.
-
-        None in place of the folders where the server does not list so.
-        """
+    async def survey(
+        self, *patterns: bytes, selection: str = ""
+    ) -> tuple[Namespaces, list[list[ListedFolder] | Refused]]:
+        """The server's namespaces (RFC 2342), and `list_folders` for each pattern, in one go."""
         listings = [self._listing(pattern, selection) for pattern in patterns]
         wants_namespaces = self._namespaces is None and self.has("NAMESPACE")
         asked = [Request("NAMESPACE", Dialogue("")), *listings] if wants_namespaces else listings
@@ -123,7 +122,8 @@ class ImapSession:
         if self._namespaces is None:
             parsed = (found for found in map(namespaces, told) if isinstance(found, Namespaces))
             self._namespaces = next(parsed, Namespaces())
-        return self._namespaces, [_listed(answer) if answer.is_ok else None for answer in answers]
+        found = [_listed(each) if each.is_ok else self._refused(Phase.MAIL, each) for each in answers]
+        return self._namespaces, found
 
     def _listing(self, pattern: bytes, selection: str = "") -> Request:
         arguments: list[Argument] = [selection] if selection else []
