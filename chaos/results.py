@@ -39,6 +39,8 @@ class Results:
         self.ids.add(result_id)
         data = event["data"]
         assert isinstance(data, dict)
+        if kind == "sent_copy.deferred":
+            return  # it has no outcome yet
         if kind.startswith("sent_copy."):
             self.copies[data["message_id"]].add(data["outcome"])
         elif kind == "mailbox.suspended":

@@ -45,8 +45,9 @@ class Outcome:
 
     @property
     def copies(self) -> tuple[str, ...]:
-        """What became of the copies in Sent."""
-        return tuple(sorted(result["data"]["outcome"] for result in self.of_kind("sent_copy.")))
+        """What became of the copies in Sent; those put off have no outcome yet."""
+        outcomes = (result["data"]["outcome"] for result in self.of_kind("sent_copy."))
+        return tuple(sorted(outcome for outcome in outcomes if outcome is not None))
 
     @property
     def announcements(self) -> frozenset[str]:

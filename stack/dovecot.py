@@ -227,6 +227,9 @@ class Dovecot:
         os.chown(home, MAIL_UID, MAIL_UID)
         sent = "userdb_namespace/inbox/mailbox/Sent"
         fields = [f"{sent}/name={mailbox.sent_folder.replace('%', '%%').replace(' ', '%{env:SPACE}')}"]
+        if mailbox.prefix:
+            inbox = "userdb_namespace/inbox"
+            fields += [f"{inbox}/prefix={mailbox.prefix}", f"{inbox}/separator={mailbox.prefix[-1]}"]
         if mailbox.special_use:
             fields.append(f"{sent}/special_use=\\Sent")
         identity = f"{mailbox.address}:{{PLAIN}}{mailbox.password}:{MAIL_UID}:{MAIL_UID}"

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 class Mailbox:
     """A mailbox that can sign in, send as its address and receive.
 
-    `sent_folder` is the name of its Sent folder, `special_use` whether that folder carries \\Sent (RFC 6154).
+    `sent_folder` is the name of its Sent folder, `special_use` whether that folder carries \\Sent (RFC 6154). `prefix`:
+    what all of its folders' names begin with, such as `INBOX.` (RFC 2342); its last character parts levels.
     """
 
     address: str
     password: str
     sent_folder: str = "Sent"
     special_use: bool = True
+    prefix: str = ""
 
     def __post_init__(self) -> None:
         if any(character in self.address + self.password for character in ":\n\r\0") or " " in self.address:

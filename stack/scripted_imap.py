@@ -82,7 +82,9 @@ class _Hangup(Exception):
 class ScriptedImap:
     """The server; usable as an asynchronous context manager. `commands` is what it was told.
 
-    `unanswered`: what else came while it stalled.
+    `unanswered`: what else came while it stalled. `namespace`: what NAMESPACE tells, where it is offered.
+    `keeps_below`: folders of other names cannot be opened, made or appended to. `is_like_courier`: nothing is appended
+    to a folder that the connection has open for looking.
     """
 
     def __init__(
@@ -92,6 +94,9 @@ class ScriptedImap:
         self.capabilities = f"IMAP4rev1 AUTH=PLAIN AUTH=XOAUTH2 {capabilities}"
         self.commands: list[bytes] = []
         self.unanswered = b""
+        self.namespace = '(("" "/")) NIL NIL'
+        self.keeps_below = b""
+        self.is_like_courier = False
         self.connections = 0
         self.port = 0
         self.moments: asyncio.Queue[str] = asyncio.Queue()
@@ -164,6 +169,7 @@ class _Connection:
         self.writer = writer
         self.tag = b"*"
         self.folder: ScriptedFolder | None = None
+        self.is_read_only = False
 
     async def converse(self) -> None:
         if not await self.acted("GREETING"):
@@ -237,8 +243,9 @@ class _Connection:
         await self.ok()
 
     async def do_authenticate(self, arguments: list[bytes]) -> None:
-        if len(arguments) == 1:
-            await self.send("+ ")
+        challenges = ["VXNlcm5hbWU6", "UGFzc3dvcmQ6"] if arguments[0] == b"LOGIN" else [""]
+        for challenge in challenges if len(arguments) == 1 else ():
+            await self.send(f"+ {challenge}")
             self.server.commands.append(await self.line())
         await self.ok()
 
@@ -256,7 +263,36 @@ class _Connection:
     async def do_examine(self, arguments: list[bytes]) -> None:
         await self.opened(arguments, "READ-ONLY")
 
+    async def do_close(self, _: list[bytes]) -> None:
+        await self.left(removes=not self.is_read_only)
+
+    async def do_unselect(self, _: list[bytes]) -> None:
+        await self.left(removes=False)
+
+    async def left(self, *, removes: bool) -> None:
+        if self.folder is None:
+            await self.send(f"{self.tag.decode()} BAD no folder is open")
+            return
+        if removes:
+            self.folder.letters.clear()  # as if all of them had been marked as deleted
+        self.folder = None
+        await self.ok()
+
+    async def do_namespace(self, _: list[bytes]) -> None:
+        await self.send(f"* NAMESPACE {self.server.namespace}")
+        await self.ok()
+
+    async def do_id(self, _: list[bytes]) -> None:
+        await self.ok()
+
+    async def is_kept_out(self, name: bytes) -> bool:
+        if name.upper() == b"INBOX" or name.startswith(self.server.keeps_below):
+            return False
+        await self.send(f"{self.tag.decode()} NO Invalid mailbox name.")
+        return True
+
     async def opened(self, arguments: list[bytes], mode: str) -> None:
+        self.is_read_only = mode == "READ-ONLY"
         self.folder = self.server.folders.get(arguments[0])
         if self.folder is None:
             await self.send(f"{self.tag.decode()} NO no such folder")
@@ -278,6 +314,9 @@ class _Connection:
         if folder is None:
             await self.send(f"{self.tag.decode()} NO [TRYCREATE] no such folder")
             return
+        if self.server.is_like_courier and self.is_read_only and self.folder is folder:
+            await self.send(f"{self.tag.decode()} NO Current box is selected READ-ONLY.")
+            return
         folder.letters.append(arguments[-1])
         if await self.acted("STORED"):
             return
@@ -286,6 +325,8 @@ class _Connection:
         )
 
     async def do_create(self, arguments: list[bytes]) -> None:
+        if await self.is_kept_out(arguments[0]):
+            return
         self.server.folders[arguments[0]] = ScriptedFolder(arguments[0])
         await self.ok()
 

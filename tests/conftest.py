@@ -78,9 +78,11 @@ def new_mailbox(mail: MailServer) -> NewMailbox:
         *,
         sent_folder: str = "Sent",
         special_use: bool = True,
+        prefix: str = "",
     ) -> Mailbox:
         address = f"{name}-{secrets.token_hex(4)}@{domain}"
-        mailbox = Mailbox(address, secrets.token_urlsafe(9), sent_folder=sent_folder, special_use=special_use)
+        password = secrets.token_urlsafe(9)
+        mailbox = Mailbox(address, password, sent_folder=sent_folder, special_use=special_use, prefix=prefix)
         await mail.add(mailbox)
         return mailbox
 

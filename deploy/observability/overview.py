@@ -177,12 +177,16 @@ _FAILING = Row(
         ),
         Panel(
             "Copies that were not saved",
-            "Copies given up, by outcome; copies nobody wanted are not among them.",
+            "Copies given up, by outcome, and put off, by reason; copies that are not wanted are not among them.",
             "ops",
             (
                 Query(
                     f"sum by (outcome) ({rate('sendas_sent_copies_total', 'outcome=~failed|no_folder')})",
                     "{{outcome}}",
+                ),
+                Query(
+                    f"sum by (reason) ({rate('sendas_sent_copies_deferred_total')}) > 0",
+                    "put off: {{reason}}",
                 ),
             ),
         ),

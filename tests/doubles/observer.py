@@ -41,6 +41,9 @@ class RecordingObserver:
         if promptness is not None:
             self.counts[f"copy {promptness}"] += 1
 
+    def copy_deferred(self, reason: Reason) -> None:
+        self.counts[f"copy deferred {reason}"] += 1
+
     def checked(self, outcome: str, seconds: float) -> None:
         self.counts[f"checked {outcome}"] += 1
 

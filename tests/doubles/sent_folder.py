@@ -8,7 +8,7 @@ from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import CopyOutcome, Phase
 
 UID_VALIDITY = 1
-_NO_FOLDER = Trouble(Phase.MAIL, Fault.REPLY, detail="no such folder")
+_NO_FOLDER = Trouble(Phase.MAIL, Fault.NO_FOLDER, detail="no such folder")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import ip_address
 
-from worker.delivery.ports import Route
+from worker.delivery.ports import Route, SavedCopy
 from worker.domain.hosts import IpAddress
 from worker.domain.inspection import ResolvedHost, SentFolderFacts, SmtpOffer, TlsFacts
 from worker.domain.letters import ComposedLetter
 from worker.domain.snapshot import Auth, ImapServer
 from worker.domain.transmission import Reply, Transmission, Trouble
+from worker.domain.vocabulary import CopyOutcome
 
 ACCEPTED = Reply(250, "2.0.0", "ok")
 
@@ -23,7 +24,7 @@ class FakeVisitors:
     troubles: dict[str, Trouble] = field(default_factory=dict)
     valid_until: datetime = datetime(2027, 11, 23, tzinfo=UTC)
     addresses: tuple[IpAddress, ...] = (ip_address("192.0.2.10"),)
-    folder: SentFolderFacts | None = field(default_factory=lambda: SentFolderFacts("Sent", True, True))
+    folder: SentFolderFacts | None = field(default_factory=lambda: SentFolderFacts("Sent", may_append=True))
     inbox: dict[str, bytes] = field(default_factory=dict)
     transmission: Transmission | None = None
     steps: list[str] = field(default_factory=list)
@@ -101,8 +102,12 @@ class FakeImapVisit:
     async def sign_in(self) -> Trouble | None:
         return self.world.step("imap.sign_in")
 
-    async def sent_folder(self, named: str | None) -> SentFolderFacts | Trouble | None:
+    async def sent_folder(self, named: str | None, message_id: str) -> SentFolderFacts | Trouble | None:
         return self.world.step("imap.sent_folder") or self.world.folder
+
+    async def save(self, named: str | None, letter: ComposedLetter) -> SavedCopy:
+        trouble = self.world.step("imap.save")
+        return SavedCopy(CopyOutcome.FAILED if trouble else CopyOutcome.SAVED, named or "Sent", trouble=trouble)
 
     async def received(self, message_id: str) -> bytes | Trouble | None:
         return self.world.step("imap.received") or self.world.inbox.get(message_id)

@@ -24,6 +24,7 @@ from tests.imap_setting import NamedCredentials
 from tests.integration.mail_client import imap, wait_for_letters
 from worker.adapters.dns import DnsLookups
 from worker.domain import snapshot
+from worker.domain.vocabulary import CopyMode
 from worker.operations.mailbox_check.check import is_good
 
 GOOD_RECORDS = (
@@ -193,23 +194,26 @@ async def test_without_special_use_and_a_known_name_no_folder_is_found(
     box = await new_mailbox(sent_folder="Kept", special_use=False)
     knows(setting, box)
     steps = await setting.run(a_subject(settings_of(mail, box)))
-    assert failures(steps) == {"sent_folder": None}
+    assert failures(steps) == {"sent_folder": "sent_folder_missing"}
     assert steps["sent_folder"].required
     assert steps["sent_folder"].hint is not None
     assert "Name the folder" in steps["sent_folder"].hint.en
 
 
-async def test_a_named_folder_that_is_not_there_is_made_later(
+async def test_a_named_folder_that_is_not_there_is_made_as_for_a_copy(
     setting: CheckSetting, mail: MailServer, new_mailbox: NewMailbox
 ) -> None:
+    """If the check only promised to, then a server that lets nobody make it would be found out by the first letter."""
     box = await new_mailbox()
     knows(setting, box)
     made = settings_of(mail, box)
     named = made.model_copy(update={"sent_copy": made.sent_copy.model_copy(update={"folder": "Письма"})})
     steps = await setting.run(a_subject(named))
     assert steps["sent_folder"].ok is True
-    assert steps["sent_folder"].detail == "Письма: not there yet; it is made with the first copy"
-    assert steps["sent_writable"].ok is None
+    assert steps["sent_folder"].detail == "Письма: it was not there, and has been made"
+    assert steps["sent_writable"].ok is True
+    steps = await setting.run(a_subject(named))
+    assert steps["sent_folder"].detail == "Письма"
 
 
 async def test_a_test_letter_arrives_and_without_a_signature_the_check_says_so(
@@ -225,6 +229,20 @@ async def test_a_test_letter_arrives_and_without_a_signature_the_check_says_so(
     assert steps["test_letter"].ok is True
     [found] = await asyncio.to_thread(wait_for_letters, mail, box)
     assert b"Subject: Test letter" in found
+
+
+async def test_the_copy_of_a_test_letter_lies_in_sent(
+    setting: CheckSetting, mail: MailServer, new_mailbox: NewMailbox
+) -> None:
+    """If copies are wanted, then the test letter has one, once, however often the same check is run."""
+    box, other = await new_mailbox(sent_folder="Отправленные"), await new_mailbox("other")
+    knows(setting, box)
+    made = settings_of(mail, box)
+    always = made.model_copy(update={"sent_copy": made.sent_copy.model_copy(update={"mode": CopyMode.ALWAYS})})
+    details = [(await setting.run(a_subject(always, test_to=other.address)))["sent_writable"].detail for _ in range(2)]
+    assert details == ["the test letter's copy was saved", "the test letter's copy was there already"]
+    with imap(mail, box) as client:
+        assert client.select('"&BB4EQgQ,BEAEMAQyBDsENQQ9BD0ESwQ1-"', readonly=True)[1] == [b"1"]
 
 
 async def test_a_test_letter_to_somebody_else_is_sent_and_not_looked_for(

@@ -311,8 +311,10 @@ async def test_a_part_that_takes_too_long_is_cut_and_the_others_still_happen(wor
         ("LOGIN", Say("{tag} NO [AUTHENTICATIONFAILED] wrong password"), "imap_auth", "auth_failed"),
         ("LOGIN", Say("{tag} NO [UNAVAILABLE] later"), "imap_auth", "temporarily_unavailable"),
         ("LOGIN", Cut(), "imap_auth", "disconnected"),
-        ("LIST", Say("{tag} NO no"), "sent_folder", None),
-        ("SELECT", Say("{tag} OK [READ-ONLY] look, do not touch"), "sent_writable", None),
+        ("LIST", Say("{tag} NO no"), "sent_folder", "temporarily_unavailable"),
+        ("EXAMINE", Say("{tag} NO permission denied"), "sent_folder", "sent_folder_denied"),
+        ("UID SEARCH", Cut(), "sent_folder", "disconnected"),
+        ("SELECT", Say("{tag} OK [READ-ONLY] look, do not touch"), "sent_writable", "sent_folder_denied"),
     ],
 )
 async def test_every_step_of_imap_can_fail(world: World, moment: str, act: Any, step: str, reason: str | None) -> None:
@@ -357,6 +359,34 @@ async def test_rights_and_room_are_asked_for_where_the_server_tells_them(world: 
         imap.script("GETQUOTAROOT", Say(f'* QUOTAROOT Sent ""\n* QUOTA "" ({room})\n{{tag}} OK done'))
         step = (await world.run(at(server.port, imap=imap)))["sent_writable"]
         assert (step.ok, step.detail) == expected
+
+
+async def test_a_folder_that_may_not_be_made_fails_the_check(world: World) -> None:
+    """If nobody may make the folder that the settings name, then no copy would be saved: the check says so."""
+    server, imap = await world.smtp(), await world.imap(capabilities="")
+    imap.keeps_below = b"Kept/"
+    copy = {"mode": "always", "folder": "Sent/2026", "imap": {"host": HOST, "port": imap.port, "security": "tls"}}
+    steps = await world.run(at(server.port, sent_copy=copy))
+    assert failures(steps)["sent_folder"] == "sent_folder_denied"
+    assert steps["sent_folder"].reply is not None
+    assert "Invalid mailbox name" in steps["sent_folder"].reply.text
+    assert steps["sent_writable"].ok is None
+
+
+@pytest.mark.parametrize("auth", ["", "AUTH=PLAIN", "AUTH=LOGIN"])
+async def test_a_server_without_the_command_login_is_signed_in_to_by_a_mechanism(world: World, auth: str) -> None:
+    """If there is none, then nobody is told that the password is wrong."""
+    server, imap = await world.smtp(), await world.imap()
+    imap.capabilities = f"IMAP4rev1 LOGINDISABLED SPECIAL-USE {auth}"
+    step = (await world.run(at(server.port, imap=imap)))["imap_auth"]
+    assert not [each for each in imap.commands if each.startswith(b"LOGIN")]
+    if auth:
+        assert step.ok is True
+    else:
+        assert (step.ok, step.reason) == (False, "auth_basic_disabled")
+        assert step.hint is not None
+        assert "password" not in step.hint.en.lower()
+        assert "парол" not in step.hint.ru.lower()
 
 
 async def test_where_copies_are_turned_off_imap_is_not_visited(world: World) -> None:

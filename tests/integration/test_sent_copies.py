@@ -121,6 +121,31 @@ async def test_a_sent_folder_without_a_flag_is_found_by_its_name(
     assert (saved.outcome, saved.folder) == (CopyOutcome.SAVED, name)
 
 
+@pytest.mark.parametrize(
+    ("named", "wire"),
+    [
+        (None, "INBOX.Sent"),
+        ("Sent", "INBOX.Sent"),
+        ("INBOX.Sent", "INBOX.Sent"),
+        ("INBOX/Kept", "INBOX.Kept"),
+        ("Архив", "INBOX.&BBAEQARFBDgEMg-"),
+    ],
+)
+async def test_a_mailbox_with_a_prefix_has_its_copies_under_it(
+    copies: Copies, new_mailbox: NewMailbox, named: str | None, wire: str
+) -> None:
+    """If all folders are below INBOX, then a folder that is named without that is found or made there."""
+    mailbox = await new_mailbox(special_use=named is None, prefix="INBOX.")
+    target = copies.target(mailbox, folder=named)
+
+    for number in (1, 2):
+        message_id = f"<{number}@prefix.example>"
+        saved = await copies.sent.save(target, message_id, DATE, letter(message_id))
+        assert saved.outcome is CopyOutcome.SAVED
+    assert len(await copies.read(mailbox, wire)) == 2
+    assert wire in await copies.subscribed(mailbox)
+
+
 async def test_the_folder_of_the_settings_wins_over_the_flag_and_is_created_when_missing(
     copies: Copies, new_mailbox: NewMailbox
 ) -> None:

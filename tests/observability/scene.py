@@ -39,7 +39,8 @@ KINDS = (
     Kind("mailbox-0", weight=32),
     Kind("mailbox-1", weight=25),
     Kind("oauth", weight=12),
-    Kind("copyless", weight=8),
+    Kind("copyless", weight=6),
+    Kind("copy-later", weight=2),
     Kind("mailbox-0", _UNKNOWN, weight=6),
     Kind("mailbox-1", _BUSY, weight=8),
     Kind("locked", weight=4),
@@ -155,6 +156,7 @@ def _write_snapshot(office: Office, lost_port: int, oauth_port: int, token_port:
         _changed(first, "lost", smtp={"port": lost_port, "security": "tls", "auth": password}, sent_copy=never),
         _changed(first, "oauth", smtp={"port": oauth_port, "security": "tls", "auth": token}, sent_copy=never),
         _changed(first, "copyless", sent_copy={"imap": {**first["sent_copy"]["imap"], "auth": password}}),
+        _changed(first, "copy-later", sent_copy={"imap": {**first["sent_copy"]["imap"], "port": 1}}),
     ]
     document["accounts"].append({"id": "broken", "plan": "no such plan"})
     office.snapshot.write_text(json.dumps(document))

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from worker.adapters.credentials import Password
 from worker.adapters.imap.framing import ResponseFramer, ResponseTooLarge
+from worker.adapters.imap.namespaces import Namespaces, namespaces, own_names
 from worker.adapters.imap.responses import (
     AppendUid,
     ListedFolder,
@@ -156,3 +157,15 @@ def test_no_secret_is_left_in_a_servers_words(secret: str, before: str, after: s
     assert secret not in cleaned
     assert len(cleaned) <= MAX_DETAIL_CHARS
     assert "\n" not in cleaned
+
+
+@given(ANY_BYTES, st.binary(max_size=20), st.sampled_from([None, b".", b"/"]))
+def test_whatever_a_server_says_of_its_namespaces_is_read_or_named_malformed(
+    told: bytes, raw: bytes, delimiter: bytes | None
+) -> None:
+    found = namespaces(b"NAMESPACE " + told)
+    assert isinstance(found, Namespaces | Malformed)
+    if isinstance(found, Namespaces):
+        names = list(own_names(found, raw, delimiter))
+        assert all(name.endswith(raw) or b"/" in raw for name in names)
+        assert len(names) <= 4 * (len(found.personal) + 3) ** 2

@@ -1,6 +1,7 @@
 """The copy in Sent: whether one is wanted, how it is tried, and that no letter is ever sent again because of it."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -9,7 +10,13 @@ from tests.delivery_world import GREYLISTED, IMAP, TOPOLOGY, UNREACHABLE, Delive
 from tests.doubles.broker import redelivered
 from worker.delivery.copy_jobs import copy_target
 from worker.delivery.messages import Arrival
-from worker.domain.envelope import MailSentEvent, SentCopyFailedEvent, SentCopySavedEvent, SentCopySkippedEvent
+from worker.domain.envelope import (
+    MailSentEvent,
+    SentCopyDeferredEvent,
+    SentCopyFailedEvent,
+    SentCopySavedEvent,
+    SentCopySkippedEvent,
+)
 from worker.domain.transmission import Fault, Reply, Trouble
 from worker.domain.vocabulary import CopyOutcome, Phase, Reason
 
@@ -17,6 +24,7 @@ EVENT = a_comment_event()
 GMAIL, GENERIC, MAILGUN = "smtp.gmail.com", "smtp.acme.example", "smtp.mailgun.org"
 WRONG_PASSWORD = Trouble(Phase.AUTH, Fault.REPLY, detail="NO [AUTHENTICATIONFAILED] invalid credentials")
 SERVER_BUSY = Trouble(Phase.AUTH, Fault.REPLY, detail="NO [UNAVAILABLE] try later")
+LOST = Trouble(Phase.DATA, Fault.DISCONNECTED, detail="the server closed the connection")
 OVER_QUOTA = Trouble(Phase.DATA, Fault.REPLY, detail="NO [OVERQUOTA] mailbox is full")
 
 
@@ -73,6 +81,62 @@ async def test_a_copy_that_does_not_succeed_at_once_is_tried_again_and_keeps_the
     assert world.broker.waits[TOPOLOGY.sent_copy] == [5, 30, 120]
     assert world.broker.dead == []
     assert len(world.transport.delivered) == 1
+
+
+async def test_a_copy_that_is_put_off_says_so_once_for_each_reason() -> None:
+    """If a server is away for hours, then one result tells it, and another one when the trouble is another."""
+    world = world_of(mode="always")
+    busy = Trouble(Phase.DATA, Fault.REPLY, detail="NO [UNAVAILABLE] later")
+    world.sent_folder.troubles = [busy, busy, LOST, busy]
+    began = world.clock.now()
+
+    await world.deliver(EVENT)
+
+    told = [(each.data.attempt, each.data.reason) for each in world.results(SentCopyDeferredEvent)]
+    assert told == [
+        (1, Reason.TEMPORARILY_UNAVAILABLE),
+        (3, Reason.DISCONNECTED),
+        (4, Reason.TEMPORARILY_UNAVAILABLE),
+    ]
+    first, *_ = world.results(SentCopyDeferredEvent)
+    assert first.data.next_attempt_at == began + timedelta(seconds=30)
+    assert (first.data.outcome, first.data.detail) == (None, "NO [UNAVAILABLE] later")
+    assert "The copy is tried again" in first.data.hint.en
+    assert len({each.id for each in world.results(SentCopyDeferredEvent)}) == 3
+    assert world.results(SentCopySavedEvent)[0].data.attempt == 5
+    assert world.observer.counts["copy deferred temporarily_unavailable"] == 2
+
+
+async def test_copies_of_an_unreachable_server_are_each_told_of_although_one_alone_was_tried() -> None:
+    world = world_of(mode="always")
+    world.sent_folder.broken["mb-support"] = UNREACHABLE
+    for name in ("1", "2"):
+        world.publish(a_comment_event(name))
+    await world.run(until_s=1)
+    told = world.results(SentCopyDeferredEvent)
+    assert {each.data.event_id for each in told} == {"1", "2"}
+    assert {each.data.reason for each in told} == {Reason.CONNECT_FAILED}
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("NO Permission denied", Reason.SENT_FOLDER_DENIED),
+        ("NO Over quota", Reason.MAILBOX_FULL),
+        ("BAD command line limit exceeded", Reason.MESSAGE_TOO_LARGE),
+    ],
+)
+async def test_a_refusal_that_no_repetition_mends_is_told_at_once(words: str, reason: Reason) -> None:
+    world = world_of(mode="always")
+    world.sent_folder.broken["mb-support"] = Trouble(Phase.DATA, Fault.REPLY, detail=words)
+
+    await world.deliver(EVENT)
+
+    [failed] = world.results(SentCopyFailedEvent)
+    assert (failed.data.reason, failed.data.attempt) == (reason, 1)
+    assert failed.data.hint is not None
+    assert failed.data.hint.en.startswith("Only copies in Sent are affected")
+    assert world.results(SentCopyDeferredEvent) == []
 
 
 async def test_a_copy_that_never_succeeds_is_given_up_after_a_day() -> None:
@@ -150,7 +214,11 @@ async def test_a_mailbox_without_a_sent_folder_is_told_of() -> None:
 
     await world.deliver(EVENT)
 
-    assert world.results(SentCopyFailedEvent)[0].data.outcome is CopyOutcome.NO_FOLDER
+    [failed] = world.results(SentCopyFailedEvent)
+    assert (failed.data.outcome, failed.data.reason) == (CopyOutcome.NO_FOLDER, Reason.SENT_FOLDER_MISSING)
+    assert failed.data.hint is not None
+    assert "Name the folder" in failed.data.hint.en
+    assert world.results(SentCopyDeferredEvent) == []
 
 
 async def test_a_copy_too_large_for_the_broker_fails_and_the_letter_is_sent() -> None:

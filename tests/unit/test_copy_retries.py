@@ -92,9 +92,10 @@ async def test_if_a_copy_cannot_be_saved_then_the_message_that_comes_back_is_sti
     copies = the_copies(folder, MemoryLedger("one", CLOCK))
     folder.troubles = [Trouble(Phase.DATA, Fault.DISCONNECTED)]
 
-    [again] = await copies.handle(ARRIVAL)
+    [told, again] = await copies.handle(ARRIVAL)
     [result] = await copies.handle(Arrival(TOPOLOGY.sent_copy, again.body, again.headers))
 
+    assert told.type == "sent_copy.deferred"
     assert again.routing_key == TOPOLOGY.delay(TOPOLOGY.sent_copy, 30)
     assert result.type == "sent_copy.saved"
     assert [copy.message_id for copy in folder.copies(MAILBOX.id)] == [MESSAGE_ID]

@@ -81,9 +81,10 @@ async def test_the_letter_goes_out_as_read_with_its_date_after_a_look_without_ch
 
     assert saved == SavedCopy(CopyOutcome.SAVED, "Sent", uid=1, uid_validity=77)
     assert server.folders[b"Sent"].letters == [LETTER]
-    assert server.commands[-3:] == [
+    assert server.commands[-4:] == [
         b'EXAMINE "Sent"',
         b'UID SEARCH HEADER Message-ID "<1@acme.example>"',
+        b"CLOSE",
         b'APPEND "Sent" (\\Seen) "23-Nov-2026 09:59:58 +0300" {%d}' % len(LETTER),
     ]
 
@@ -292,6 +293,47 @@ async def test_a_token_signs_in_with_or_without_an_initial_response(adapter: Ada
 
     sent = b" ".join(server.commands)
     assert base64.b64encode(b"user=user@acme.example\1auth=Bearer ya29.tok\1\1") in sent
+
+
+@pytest.mark.parametrize(
+    ("offered", "said"),
+    [
+        ("AUTH=PLAIN SASL-IR", [b"AUTHENTICATE PLAIN AHVzZXJAYWNtZS5leGFtcGxlAGh1bnRlcjI="]),
+        ("AUTH=PLAIN", [b"AUTHENTICATE PLAIN", b"AHVzZXJAYWNtZS5leGFtcGxlAGh1bnRlcjI="]),
+        ("AUTH=PLAIN AUTH=LOGIN", [b"AUTHENTICATE PLAIN", b"AHVzZXJAYWNtZS5leGFtcGxlAGh1bnRlcjI="]),
+        ("AUTH=LOGIN SASL-IR", [b"AUTHENTICATE LOGIN", b"dXNlckBhY21lLmV4YW1wbGU=", b"aHVudGVyMg=="]),
+    ],
+)
+async def test_where_the_command_login_is_turned_off_a_mechanism_takes_the_password(
+    server: ScriptedImap, adapter: Adapter, offered: str, said: list[bytes]
+) -> None:
+    """LOGINDISABLED forbids the command alone (RFC 3501 section 6.2.3)."""
+    server.capabilities = f"IMAP4rev1 SPECIAL-USE LIST-EXTENDED LOGINDISABLED {offered}"
+
+    assert (await save(adapter(), target(server.port))).outcome is CopyOutcome.SAVED
+
+    assert server.commands[1 : 1 + len(said)] == said
+    server.commands.clear()
+    server.script("AUTHENTICATE", Say("{tag} NO said: " + " ".join(each.decode() for each in said)))
+    told = repr(await save(adapter(), target(server.port, mailbox_id="other")))
+    assert "AHVzZXJA" not in told
+    assert "aHVudGVy" not in told
+
+
+async def test_a_letter_whose_answer_was_lost_on_a_kept_session_is_looked_for_and_not_sent_again(
+    server: ScriptedImap, adapter: Adapter
+) -> None:
+    """If the server stores it after nobody waits any more, then a second APPEND at once would make two copies."""
+    sent = adapter(timeouts=HASTY)
+    await sent.find(target(server.port), ID)
+    server.script("APPENDED", Stall())
+
+    trouble = trouble_of(await save(sent, target(server.port)))
+    server.folders[b"Sent"].letters.append(LETTER)
+
+    assert (trouble.phase, trouble.fault) == (Phase.DATA, Fault.TIMEOUT)
+    assert len([command for command in server.commands if command.startswith(b"APPEND")]) == 1
+    assert (await save(sent, target(server.port))).outcome is CopyOutcome.ALREADY_THERE
 
 
 async def test_a_server_that_challenges_for_ever_is_left(server: ScriptedImap, adapter: Adapter) -> None:

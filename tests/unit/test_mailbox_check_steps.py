@@ -47,9 +47,10 @@ def world() -> World:
 
 
 async def test_the_steps_happen_in_their_order(world: World) -> None:
-    await world.run(test_to="client@example.net")
+    await world.run(a_mailbox(sent_copy={"imap": IMAP, "mode": "always"}), test_to="client@example.net")
     smtp = ["smtp.resolve", "smtp.connect", "smtp.secure", "smtp.greet", "smtp.sign_in", "smtp.propose"]
     imap = ["imap.resolve", "imap.connect", "imap.secure", "imap.greet", "imap.sign_in", "imap.sent_folder"]
+    imap.append("imap.save")
     assert world.visitors.steps == smtp + imap
 
 
@@ -83,7 +84,7 @@ async def test_a_mailbox_without_imap_says_so(world: World) -> None:
 
 
 async def test_a_folder_of_which_the_server_tells_nothing_is_left_undecided(world: World) -> None:
-    world.visitors.folder = SentFolderFacts("Sent", True, None)
+    world.visitors.folder = SentFolderFacts("Sent")
     steps = await world.run()
     assert steps["sent_writable"].ok is None
     assert is_good(tuple(steps.values()))
@@ -197,6 +198,60 @@ async def test_a_record_that_includes_the_providers_own_covers_it_whatever_its_s
     step = await spf(world, "v=spf1 include:_spf.google.com ~all", host="smtp.gmail.com")
     assert step.ok is True
     assert step.detail == "pass: the record includes _spf.google.com, the provider's own"
+
+
+FOLDER_IN_QUESTION = SentFolderFacts("Sent")
+
+
+@pytest.mark.parametrize("mode", ["always", "auto"])
+async def test_the_copy_of_a_test_letter_is_saved_as_that_of_any_letter(world: World, mode: str) -> None:
+    """If the server refuses it, then the check says so, whatever it told of the folder before."""
+    mailbox = a_mailbox(sent_copy={"imap": IMAP, "mode": mode})
+    to = {"always": "client@example.net", "auto": "support@acme.example"}[mode]
+    world.visitors.folder = FOLDER_IN_QUESTION
+    assert (await world.run(mailbox, test_to=to))["sent_writable"].ok is True
+    world.visitors.troubles["imap.save"] = Trouble(Phase.DATA, Fault.REPLY, detail="NO Permission denied")
+    step = (await world.run(mailbox, test_to=to))["sent_writable"]
+    assert (step.ok, step.reason) == (False, "sent_folder_denied")
+    assert step.reply is not None
+    assert step.hint is not None
+    assert "copies" in step.hint.en.lower()
+
+
+async def test_no_second_copy_is_saved_where_the_provider_may_save_its_own(world: World) -> None:
+    """If it is not known whether the provider saves to Sent, then its copy is waited for, or none is saved."""
+    await world.run(test_to="client@example.net")
+    assert "imap.save" not in world.visitors.steps
+    await world.run(test_to="support@acme.example")
+    assert world.visitors.steps[-1] == "imap.save"
+    assert "imap.received" in world.visitors.steps
+
+
+@pytest.mark.parametrize(
+    ("free_kib", "is_warned"), [(1, True), (14 * 1024 - 1, True), (14 * 1024, False), (None, False)]
+)
+async def test_less_room_than_a_large_letter_needs_is_a_warning(
+    world: World, free_kib: int | None, is_warned: bool
+) -> None:
+    for may_append in (True, None):
+        world.visitors.folder = SentFolderFacts("Sent", may_append=may_append, free_kib=free_kib)
+        step = (await world.run())["sent_writable"]
+        assert step.ok is may_append
+        assert (step.hint == texts.LITTLE_ROOM) is is_warned
+
+
+async def test_a_folder_that_the_check_had_to_make_is_told(world: World) -> None:
+    world.visitors.folder = SentFolderFacts("INBOX.Sent", is_new=True, may_append=True)
+    assert (await world.run())["sent_folder"].detail == "INBOX.Sent: it was not there, and has been made"
+
+
+async def test_if_dns_is_silent_no_key_is_called_missing(world: World) -> None:
+    world.names.failing |= {"mail._domainkey.acme.example"}
+    step = (await world.run())["dkim"]
+    assert (step.ok, step.reason) == (None, "dns_failed")
+    assert str(step.detail).startswith("DNS did not answer")
+    world.names.add("default._domainkey.acme.example", "TXT", "v=DKIM1; k=rsa; p=TUlJ")
+    assert (await world.run())["dkim"].ok is True
 
 
 async def test_if_dns_is_silent_nothing_is_said_against_the_domain(world: World) -> None:

@@ -348,8 +348,9 @@ def test_a_mailbox_that_names_the_operators_secret_keeps_its_account_out(
 @pytest.mark.parametrize("listed", [frozenset({"acme"}), None])
 def test_an_account_that_the_operator_lists_may_name_variables(tmp_path: Path, listed: frozenset[str] | None) -> None:
     path = write(tmp_path / "s.json", with_box(smtp__auth__secret={"env": "SENDAS_SECRET_ACME"}))
-    assert load_directory(path, listed).account("acme") is not None
-    assert load_directory(path, frozenset({"ACME", "acme ", "acm"})).account("acme") is None
+    assert load_directory(path, reference_accounts=listed).account("acme") is not None
+    others = frozenset({"ACME", "acme ", "acm"})
+    assert load_directory(path, reference_accounts=others).account("acme") is None
 
 
 def test_the_relay_may_name_variables_and_files(tmp_path: Path) -> None:

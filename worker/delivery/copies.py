@@ -24,8 +24,7 @@ from worker.delivery.copy_jobs import (
     read_copy_job,
 )
 from worker.delivery.copy_learning import CopyLearning
-from worker.delivery.copy_promptness import copy_promptness
-from worker.delivery.copy_results import copy_result
+from worker.delivery.copy_telling import CopyTelling
 from worker.delivery.copy_troubles import classify_copy
 from worker.delivery.imap_sign_in import REFUSED_PAUSE_S, SIGN_IN_REFUSED, Caller, ImapSignIn
 from worker.delivery.in_work import InWork
@@ -42,7 +41,6 @@ from worker.domain.backoff import is_expired, pause_level_s, retry_level_s, wait
 from worker.domain.classification import Classification
 from worker.domain.identity import copy_key
 from worker.domain.letters import ComposedLetter
-from worker.domain.providers import provider_of
 from worker.domain.snapshot import Mailbox
 from worker.domain.topology import Topology
 from worker.domain.transmission import Trouble
@@ -107,7 +105,7 @@ class Copies:
         self._ledger = ledger
         self._sent_folder = sent_folder
         self._learning = CopyLearning(habits)
-        self._reporter = reporter
+        self._telling = CopyTelling(reporter, observer, clock)
         self._topology = topology
         self._clock = clock
         self._observer = observer
@@ -124,16 +122,18 @@ class Copies:
         job = copy_job(case, mailbox, letter.message_id, accepted)
         verdict = copy_verdict(mailbox)
         if verdict is not None:
-            return [self._ended(job, SavedCopy(verdict), mailbox, attempt=0)]
+            return [self._telling.ended(job, SavedCopy(verdict), mailbox, attempt=0)]
         if len(letter.copy) > self._limits.max_bytes:
             why = Classification(Reason.MESSAGE_TOO_LARGE, Scope.MESSAGE, Action.FAIL)
-            return [self._ended(job, SavedCopy(CopyOutcome.FAILED), mailbox, attempt=0, why=why)]
+            return [self._telling.ended(job, SavedCopy(CopyOutcome.FAILED), mailbox, attempt=0, why=why)]
         return [copy_publication(job, mailbox, letter.copy, self._topology)]
 
     def after_finding(self, case: Case, mailbox: Mailbox, message_id: str, positions: tuple[int, ...]) -> Publication:
         """The result for a letter that was found in Sent, by which it was known to have been accepted."""
         job = copy_job(case, mailbox, message_id, Accepted(positions))
-        return self._ended(job, SavedCopy(copy_verdict(mailbox) or CopyOutcome.ALREADY_THERE), mailbox, attempt=0)
+        return self._telling.ended(
+            job, SavedCopy(copy_verdict(mailbox) or CopyOutcome.ALREADY_THERE), mailbox, attempt=0
+        )
 
     async def handle(self, arrival: Arrival) -> Sequence[Publication]:
         """Save the copy that a message of the copying queue asks for."""
@@ -168,7 +168,7 @@ class Copies:
         self._observer.settled(order.arrival.queue, order.job.known_type, "failed")
         why = Classification(Reason.INTERNAL_ERROR, Scope.PLATFORM, Action.FAIL)
         saved = SavedCopy(CopyOutcome.FAILED)
-        told = self._ended(order.job, saved, None, attempt=order.work.attempts, work=order.work, why=why)
+        told = self._telling.ended(order.job, saved, None, attempt=order.work.attempts, work=order.work, why=why)
         return [told, self._buried(order.arrival, Reason.INTERNAL_ERROR, detail)]
 
     def _buried(self, arrival: Arrival, reason: Reason, detail: str) -> Publication:
@@ -180,12 +180,12 @@ class Copies:
         directory = self._snapshot.directory
         mailbox = _mailbox(directory, job)
         if mailbox is None:
-            return self._again_or_never(order, _unavailable(Reason.SENDER_UNAVAILABLE), None, None)
+            return self._again_or_never(order, _again(Reason.SENDER_UNAVAILABLE), None, None)
         verdict = copy_verdict(mailbox) or await self._learning.verdict(job, mailbox)
         target = copy_target(job.account_id, mailbox)
         if verdict is not None or target is None:  # the mailbox was changed after the letter was sent
             saved = SavedCopy(verdict or CopyOutcome.NO_IMAP)
-            return [self._ended(job, saved, mailbox, attempt=work.attempts, work=work)]
+            return [self._telling.ended(job, saved, mailbox, attempt=work.attempts, work=work)]
         caller = Caller(mailbox, directory.version, target)
         if obstacle := await self._sign_in.obstacle(caller):
             return self._without_sign_in(order, obstacle, mailbox)
@@ -201,8 +201,8 @@ class Copies:
                 if saved.trouble is None:  # the next copy need not wait for the ledger with the connection idle
                     place.leave()
             await self._learning.learn(job, mailbox, saved, is_first_look=order.is_first_look)
-            if saved.outcome is not CopyOutcome.FAILED or saved.trouble is None:
-                return [self._ended(job, saved, mailbox, attempt=work.attempts + 1, work=work)]
+            if saved.trouble is None:
+                return [self._telling.ended(job, saved, mailbox, attempt=work.attempts + 1, work=work)]
             why = await self._judged(caller, lane, saved.trouble)
             return self._again_or_never(order, why, saved, mailbox)
 
@@ -227,7 +227,7 @@ class Copies:
     def _refused(self, order: Order, reason: Reason, mailbox: Mailbox) -> list[Publication]:
         """It was refused just now, and providers lock mailboxes for repetitions."""
         why, saved = Classification(reason, Scope.MAILBOX, Action.FAIL), SavedCopy(CopyOutcome.FAILED)
-        return [self._ended(order.job, saved, mailbox, attempt=order.work.attempts, work=order.work, why=why)]
+        return [self._telling.ended(order.job, saved, mailbox, attempt=order.work.attempts, work=order.work, why=why)]
 
     def _wait_for_sign_in(self, order: Order, suspension: Suspension, mailbox: Mailbox) -> list[Publication]:
         """The copy waits as the mailbox's letters do: one more wrong password may lock the account."""
@@ -235,19 +235,21 @@ class Copies:
         if is_expired(work.first_seen, now, self._limits.max_age_s):
             why = Classification(Reason.EXPIRED, Scope.MESSAGE, Action.FAIL)
             return [
-                self._ended(
+                self._telling.ended(
                     order.job, SavedCopy(CopyOutcome.FAILED), mailbox, attempt=work.attempts, work=work, why=why
                 )
             ]
-        waiting = replace(work, last_reason=suspension.reason.value)
+        why = Classification(suspension.reason, Scope.MAILBOX, Action.SUSPEND)
         level_s = waiting_level_s((now - work.first_seen).total_seconds())
-        return [order.later(waiting, self._topology, level_s)]
+        return self._put_off(order, work, why, level_s)
 
     def _wait(self, order: Order, closed: Closed, mailbox: Mailbox) -> list[Publication]:
         if closed.reason in SIGN_IN_REFUSED:
             return self._refused(order, closed.reason, mailbox)
-        work = replace(order.work, turn=closed.turn)
-        return [order.later(work, self._topology, pause_level_s(closed.wait_s or 0))]
+        work, level_s = replace(order.work, turn=closed.turn), pause_level_s(closed.wait_s or 0)
+        if closed.reason is None:  # only others before it
+            return [order.later(work, self._topology, level_s)]
+        return self._put_off(order, work, _again(closed.reason), level_s)
 
     @asynccontextmanager
     async def _alone(self, job: CopyJob) -> AsyncIterator[bool]:
@@ -284,36 +286,16 @@ class Copies:
             why = Classification(Reason.EXPIRED, Scope.MESSAGE, Action.FAIL)
         if why.action is Action.FAIL:
             saved = saved or SavedCopy(CopyOutcome.FAILED)
-            return [self._ended(job, saved, mailbox, attempt=attempts, work=work, why=why)]
-        log.info("sent_copy.deferred", message_id=job.message_id, reason=why.reason.value, attempt=attempts)
-        again = Work(work.first_seen, attempts, last_reason=why.reason.value)
-        return [order.later(again, self._topology, retry_level_s(attempts))]
+            return [self._telling.ended(job, saved, mailbox, attempt=attempts, work=work, why=why)]
+        again = Work(work.first_seen, attempts, last_reason=work.last_reason)
+        return self._put_off(order, again, why, retry_level_s(attempts), saved)
 
-    def _ended(
-        self,
-        job: CopyJob,
-        saved: SavedCopy,
-        mailbox: Mailbox | None,
-        *,
-        attempt: int,
-        work: Work | None = None,
-        why: Classification | None = None,
-    ) -> Publication:
-        provider = provider_of(mailbox.smtp.host).name if mailbox else "generic"
-        if saved.outcome is CopyOutcome.NO_FOLDER and why is None:
-            why = classify_copy(saved.trouble) if saved.trouble else None
-        seconds = (self._clock.now() - job.sent_at).total_seconds()
-        self._observer.copied(provider, saved.outcome, seconds, copy_promptness(saved, seconds, work, why))
-        log.info(
-            f"sent_copy.{saved.outcome.value}",
-            mailbox_id=job.mailbox_id,
-            message_id=job.message_id,
-            attempt=attempt,
-            reason=why.reason.value if why else None,
-        )
-        return self._reporter.publication(
-            copy_result(self._reporter.source, job, saved, why, self._clock.now(), attempt=attempt)
-        )
+    def _put_off(
+        self, order: Order, work: Work, why: Classification, level_s: int, saved: SavedCopy | None = None
+    ) -> list[Publication]:
+        """Tried again after `level_s` seconds; `work` still has the reason of the last time."""
+        later = order.later(replace(work, last_reason=why.reason.value), self._topology, level_s)
+        return [*self._telling.put_off(order.job, work, why, level_s, saved), later]
 
 
 def _mailbox(directory: Directory, job: CopyJob) -> Mailbox | None:
@@ -323,5 +305,5 @@ def _mailbox(directory: Directory, job: CopyJob) -> Mailbox | None:
     return next((mailbox for mailbox in account.mailboxes if mailbox.id == job.mailbox_id), None)
 
 
-def _unavailable(reason: Reason) -> Classification:
+def _again(reason: Reason) -> Classification:
     return Classification(reason, Scope.MAILBOX, Action.RETRY)

@@ -23,8 +23,16 @@ from worker.errors import Unavailable
 REFUSED_PAUSE_S = 600
 """For how long nobody tries again after a refused sign-in, unless the mailbox's settings change."""
 
-SIGN_IN_REFUSED = frozenset({Reason.AUTH_FAILED, Reason.AUTH_TOKEN_REVOKED})
-"""What a refused sign-in is called over IMAP, which has no codes that would say more."""
+SIGN_IN_REFUSED = frozenset(
+    {
+        Reason.AUTH_FAILED,
+        Reason.AUTH_APP_PASSWORD_REQUIRED,
+        Reason.AUTH_BASIC_DISABLED,
+        Reason.AUTH_CONFIRMATION_REQUIRED,
+        Reason.AUTH_TOKEN_REVOKED,
+    }
+)
+"""What a refused sign-in may be called."""
 
 
 @dataclass(frozen=True, slots=True)

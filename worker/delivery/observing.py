@@ -64,6 +64,9 @@ class Observer(Protocol):
     def copied(self, provider: str, outcome: CopyOutcome, seconds: float, promptness: Promptness | None) -> None:
         """A copy came to its end, so long after its letter; `promptness` None: none was wanted."""
 
+    def copy_deferred(self, reason: Reason) -> None:
+        """A copy was put off, for the first time or for another reason than before."""
+
     def checked(self, outcome: str, seconds: float) -> None:
         """A mailbox was checked, which took so long; `outcome` is one of `CHECKED`."""
 

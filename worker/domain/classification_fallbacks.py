@@ -54,6 +54,7 @@ FAULTS: Mapping[Fault, Judgement] = MappingProxyType(
         Fault.TIMEOUT: retry(Reason.TIMEOUT, Scope.MAILBOX),
         Fault.DISCONNECTED: retry(Reason.DISCONNECTED, Scope.MAILBOX),
         Fault.TOO_LARGE: fail(Reason.MESSAGE_TOO_LARGE),
+        Fault.NO_FOLDER: fail(Reason.SENT_FOLDER_MISSING, Scope.MAILBOX),
         Fault.NO_SMTPUTF8: fail(Reason.RECIPIENT_REFUSED, Scope.RECIPIENT, Remedy.ADDRESS),
         Fault.NO_AUTH_MECHANISM: suspend(Reason.AUTH_FAILED, Remedy.MECHANISM),
         Fault.ONLY_TOKENS: suspend(Reason.AUTH_BASIC_DISABLED),

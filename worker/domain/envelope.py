@@ -17,6 +17,7 @@ from worker.domain.results import (
     MailSent,
     MailUncertain,
     Result,
+    SentCopyDeferred,
     SentCopyResult,
 )
 from worker.domain.vocabulary import ResultType
@@ -89,6 +90,13 @@ class SentCopySkippedEvent(ResultEvent):
     data: SentCopyResult
 
 
+class SentCopyDeferredEvent(ResultEvent):
+    """The copy could not be saved yet; another attempt follows at `next_attempt_at`."""
+
+    type: Literal[ResultType.SENT_COPY_DEFERRED] = ResultType.SENT_COPY_DEFERRED
+    data: SentCopyDeferred
+
+
 class SentCopyFailedEvent(ResultEvent):
     """The copy could not be saved and no further attempt follows; the letter itself was sent."""
 
@@ -146,6 +154,7 @@ AnyResultEvent = (
     | SentCopySavedEvent
     | SentCopySkippedEvent
     | SentCopyFailedEvent
+    | SentCopyDeferredEvent
     | MailboxSuspendedEvent
     | MailboxResumedEvent
     | MailboxCheckedEvent
@@ -163,6 +172,7 @@ EVENT_CLASSES: Mapping[ResultType, type[AnyResultEvent]] = MappingProxyType(
         ResultType.SENT_COPY_SAVED: SentCopySavedEvent,
         ResultType.SENT_COPY_SKIPPED: SentCopySkippedEvent,
         ResultType.SENT_COPY_FAILED: SentCopyFailedEvent,
+        ResultType.SENT_COPY_DEFERRED: SentCopyDeferredEvent,
         ResultType.MAILBOX_SUSPENDED: MailboxSuspendedEvent,
         ResultType.MAILBOX_RESUMED: MailboxResumedEvent,
         ResultType.MAILBOX_CHECKED: MailboxCheckedEvent,

@@ -139,6 +139,18 @@ HINTS: Mapping[Reason, Hint] = MappingProxyType(
             "Nothing needs to be done: the letter is tried again.",
             ru="Принимающая сторона занята и просит зайти позже. Делать ничего не нужно: отправка повторится сама.",
         ),
+        Reason.SENT_FOLDER_MISSING: Hint(
+            en="No folder for sent letters was recognised in the mailbox, or the one in its settings does not exist, "
+            "so copies are not saved. Name the folder in the mailbox's settings.",
+            ru="Папка отправленных в ящике не найдена, или папки, указанной в настройках, нет, поэтому копии "
+            "не сохраняются. Укажите имя папки в настройках ящика.",
+        ),
+        Reason.SENT_FOLDER_DENIED: Hint(
+            en="The mail server does not let this user add letters to the folder for sent ones, so copies are not "
+            "saved. Give the user the right to, or name another folder in the mailbox's settings.",
+            ru="Почтовый сервер не разрешает этому пользователю добавлять письма в папку отправленных, поэтому копии "
+            "не сохраняются. Дайте такое право или укажите в настройках ящика другую папку.",
+        ),
         Reason.DNS_FAILED: Hint(
             en="The name of the mail server was not found. "
             "Check the server's name in the mailbox's settings for a typing mistake.",

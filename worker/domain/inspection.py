@@ -35,12 +35,12 @@ class SmtpOffer:
 class SentFolderFacts:
     """The Sent folder that was found: its name for people, and what may be done there.
 
-    `exists` False: the settings name it and it is not there. `may_append` None: the server does not say.
+    `is_new`: the settings name it, and it was made just now. `may_append` None: the server does not say.
     `free_kib` None: the server tells of no limit.
     """
 
     name: str
-    exists: bool
+    is_new: bool = False
     may_append: bool | None = None
     free_kib: int | None = None
 

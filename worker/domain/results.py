@@ -166,17 +166,34 @@ class MailUncertain(MailResult):
     resolution_policy: UncertainPolicy = Field(description="what follows")
 
 
-class SentCopyResult(_OfEvent, _Judged):
-    """What became of the copy in the Sent folder of the mailbox. No letter is ever sent again because of it."""
+class _OfCopy(_OfEvent, _Judged):
+    """Which copy a result is about, and where it is or was to be."""
 
     account_id: AccountId
     message_id: MessageId
     mailbox_id: MailboxId
-    outcome: CopyOutcome
     folder: Words | None = Field(default=None, description="name of the folder, decoded")
     uid: int | None = Field(default=None, description="of the copy, where the server tells it (RFC 4315)")
     uid_validity: int | None = None
     reply: ServerReply | None = None
+
+
+class SentCopyResult(_OfCopy):
+    """What became of the copy in the Sent folder of the mailbox. No letter is ever sent again because of it."""
+
+    outcome: CopyOutcome
+
+
+class SentCopyDeferred(_OfCopy):
+    """The copy could not be saved yet, and is tried again.
+
+    Told at the first time and when the reason changes; how it ended is told by another result.
+    """
+
+    outcome: None = Field(default=None, description="null: it has none yet")
+    reason: Reason
+    hint: Hint
+    next_attempt_at: AwareDatetime
 
 
 class MailboxSuspended(_Judged):
@@ -276,6 +293,7 @@ Result = (
     | MailFailed
     | MailUncertain
     | SentCopyResult
+    | SentCopyDeferred
     | MailboxSuspended
     | MailboxResumed
     | MailboxChecked

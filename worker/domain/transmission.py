@@ -27,6 +27,7 @@ class Fault(StrEnum):
     TIMEOUT = "timeout"
     DISCONNECTED = "disconnected"
     TOO_LARGE = "too_large"
+    NO_FOLDER = "no_folder"
     NO_SMTPUTF8 = "no_smtputf8"
     NO_AUTH_MECHANISM = "no_auth_mechanism"
     ONLY_TOKENS = "only_tokens"

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from worker.domain import results
+from worker.domain.copy_hints import copy_hint
 from worker.domain.envelope import EVENT_CLASSES, AnyResultEvent
 from worker.domain.hints import hint_for
 from worker.domain.identity import event_key, result_id
@@ -186,6 +187,10 @@ def _judged(reason: Reason, scope: Scope, action: Action) -> Json:
     return {"reason": reason, "scope": scope, "action": action, "hint": hint_for(reason)}
 
 
+def _judged_copy(reason: Reason, action: Action) -> Json:
+    return {"reason": reason, "scope": Scope.MAILBOX, "action": action, "hint": copy_hint(reason)}
+
+
 _OF_EVENT: Json = {
     "account_id": "acme",
     "event_id": _EVENT_ID,
@@ -245,9 +250,17 @@ _RESULTS: Mapping[ResultType, results.Result] = {
     ResultType.SENT_COPY_SKIPPED: results.SentCopyResult(**_COPY, outcome=CopyOutcome.PROVIDER_SAVES),
     ResultType.SENT_COPY_FAILED: results.SentCopyResult(
         **_COPY,
-        **_judged(Reason.AUTH_FAILED, Scope.MAILBOX, Action.FAIL),
+        **_judged_copy(Reason.SENT_FOLDER_DENIED, Action.FAIL),
         outcome=CopyOutcome.FAILED,
-        reply=results.ServerReply(code=None, text="[AUTHENTICATIONFAILED] Invalid credentials"),
+        folder="Отправленные",
+        detail="NO [NOPERM] Permission denied",
+    ),
+    ResultType.SENT_COPY_DEFERRED: results.SentCopyDeferred(
+        **_COPY,
+        **_judged_copy(Reason.TEMPORARILY_UNAVAILABLE, Action.RETRY),
+        folder="Отправленные",
+        detail="NO [UNAVAILABLE] Try again later",
+        next_attempt_at=datetime(2026, 11, 23, 10, 0, 32, tzinfo=UTC),
     ),
     ResultType.MAILBOX_SUSPENDED: results.MailboxSuspended(
         **_BOX,

@@ -98,6 +98,12 @@ class Metrics:
             provider=self._providers,
             outcome=_values(CopyOutcome),
         )
+        self.copies_deferred = counter(
+            registry,
+            "sendas_sent_copies_deferred",
+            "Copies put off, counted when the reason is another one than the last time.",
+            reason=_values(Reason),
+        )
         self.token_refreshes = counter(
             registry, "sendas_token_refreshes", "Renewals of OAuth 2 access tokens.", result=RESULTS_OF_REFRESHES
         )

@@ -70,6 +70,9 @@ class MetricsObserver:
         if outcome in (CopyOutcome.SAVED, CopyOutcome.ALREADY_THERE):
             self._metrics.copy.observe(max(seconds, 0))
 
+    def copy_deferred(self, reason: Reason) -> None:
+        self._metrics.copies_deferred.labels(reason=reason.value).inc()
+
     def checked(self, outcome: str, seconds: float) -> None:
         self._metrics.checks.labels(outcome=outcome).inc()
         self._metrics.check.observe(max(seconds, 0))

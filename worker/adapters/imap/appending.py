@@ -19,11 +19,12 @@ async def append(
     except Refused as refused:
         if refused.code_name != "TRYCREATE" or not may_create:
             raise
-    await _create(session, folder)
+    await create(session, folder)
     return await session.append(folder, date, letter)
 
 
-async def _create(session: ImapSession, folder: bytes) -> None:
+async def create(session: ImapSession, folder: bytes) -> None:
+    """Create a folder and have mail programs show it. Raises `ImapTrouble`."""
     try:
         await session.create(folder)
     except Refused as refused:

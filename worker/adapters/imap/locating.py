@@ -6,6 +6,7 @@ Never asks for all folders: with SPECIAL-USE the server selects, without it one 
 from collections.abc import Iterable
 
 from worker.adapters.imap.folders import RANKS, fold
+from worker.adapters.imap.namespaces import Namespaces
 from worker.adapters.imap.responses import ListedFolder
 from worker.adapters.imap.session import ImapSession
 from worker.adapters.imap.troubles import Refused
@@ -15,22 +16,41 @@ _UNKNOWN = len(RANKS)
 
 
 async def locate(session: ImapSession) -> ListedFolder | None:
-    """The Sent folder; None when there is none that can be recognised. Raises `ImapTrouble`."""
-    if session.has("SPECIAL-USE") and (special := _flagged(await _selected(session))):
-        return special
-    top = await session.list_folders(b"%")
-    if found := _flagged(top) or _known(top):
+    """The Sent folder; None when there is none that can be recognised. Raises `ImapTrouble`.
+
+    Another user's Sent folder, or a shared one, is never taken for the mailbox's own, whatever its flags and name.
+    """
+    if session.has("SPECIAL-USE"):
+        # Where the flags are shown but cannot be asked for (no LIST-EXTENDED), the answer is a refusal.
+        namespaces, [special] = await session.survey(b"*", selection="(SPECIAL-USE)")
+        if not isinstance(special, Refused) and (found := _flagged(_own(namespaces, special))):
+            return found
+    namespaces, [top] = await session.survey(b"%")
+    if isinstance(top, Refused):
+        raise top
+    if found := _recognised(namespaces, top):
         return found
-    prefix = _inbox_prefix(top)
-    below_inbox = await session.list_folders(prefix + b"%") if prefix else []
-    return _flagged(below_inbox) or _known(below_inbox)
+    for start in _starts(namespaces, top):
+        if found := _recognised(namespaces, await session.list_folders(start + b"%")):
+            return found
+    return None
 
 
-async def _selected(session: ImapSession) -> list[ListedFolder]:
-    try:
-        return await session.list_folders(b"*", selection="(SPECIAL-USE)")
-    except Refused:  # SPECIAL-USE without LIST-EXTENDED: the flags are shown, but cannot be asked for
-        return []
+def _own(namespaces: Namespaces, folders: Iterable[ListedFolder]) -> list[ListedFolder]:
+    return [folder for folder in folders if namespaces.is_own(folder.raw)]
+
+
+def _recognised(namespaces: Namespaces, folders: Iterable[ListedFolder]) -> ListedFolder | None:
+    own = _own(namespaces, folders)
+    return _flagged(own) or _known(own)
+
+
+def _starts(namespaces: Namespaces, top: Iterable[ListedFolder]) -> Iterable[bytes]:
+    """What the names of the mailbox's folders may begin with, besides nothing; often INBOX (RFC 2342 section 5)."""
+    starts = [each.start for each in namespaces.personal if each.start]
+    if (prefix := _inbox_prefix(top)) is not None:
+        starts.append(prefix)
+    return dict.fromkeys(starts)
 
 
 def _flagged(folders: Iterable[ListedFolder]) -> ListedFolder | None:

@@ -40,6 +40,8 @@ _STATES = {
     ("EXAMINE", b"NO"): aioimaplib.AUTH,
     ("SELECT", b"OK"): aioimaplib.SELECTED,
     ("SELECT", b"NO"): aioimaplib.AUTH,
+    ("CLOSE", b"OK"): aioimaplib.AUTH,
+    ("UNSELECT", b"OK"): aioimaplib.AUTH,
 }
 
 
@@ -133,7 +135,7 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
         return self._greeting
 
     async def converse(self, *requests: Request) -> list[Answer]:
-        """Send a command and answer the server's questions until it ends; or several at once that hold no answers.
+        """Send one command, or several at once, and answer the server's questions to the last one until it ends.
 
         Raises `LostConnection`.
         """
@@ -216,7 +218,8 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
         if command is None or tag != command.tag.encode("ascii") or result not in _RESULTS:
             self._violated("the server's answer belongs to no command")
             return
-        is_unsent = bool(self._outgoing) or (self._must_be_asked and bool(self._answers))
+        is_last = len(self._commands) == 1  # the answers are the last command's
+        is_unsent = is_last and (bool(self._outgoing) or (self._must_be_asked and bool(self._answers)))
         if result == b"OK" and is_unsent:
             self._violated("the server says that it is done before it had everything")
             return
@@ -225,7 +228,7 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
         self.state = _STATES.get((command.name, result), self.state)
 
     def _continue(self, challenge: bytes) -> None:
-        if not self._commands or not self._answers or self._outgoing:
+        if len(self._commands) != 1 or not self._answers or self._outgoing:
             self._violated("the server asks to go on where there is nothing to go on with")
             return
         self._challenges.append(challenge)

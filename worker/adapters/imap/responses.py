@@ -15,6 +15,7 @@ _ATOM = re.compile(rb"[^\s\"(){]+")
 _NUMBERS = re.compile(rb"SEARCH((?: +\d{1,10})*) *", re.IGNORECASE)
 _RIGHTS = re.compile(rb"MYRIGHTS .+? \"?([a-z0-9]{0,36})\"?", re.IGNORECASE | re.DOTALL)
 _STORAGE = re.compile(rb"QUOTA .*\(.*\bSTORAGE (\d{1,15}) (\d{1,15})\b.*\)", re.IGNORECASE | re.DOTALL)
+_MESSAGES = re.compile(rb"QUOTA .*\(.*\bMESSAGE (\d{1,15}) (\d{1,15})\b.*\)", re.IGNORECASE | re.DOTALL)
 _BODY = re.compile(rb"\d{1,10} FETCH \(.*?BODY\[\] \{(\d{1,10})\}\r\n", re.IGNORECASE | re.DOTALL)
 _NOT_SELECTABLE = frozenset({"\\noselect", "\\nonexistent"})
 
@@ -48,6 +49,17 @@ class ListedFolder:
     def is_selectable(self) -> bool:
         """False for a name that is only a step in the hierarchy."""
         return not self.flags & _NOT_SELECTABLE
+
+    @property
+    def exists(self) -> bool:
+        """False for a name that is listed only because something stands below it, or was subscribed."""
+        return "\\nonexistent" not in self.flags
+
+
+def mailbox_name(raw: bytes) -> str:
+    """A name on the wire as people read it. Some servers send names in plain UTF-8: shown as they are."""
+    name = decode_mailbox_name(raw)
+    return raw.decode("utf-8", "replace") if isinstance(name, Malformed) else name
 
 
 def response_code(text: bytes) -> ResponseCode | None:
@@ -107,7 +119,13 @@ def my_rights(untagged: bytes) -> str | None:
 
 
 def quota_free_kib(untagged: bytes) -> int | None:
-    """What a QUOTA response says is left of its STORAGE, not below 0; None when it says nothing of it."""
+    """What a QUOTA response says is left of its STORAGE, not below 0; None when it says nothing of it.
+
+    None is left either where no more messages may be added, whatever their size.
+    """
+    messages = _MESSAGES.fullmatch(untagged)
+    if messages is not None and int(messages[1]) >= int(messages[2]):
+        return 0
     match = _STORAGE.fullmatch(untagged)
     return max(int(match[2]) - int(match[1]), 0) if match else None
 
@@ -134,11 +152,9 @@ def listed_folder(untagged: bytes) -> ListedFolder | Malformed | None:
     if any(byte < 0x20 or byte == 0x7F for byte in raw):
         return Malformed("LIST with control characters in a name")
     flags, delimiter = head.groups()
-    name = decode_mailbox_name(raw)
     return ListedFolder(
-        # Some servers send names in plain UTF-8: shown as they are, and sent back byte for byte.
-        name=raw.decode("utf-8", "replace") if isinstance(name, Malformed) else name,
-        raw=raw,
+        name=mailbox_name(raw),
+        raw=raw,  # sent back byte for byte
         delimiter=None if delimiter is None else delimiter[-1:].decode("latin-1"),
         flags=frozenset(flag.lower() for flag in flags.decode("ascii", "replace").split()),
     )

@@ -12,11 +12,11 @@ from typing import TypeVar
 
 from worker.adapters.credentials import AccessToken, Credentials, Password
 from worker.adapters.dialing import Dialer
-from worker.adapters.imap.appending import append, place_by_search
 from worker.adapters.imap.connecting import ImapTimeouts, connect
 from worker.adapters.imap.idle import IdleSessions
-from worker.adapters.imap.looking import FolderMemory, Look, look
+from worker.adapters.imap.looking import FolderMemory, Look, Missing
 from worker.adapters.imap.opened import opened_credentials
+from worker.adapters.imap.saving import NO_FOLDER, Place, already_there, looked, save
 from worker.adapters.imap.session import ImapSession
 from worker.adapters.imap.troubles import ImapTrouble, Refused, ServerWords
 from worker.adapters.tls import verifying
@@ -27,9 +27,7 @@ from worker.domain.vocabulary import CopyOutcome, Phase
 from worker.errors import SecretUnavailable
 
 MAX_IDLE_SESSIONS = 200
-_NO_FOLDER = Trouble(
-    Phase.MAIL, Fault.REPLY, detail="no folder is marked as Sent or has a known name: name one in the settings"
-)
+_MISSING = Trouble(Phase.MAIL, Fault.NO_FOLDER, detail="the folder that the settings name does not exist")
 _LOST = frozenset({Fault.DISCONNECTED, Fault.TIMEOUT})
 
 T = TypeVar("T")
@@ -70,7 +68,8 @@ class ImapSentFolder:
         """Append the copy, as read and with the letter's date, unless a message with one of its ids is there."""
         ids = (message_id,) if also_known_as is None else (message_id, also_known_as)
         try:
-            return await self._with_session(target, lambda session: self._save(session, target, ids, date, copy))
+            place = self._place(target)
+            return await self._with_session(target, lambda session: save(session, place, ids, date, copy))
         except ImapTrouble as failed:
             trouble = failed.trouble
         if trouble.phase is Phase.DATA and trouble.fault in _LOST:
@@ -80,47 +79,33 @@ class ImapSentFolder:
     async def find(self, target: CopyTarget, message_id: str) -> bool | Trouble:
         """Whether a message with this Message-ID is in Sent; trouble also when there is no such folder to look into."""
         try:
-            found = await self._with_session(target, lambda session: self._look(session, target, (message_id,)))
+            found = await self._look(target, (message_id,))
         except ImapTrouble as failed:
             return failed.trouble
         if found is None:
-            return _NO_FOLDER
-        if not found.exists:
-            return Trouble(Phase.MAIL, Fault.REPLY, detail="the folder that the settings name does not exist")
-        return bool(found.uids)
+            return NO_FOLDER
+        return _MISSING if isinstance(found, Missing) else bool(found.uids)
 
     async def close(self) -> None:
         """Log out of all idle sessions."""
         await self._idle.close()
 
-    async def _save(
-        self, session: ImapSession, target: CopyTarget, ids: Sequence[str], date: datetime, copy: bytes
-    ) -> SavedCopy:
-        found = await self._look(session, target, ids)
-        if found is None:
-            return SavedCopy(CopyOutcome.NO_FOLDER, trouble=_NO_FOLDER)
-        if found.uids:
-            return _already_there(found)
-        may_create = target.folder is not None  # a folder of our own choice would be one that nobody knows of
-        place = await append(session, found.folder.raw, date, copy, may_create=may_create)
-        if place is None:
-            place = await place_by_search(session, found.folder.raw, ids[0])
-        if place is None:
-            return SavedCopy(CopyOutcome.SAVED, found.folder.name, uid_validity=found.uid_validity)
-        return SavedCopy(CopyOutcome.SAVED, found.folder.name, place.uid, place.uid_validity)
-
     async def _after_lost_append(self, target: CopyTarget, ids: Sequence[str], trouble: Trouble) -> SavedCopy:
         """The letter may be there for all that no answer came: look, on another connection."""
         try:
-            found = await self._with_session(target, lambda session: self._look(session, target, ids))
+            found = await self._look(target, ids)
         except ImapTrouble:
             found = None
-        if found is not None and found.uids:
-            return _already_there(found)
+        if isinstance(found, Look) and found.uids:
+            return already_there(found)
         return SavedCopy(CopyOutcome.FAILED, target.folder, trouble=trouble)
 
-    async def _look(self, session: ImapSession, target: CopyTarget, ids: Sequence[str]) -> Look | None:
-        return await look(session, target.folder, _key(target), self._memory, ids)
+    async def _look(self, target: CopyTarget, ids: Sequence[str]) -> Look | Missing | None:
+        place = self._place(target)
+        return await self._with_session(target, lambda session: looked(session, place, ids))
+
+    def _place(self, target: CopyTarget) -> Place:
+        return Place(target.folder, _key(target), self._memory)
 
     async def _with_session(self, target: CopyTarget, step: Callable[[ImapSession], Awaitable[T]]) -> T:
         """Do a step on the mailbox's idle session; on a fresh one if there is none, or if it turns out to be dead."""
@@ -129,7 +114,8 @@ class ImapSentFolder:
             try:
                 return await self._use(target, idle, step)
             except ImapTrouble as failed:
-                if failed.trouble.fault not in _LOST:
+                # A letter may be on its way: the look for it comes first, and only a later attempt sends it again.
+                if failed.trouble.fault not in _LOST or failed.trouble.phase is Phase.DATA:
                     raise
         return await self._use(target, await self._open(target), step)
 
@@ -179,7 +165,3 @@ class ImapSentFolder:
 
 def _key(target: CopyTarget) -> _Key:
     return _Key(target.account_id, target.mailbox_id, target.imap, target.auth)
-
-
-def _already_there(found: Look) -> SavedCopy:
-    return SavedCopy(CopyOutcome.ALREADY_THERE, found.folder.name, found.uids[-1], found.uid_validity)

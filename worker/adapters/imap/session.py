@@ -11,6 +11,7 @@ from itertools import chain
 
 from worker.adapters.credentials import AccessToken, Password
 from worker.adapters.imap.connecting import ImapTimeouts
+from worker.adapters.imap.namespaces import Namespaces, namespaces
 from worker.adapters.imap.protocol import Answer, ImapProtocol, LostConnection, Request
 from worker.adapters.imap.responses import (
     AppendUid,
@@ -25,7 +26,8 @@ from worker.adapters.imap.responses import (
     search_result,
     uid_validity,
 )
-from worker.adapters.imap.troubles import ImapTrouble, Refused, xoauth2_response
+from worker.adapters.imap.signing_in import sign_in
+from worker.adapters.imap.troubles import ImapTrouble, Refused
 from worker.adapters.imap.wire import (
     Argument,
     Dialogue,
@@ -38,6 +40,7 @@ from worker.adapters.imap.wire import (
 from worker.domain.transmission import Fault
 from worker.domain.vocabulary import Phase
 
+_IDENTITY = '("name" "sendas" "vendor" "sendas")'
 _WRITABLE = {"READ-WRITE": True, "READ-ONLY": False}
 _TOO_LARGE_CODES = frozenset({"TOOBIG"})  # RFC 7889 section 5.1
 
@@ -53,6 +56,8 @@ class ImapSession:
         self._protocol = protocol
         self._timeouts = timeouts
         self._capabilities: frozenset[str] = frozenset()
+        self._namespaces: Namespaces | None = None
+        self._way_out: str | None = None  # of the folder that is open, if it has to be left
 
     @property
     def is_usable(self) -> bool:
@@ -72,44 +77,24 @@ class ImapSession:
         self._protocol.abort()
 
     async def sign_in(self, credentials: Password | AccessToken) -> None:
-        """Sign in by LOGIN or XOAUTH2, and learn what the server can do then."""
+        """Sign in, and learn what the server can do then."""
         await self._ask_capabilities(Phase.GREETING)
-        if isinstance(credentials, Password):
-            answer = await self._login(credentials)
-        else:
-            answer = await self._authenticate(credentials)
+        way = sign_in(credentials, self.has)
+        self._protocol.words.know(credentials)
+        answer = await self._run(Phase.AUTH, way.command, way.sent, self._timeouts.sign_in_s)
         if not self._learn_capabilities(answer):
-            await self._ask_capabilities(Phase.AUTH)
+            await self._ask_capabilities(Phase.AUTH, is_introduced=True)
 
-    async def _login(self, credentials: Password) -> Answer:
-        if self.has("LOGINDISABLED"):
-            detail = "the server takes no password here (LOGINDISABLED)"
-            raise ImapTrouble(Phase.AUTH, Fault.NO_AUTH_MECHANISM, detail)
-        password = credentials.password.get_secret_value()
-        self._protocol.words.know(credentials)
-        arguments = self._arguments(Phase.AUTH, credentials.username, password)
-        return await self._run(Phase.AUTH, "LOGIN", dialogue(arguments), self._timeouts.sign_in_s)
+    async def _ask_capabilities(self, phase: Phase, *, is_introduced: bool = False) -> None:
+        """`is_introduced`: say beside it who we are, where the server wants to know (RFC 2971).
 
-    async def _authenticate(self, credentials: AccessToken) -> Answer:
-        if not self.has("AUTH=XOAUTH2"):
-            raise ImapTrouble(Phase.AUTH, Fault.NO_AUTH_MECHANISM, "the server does not offer XOAUTH2")
-        token = credentials.token.get_secret_value()
-        try:
-            response = xoauth2_response(credentials.username, token)
-        except ValueError as error:
-            raise ImapTrouble(Phase.AUTH, Fault.PROTOCOL, str(error)) from None
-        self._protocol.words.know(credentials)
-        # A refusal comes as a challenge; until it is answered with an empty line the server does not say NO.
-        refusal_answer = (b"\r\n",)
-        if self.has("SASL-IR"):
-            sent = Dialogue(f"XOAUTH2 {response}", (refusal_answer,), must_be_asked=False)
-        else:
-            answers = ((response.encode("ascii"), b"\r\n"), refusal_answer)
-            sent = Dialogue("XOAUTH2", answers, must_be_asked=False)
-        return await self._run(Phase.AUTH, "AUTHENTICATE", sent, self._timeouts.sign_in_s)
-
-    async def _ask_capabilities(self, phase: Phase) -> None:
-        answer = await self._run(phase, "CAPABILITY", Dialogue(""), self._timeouts.command_s)
+        NetEase's servers (163.com, 126.com) open no folder before ("Unsafe Login"); others do without.
+        """
+        requests = [Request("ID", Dialogue(_IDENTITY))] if is_introduced and self.has("ID") else []
+        requests.append(Request("CAPABILITY", Dialogue("")))
+        answer = (await self._converse(phase, self._timeouts.command_s, *requests))[-1]
+        if not answer.is_ok:
+            raise self._refused(phase, answer)
         self._learn_capabilities(answer)
 
     def _learn_capabilities(self, answer: Answer) -> bool:
@@ -122,20 +107,52 @@ class ImapSession:
 
     async def list_folders(self, pattern: bytes, selection: str = "") -> list[ListedFolder]:
         """The folders that match, those that can be understood; `selection` as in RFC 5258, such as `(SPECIAL-USE)`."""
+        request = self._listing(pattern, selection)
+        return _listed(await self._run(Phase.MAIL, request.name, request.sent, self._timeouts.command_s))
+
+    async def survey(
+        self, *patterns: bytes, selection: str = ""
+    ) -> tuple[Namespaces, list[list[ListedFolder] | Refused]]:
+        """The server's namespaces (RFC 2342), and `list_folders` for each pattern, in one go."""
+        listings = [self._listing(pattern, selection) for pattern in patterns]
+        wants_namespaces = self._namespaces is None and self.has("NAMESPACE")
+        asked = [Request("NAMESPACE", Dialogue("")), *listings] if wants_namespaces else listings
+        answers = list(await self._converse_in_turn(Phase.MAIL, asked))
+        told = answers.pop(0).untagged if wants_namespaces else ()
+        if self._namespaces is None:
+            parsed = (found for found in map(namespaces, told) if isinstance(found, Namespaces))
+            self._namespaces = next(parsed, Namespaces())
+        found = [_listed(each) if each.is_ok else self._refused(Phase.MAIL, each) for each in answers]
+        return self._namespaces, found
+
+    def _listing(self, pattern: bytes, selection: str = "") -> Request:
         arguments: list[Argument] = [selection] if selection else []
         arguments += ['""', *self._arguments(Phase.MAIL, pattern)]
-        answer = await self._run(Phase.MAIL, "LIST", dialogue(arguments), self._timeouts.command_s)
-        parsed = map(listed_folder, answer.untagged)
-        return [folder for folder in parsed if isinstance(folder, ListedFolder)]
+        return Request("LIST", dialogue(arguments))
 
     async def examine(self, folder: bytes) -> int | None:
         """Open a folder for looking, which leaves its `\\Recent` flags alone; its UIDVALIDITY where it is told."""
-        return _uid_validity(await self._on_folder("EXAMINE", folder))
+        self._way_out = None
+        opened = await self._on_folder("EXAMINE", folder)
+        self._way_out = self._out_of(opened)
+        return _uid_validity(opened)
 
     async def select(self, folder: bytes) -> bool | None:
         """Open a folder as if to write: whether it may be written to, where the server says so."""
+        self._way_out = None  # CLOSE would remove for good what somebody marked as deleted in it
         code = response_code((await self._on_folder("SELECT", folder)).text)
         return _WRITABLE.get(code.name) if code is not None else None
+
+    def _out_of(self, opened: Answer) -> str | None:
+        """The command that leaves a folder which was opened for looking, and takes nothing out of it.
+
+        UNSELECT (RFC 3691) never does, and CLOSE does not where the folder is open for looking alone (RFC 3501 section
+        6.4.2); not every server keeps to that which EXAMINE promised.
+        """
+        if self.has("UNSELECT"):
+            return "UNSELECT"
+        code = response_code(opened.text)
+        return None if code is not None and code.name == "READ-WRITE" else "CLOSE"
 
     async def my_rights(self, folder: bytes) -> str | None:
         """One letter for each right on a folder (RFC 4314 section 2.1), where the server tells them."""
@@ -188,21 +205,32 @@ class ImapSession:
         search = self._for_message(message_id)
         if opening.sent.answers or search.sent.answers:  # the server wants to ask for a part of them
             return await self.examine(folder), None
+        self._way_out = None
         opened, found = await self._converse(Phase.MAIL, self._timeouts.command_s, opening, search)
         if not opened.is_ok:  # then what it found says nothing
             raise self._refused(Phase.MAIL, opened)
+        self._way_out = self._out_of(opened)
         return _uid_validity(opened), _uids(opened, found) if found.is_ok else None
 
     async def append(self, folder: bytes, date: datetime, letter: bytes) -> AppendUid | None:
-        """Append a letter as read, byte for byte; where it is, when the server tells (UIDPLUS)."""
-        self._check_size(len(letter))
+        """Append a letter as read, byte for byte; where it is, when the server tells (UIDPLUS).
+
+        A folder that is open is left in the same go: Courier refuses to append to one that is open for looking.
+        """
+        self.require_room_for(len(letter))
         arguments = [*self._arguments(Phase.DATA, folder), "(\\Seen)", date_time(date), Literal(letter)]
-        within_s = self._timeouts.append_within_s(len(letter))
-        answer = await self._run(Phase.DATA, "APPEND", dialogue(arguments), within_s)
+        requests = [Request("APPEND", dialogue(arguments))]
+        if self._way_out is not None:
+            requests.insert(0, Request(self._way_out, Dialogue("")))
+            self._way_out = None
+        answer = (await self._converse(Phase.DATA, self._timeouts.append_within_s(len(letter)), *requests))[-1]
+        if not answer.is_ok:
+            raise self._refused(Phase.DATA, answer)
         place = append_uid(response_code(answer.text))
         return None if isinstance(place, Malformed) else place
 
-    def _check_size(self, size: int) -> None:
+    def require_room_for(self, size: int) -> None:
+        """Refuse a letter that is larger than the server says it takes. Raises `ImapTrouble`."""
         for capability in self._capabilities:
             name, _, limit = capability.partition("=")
             if name == "APPENDLIMIT" and limit.isascii() and limit.isdigit() and size > int(limit[:20]):  # RFC 7889
@@ -240,6 +268,12 @@ class ImapSession:
         except LostConnection as lost:
             raise self._lost(phase, _names(requests), lost) from None
 
+    async def _converse_in_turn(self, phase: Phase, requests: Sequence[Request]) -> Sequence[Answer]:
+        """All at once where the server need not ask for a part of one, else one after another."""
+        if not any(request.sent.answers for request in requests[:-1]):
+            return await self._converse(phase, self._timeouts.command_s, *requests) if requests else ()
+        return [(await self._converse(phase, self._timeouts.command_s, request))[0] for request in requests]
+
     def _lost(self, phase: Phase, name: str, lost: LostConnection) -> ImapTrouble:
         fault = Fault.PROTOCOL if lost.is_violation else Fault.DISCONNECTED
         bye = self._protocol.bye
@@ -252,6 +286,11 @@ class ImapSession:
         challenges = filter(None, map(self._protocol.words.clean_challenge, answer.challenges))
         detail = " ".join((answer.result, self._protocol.words.clean(answer.text), *challenges))
         return Refused(phase, Fault.TOO_LARGE if is_too_large else Fault.REPLY, detail, code)
+
+
+def _listed(answer: Answer) -> list[ListedFolder]:
+    parsed = map(listed_folder, answer.untagged)
+    return [folder for folder in parsed if isinstance(folder, ListedFolder)]
 
 
 def _names(requests: Sequence[Request]) -> str:

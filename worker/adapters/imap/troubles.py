@@ -71,7 +71,11 @@ class ServerWords:
 
 def _secrets(credentials: Password | AccessToken) -> tuple[str, ...]:
     if isinstance(credentials, Password):
-        return (credentials.password.get_secret_value(),)
+        password = credentials.password.get_secret_value()
+        try:
+            return password, plain_response(credentials.username, password)
+        except ValueError:
+            return (password,)
     token = credentials.token.get_secret_value()
     try:
         return token, xoauth2_response(credentials.username, token)
@@ -88,3 +92,23 @@ def xoauth2_response(username: str, token: str) -> str:
     if "\1" in username + token:
         raise ValueError("user name or token holds a control character")
     return base64.b64encode(f"user={username}\1auth=Bearer {token}\1\1".encode()).decode("ascii")
+
+
+def plain_response(username: str, password: str) -> str:
+    """The client response of PLAIN (RFC 4616), in base64.
+
+    Raises:
+        ValueError: one of the two holds NUL, which separates them.
+    """
+    if "\0" in username + password:
+        raise ValueError("a NUL character cannot be sent over IMAP")
+    return _base64(f"\0{username}\0{password}")
+
+
+def login_responses(username: str, password: str) -> tuple[str, str]:
+    """The client responses of the mechanism LOGIN, in base64."""
+    return _base64(username), _base64(password)
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode("ascii")

@@ -1,4 +1,4 @@
-"""A visit to a mailbox's IMAP server, step by step: what a check of the mailbox looks at. It changes nothing there."""
+"""A visit to a mailbox's IMAP server, step by step: what a check of the mailbox looks at, by the code of copies."""
 
 import socket
 import ssl
@@ -6,24 +6,26 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+from worker.adapters.clock import SystemClock
 from worker.adapters.credentials import Credentials
 from worker.adapters.dialing import Dialer, DialError
 from worker.adapters.egress import EgressGuard
 from worker.adapters.imap import connecting
 from worker.adapters.imap.connecting import ImapTimeouts
-from worker.adapters.imap.locating import locate
-from worker.adapters.imap.looking import Folder, is_listed
+from worker.adapters.imap.looking import Folder, FolderMemory, Missing
 from worker.adapters.imap.opened import opened_credentials
 from worker.adapters.imap.protocol import ImapProtocol
+from worker.adapters.imap.saving import Place, looked, made, save
 from worker.adapters.imap.session import ImapSession
 from worker.adapters.imap.troubles import ImapTrouble, Refused, ServerWords
-from worker.adapters.imap.wire import encode_mailbox_name
 from worker.adapters.tls import tls_facts
+from worker.delivery.ports import SavedCopy
 from worker.domain.egress import IMAP_PORTS
 from worker.domain.inspection import ResolvedHost, SentFolderFacts, TlsFacts
+from worker.domain.letters import ComposedLetter
 from worker.domain.snapshot import Auth, ImapServer
 from worker.domain.transmission import Fault, Trouble
-from worker.domain.vocabulary import Phase, Security
+from worker.domain.vocabulary import CopyOutcome, Phase, Security
 
 T = TypeVar("T")
 
@@ -42,6 +44,7 @@ class ImapCheckVisit:
         self._socket: socket.socket | None = None
         self._protocol: ImapProtocol | None = None
         self._session: ImapSession | None = None
+        self._memory = FolderMemory(SystemClock())
 
     async def resolve(self) -> ResolvedHost | Trouble:
         """Look the host up, and have its addresses vetted."""
@@ -98,25 +101,30 @@ class ImapCheckVisit:
         self._session = session
         return None
 
-    async def sent_folder(self, named: str | None) -> SentFolderFacts | Trouble | None:
-        """The folder where copies would go, opened as if to write; nothing is written."""
+    async def sent_folder(self, named: str | None, message_id: str) -> SentFolderFacts | Trouble | None:
+        """The folder where copies go, found, looked into and made as for a copy; nothing is written into it."""
         if self._session is None:
             return _NOT_OPEN
         try:
-            folder = await self._folder(self._session, named)
-            return None if folder is None else await _facts(self._session, folder)
+            found = await looked(self._session, self._place(named), (message_id,))
+            if found is None:
+                return None
+            folder = await made(self._session, found) if isinstance(found, Missing) else found.folder
+            return await _facts(self._session, folder, is_new=isinstance(found, Missing))
         except ImapTrouble as failed:
             return failed.trouble
 
-    async def _folder(self, session: ImapSession, named: str | None) -> Folder | None:
-        if named is None:
-            located = await locate(session)
-            return None if located is None else Folder(located.name, located.raw)
+    async def save(self, named: str | None, letter: ComposedLetter) -> SavedCopy:
+        """Save the letter's copy, as that of any letter."""
+        if self._session is None:
+            return SavedCopy(CopyOutcome.FAILED, named, trouble=_NOT_OPEN)
         try:
-            return Folder(named, encode_mailbox_name(named))
-        except ValueError:
-            detail = "the folder's name cannot be sent over IMAP"
-            raise ImapTrouble(Phase.MAIL, Fault.PROTOCOL, detail) from None
+            return await save(self._session, self._place(named), (letter.message_id,), letter.date, letter.copy)
+        except ImapTrouble as failed:
+            return SavedCopy(CopyOutcome.FAILED, named, trouble=failed.trouble)
+
+    def _place(self, named: str | None) -> Place:
+        return Place(named, "", self._memory)
 
     async def received(self, message_id: str) -> bytes | Trouble | None:
         """The letter with this Message-ID in INBOX; it is not marked as read by that."""
@@ -139,17 +147,13 @@ class ImapCheckVisit:
             self._socket.close()
 
 
-async def _facts(session: ImapSession, folder: Folder) -> SentFolderFacts:
-    try:
-        is_writable = await session.select(folder.raw)
-    except Refused:
-        if await is_listed(session, folder):
-            raise
-        return SentFolderFacts(folder.name, exists=False)
+async def _facts(session: ImapSession, folder: Folder, *, is_new: bool) -> SentFolderFacts:
+    """What the server tells of it. It is left by opening another, or by LOGOUT: CLOSE would remove letters."""
+    is_writable = await session.select(folder.raw)
     rights = await _unless_refused(session.my_rights(folder.raw))
     if rights is not None:
         is_writable = is_writable is not False and _INSERT in rights
-    return SentFolderFacts(folder.name, True, is_writable, await _unless_refused(session.free_kib(folder.raw)))
+    return SentFolderFacts(folder.name, is_new, is_writable, await _unless_refused(session.free_kib(folder.raw)))
 
 
 async def _unless_refused(asked: Awaitable[T]) -> T | None:

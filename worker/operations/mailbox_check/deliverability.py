@@ -20,6 +20,7 @@ from worker.operations.mailbox_check.subject import Subject
 
 MAX_ADDRESSES = 4  # of the SMTP host that SPF is asked about
 _UNTRUSTED = Reason.SENDER_DOMAIN_UNAUTHENTICATED
+_SILENT = "DNS did not answer"
 _ALIGNED = {"r": "relaxed", "s": "strict"}
 
 
@@ -53,19 +54,25 @@ class Deliverability:
         part = self.parts["mx"]
         found = await self._names.ask(self._domain, RecordType.MX)
         if found.outcome is LookupOutcome.FAILED:
-            part.undecided(reason=Reason.DNS_FAILED, detail="DNS did not answer")
+            part.undecided(reason=Reason.DNS_FAILED, detail=_SILENT)
         elif any(record.partition(" ")[2] == "." for record in found.records):
             part.failed(_UNTRUSTED, hint=texts.NULL_MX, detail="null MX (RFC 7505)")
         elif found.records:
             part.passed(detail=f"mail servers: {len(found.records)}")
-        elif await self._has_address():
+        else:
+            self._judge_addresses(part, await self._addresses())
+
+    async def _addresses(self) -> set[LookupOutcome]:
+        found = await asyncio.gather(*(self._names.ask(self._domain, kind) for kind in (RecordType.A, RecordType.AAAA)))
+        return {answer.outcome for answer in found}
+
+    def _judge_addresses(self, part: Part, outcomes: set[LookupOutcome]) -> None:
+        if LookupOutcome.FOUND in outcomes:
             part.passed(detail="no MX record, but an address: letters go to the domain's own host (RFC 5321)")
+        elif LookupOutcome.FAILED in outcomes:
+            part.undecided(reason=Reason.DNS_FAILED, detail=_SILENT)
         else:
             part.failed(_UNTRUSTED, hint=texts.NO_MX)
-
-    async def _has_address(self) -> bool:
-        found = await asyncio.gather(*(self._names.ask(self._domain, kind) for kind in (RecordType.A, RecordType.AAAA)))
-        return any(answer.outcome is LookupOutcome.FOUND for answer in found)
 
     async def _spf(self, addresses: tuple[IpAddress, ...]) -> None:
         part = self.parts["spf"]
@@ -87,32 +94,40 @@ class Deliverability:
             return
         selectors = usual_selectors(self._subject.provider.name)
         names = [SignatureName(self._domain, selector) for selector in selectors]
-        keys = await self._keys(names)
+        keys, is_silent = await self._keys(names)
         note = "; the test letter was not found in INBOX" if self._subject.is_test_to_itself else ""
         if keys:
             found = ", ".join(name.selector for name in keys)
             part.passed(
                 detail=f"keys under the usual selectors: {found}; whether letters are signed was not seen{note}"
             )
+        elif is_silent:
+            part.undecided(reason=Reason.DNS_FAILED, detail=f"{_SILENT}; asked for {', '.join(selectors)}{note}")
         else:
             part.failed(None, hint=texts.NO_DKIM, detail=f"looked for {', '.join(selectors)}{note}")
 
     async def _dkim_of(self, letter: bytes, alignment: str) -> None:
         part = self.parts["dkim"]
         names = self._signatures.names(letter)
-        verdicts = await self._signatures.verify(letter, await self._keys(names))
+        keys, is_silent = await self._keys(names)
+        verdicts = await self._signatures.verify(letter, keys)
         good = [v for v in verdicts if v.is_valid and is_aligned(v.name.domain, self._domain, alignment)]
         if good:
             part.passed(detail=f"the test letter's signature holds: {_signer(good[0].name)}")
             return
+        if is_silent:  # a key that was not seen may be the good one
+            part.undecided(reason=Reason.DNS_FAILED, detail=f"{_SILENT} when asked for the test letter's keys")
+            return
         part.failed(_UNTRUSTED, hint=texts.BAD_DKIM, detail=_why_unsigned(names, verdicts))
 
-    async def _keys(self, names: Iterable[SignatureName]) -> dict[SignatureName, str]:
+    async def _keys(self, names: Iterable[SignatureName]) -> tuple[dict[SignatureName, str], bool]:
+        """The keys that there are, and whether DNS did not answer for one."""
         wanted = list(dict.fromkeys(names))
         answers = await asyncio.gather(*(self._names.ask(name.record, RecordType.TXT) for name in wanted))
-        return {
+        keys = {
             name: key for name, answer in zip(wanted, answers, strict=True) if (key := _key(answer.records)) is not None
         }
+        return keys, any(answer.outcome is LookupOutcome.FAILED for answer in answers)
 
     def _dmarc(self, policy: DmarcPolicy | NoDmarc) -> None:
         part = self.parts["dmarc"]

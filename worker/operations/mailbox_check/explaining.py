@@ -4,6 +4,7 @@ from typing import Any
 
 from worker.delivery.copy_troubles import classify_copy
 from worker.domain.classification import Classification, classify
+from worker.domain.copy_hints import copy_hint
 from worker.domain.hints import Hint, hint_for
 from worker.domain.providers import Provider
 from worker.domain.results import ServerReply, server_reply
@@ -35,7 +36,9 @@ def smtp_facts(trouble: Trouble, provider: Provider, auth: Auth) -> dict[str, An
     reason = judged.reason
     return {
         "reason": reason,
-        "hint": BAD_CERTIFICATE if _is_about_certificate(trouble) else _hint(judged, provider, auth),
+        "hint": BAD_CERTIFICATE
+        if _is_about_certificate(trouble)
+        else _hint(hint_for(reason, judged.remedy), judged, provider, auth),
         "reply": server_reply(trouble.reply),
         "help_url": help_url(reason, provider, auth),
         "detail": trouble.detail or None,
@@ -49,23 +52,23 @@ def imap_facts(trouble: Trouble, provider: Provider, auth: Auth) -> dict[str, An
     is_said = trouble.fault is Fault.REPLY and bool(trouble.detail)
     return {
         "reason": reason,
-        "hint": BAD_CERTIFICATE if _is_about_certificate(trouble) else _hint(judged, provider, auth),
+        "hint": BAD_CERTIFICATE if _is_about_certificate(trouble) else _hint(copy_hint(reason), judged, provider, auth),
         "reply": ServerReply(code=None, text=trouble.detail) if is_said else None,
         "help_url": help_url(reason, provider, auth),
         "detail": None if is_said else trouble.detail or None,
     }
 
 
-def _hint(judged: Classification, provider: Provider, auth: Auth) -> Hint:
+def _hint(hint: Hint, judged: Classification, provider: Provider, auth: Auth) -> Hint:
     """A wrong password is mostly the usual one where an app password is wanted: said where the provider has them."""
-    reason = judged.reason
-    if judged.remedy is not None or not isinstance(auth, PasswordAuth) or reason is not Reason.AUTH_FAILED:
-        return hint_for(reason, judged.remedy)
+    is_password_refused = judged.reason is Reason.AUTH_FAILED and judged.remedy is None
+    if not is_password_refused or not isinstance(auth, PasswordAuth):
+        return hint
     if provider.help_app_passwords is not None:
-        return joined(hint_for(reason), APP_PASSWORD)
+        return joined(hint, APP_PASSWORD)
     if provider.takes_password is False:
-        return joined(hint_for(reason), OTHER_SIGN_IN)
-    return hint_for(reason)
+        return joined(hint, OTHER_SIGN_IN)
+    return hint
 
 
 def _is_about_certificate(trouble: Trouble) -> bool:

@@ -4,21 +4,24 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
-from worker.delivery.copy_jobs import copy_verdict
+from worker.delivery.copy_jobs import copy_verdict, is_learned
 from worker.domain.inspection import SentFolderFacts
 from worker.domain.results import ServerReply
 from worker.domain.transmission import Trouble
 from worker.domain.vocabulary import CopyOutcome, Phase, Reason, Security
 from worker.operations.mailbox_check.connecting import counted, is_worth_another_way, other_imap_way, tls_step
 from worker.operations.mailbox_check.explaining import imap_facts
+from worker.operations.mailbox_check.letter import test_message_id
 from worker.operations.mailbox_check.part import Part
 from worker.operations.mailbox_check.ports import ImapVisit, Visitors
 from worker.operations.mailbox_check.smtp_part import SmtpFindings
 from worker.operations.mailbox_check.subject import Subject
-from worker.operations.mailbox_check.texts import FULL, IMAP_STARTTLS, NO_SENT_FOLDER, READ_ONLY
+from worker.operations.mailbox_check.texts import FULL, IMAP_STARTTLS, LITTLE_ROOM, NO_SENT_FOLDER, READ_ONLY
 
 READ_BACK_S = 30.0
 READ_AGAIN_S = 2.0
+LARGEST_LETTER_KIB = 14 * 1024
+"""A letter with as many files as may go with one (10 MB), which base64 makes a third larger, and its text."""
 _NAMES = ("imap_dns", "imap_connect", "imap_tls", "imap_greeting", "imap_auth", "sent_folder", "sent_writable")
 _ENTRANCE = frozenset({"imap_connect", "imap_tls", "imap_greeting"})
 _NOT_WANTED = {
@@ -64,8 +67,10 @@ class ImapPart:
         )
         async with visiting as visit:
             if await self._enter(visit) and await self._sign_in(visit, smtp):
-                await self._find_folder(visit)
+                folder = await self._find_folder(visit)
                 await self._read_back(visit, smtp)
+                if folder is not None:
+                    await self._write(visit, folder, smtp)
         await self._look_for_another_way()
 
     async def _enter(self, visit: ImapVisit) -> bool:
@@ -105,41 +110,55 @@ class ImapPart:
         self._part.passed()
         return True
 
-    async def _find_folder(self, visit: ImapVisit) -> None:
+    async def _find_folder(self, visit: ImapVisit) -> SentFolderFacts | None:
         self._part.begin("sent_folder")
-        found = await visit.sent_folder(self._subject.mailbox.sent_copy.folder)
+        message_id = test_message_id(self._subject.mailbox, self._subject.key)
+        found = await visit.sent_folder(self._subject.mailbox.sent_copy.folder, message_id)
         if isinstance(found, Trouble):
             self._fail(found)
-        elif found is None:
-            self._part.failed(None, hint=NO_SENT_FOLDER, detail="no folder was recognised")
-        else:
-            self._judge_folder(found)
+            return None
+        if found is None:
+            self._part.failed(Reason.SENT_FOLDER_MISSING, hint=NO_SENT_FOLDER, detail="no folder was recognised")
+            return None
+        self._part.passed(detail=f"{found.name}: it was not there, and has been made" if found.is_new else found.name)
+        return found
 
-    def _judge_folder(self, folder: SentFolderFacts) -> None:
-        if not folder.exists:
-            self._part.passed(detail=f"{folder.name}: not there yet; it is made with the first copy")
-            self._part.skip("sent_writable", "the folder is not there yet")
-            return
-        self._part.passed(detail=folder.name)
-        self._part.begin("sent_writable")
+    async def _write(self, visit: ImapVisit, folder: SentFolderFacts, smtp: SmtpFindings) -> None:
+        """What the server says, and what it does: the test letter's copy is saved, as that of any letter."""
+        part = self._part
+        part.begin("sent_writable")
+        room = f"; {folder.free_kib} KiB free" if folder.free_kib is not None else ""
+        is_little = folder.free_kib is not None and folder.free_kib < LARGEST_LETTER_KIB
+        warning = LITTLE_ROOM if is_little else None
         if folder.may_append is False:
-            self._part.failed(None, hint=READ_ONLY)
+            part.failed(Reason.SENT_FOLDER_DENIED, hint=READ_ONLY)
         elif folder.free_kib == 0:
-            self._part.failed(Reason.MAILBOX_FULL, hint=FULL)
+            part.failed(Reason.MAILBOX_FULL, hint=FULL)
+        elif smtp.test_letter is not None and self._is_copy_wanted():
+            saved = await visit.save(self._subject.mailbox.sent_copy.folder, smtp.test_letter)
+            if saved.trouble is not None:
+                self._fail(saved.trouble)
+            else:
+                done = "was there already" if saved.outcome is CopyOutcome.ALREADY_THERE else "was saved"
+                part.passed(detail=f"the test letter's copy {done}{room}", hint=warning)
         elif folder.may_append is None:
-            self._part.undecided(detail="the server does not say")
+            part.undecided(detail=f"the server does not say{room}", hint=warning)
         else:
-            room = f"; {folder.free_kib} KiB free" if folder.free_kib is not None else ""
-            self._part.passed(detail=f"letters may be added{room}")
+            part.passed(detail=f"letters may be added{room}", hint=warning)
+
+    def _is_copy_wanted(self) -> bool:
+        """Where the provider may save to Sent by itself, only after a letter had the time to be seen there."""
+        mailbox = self._subject.mailbox
+        return copy_verdict(mailbox) is None and (not is_learned(mailbox) or self._subject.is_test_to_itself)
 
     async def _read_back(self, visit: ImapVisit, smtp: SmtpFindings) -> None:
         """Wait for the test letter that the mailbox sent to itself; what came of it is told in the step of DKIM."""
-        if smtp.test_message_id is None or not self._subject.is_test_to_itself:
+        if smtp.test_letter is None or not self._subject.is_test_to_itself:
             return
         try:
             async with asyncio.timeout(self._read_back_s):
                 while True:
-                    found = await visit.received(smtp.test_message_id)
+                    found = await visit.received(smtp.test_letter.message_id)
                     if found is not None:
                         break
                     await asyncio.sleep(self._read_again_s)

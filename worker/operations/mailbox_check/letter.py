@@ -20,11 +20,15 @@ It arrived, so letters can be sent from there. Nothing needs to be done.
 """
 
 
+def test_message_id(mailbox: Mailbox, key: str) -> str:
+    """The Message-ID that the test letter of a request has, or would have."""
+    return f"<{check_letter_token(key)}@{parse_address(mailbox.address).domain}>"
+
+
 def compose_test_letter(mailbox: Mailbox, recipient: str, key: str, date: datetime) -> ComposedLetter:
     """A short letter from the mailbox; the same request has the same Message-ID, whenever it is composed."""
     sender, to = parse_address(mailbox.address), parse_address(recipient)
-    token = check_letter_token(key)
-    message_id = f"<{token}@{sender.domain}>"
+    token, message_id = check_letter_token(key), test_message_id(mailbox, key)
     header = "".join(
         (
             token_field("Date", [format_datetime(date)]),

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from worker.delivery.ports import Route
+from worker.delivery.ports import Route, SavedCopy
 from worker.domain.inspection import (
     Lookup,
     RecordType,
@@ -83,8 +83,14 @@ class ImapVisit(Protocol):
 
     async def sign_in(self) -> Trouble | None: ...
 
-    async def sent_folder(self, named: str | None) -> SentFolderFacts | Trouble | None:
-        """The folder where copies would go; None when none can be recognised. Changes nothing in the mailbox."""
+    async def sent_folder(self, named: str | None, message_id: str) -> SentFolderFacts | Trouble | None:
+        """The folder where copies go, looked into for this Message-ID; None when none can be recognised.
+
+        One that the settings name is made where it is missing, as for a copy. Nothing else in the mailbox is changed.
+        """
+
+    async def save(self, named: str | None, letter: ComposedLetter) -> SavedCopy:
+        """Save the letter's copy there."""
 
     async def received(self, message_id: str) -> bytes | Trouble | None:
         """The letter with this Message-ID in INBOX as it arrived; None when it is not there (yet)."""

@@ -7,6 +7,7 @@ from datetime import datetime
 from worker.domain.hints import hint_for
 from worker.domain.hosts import IpAddress
 from worker.domain.inspection import SmtpOffer, TlsFacts
+from worker.domain.letters import ComposedLetter
 from worker.domain.results import server_reply
 from worker.domain.snapshot import NoAuth
 from worker.domain.transmission import Reply, Transmission, Trouble
@@ -33,7 +34,7 @@ class SmtpFindings:
 
     addresses: tuple[IpAddress, ...] = ()
     is_sign_in_refused: bool = False
-    test_message_id: str | None = None
+    test_letter: ComposedLetter | None = None  # that the server took
 
 
 def smtp_steps(subject: Subject) -> dict[str, bool]:
@@ -130,11 +131,11 @@ class SmtpPart:
             return
         part.begin("test_letter")
         letter = compose_test_letter(subject.mailbox, subject.test_to, subject.key, self._now())
-        self._judge_test(await visit.send(letter), letter.message_id)
+        self._judge_test(await visit.send(letter), letter)
 
-    def _judge_test(self, transmission: Transmission, message_id: str) -> None:
+    def _judge_test(self, transmission: Transmission, letter: ComposedLetter) -> None:
         for reply in transmission.accepted.values():
-            self.findings.test_message_id = message_id
+            self.findings.test_letter = letter
             self._part.passed(reply=server_reply(reply))
             return
         for trouble in transmission.uncertain.values():

@@ -44,6 +44,12 @@ FULL = Hint(
     en="There is no room left in the mailbox, so copies cannot be saved. Delete letters or get more space.",
     ru="В ящике не осталось места, поэтому копии не сохранить. Удалите лишние письма или увеличьте объём.",
 )
+LITTLE_ROOM = Hint(
+    en="There is little room left in the mailbox: the copy of a letter with many files may not fit. "
+    "Delete letters or get more space.",
+    ru="В ящике осталось мало места: копия письма с большими файлами может не поместиться. "
+    "Удалите лишние письма или увеличьте объём.",
+)
 NO_MX = Hint(
     en="The domain of this address has no mail server that receives (MX). Replies get lost, and receivers may refuse "
     "the letters. Ask whoever runs the domain to add an MX record.",
