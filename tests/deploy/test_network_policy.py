@@ -70,7 +70,8 @@ def is_selected(selector: Resource, labels: dict[str, str]) -> bool:
         assert needed["operator"] == "In"
         if labels.get(needed["key"]) not in needed["values"]:
             return False
-    return selector.get("matchLabels", {}).items() <= labels.items()
+    wanted: dict[str, str] = selector.get("matchLabels", {})
+    return wanted.items() <= labels.items()
 
 
 def servers(overlay: str, labels: dict[str, str]) -> set[tuple[str, int]]:

@@ -23,6 +23,7 @@ for _target, _help in (
         "Work until SIGTERM: take events from the broker, send letters, publish results.\n\n"
         "Needs a broker with the topology applied, a ledger and a configuration snapshot; waits for what is away.",
     ),
+    ("ready:ready", "Say whether the worker of this host or pod is ready, and else what it waits for."),
     ("topology:group", "Declare or check the exchanges and queues on the broker."),
     ("publish:publish", "Publish events from files as the product would, confirmed by the broker."),
     (
