@@ -21,10 +21,10 @@ from tests.deploy.rendering import (
     PREPARE,
     PRODUCTION,
     PROJECT,
+    Resource,
     of_kind,
     only,
     pod_templates,
-    Resource,
     rendered,
 )
 from worker.cli import app
