@@ -25,7 +25,8 @@ from worker.domain.egress import HTTPS_PORTS, IMAP_PORTS, SMTP_PORTS, special_ra
 WORKERS = (DEVELOPMENT, PRODUCTION)
 OF_WORKER = {"sendas", "sendas-dns", "sendas-public", "sendas-broker", "sendas-database"}
 OF_JOBS = {"sendas-jobs-dns", "sendas-topology-broker", "sendas-ledger-migrate-database"}
-NAMES = {DEVELOPMENT: OF_WORKER | OF_JOBS, PRODUCTION: OF_WORKER, PREPARE: OF_JOBS}
+OF_SERVERS = {"rabbitmq", "postgresql"}
+NAMES = {DEVELOPMENT: OF_WORKER | OF_JOBS | OF_SERVERS, PRODUCTION: OF_WORKER, PREPARE: OF_JOBS}
 SERVERS = {
     "worker": {("kube-dns", 53), ("rabbitmq", 5671), ("rabbitmq", 5672), ("postgresql", 5432)},
     "sendas-topology": {("kube-dns", 53), ("rabbitmq", 5671), ("rabbitmq", 5672)},
