@@ -34,9 +34,9 @@ def collect(directory: Path) -> None:
 
 def reports(checkov: Path, directory: Path) -> list[Report]:
     """What checkov says of a directory, by framework. Raises ValueError when it says nothing that can be read."""
-    arguments = ["--config-file", CONFIGURATION, "--directory", directory, "--output", "json"]
+    command: list[str | Path] = [checkov, "--config-file", CONFIGURATION, "--directory", directory, "--output", "json"]
     # It ends with 1 for what it found, which the reports have in full.
-    done = subprocess.run([checkov, *arguments], capture_output=True, text=True, check=False, env=_environment())
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
     try:
         found = json.loads(done.stdout)
     except ValueError:

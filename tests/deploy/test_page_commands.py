@@ -58,8 +58,8 @@ def label(command: Command) -> str:
 def of_program(name: str) -> list[Command]:
     """The commands of one program, as they stand on the pages and within others, each once."""
     found = {(each.words, each.piped_into): each for each in COMMANDS if Path(each.words[0]).name == name}
-    if name != "kubectl":
-        for command in of_program("kubectl"):
+    if name not in {"docker", "kubectl"}:
+        for command in of_program("kubectl") + of_program("docker"):
             inner = inside_of(command)
             if inner and inner[0] == name:
                 found[inner, ()] = Command(command.page, inner, (), command.is_from_block)
@@ -67,8 +67,10 @@ def of_program(name: str) -> list[Command]:
 
 
 def inside_of(command: Command) -> tuple[str, ...]:
-    """What `kubectl exec … -- …` runs in a pod."""
+    """What `kubectl exec … -- …` runs in a pod, or `docker compose exec SERVICE …` in a container."""
     words = command.words
+    if words[:3] == ("docker", "compose", "exec"):
+        return words[4:]
     return words[words.index("--") + 1 :] if "--" in words else ()
 
 

@@ -28,8 +28,9 @@ for _target, _help in (
     ("publish:publish", "Publish events from files as the product would, confirmed by the broker."),
     (
         "deliver:deliver",
-        "Send one event's letters at once, without a broker, and print the results, one a line.\n\n"
-        "Nothing is tried again later, and nothing is remembered: done twice, it sends twice.",
+        "Send one event's letters at once, without a broker, and print the results; or only print the letters.\n\n"
+        "Nothing is tried again later, and nothing is remembered: done twice, it sends twice. With `--print` "
+        "nothing is sent, and no server is needed.",
     ),
     ("explain:explain", "Say which mailbox an event's letters would leave from, and why. Sends nothing."),
     ("classify:classify", "Say what a mail server's reply means, and what the worker would do."),
