@@ -57,12 +57,13 @@ def deliver(
     settings = configured(is_quiet=True)
     directory, _ = read_snapshot(snapshot)
     parsed, body = read_event(event)
+    arrival = Arrival(settings.topology.outbound, body, {}, STRUCTURED)
     if only_print:
         if not isinstance(parsed.data, CommentCreated | TaskCreated):
             raise ConfigurationError(f"{event}: the event asks for no letter")
-        return 0 if asyncio.run(show_letters(settings, directory, cast("LetterEvent", parsed))) else 1
-    is_good = asyncio.run(_deliver(settings, directory, Arrival(settings.topology.outbound, body, {}, STRUCTURED)))
-    return 0 if is_good else 1
+        letters = show_letters(settings, directory, arrival, cast("LetterEvent", parsed))
+        return 0 if asyncio.run(letters) else 1
+    return 0 if asyncio.run(_deliver(settings, directory, arrival)) else 1
 
 
 class _FixedSnapshot:

@@ -7,18 +7,20 @@ from worker.adapters.mailbox_memory import MemoryRefreshTokens
 from worker.adapters.snapshot.directory import CompiledDirectory
 from worker.app import open_outside
 from worker.cli.output import print_bytes, say
-from worker.delivery.attachments import fetch_attachments
-from worker.domain.composing import compose
+from worker.delivery.case import Case, LetterCase
+from worker.delivery.composition import Composer
+from worker.delivery.messages import Arrival
 from worker.domain.event import LetterEvent
 from worker.domain.hints import HINTS
 from worker.domain.planning import plan
 from worker.domain.providers import provider_of
-from worker.domain.resolution import Sender, resolve
+from worker.domain.resolution import resolve
+from worker.domain.work import Work
 from worker.errors import FileUnavailable
 from worker.settings import Settings
 
 
-async def show_letters(settings: Settings, directory: CompiledDirectory, event: LetterEvent) -> bool:
+async def show_letters(settings: Settings, directory: CompiledDirectory, arrival: Arrival, event: LetterEvent) -> bool:
     """Print the letters, one after the other, and say of each on standard error whom it is from and to.
 
     No mail server is connected to, and no secret opened. Only the event's files are downloaded, where it has some.
@@ -26,29 +28,30 @@ async def show_letters(settings: Settings, directory: CompiledDirectory, event: 
     Returns:
         False when no letter would leave; the reason was said.
     """
-    resolution = resolve(directory.account(event.data.account_id), event.data, datetime.now(UTC))
+    now = datetime.now(UTC)
+    resolution = resolve(directory.account(event.data.account_id), event.data, now)
     if resolution.sender is None:
         reason = resolution.reason
         say(f"no letter would leave: {f'{reason.value}: {HINTS[reason].en}' if reason else 'no sender'}")
         return False
     try:
-        await _show(settings, event, resolution.sender)
+        await _show(settings, Case(arrival, event, Work(now), directory, resolution, now))
     except FileUnavailable as error:
         say(f"the letter cannot be made: {error}")
         return False
     return True
 
 
-async def _show(settings: Settings, event: LetterEvent, sender: Sender) -> None:
-    async with open_outside(settings, MemoryRefreshTokens(SystemClock()), _no_matter) as outside:
-        attachments = await fetch_attachments(outside.files, event.data, sender)
-    mailbox = sender.mailbox
+async def _show(settings: Settings, case: Case) -> None:
+    mailbox = case.sender.mailbox
     most = provider_of(mailbox.smtp.host).recipients_per_letter if mailbox else None
     server = f"{mailbox.smtp.host}:{mailbox.smtp.port}" if mailbox else "the platform's relay"
-    for planned in plan(event.data, sender.account.settings, most=most):
-        letter = compose(event, sender, planned, attachments)
-        say(f"from {letter.envelope_from} by {server} to {', '.join(letter.envelope_to)}")
-        print_bytes(letter.wire)
+    async with open_outside(settings, MemoryRefreshTokens(SystemClock()), _no_matter) as outside:
+        composer = Composer(outside.files)
+        for planned in plan(case.event.data, case.sender.account.settings, most=most):
+            letter = await composer.compose(LetterCase(case, planned))
+            say(f"from {letter.envelope_from} by {server} to {', '.join(letter.envelope_to)}")
+            print_bytes(letter.wire)
 
 
 def _no_matter() -> None:
