@@ -178,7 +178,7 @@ def test_probes_ask_at_the_port_that_the_worker_has(overlay: str) -> None:
         assert pod[probe]["httpGet"]["port"] == port["name"]
     for monitor in of_kind(PRODUCTION, "PodMonitor"):
         assert [end["port"] for end in monitor["spec"]["podMetricsEndpoints"]] == [port["name"]]
-    [policy] = [each for each in of_kind(overlay, "NetworkPolicy") if "ingress" in each["spec"]]
+    policy = only(overlay, "NetworkPolicy")
     assert [each["port"] for each in policy["spec"]["ingress"][0]["ports"]] == [port["containerPort"]]
 
 
