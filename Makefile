@@ -139,7 +139,7 @@ check-deploy:
 
 CHECKOV := $(VENV)-checkov
 
-# checkov looks for habits that are known as unsafe; deploy/checkov.yaml has the exceptions. It asks nobody outside.
+# checkov reports unsafe habits in image and manifests, offline; deploy/checkov.yaml has the exceptions.
 check-security: $(CHECKOV)/.ready
 	@$(BIN)/python -m deploy.security $(CHECKOV)/bin/checkov
 

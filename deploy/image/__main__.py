@@ -20,7 +20,7 @@ from stack import ServerError, private_directory
 
 STORAGE = PROJECT / "build/image"
 SIZE = Path(__file__).with_name("size.json")
-# How much larger than the last release's it may be: an update of a dependency fits, one that came unseen does not. The
+# How much larger than the last release's it may be: an update of a dependency fits, an unintended new one does not. The
 # worker itself is small, so that a new version is quickly there.
 MAX_GROWTH = 1.25
 MAX_LAYERS = 4

@@ -51,7 +51,7 @@ def seconds(duration: str) -> int:
 
 
 def test_it_is_what_the_specification_allows() -> None:
-    """If a key is misspelt or a value of the wrong kind, then it is found here and not by whoever starts it."""
+    """If a key is misspelt or a value of the wrong kind, then it is found here, not at the first start."""
     assert complaint(FILE) == ""
 
 
@@ -77,7 +77,7 @@ def test_images_are_exact_versions_that_were_tested(image: str) -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_ports_are_open_on_this_machine_only(name: str) -> None:
-    """If a laptop is in a café, then nobody else reaches it; and an engine without root may open them."""
+    """If a laptop is in a café, then no other machine reaches it; and an engine without root may open them."""
     for port in SERVICES[name].get("ports", ()):
         found = re.fullmatch(r"127\.0\.0\.1:(\d+):(\d+)", port)
         assert found, port
@@ -144,7 +144,7 @@ def test_a_stopped_worker_has_the_time_that_it_grants_itself() -> None:
 def test_the_worker_reaches_its_mail_server(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """If the snapshot names a server, then it is the one in the network that the egress guard is told to allow."""
+    """If the snapshot names a server, then it is the one in the network that the egress guard allows."""
     [pool] = COMPOSE["networks"]["default"]["ipam"]["config"]
     environment = SERVICES["worker"]["environment"]
     policy = EgressPolicy(parse_allowlist(environment["SENDAS_EGRESS_ALLOW"]))

@@ -30,7 +30,7 @@ from tests.deploy.rendering import (
 from worker.cli import app
 
 COMMANDS = [command for page in pages() for command in commands(page)]
-# Programs of other people, which a page may name: add one here after a look at what it is told to do.
+# Other programs that a page may name: add one here after checking how the page uses it.
 OTHERS = {
     "/opt/sendas/bin/pip", "cat", "echo", "export", "git", "grep", "pg_dump", "pg_restore", "printf", "psql",
     "rabbitmq-diagnostics", "rabbitmq-queues", "rabbitmqctl", "sort", "sqlite3", "tail",
@@ -83,7 +83,7 @@ def test_pages_have_commands() -> None:
 
 @pytest.mark.parametrize("command", [each for each in COMMANDS if each.is_from_block], ids=label)
 def test_every_program_is_known(command: Command) -> None:
-    """If a block names a program, then it is one that is looked at below, or of somebody else."""
+    """If a block names a program, then it is one that is checked below, or a known one of others."""
     assert Path(command.words[0]).name in OURS or command.words[0] in OTHERS
 
 

@@ -119,7 +119,7 @@ def test_the_pages_may_be_elsewhere() -> None:
 
 @pytest.mark.parametrize("told", ['"docs/runbooks"', '"https://"', '"https://wiki.example/a b"', "7", None])
 def test_an_address_that_is_no_url_is_told(tmp_path: Path, told: str | None) -> None:
-    """If the address of the pages could not be opened by whoever is woken, then no rules are written with it."""
+    """If the address of the pages cannot be opened, then no rules are written with it."""
     project = tmp_path / "pyproject.toml"
     project.write_text(f"[tool.sendas]\nrunbooks = {told}\n" if told else "")
     with pytest.raises(ValueError, match=r"^pyproject\.toml: tool\.sendas\.runbooks: expected a URL"):

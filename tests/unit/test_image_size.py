@@ -19,14 +19,14 @@ def an_image(growth: float = 1, worker_growth: float = 1, layers: int = 3) -> Im
 
 
 def test_a_dependency_may_grow_a_little() -> None:
-    """If a dependency is updated, then nobody has to change a number; the base's own size is not counted."""
+    """If a dependency is updated, then no number has to change; the base's own size is not counted."""
     check_size(an_image(growth=1.2, worker_growth=1.2), LAST)
     assert MAX_GROWTH > 1.2
 
 
 @pytest.mark.parametrize("image", [an_image(growth=1.3), an_image(worker_growth=1.3)])
 def test_what_came_unseen_is_told(image: Image) -> None:
-    """If the image has grown by a third, then somebody put something into it that was not meant."""
+    """If the image has grown by a third, then something unintended may have got into it."""
     with pytest.raises(ServerError, match=r"^the image has grown: (own|worker)_bytes +\d+, 1\.3\d? times that of"):
         check_size(image, LAST)
 
