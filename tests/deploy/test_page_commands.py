@@ -239,7 +239,8 @@ def test_a_pod_has_what_is_run_in_it(command: Command) -> None:
         return
     assert asked.inner[0] in {"sendas", "python"}
     assert not [word for word in asked.inner if word.endswith((".json", ".jsonl"))], "there is no such file in a pod"
-    assert ("-" in asked.inner and "export" not in asked.inner) == ("--stdin" in asked.options)
+    is_read = "/dev/stdin" in asked.inner or ("-" in asked.inner and "export" not in asked.inner)
+    assert is_read == ("--stdin" in asked.options)
 
 
 def test_kubectl_itself_takes_the_commands() -> None:
