@@ -2,6 +2,7 @@
 # Both stages stand on the Python that the tests run on. Pin its digest too where your registry tells it.
 ARG BASE=docker.io/library/python:3.11.14-slim-bookworm
 
+# checkov:skip=CKV_DOCKER_7:the tag is in BASE
 # hadolint ignore=DL3006 # the tag is in BASE
 FROM ${BASE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore

@@ -100,7 +100,8 @@ sbom: setup ## Write down what a worker consists of, as CycloneDX: dist/sendas.c
 		--gather-license-texts --output-file dist/sendas.cdx.json $(RELEASE)/run/bin/python
 	@$(BIN)/python -m deploy.sbom dist/sendas.cdx.json
 
-CHECKS := check-format check-lint check-types check-imports check-schemas check-asyncapi check-observability check-pages check-deploy
+CHECKS := check-format check-lint check-types check-imports check-schemas check-asyncapi check-observability check-pages check-deploy \
+	check-security
 
 .PHONY: check $(CHECKS)
 check: setup ## Check format, lint, types, import rules, and that generated files are up to date
@@ -136,6 +137,18 @@ check-deploy:
 	@$(BIN)/python -m pytest -q --no-header -p no:cacheprovider tests/deploy > $(VENV)/check-deploy.txt || \
 		{ cat $(VENV)/check-deploy.txt; exit 1; }
 
+CHECKOV := $(VENV)-checkov
+
+# checkov reports unsafe habits in image and manifests, offline; deploy/checkov.yaml has the exceptions.
+check-security: $(CHECKOV)/.ready
+	@$(BIN)/python -m deploy.security $(CHECKOV)/bin/checkov
+
+$(CHECKOV)/.ready: requirements/checkov.txt | $(READY)
+	@echo 'installing requirements/checkov.txt into $(CHECKOV)' >&2
+	@$(PYTHON) -m venv --clear $(CHECKOV)
+	@$(CHECKOV)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/checkov.txt
+	@touch $@
+
 .PHONY: format
 format: setup ## Format the code, and mend what the linter can mend
 	@$(BIN)/ruff format --quiet .
@@ -159,6 +172,7 @@ lock: setup ## Pin what pyproject.toml asks for into requirements/ (UPGRADE=1 fo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --group build -o requirements/build.txt
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --group release -o requirements/release.txt
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --group bench -o requirements/bench.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --group checkov -o requirements/checkov.txt
 
 .PHONY: clean
 clean: ## Remove .venv and every cache

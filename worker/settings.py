@@ -12,7 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, PositiveInt, SecretStr, StringConstraints, ValidationError, field_validator
+from pydantic import (
+    Field,
+    PositiveInt,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from worker.domain.backoff import MAX_AGE_S
@@ -22,6 +30,7 @@ from worker.domain.service_url import parse_service_url
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import UncertainPolicy
 from worker.errors import ConfigurationError
+from worker.setting_files import read_setting
 
 PREFIX = "SENDAS_"
 
@@ -30,6 +39,9 @@ T = TypeVar("T")
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$")]
 UriReference = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,200}$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+IN_FILES = ("broker_url", "snapshot_token", "ledger_url")
+"""Secret settings that may come from a file instead, which `…_file` names."""
 
 SECTIONS = {
     "broker_url": "Broker",
@@ -60,6 +72,9 @@ class Settings(BaseSettings):
     broker_tls_key_file: Path | None = Field(
         default=None, description="Its private key (PEM); by default it is in the certificate's file."
     )
+    broker_url_file: Path | None = Field(
+        default=None, description="A file that holds `SENDAS_BROKER_URL`, read at the start; give one or the other."
+    )
     prefix: Name = Field(default="sendas", description="Beginning of the names of all queues.")
     events_exchange: Name = Field(default="product.events", description="Topic exchange the product publishes to.")
     results_exchange: Name = Field(default="sendas.results", description="Topic exchange of the results.")
@@ -75,6 +90,9 @@ class Settings(BaseSettings):
         "that is written to all the time, such as a ledger, should stand in it.",
     )
     snapshot_token: SecretStr | None = Field(default=None, description="Bearer token for a snapshot over HTTP.")
+    snapshot_token_file: Path | None = Field(
+        default=None, description="A file that holds `SENDAS_SNAPSHOT_TOKEN`, read at the start; give one or the other."
+    )
     snapshot_interval_s: Seconds = Field(default=60.0, description="How often the source is looked at.")
     state_dir: Path = Field(
         default=Path("/var/lib/sendas"), description="Where the last good snapshot and the default ledger are kept."
@@ -91,6 +109,9 @@ class Settings(BaseSettings):
     )
     ledger_tls_key_file: Path | None = Field(
         default=None, description="Its private key (PEM); by default it is in the certificate's file."
+    )
+    ledger_url_file: Path | None = Field(
+        default=None, description="A file that holds `SENDAS_LEDGER_URL`, read at the start; give one or the other."
     )
     ledger_lease_s: Seconds = Field(
         default=60.0, description="After this long without a sign of life a worker's letters are taken over."
@@ -206,6 +227,12 @@ class Settings(BaseSettings):
         default="auto", description="`auto`: readable on a terminal, else JSON."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_files(cls, given: dict[str, object]) -> dict[str, object]:
+        """Puts what the files hold in the place of the settings that they stand for."""
+        return given | dict(_read_from_files(given))
+
     @field_validator("broker_url")
     @classmethod
     def _is_amqp(cls, url: SecretStr) -> SecretStr:
@@ -277,6 +304,26 @@ def _parsed(name: str, parse: Callable[[str], T], text: str) -> T:
         raise ConfigurationError(f"{PREFIX}{name}: {error}") from None
 
 
+def _read_from_files(given: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Settings whose value is in a file, such as a mounted Kubernetes Secret or a systemd credential.
+
+    Raises:
+        ValueError: one line with the variable's name: the file cannot be used, or the setting is given twice.
+    """
+    for name in IN_FILES:
+        path = given.get(f"{name}_file")
+        if path is None:
+            continue
+        variable = f"{PREFIX}{name}".upper()
+        if given.get(name) is not None:
+            raise ValueError(f"{variable}_FILE: {variable} is set as well; keep one of the two")
+        try:
+            value = read_setting(Path(str(path)))
+        except ValueError as error:
+            raise ValueError(f"{variable}_FILE: {error}") from None
+        yield name, value
+
+
 def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[str]:
     """One line for each variable that looks like a setting and is none, with the nearest one that is: a typing mistake
     would otherwise be a default that nobody chose.
@@ -306,5 +353,10 @@ def load_settings(**overrides: object) -> Settings:
         return Settings(**overrides)  # type: ignore[arg-type]  # checked by the model itself
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
-        name = PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
-        raise ConfigurationError(f"{name}: {problem['msg'].removeprefix('Value error, ')}") from None
+        text = problem["msg"].removeprefix("Value error, ")
+        if not problem["loc"]:  # of the files, which name their variable themselves
+            raise ConfigurationError(text) from None
+        name = "_".join(str(part) for part in problem["loc"])
+        if name in IN_FILES and not os.environ.get(f"{PREFIX}{name}".upper()) and name not in overrides:
+            name += "_file"  # a default is never wrong, so the value came from there
+        raise ConfigurationError(f"{PREFIX}{name}".upper() + f": {text}") from None

@@ -36,7 +36,7 @@ async def try_image(image: Image, root: Path, directory: Path, say: Say) -> None
     log = directory / "worker.log"
     async with Stack.start(servers, mailboxes=[SENDER, RECIPIENT]) as stack:
         [port] = free_ports(1)
-        container = Container(image, root, _settings(stack, port), _files(stack, directory))
+        container = Container(image, root, _settings(port), _files(stack, directory))
         try:
             say(f"topology    {(await container.run('topology', 'apply')).splitlines()[-1]}")
             say(f"ledger      {(await container.run('ledger', 'migrate')).splitlines()[-1]}")
@@ -51,6 +51,7 @@ async def _try_worker(container: Container, stack: Stack, log: Path, port: int, 
         leaving.push_async_callback(worker.kill)
         await _ready(worker, port)
         say("worker      ready: /livez, /readyz and /metrics answer")
+        say(f"  in its pod  {(await container.run('ready')).splitlines()[-1]}: `sendas ready`")
         await _check_confinement(container, worker, say)
         await container.execute(container.image.config["Healthcheck"]["Test"][1:])
         say("healthcheck passes")
@@ -103,10 +104,10 @@ async def _check_end(worker: Running) -> None:
         raise ServerError(f"after SIGTERM the worker ended with {status}")
 
 
-def _settings(stack: Stack, port: int) -> dict[str, str]:
+def _settings(port: int) -> dict[str, str]:
     return {
-        "SENDAS_BROKER_URL": stack.rabbitmq.amqp_url,
-        "SENDAS_LEDGER_URL": stack.postgresql.url,
+        "SENDAS_BROKER_URL_FILE": "/etc/sendas/broker-url",
+        "SENDAS_LEDGER_URL_FILE": "/etc/sendas/ledger-url",
         "SENDAS_SNAPSHOT_URL": "file:/etc/sendas/snapshot.json",
         "SENDAS_SECRETS_DIR": "/etc/sendas",
         "SENDAS_SECRET_REFERENCE_ACCOUNTS": "acme",
@@ -122,6 +123,8 @@ def _files(stack: Stack, directory: Path) -> dict[str, str]:
     contents = {
         "snapshot.json": json.dumps(_snapshot(stack)),
         "password": PASSWORD,
+        "broker-url": stack.rabbitmq.amqp_url,
+        "ledger-url": stack.postgresql.url,
         "ca.pem": stack.authority.ca_file.read_text(),
         "events.json": json.dumps([_event(number) for number in range(LETTERS)]),
         "more-events.json": json.dumps([_event(LETTERS + number) for number in range(MORE_LETTERS)]),

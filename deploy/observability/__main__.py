@@ -1,6 +1,6 @@
-"""`python -m deploy.observability [--check] [--runbooks URL]`: write dashboards and rules, or say that they are old.
+"""`python -m deploy.observability [--check]`: write dashboards and rules, or say that they are old.
 
-`--runbooks` puts another address before the pages' names, for instance that of a wiki: `https://wiki.example/sendas`.
+Where the runbooks are that both link to is a setting: `tool.sendas.runbooks` in pyproject.toml.
 With `--check`, Prometheus's own tool also judges the rules, where it is installed; the tests play their scenarios.
 """
 
@@ -10,13 +10,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from deploy.observability.alerts import RUNBOOKS
 from deploy.observability.inside import INSIDE
 from deploy.observability.overview import OVERVIEW
 from deploy.observability.panels import rendered
 from deploy.observability.promtool import complaints
 from deploy.observability.queues import QUEUES
 from deploy.observability.rules import rules_text
+from deploy.observability.runbooks import configured
 
 HERE = Path(__file__).parent
 DASHBOARDS = (OVERVIEW, INSIDE, QUEUES)
@@ -24,9 +24,11 @@ RULES = HERE / "rules" / "sendas.yaml"
 COMMAND = "python -m deploy.observability"
 
 
-def files(runbooks: str = RUNBOOKS) -> Mapping[Path, str]:
+def files(runbooks: str) -> Mapping[Path, str]:
     """What belongs into each generated file."""
-    dashboards = {HERE / "dashboards" / f"{dashboard.uid}.json": rendered(dashboard) for dashboard in DASHBOARDS}
+    dashboards = {
+        HERE / "dashboards" / f"{dashboard.uid}.json": rendered(dashboard, runbooks) for dashboard in DASHBOARDS
+    }
     return {**dashboards, RULES: rules_text(runbooks)}
 
 
@@ -34,9 +36,12 @@ def main(arguments: list[str]) -> int:
     """Write or check; returns the exit status."""
     parser = argparse.ArgumentParser(prog=COMMAND, description="Write dashboards and rules.")
     parser.add_argument("--check", action="store_true", help="only say whether they are up to date and right")
-    parser.add_argument("--runbooks", default=RUNBOOKS, help="what stands before the names of runbook pages")
     given = parser.parse_args(arguments)
-    expected = files(given.runbooks)
+    try:
+        expected = files(configured())
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
     if not given.check:
         for path, text in expected.items():
             path.parent.mkdir(exist_ok=True)

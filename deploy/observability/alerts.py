@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deploy.observability.recording import COPIES, LETTERS, Objective
+from deploy.observability.runbooks import page
 
 Severity = Literal["page", "ticket"]
-
-RUNBOOKS = "docs/runbooks"
-"""Where the pages are, by default as they lie in the repository."""
 
 _NETWORK = "dns_failed|connect_failed|tls_failed|timeout|disconnected|egress_denied"
 
@@ -27,12 +25,12 @@ class Alert:
     description: str
     lasting: str = "0m"
 
-    def rule(self, runbooks: str = RUNBOOKS) -> dict[str, object]:
-        """As Prometheus reads it."""
+    def rule(self, runbooks: str) -> dict[str, object]:
+        """As Prometheus reads it; `runbooks` is the address of the pages."""
         annotations = {
             "summary": self.summary,
             "description": self.description,
-            "runbook_url": f"{runbooks.rstrip('/')}/{self.name}.md",
+            "runbook_url": page(self.name, runbooks),
         }
         rule: dict[str, object] = {"alert": self.name, "expr": self.expression}
         if self.lasting != "0m":
@@ -289,12 +287,25 @@ NEEDS = (
     ),
 )
 
+ROLL_OUT = (
+    Alert(
+        "SendasJobFailed",
+        "ticket",
+        'max by (namespace, job_name) (kube_job_failed{job_name=~"sendas-(ledger-migrate|topology).*", '
+        'condition="true"}) > 0',
+        "{{ $labels.job_name }} in {{ $labels.namespace }} failed: the new version is not prepared",
+        "Tables or queues of the new version are missing. Workers of the version before go on; new ones wait. "
+        "It fires only where Prometheus reads kube-state-metrics.",
+    ),
+)
+
 GROUPS: dict[str, tuple[Alert, ...]] = {
     "sendas-budgets": BUDGETS,
     "sendas-flow": FLOW,
     "sendas-doubt": DOUBT,
     "sendas-workers": WORKERS,
     "sendas-needs": NEEDS,
+    "sendas-roll-out": ROLL_OUT,
 }
 """All alerts, by the group in which they are evaluated."""
 

@@ -12,6 +12,7 @@ _READY = Row(
             "none",
             (Query(f"min by (condition) ({metric('sendas_condition')})", "{{condition}}"),),
             maximum=1,
+            alerts=("SendasWorkerNotReady", "SendasLedgerAway"),
         ),
         Panel(
             "Ready",
@@ -19,6 +20,7 @@ _READY = Row(
             "none",
             (Query(metric("sendas_ready"), "{{instance}}"),),
             maximum=1,
+            alerts=("SendasNoWorkerReady", "SendasWorkerDown", "SendasWorkerNotReady"),
         ),
         Panel(
             "What is running",
@@ -26,6 +28,7 @@ _READY = Row(
             "none",
             (Query(f"max by (instance, version, python) ({metric('sendas_build_info')})", "{{instance}} {{version}}"),),
             kind="table",
+            alerts=("SendasJobFailed",),
         ),
     ),
 )
@@ -44,6 +47,7 @@ _FULL = Row(
                 ),
             ),
             maximum=1,
+            more="sendas-queues",
         ),
         Panel(
             "Letters waiting for their mailbox",
@@ -57,6 +61,7 @@ _FULL = Row(
             "s",
             (Query(quantile(0.99, "sendas_loop_lag_seconds", by="instance"), "{{instance}}"),),
             steps=((0.1, "orange"),),
+            alerts=("SendasLoopLate",),
         ),
         Panel(
             "Processor",
@@ -64,6 +69,7 @@ _FULL = Row(
             "short",
             (Query(rate("process_cpu_seconds_total"), "{{instance}}"),),
             decimals=2,
+            alerts=("SendasLoopLate",),
         ),
         Panel(
             "Memory",
@@ -150,12 +156,14 @@ _SMTP = Row(
             "By result: refused ones want the mailbox connected anew, unavailable ones are tried again.",
             "ops",
             (Query(f"sum by (result) ({rate('sendas_token_refreshes_total')})", "{{result}}"),),
+            alerts=("SendasTokenExpires",),
         ),
         Panel(
             "First access token to end",
             "Of those whose last renewal went well, and of those whose renewal fails: these stop a mailbox at 0.",
             "s",
             (Query(f"min by (renewal) ({metric('sendas_token_expiry_seconds')})", "{{renewal}}"),),
+            alerts=("SendasTokenExpires",),
         ),
     ),
 )
@@ -172,6 +180,7 @@ _LEDGER = Row(
                 for share, name in ((0.5, "half"), (0.99, "99 %"))
             ),
             steps=((1, "red"),),
+            alerts=("SendasLedgerSlow",),
         ),
         Panel(
             "Ledger: operations in a transaction",
@@ -184,6 +193,8 @@ _LEDGER = Row(
             "Waits because the ledger, the snapshot or the broker was away, by queue.",
             "ops",
             (Query(f"sum by (queue) ({rate('sendas_intake_pauses_total')})", "{{queue}}"),),
+            alerts=("SendasIntakePaused",),
+            more="sendas-queues",
         ),
         Panel(
             "Waiting for the broker's confirm",
@@ -191,6 +202,7 @@ _LEDGER = Row(
             "s",
             (Query(f"max by (instance) ({metric('sendas_publish_waiting_seconds')})", "{{instance}}"),),
             steps=((10, "red"),),
+            alerts=("SendasPublisherBlocked",),
         ),
         Panel(
             "Results by type",
@@ -206,6 +218,7 @@ _LEDGER = Row(
                 Query(f"sum({rate('sendas_publish_retries_total')})", "repeated"),
                 Query(f"sum({rate('sendas_results_unrouted_total')})", "unrouted"),
             ),
+            alerts=("SendasResultsUnrouted",),
         ),
     ),
 )
@@ -220,6 +233,7 @@ _SNAPSHOT = Row(
             (Query(f"max by (instance) ({metric('sendas_snapshot_age_seconds')})", "{{instance}}"),),
             width=6,
             steps=((900, "red"),),
+            alerts=("SendasSnapshotOld", "SendasSnapshotVeryOld"),
         ),
         Panel(
             "Version",
@@ -238,6 +252,7 @@ _SNAPSHOT = Row(
                 Query(f"max({metric('sendas_snapshot_accounts_left_out')})", "left out"),
             ),
             width=6,
+            alerts=("SendasAccountsLeftOut",),
         ),
         Panel(
             "Looks by outcome",
@@ -245,6 +260,7 @@ _SNAPSHOT = Row(
             "ops",
             (Query(f"sum by (outcome) ({rate('sendas_snapshot_looks_total')}) > 0", "{{outcome}}"),),
             width=6,
+            alerts=("SendasSnapshotOld",),
         ),
     ),
 )

@@ -21,6 +21,7 @@ _AT_A_GLANCE = Row(
             "ops",
             f"sum({rate('sendas_letters_total', _SENT)})",
             decimals=2,
+            alerts=("SendasNothingLeaves",),
         ),
         _stat(
             "Letters in time",
@@ -30,6 +31,7 @@ _AT_A_GLANCE = Row(
             decimals=3,
             maximum=1,
             steps=((0, "red"), (0.999, "green")),
+            alerts=("SendasLetterBudgetBurnsFast", "SendasLetterBudgetBurns", "SendasLetterBudgetLeaks"),
         ),
         _stat(
             "Copies in time",
@@ -39,6 +41,7 @@ _AT_A_GLANCE = Row(
             decimals=3,
             maximum=1,
             steps=((0, "red"), (0.99, "green")),
+            alerts=("SendasCopyBudgetBurns", "SendasCopyBudgetLeaks"),
         ),
         _stat(
             "Oldest unfinished event",
@@ -47,6 +50,7 @@ _AT_A_GLANCE = Row(
             f"max({metric('sendas_oldest_unfinished_event_seconds')})",
             decimals=0,
             steps=((7_200, "orange"), (86_400, "red")),
+            more="sendas-queues",
         ),
         _stat(
             "In the dead queue",
@@ -54,6 +58,8 @@ _AT_A_GLANCE = Row(
             "short",
             f"max({metric('sendas_queue_messages', 'kind=dead')})",
             steps=((1, "orange"), (100, "red")),
+            alerts=("SendasDeadLettersGrow", "SendasDeadLettersFlood", "SendasDeadLettersWait"),
+            more="sendas-queues",
         ),
         _stat(
             "Workers ready",
@@ -61,6 +67,8 @@ _AT_A_GLANCE = Row(
             "short",
             f"sum({metric('sendas_ready')})",
             steps=((0, "red"), (1, "green")),
+            alerts=("SendasNoWorkerReady", "SendasWorkerDown", "SendasWorkerNotReady"),
+            more="sendas-inside",
         ),
     ),
 )
@@ -78,6 +86,8 @@ _LEAVING = Row(
                 Query(f"sum({rate('sendas_letters_total', _SENT)})", "letters sent"),
             ),
             width=12,
+            alerts=("SendasNothingLeaves",),
+            more="sendas-queues",
         ),
         Panel(
             "What became of letters",
@@ -86,6 +96,7 @@ _LEAVING = Row(
             (Query(f"sum by (outcome) ({rate('sendas_letters_total')})", "{{outcome}}"),),
             width=12,
             is_stacked=True,
+            alerts=("SendasNothingLeaves",),
         ),
     ),
 )
@@ -102,6 +113,7 @@ _LATE = Row(
                 for share, name in ((0.5, "half"), (0.95, "95 %"), (0.99, "99 %"))
             ),
             steps=((60, "red"),),
+            alerts=("SendasLetterBudgetBurnsFast", "SendasLetterBudgetBurns"),
         ),
         Panel(
             "Where the time goes",
@@ -113,6 +125,7 @@ _LATE = Row(
                     "{{stage}}",
                 ),
             ),
+            more="sendas-inside",
         ),
         Panel(
             "From letter to copy in Sent",
@@ -123,6 +136,7 @@ _LATE = Row(
                 for share, name in ((0.5, "half"), (0.95, "95 %"), (0.99, "99 %"))
             ),
             steps=((300, "red"),),
+            alerts=("SendasCopyBudgetBurns",),
         ),
     ),
 )
@@ -149,6 +163,7 @@ _FAILING = Row(
             "ops",
             (Query(f"sum by (reason) ({rate('sendas_letters_total', 'outcome=deferred')}) > 0", "{{reason}}"),),
             is_stacked=True,
+            alerts=("SendasServersUnreachable",),
         ),
         Panel(
             "Suspended mailboxes",
@@ -156,6 +171,7 @@ _FAILING = Row(
             "short",
             (Query(f"max by (reason) ({metric('sendas_mailboxes_suspended')}) > 0", "{{reason}}"),),
             is_stacked=True,
+            alerts=("SendasSuspensionsJump",),
         ),
         Panel(
             "Attempts by provider that did not succeed",
@@ -166,6 +182,8 @@ _FAILING = Row(
                     f"sum by (provider) ({rate('sendas_smtp_attempts_total', 'result!=accepted')}) > 0", "{{provider}}"
                 ),
             ),
+            alerts=("SendasServersUnreachable",),
+            more="sendas-inside",
         ),
         Panel(
             "Uncertain",
@@ -174,6 +192,8 @@ _FAILING = Row(
             (Query(f"sum({increase('sendas_uncertain_total')})", "uncertain"),),
             decimals=0,
             steps=((1, "orange"),),
+            alerts=("SendasUncertain",),
+            more="sendas-queues",
         ),
         Panel(
             "Copies that were not saved",
@@ -189,6 +209,7 @@ _FAILING = Row(
                     "put off: {{reason}}",
                 ),
             ),
+            alerts=("SendasCopyBudgetBurns", "SendasCopyBudgetLeaks"),
         ),
     ),
 )
@@ -210,6 +231,7 @@ _OBJECTIVES = Row(
                 Query(_burn(_LETTERS, 0.999, "6h"), "over 6 hours"),
             ),
             steps=((6, "orange"), (14.4, "red")),
+            alerts=("SendasLetterBudgetBurnsFast", "SendasLetterBudgetBurns", "SendasLetterBudgetLeaks"),
         ),
         Panel(
             "How fast the budget burns: copies",
@@ -217,6 +239,7 @@ _OBJECTIVES = Row(
             "none",
             (Query(_burn(_COPIES, 0.99, "1h"), "over 1 hour"), Query(_burn(_COPIES, 0.99, "6h"), "over 6 hours")),
             steps=((6, "orange"), (14.4, "red")),
+            alerts=("SendasCopyBudgetBurns", "SendasCopyBudgetLeaks"),
         ),
         Panel(
             "How letters stand to the objective",

@@ -5,11 +5,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from deploy.observability.runbooks import page
+
 Kind = Literal["timeseries", "stat", "bargauge", "table"]
 Json = dict[str, Any]
 
 WIDTH = 24
 _SCHEMA_VERSION = 39  # Grafana 10.4 and later read it
+# What is chosen on one dashboard is chosen on the next.
+_KEPT = "${datasource:queryparam}&${job:queryparam}&${instance:queryparam}&${__url_time_range}"
 _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 
@@ -23,7 +27,10 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One panel. `unit` is one of Grafana's units; `steps` are (from this value on, colour)."""
+    """One panel. `unit` is one of Grafana's units; `steps` are (from this value on, colour).
+
+    It links to the runbooks of `alerts`, and to the dashboard with the uid `more`, for those who look for a cause.
+    """
 
     title: str
     description: str
@@ -37,6 +44,40 @@ class Panel:
     minimum: float | None = 0
     maximum: float | None = None
     steps: tuple[tuple[float, str], ...] = ()
+    alerts: tuple[str, ...] = ()
+    more: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """Moments that are marked on every panel. Its texts may name `{{labels}}`."""
+
+    name: str
+    colour: str
+    expression: str
+    title: str
+    text: str
+
+
+ANNOTATIONS = (
+    # Some alerts have no label `job`: they are about all workers together.
+    Annotation(
+        "Alerts",
+        "red",
+        'ALERTS{alertstate="firing", alertname=~"Sendas.+", job=~"$job|"}',
+        "{{alertname}}",
+        "{{severity}} {{queue}} {{reason}} {{instance}}",
+    ),
+    # A version is new for as long as five minutes ago no worker had it: going back is a roll-out too.
+    Annotation(
+        "Roll-outs",
+        "blue",
+        'sum by (job, version) (sendas_build_info{job=~"$job"})'
+        ' unless sum by (job, version) (sendas_build_info{job=~"$job"} offset 5m)',
+        "{{version}}",
+        "the first workers of this version, {{job}}",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +103,8 @@ class Dashboard:
         return tuple(panel for row in self.rows for panel in row.panels)
 
 
-def rendered(dashboard: Dashboard) -> str:
-    """The JSON to import."""
+def rendered(dashboard: Dashboard, runbooks: str) -> str:
+    """The JSON to import; `runbooks` is the address of the runbooks' pages."""
     document = {
         "uid": dashboard.uid,
         "title": dashboard.title,
@@ -78,8 +119,8 @@ def rendered(dashboard: Dashboard) -> str:
         "timezone": "browser",
         "templating": {"list": list(_variables())},
         "links": [_links()],
-        "annotations": {"list": []},
-        "panels": list(_panels(dashboard.rows)),
+        "annotations": {"list": [_annotation(each) for each in ANNOTATIONS]},
+        "panels": list(_panels(dashboard.rows, runbooks)),
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
@@ -126,7 +167,22 @@ def _links() -> Json:
     }
 
 
-def _panels(rows: Sequence[Row]) -> Iterator[Json]:
+def _annotation(annotation: Annotation) -> Json:
+    return {
+        "name": annotation.name,
+        "datasource": _SOURCE,
+        "enable": True,
+        "hide": False,
+        "iconColor": annotation.colour,
+        "expr": annotation.expression,
+        "step": "30s",
+        "titleFormat": annotation.title,
+        "textFormat": annotation.text,
+        "useValueForTime": False,
+    }
+
+
+def _panels(rows: Sequence[Row], runbooks: str) -> Iterator[Json]:
     number, top = 1, 0
     for row in rows:
         yield _row(row.title, number, top)
@@ -136,7 +192,7 @@ def _panels(rows: Sequence[Row]) -> Iterator[Json]:
             if left + panel.width > WIDTH:
                 left, top, line_height = 0, top + line_height, 0
             place = {"x": left, "y": top, "w": panel.width, "h": panel.height}
-            yield _panel(panel, number, place)
+            yield _panel(panel, number, place) | _ways_on(panel, runbooks)
             number, left, line_height = number + 1, left + panel.width, max(line_height, panel.height)
         top += line_height
 
@@ -158,6 +214,16 @@ def _panel(panel: Panel, number: int, place: Json) -> Json:
         "fieldConfig": {"defaults": _field(panel), "overrides": []},
         "options": _options(panel),
     }
+
+
+def _ways_on(panel: Panel, runbooks: str) -> Json:
+    """Links in a panel's corner."""
+    links = [
+        {"title": f"Runbook: {alert}", "url": page(alert, runbooks), "targetBlank": True} for alert in panel.alerts
+    ]
+    if panel.more:
+        links.append({"title": f"More: {panel.more}", "url": f"/d/{panel.more}?{_KEPT}", "targetBlank": False})
+    return {"links": links} if links else {}
 
 
 def _target(panel: Panel, query: Query, letter: str) -> Json:

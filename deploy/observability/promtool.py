@@ -8,8 +8,9 @@ from pathlib import Path
 
 import yaml
 
-from deploy.observability.alerts import ALERTS, GROUPS, RUNBOOKS, Alert
+from deploy.observability.alerts import ALERTS, GROUPS, Alert
 from deploy.observability.recording import RECORDS
+from deploy.observability.runbooks import configured, page
 from deploy.observability.scenarios import LONG_STEP_M, SCENARIOS, Scenario
 
 _LABEL = re.compile(r"\{\{ \$labels\.(\w+) \}\}")
@@ -70,4 +71,4 @@ def _told(alert: Alert, labels: dict[str, str]) -> dict[str, str]:
     """The annotations with the labels put in."""
     texts = {"summary": alert.summary, "description": alert.description}
     told = {name: _LABEL.sub(lambda match: labels[match[1]], text) for name, text in texts.items()}
-    return told | {"runbook_url": f"{RUNBOOKS}/{alert.name}.md"}
+    return told | {"runbook_url": page(alert.name, configured())}

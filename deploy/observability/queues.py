@@ -11,6 +11,7 @@ _WAITING = Row(
             "Messages ready to be taken. Growing: events come faster than letters leave, or nobody takes them.",
             "short",
             (Query(f"max by (queue) ({metric('sendas_queue_messages', 'kind=work')})", "{{queue}}"),),
+            alerts=("SendasQueueGrows", "SendasQueueStuck"),
         ),
         Panel(
             "Delay queues",
@@ -25,6 +26,7 @@ _WAITING = Row(
             "short",
             (Query(f"max by (queue) ({metric('sendas_queue_messages', 'kind=dead')})", "{{queue}}"),),
             steps=((1, "orange"),),
+            alerts=("SendasDeadLettersWait",),
         ),
         Panel(
             "Wait before the first attempt",
@@ -34,12 +36,14 @@ _WAITING = Row(
                 Query(quantile(share, "sendas_stage_seconds", "stage=queue"), name)
                 for share, name in ((0.5, "half"), (0.99, "99 %"))
             ),
+            more="sendas-overview",
         ),
         Panel(
             "Oldest unfinished event",
             "Age of the oldest event in work or put off. One that nobody has taken yet is not among them.",
             "s",
             (Query(f"max({metric('sendas_oldest_unfinished_event_seconds')})", "oldest"),),
+            more="sendas-overview",
         ),
         Panel(
             "Time to empty the work queues",
@@ -53,6 +57,8 @@ _WAITING = Row(
                     "{{queue}}",
                 ),
             ),
+            alerts=("SendasQueueGrows",),
+            more="sendas-inside",
         ),
     ),
 )
@@ -65,6 +71,7 @@ _FLOW = Row(
             "By queue. An event with many letters is split, and a letter comes again with each attempt.",
             "ops",
             (Query(f"sum by (queue) ({rate('sendas_events_total')})", "{{queue}}"),),
+            alerts=("SendasQueueStuck",),
         ),
         Panel(
             "Messages by outcome",
@@ -83,6 +90,8 @@ _FLOW = Row(
             "Of each work queue, as the broker says: one for each worker.",
             "short",
             (Query(f"max by (queue) ({metric('sendas_queue_consumers')})", "{{queue}}"),),
+            alerts=("SendasQueueStuck",),
+            more="sendas-inside",
         ),
     ),
 )
@@ -97,6 +106,7 @@ _DEAD = Row(
             (Query(f"sum by (reason) ({increase('sendas_dead_letters_total')}) > 0", "{{reason}}"),),
             kind="bargauge",
             decimals=0,
+            alerts=("SendasDeadLettersGrow", "SendasDeadLettersFlood"),
         ),
         Panel(
             "Dead letters per second",
@@ -104,6 +114,7 @@ _DEAD = Row(
             "ops",
             (Query(f"sum by (reason) ({rate('sendas_dead_letters_total')}) > 0", "{{reason}}"),),
             is_stacked=True,
+            alerts=("SendasDeadLettersFlood",),
         ),
         Panel(
             "Uncertain letters",
@@ -113,6 +124,7 @@ _DEAD = Row(
             kind="stat",
             decimals=0,
             steps=((1, "orange"),),
+            alerts=("SendasUncertain",),
         ),
     ),
 )

@@ -2,7 +2,7 @@
 
 import yaml
 
-from deploy.observability.alerts import GROUPS, RUNBOOKS
+from deploy.observability.alerts import GROUPS
 from deploy.observability.recording import RECORDS, recordings
 
 _HEAD = "# Written by `python -m deploy.observability` from deploy/observability/: change it there.\n"
@@ -19,7 +19,7 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def rules_text(runbooks: str = RUNBOOKS) -> str:
+def rules_text(runbooks: str) -> str:
     """The text of the file; `runbooks` stands before the names of the runbooks' pages."""
     groups: list[dict[str, object]] = [{"name": RECORDS, "rules": [each.rule() for each in recordings()]}]
     groups += [{"name": name, "rules": [alert.rule(runbooks) for alert in alerts]} for name, alerts in GROUPS.items()]

@@ -38,6 +38,11 @@ def _one(name: str, values: str, **labels: str) -> dict[str, str]:
     return {f"{name}{{{matchers}}}": values}
 
 
+def _job(name: str, values: str, condition: str = "true") -> dict[str, str]:
+    labels = {"namespace": "sendas", "job_name": name, "condition": condition}
+    return _one("kube_job_failed", values, job="kube-state-metrics", **labels)
+
+
 _JOB = {"job": "sendas"}
 _WORKER = {"job": "sendas", "instance": "a"}
 _OUTBOUND = {"job": "sendas", "queue": "sendas.outbound"}
@@ -245,6 +250,16 @@ SCENARIOS: dict[str, Scenario] = {
         (
             _one("sendas_token_expiry_seconds", "600-60x9", renewal="ok"),
             _one("sendas_token_expiry_seconds", "3000-60x9", renewal="failing"),
+        ),
+    ),
+    "SendasJobFailed": Scenario(
+        _job("sendas-topology", "0x5 1x20"),
+        "8m",
+        {"namespace": "sendas", "job_name": "sendas-topology"},
+        (
+            _job("sendas-topology", "1x20", condition="false"),
+            _job("somebody-elses", "1x20"),
+            _job("sendas-ledger-migrate", "0x20"),
         ),
     ),
 }

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from os.path import relpath
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,26 @@ Resource = dict[str, Any]
 
 @cache
 def rendered(overlay: str) -> tuple[Resource, ...]:
-    """The resources of an overlay."""
+    """The resources of an overlay, of those in deploy/k8s or at a path of its own."""
     kubectl = Path(sys.executable).with_name("kubectl")  # the pinned one, whatever else the machine has
     done = subprocess.run([kubectl, "kustomize", KUBERNETES / overlay], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert not done.stderr, f"kustomize warns: {done.stderr}"
     return tuple(yaml.safe_load_all(done.stdout))
+
+
+def with_component(overlay: str, component: str, directory: Path) -> str:
+    """An overlay with one component more, written into a directory; what `rendered` takes."""
+    for name in (overlay, f"components/{component}"):
+        assert (KUBERNETES / name / "kustomization.yaml").exists(), name
+    own = directory / overlay.replace("/", "-") / component
+    own.mkdir(parents=True)
+    lines = (
+        f"resources: [{relpath(KUBERNETES / overlay, own)}]",
+        f"components: [{relpath(KUBERNETES / 'components' / component, own)}]",
+    )
+    (own / "kustomization.yaml").write_text("\n".join(lines))
+    return str(own)
 
 
 def of_kind(overlay: str, kind: str) -> list[Resource]:

@@ -1,14 +1,12 @@
-"""The pages for operators name commands, settings, alerts and pages that are there."""
+"""The pages for operators name settings, alerts and pages that are there; of commands, see test_page_commands.py."""
 
 import re
 from pathlib import Path
 
 import pytest
 import yaml
-from cyclopts import App
 
 from tests.deploy.rendering import PROJECT
-from worker.cli import app
 from worker.settings import PREFIX, Settings
 
 DOCS = PROJECT / "docs"
@@ -18,35 +16,6 @@ RUNBOOKS = "runbooks/"
 
 def text_of(page: str) -> str:
     return (DOCS / page).read_text("utf-8")
-
-
-def command_of(words: list[str]) -> str | None:
-    """The command that words begin with, as far as it goes; None when there is none of the first name."""
-    found: App = app
-    path = []
-    for word in words:
-        if word not in found:
-            break
-        found = found[word]
-        path.append(word)
-    return " ".join(path) or None
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_commands_are_there(page: str) -> None:
-    """If somebody types at night what the page says, then the command exists."""
-    shown = re.findall(r"`[^`\n]+`|^\$? ?.*sendas .*$", text_of(page).replace("--namespace sendas", ""), re.MULTILINE)
-    named = [
-        words
-        for line in shown
-        for words in re.findall(r"(?:^|[`$ ]|bin/|-- )sendas ((?:[a-z][a-z-]* ?){1,2})(?=[^A-Za-z])", line)
-    ]
-    groups = {"dead-letters", "ledger", "topology", "config"}
-    assert page != "handbook.md" or len(named) > 10
-    for words in (each.split() for each in named):
-        found = command_of(words)
-        assert found, words
-        assert found not in groups or len(words) == 1, words
 
 
 @pytest.mark.parametrize("page", PAGES)

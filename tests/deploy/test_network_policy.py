@@ -2,16 +2,36 @@
 
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.deploy.rendering import DEVELOPMENT, PRODUCTION, Resource, of_kind, only
+from tests.deploy.rendering import (
+    DEVELOPMENT,
+    OVERLAYS,
+    PREPARE,
+    PRODUCTION,
+    Resource,
+    of_kind,
+    only,
+    own_templates,
+    with_component,
+)
+from tests.deploy.test_resources import KUBERNETES_VERSIONS, check
 from worker.domain.egress import HTTPS_PORTS, IMAP_PORTS, SMTP_PORTS, special_range
 
 WORKERS = (DEVELOPMENT, PRODUCTION)
-NAMES = {"sendas", "sendas-public", "sendas-broker", "sendas-database"}
+OF_WORKER = {"sendas", "sendas-dns", "sendas-public", "sendas-broker", "sendas-database"}
+OF_JOBS = {"sendas-jobs-dns", "sendas-topology-broker", "sendas-ledger-migrate-database"}
+OF_SERVERS = {"rabbitmq", "postgresql"}
+NAMES = {DEVELOPMENT: OF_WORKER | OF_JOBS | OF_SERVERS, PRODUCTION: OF_WORKER, PREPARE: OF_JOBS}
+SERVERS = {
+    "worker": {("kube-dns", 53), ("rabbitmq", 5671), ("rabbitmq", 5672), ("postgresql", 5432)},
+    "sendas-topology": {("kube-dns", 53), ("rabbitmq", 5671), ("rabbitmq", 5672)},
+    "sendas-ledger-migrate": {("kube-dns", 53), ("postgresql", 5432)},
+}
 MUST_NOT = (
     "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "127.0.0.1", "169.254.169.254", "100.100.100.200",
     "168.63.129.16", "192.0.0.192", "224.0.0.1", "255.255.255.255", "::1", "fd00:ec2::254", "fe80::1", "ff02::1",
@@ -45,12 +65,88 @@ def ports(overlay: str, name: str) -> Iterator[tuple[str, int]]:
             yield port["protocol"], port["port"]
 
 
-@pytest.mark.parametrize("overlay", WORKERS)
+def is_selected(selector: Resource, labels: dict[str, str]) -> bool:
+    """What Kubernetes says of a label selector; an empty one selects all."""
+    for needed in selector.get("matchExpressions", ()):
+        assert needed["operator"] == "In"
+        if labels.get(needed["key"]) not in needed["values"]:
+            return False
+    wanted: dict[str, str] = selector.get("matchLabels", {})
+    return wanted.items() <= labels.items()
+
+
+def servers(overlay: str, labels: dict[str, str]) -> set[tuple[str, int]]:
+    """The pods (by a name in their labels) and ports that a pod with these labels reaches, and nothing else of the
+    cluster, where everything is denied that no policy of the overlay allows.
+    """
+    return {
+        (next(iter(peer["podSelector"]["matchLabels"].values())), port["port"])
+        for policy in of_kind(overlay, "NetworkPolicy")
+        if is_selected(policy["spec"]["podSelector"], labels)
+        for rule in policy["spec"].get("egress", ())
+        for peer in rule["to"]
+        if "podSelector" in peer
+        for port in rule["ports"]
+    }
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_there_are_these_policies_and_no_others(overlay: str) -> None:
     """If a policy is added, then it is looked at here: policies can only ever add to what is open."""
-    policies = of_kind(overlay, "NetworkPolicy")
-    assert {policy["metadata"]["name"] for policy in policies} == NAMES
-    assert all("Egress" in policy["spec"]["policyTypes"] for policy in policies)
+    assert {policy["metadata"]["name"] for policy in of_kind(overlay, "NetworkPolicy")} == NAMES[overlay]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_pod_is_fenced_and_reaches_what_it_needs(overlay: str) -> None:
+    """If a namespace denies everything by default, then each pod still reaches its servers, by this overlay alone."""
+    for name, template in own_templates(overlay):
+        labels = template["metadata"]["labels"]
+        directions = {
+            direction
+            for policy in of_kind(overlay, "NetworkPolicy")
+            if is_selected(policy["spec"]["podSelector"], labels)
+            for direction in policy["spec"]["policyTypes"]
+        }
+        assert directions == {"Ingress", "Egress"}, name
+        assert servers(overlay, labels) == SERVERS[labels["app.kubernetes.io/component"]], name
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize(
+    ("component", "expected"),
+    [
+        ("dns-node-local", {("kube-dns", 53), ("node-local-dns", 53)}),
+        ("dns-openshift", {("default", 5353)}),
+    ],
+)
+def test_names_are_asked_where_the_cluster_has_them(
+    tmp_path: Path, overlay: str, component: str, expected: set[tuple[str, int]]
+) -> None:
+    """If a cluster has another DNS, then one component lets worker and Jobs reach it, and changes nothing else."""
+    changed = with_component(overlay, component, tmp_path)
+    for name, template in own_templates(changed):
+        labels = template["metadata"]["labels"]
+        others = {each for each in SERVERS[labels["app.kubernetes.io/component"]] if each[0] != "kube-dns"}
+        assert servers(changed, labels) == others | expected, name
+    for policy in of_kind(changed, "NetworkPolicy"):
+        check(policy, KUBERNETES_VERSIONS[-1])
+        if not policy["metadata"]["name"].endswith("dns"):
+            assert policy == only(overlay, "NetworkPolicy", policy["metadata"]["name"])
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_cache_on_the_node_is_reached_at_its_address(tmp_path: Path, overlay: str) -> None:
+    """If a node has a DNS cache, then its link-local address is open for names, and no other address with it."""
+    changed = with_component(overlay, "dns-node-local", tmp_path)
+    for policy in of_kind(changed, "NetworkPolicy"):
+        if policy["metadata"]["name"].endswith("dns"):
+            blocks = [
+                (peer["ipBlock"], {(port["protocol"], port["port"]) for port in rule["ports"]})
+                for rule in policy["spec"]["egress"]
+                for peer in rule["to"]
+                if "ipBlock" in peer
+            ]
+            assert blocks == [({"cidr": "169.254.20.10/32"}, {("UDP", 53), ("TCP", 53)})]
 
 
 @pytest.mark.parametrize("overlay", WORKERS)
@@ -87,29 +183,29 @@ def test_mail_and_https_ports_are_open_and_no_others(overlay: str) -> None:
     assert set(ports(overlay, "sendas-public")) == wanted
 
 
-@pytest.mark.parametrize("overlay", WORKERS)
-def test_names_broker_and_database_are_reached(overlay: str) -> None:
-    """If the worker looks a name up, or talks to broker or database, then only to their pods and ports."""
-    assert set(ports(overlay, "sendas")) == {("UDP", 53), ("TCP", 53)}
-    assert set(ports(overlay, "sendas-broker")) == {("TCP", 5671), ("TCP", 5672)}
-    assert set(ports(overlay, "sendas-database")) == {("TCP", 5432)}
-    for name in ("sendas", "sendas-broker", "sendas-database"):
-        for rule in rules(overlay, name):
-            assert all(peer["podSelector"]["matchLabels"] for peer in rule["to"])
-
-
-@pytest.mark.parametrize("overlay", WORKERS)
-def test_jobs_do_not_reach_the_internet(overlay: str) -> None:
-    """If a Job runs, then it reaches names, broker and database only: just the worker's pods may go further."""
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_only_the_worker_reaches_the_internet(overlay: str) -> None:
+    """If a Job runs, then it reaches names and its one server only: just the worker's pods may go further."""
     for policy in of_kind(overlay, "NetworkPolicy"):
-        labels = policy["spec"]["podSelector"]["matchLabels"]
-        assert labels["app.kubernetes.io/name"] == "sendas"
-        is_public = policy["metadata"]["name"] == "sendas-public"
-        assert (labels.get("app.kubernetes.io/component") == "worker") is is_public
+        if any("ipBlock" in peer for rule in policy["spec"].get("egress", ()) for peer in rule["to"]):
+            assert policy["metadata"]["name"] == "sendas-public"
+            assert policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "worker"
 
 
-def test_production_names_the_namespaces() -> None:
-    """If somebody labels a pod of their own `rabbitmq`, then production's workers still do not talk to it."""
-    for name in ("sendas-broker", "sendas-database"):
-        for rule in rules(PRODUCTION, name):
-            assert all(peer["namespaceSelector"]["matchLabels"] for peer in rule["to"])
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_way_out_names_whom_it_leads_to(overlay: str) -> None:
+    """If a rule is written in a hurry, then it does not let everything out for want of a selector."""
+    for policy in of_kind(overlay, "NetworkPolicy"):
+        for rule in policy["spec"].get("egress", ()):
+            assert rule["to"]
+            assert rule["ports"]
+            assert all("ipBlock" in peer or peer["podSelector"]["matchLabels"] for peer in rule["to"])
+
+
+@pytest.mark.parametrize("overlay", [PRODUCTION, PREPARE])
+def test_production_names_the_namespaces(overlay: str) -> None:
+    """If somebody labels a pod of their own `rabbitmq`, then production's workers and Jobs still do not talk to it."""
+    for policy in of_kind(overlay, "NetworkPolicy"):
+        if policy["metadata"]["name"].endswith(("broker", "database")):
+            for rule in policy["spec"]["egress"]:
+                assert all(peer["namespaceSelector"]["matchLabels"] for peer in rule["to"])

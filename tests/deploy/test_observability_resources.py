@@ -1,16 +1,19 @@
 """Rules and dashboards come to Kubernetes as they are in their files."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from os.path import relpath
 from pathlib import Path
 
 import pytest
 import yaml
 
 from deploy.observability_resources import DIRECTORY, written
-from tests.deploy.rendering import PRODUCTION, Resource, of_kind
+from tests.deploy.rendering import KUBERNETES, PRODUCTION, PROJECT, Resource, of_kind
 from tests.deploy.test_resources import KUBERNETES_VERSIONS, check
 
 MAX_CONFIG_MAP_BYTES = 1_048_576
@@ -97,3 +100,22 @@ def test_production_has_every_dashboard_and_rule() -> None:
     }
     resources = of_kind(PRODUCTION, "PrometheusRule")
     assert {group["name"] for each in resources for group in each["spec"]["groups"]} == rules
+
+
+def test_an_overlay_can_put_the_runbooks_elsewhere(tmp_path: Path) -> None:
+    """If an overlay has what the page shows, then every alert leads to the overlay's address, and to the same page."""
+    page = (PROJECT / "docs/kubernetes.md").read_text("utf-8")
+    [shown] = [block for block in re.findall(r"^```yaml\n(.*?)^```$", page, re.M | re.S) if "replacements:" in block]
+    overlay = f"resources: [{relpath(KUBERNETES / PRODUCTION, tmp_path)}]\n{shown}"
+    (tmp_path / "kustomization.yaml").write_text(overlay)
+    urls = [list(runbook_urls(where)) for where in (PRODUCTION, str(tmp_path))]
+    assert len(urls[0]) > 20
+    address = "https://git.example/operations/sendas/blob/main/docs/runbooks"
+    assert urls[1] == [f"{address}/{url.rpartition('/')[2]}" for url in urls[0]]
+    assert not [each for each in of_kind(str(tmp_path), "ConfigMap") if "runbooks" in each["metadata"]["name"]]
+
+
+def runbook_urls(overlay: str) -> Iterator[str]:
+    for resource in of_kind(overlay, "PrometheusRule"):
+        for group in resource["spec"]["groups"]:
+            yield from (rule["annotations"]["runbook_url"] for rule in group["rules"] if "alert" in rule)

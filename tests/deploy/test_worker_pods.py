@@ -53,7 +53,9 @@ def test_every_setting_is_one_that_the_worker_knows(overlay: str) -> None:
 @pytest.mark.parametrize("overlay", WORKERS)
 def test_no_setting_falls_back_to_a_developers_machine(overlay: str) -> None:
     """If a pod starts, then nothing that is particular to an installation is left to its default."""
-    particular = {"broker_url", "snapshot_url", "ledger_url", "sealing_keys_file", "state_dir", "http_port"}
+    particular = {
+        "broker_url_file", "snapshot_url", "ledger_url_file", "sealing_keys_file", "state_dir", "http_port",
+    }  # fmt: skip
     if overlay == PRODUCTION:
         particular |= {"local_hostname"}  # receivers look up the name in EHLO; the pod's own means nothing to them
     assert particular <= Settings.model_fields.keys()
@@ -61,25 +63,88 @@ def test_no_setting_falls_back_to_a_developers_machine(overlay: str) -> None:
     assert {PREFIX + name.upper() for name in particular} <= given
 
 
+def secret_files(spec: Resource) -> dict[str, str]:
+    """Settings of a pod that name a file of a mounted Secret, with the Secret's key; no other file may be named."""
+    [pod] = spec["containers"]
+    keys = {
+        f"{mount['mountPath']}/{item['path']}": item["key"]
+        for volume in spec["volumes"]
+        for mount in pod["volumeMounts"]
+        if "secret" in volume and mount["name"] == volume["name"]
+        for item in volume["secret"]["items"]
+    }
+    files = {each["name"]: each["value"] for each in pod["env"] if each["name"].endswith("_FILE") and each["value"]}
+    return {name: keys[path] for name, path in files.items()}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_secrets_are_files_and_no_variables(overlay: str) -> None:
+    """If somebody sees a pod's environment, in a crash or a description, then no secret is in it."""
+    for name, template in own_templates(overlay):
+        [pod] = template["spec"]["containers"]
+        assert not [each["name"] for each in pod["env"] if "valueFrom" in each], name
+        assert all("secretRef" not in each for each in pod["envFrom"]), name
+        assert secret_files(template["spec"]), name
+
+
 def test_jobs_have_the_setting_that_their_command_needs() -> None:
     """If a Job runs, then it reaches the broker or the database that the workers use, and knows no other secret."""
-    needed = {"sendas-ledger-migrate": "SENDAS_LEDGER_URL", "sendas-topology": "SENDAS_BROKER_URL"}
+    needed = {
+        "sendas-ledger-migrate": {"SENDAS_LEDGER_URL_FILE": "ledger-url"},
+        "sendas-topology": {"SENDAS_BROKER_URL_FILE": "broker-url"},
+    }
     for overlay in (DEVELOPMENT, PREPARE):
         jobs = {each["metadata"]["name"]: each["spec"]["template"]["spec"] for each in of_kind(overlay, "Job")}
-        secret = {
-            name: [each["name"] for each in spec["containers"][0]["env"] if "valueFrom" in each]
-            for name, spec in jobs.items()
+        assert {name: secret_files(spec) for name, spec in jobs.items()} == needed
+        for spec in jobs.values():
+            mounted = [item["key"] for each in spec["volumes"] if "secret" in each for item in each["secret"]["items"]]
+            assert mounted == list(secret_files(spec).values())
+
+
+@pytest.mark.parametrize("overlay", [DEVELOPMENT, PREPARE])
+def test_a_job_that_cannot_succeed_fails_at_once(overlay: str) -> None:
+    """If a setting is wrong (exit status 2), then the Job fails with its first pod; one that is evicted is another."""
+    for job in of_kind(overlay, "Job"):
+        spec = job["spec"]
+        fail, ignore = spec["podFailurePolicy"]["rules"]
+        [pod] = spec["template"]["spec"]["containers"]
+        assert fail == {
+            "action": "FailJob",
+            "onExitCodes": {"containerName": pod["name"], "operator": "In", "values": [2]},
         }
-        assert secret == {name: [setting] for name, setting in needed.items()}
+        assert ignore["action"] == "Ignore"
+        assert ignore["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
+        assert spec["template"]["spec"]["restartPolicy"] == "Never"  # else there is no policy for failures
+        assert spec["activeDeadlineSeconds"] <= 600
+        assert spec["backoffLimit"] > 0
+
+
+@pytest.mark.parametrize("overlay", [DEVELOPMENT, PREPARE])
+def test_a_job_can_be_applied_again(overlay: str) -> None:
+    """If a new version is applied by Argo CD or Flux, then the Job is made anew, and before the workers."""
+    for job in of_kind(overlay, "Job"):
+        annotations = job["metadata"]["annotations"]
+        assert annotations["argocd.argoproj.io/hook"] == "Sync"
+        assert annotations["argocd.argoproj.io/hook-delete-policy"] == "BeforeHookCreation"
+        assert annotations["kustomize.toolkit.fluxcd.io/force"] == "enabled"
+        # A Job that vanishes by itself is missing to both, and runs again and again.
+        assert "ttlSecondsAfterFinished" not in job["spec"]
+        workers = only(PRODUCTION, "Deployment")["metadata"]["annotations"]
+        assert annotations["argocd.argoproj.io/sync-wave"] < workers["argocd.argoproj.io/sync-wave"]
 
 
 @pytest.mark.parametrize("overlay", WORKERS)
-def test_the_worker_takes_the_settings(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the pod starts with these settings, then none stops it."""
+def test_the_worker_takes_the_settings(overlay: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """If the pod starts with these settings and the Secret's files, then none stops it."""
+    values = {"broker-url": "amqp://broker/", "ledger-url": "postgresql://database/ledger"}
     for name, value in literal_settings(overlay, container(overlay)).items():
-        monkeypatch.setenv(name, value)
+        key = secret_files(worker(overlay)).get(name)
+        if key:
+            (tmp_path / key).write_text(values.get(key, "token"))
+        monkeypatch.setenv(name, str(tmp_path / key) if key else value)
     found = load_settings()
     assert found.state_dir == Path(STATE_DIR)
+    assert found.broker_url.get_secret_value() == "amqp://broker/"
     assert not list(unknown_variables(literal_settings(overlay, container(overlay))))
     assert found.http_port == 8080
 
@@ -87,9 +152,7 @@ def test_the_worker_takes_the_settings(overlay: str, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("overlay", WORKERS)
 def test_the_ledger_is_not_a_file_in_the_pod(overlay: str) -> None:
     """If a pod ends, then its memory of what was sent does not end with it: its URL comes from the Secret."""
-    [ledger] = [each for each in container(overlay)["env"] if each["name"] == "SENDAS_LEDGER_URL"]
-    assert ledger["valueFrom"]["secretKeyRef"]["key"] == "ledger-url"
-    assert not ledger["valueFrom"]["secretKeyRef"].get("optional")
+    assert secret_files(worker(overlay))["SENDAS_LEDGER_URL_FILE"] == "ledger-url"
 
 
 @pytest.mark.parametrize("overlay", WORKERS)
@@ -117,7 +180,7 @@ def test_probes_ask_at_the_port_that_the_worker_has(overlay: str) -> None:
         assert pod[probe]["httpGet"]["port"] == port["name"]
     for monitor in of_kind(PRODUCTION, "PodMonitor"):
         assert [end["port"] for end in monitor["spec"]["podMetricsEndpoints"]] == [port["name"]]
-    [policy] = [each for each in of_kind(overlay, "NetworkPolicy") if "Ingress" in each["spec"]["policyTypes"]]
+    policy = only(overlay, "NetworkPolicy")
     assert [each["port"] for each in policy["spec"]["ingress"][0]["ports"]] == [port["containerPort"]]
 
 

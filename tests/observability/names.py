@@ -5,14 +5,17 @@ from functools import cache
 
 from worker.pages.metrics import described
 
-_NAME = re.compile(r"\b(sendas[_:][a-z0-9_:]*[a-z0-9]|process_[a-z_]+|python_[a-z_]+|up)\b(?=[{\[)\s`.,;|]|$)")
+_NAME = re.compile(
+    r"\b(sendas[_:][a-z0-9_:]*[a-z0-9]|process_[a-z_]+|python_[a-z_]+|kube_[a-z_]+|up)\b(?=[{\[)\s`.,;|]|$)"
+)
 _OF_CLIENT = {"process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds", "process_max_fds", "up"}
+_OF_CLUSTER = {"kube_job_failed"}  # kube-state-metrics
 
 
 @cache
 def known_names() -> frozenset[str]:
     """Every name that a query may use."""
-    names = set(_OF_CLIENT)
+    names = _OF_CLIENT | _OF_CLUSTER
     for metric in described():
         suffixes = ("_bucket", "_sum", "_count") if metric.kind == "histogram" else ("",)
         names |= {metric.name + suffix for suffix in suffixes} | {metric.name}

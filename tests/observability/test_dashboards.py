@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from deploy.observability.__main__ import DASHBOARDS, HERE
+from deploy.observability.alerts import ALERTS
 from deploy.observability.drawing import Line, draw, formatted
 from deploy.observability.overview import OVERVIEW
+from deploy.observability.runbooks import configured
 from tests.observability.names import known_names, names_in
 
 Json = dict[str, Any]
@@ -79,6 +81,24 @@ class TestDashboard:
             assert is_apart, (one, other)
         assert all(0 <= panel["gridPos"]["x"] <= 24 - panel["gridPos"]["w"] for panel in panels)
 
+    def test_alerts_and_roll_outs_are_marked(self, document: Json) -> None:
+        """If an alert fires or a version is rolled out, then every panel shows when."""
+        marks = document["annotations"]["list"]
+        assert [mark["name"] for mark in marks] == ["Alerts", "Roll-outs"]
+        for mark in marks:
+            assert mark["enable"] is True
+            assert mark["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+            assert mark["titleFormat"]
+            assert all('job=~"$job' in selector for selector in _SELECTOR.findall(mark["expr"]))
+        assert 'alertname=~"Sendas.+"' in marks[0]["expr"]
+        assert "sendas_build_info" in marks[1]["expr"]
+
+    def test_the_dashboards_lead_to_each_other(self, document: Json) -> None:
+        """If somebody goes from one dashboard to another, then time, jobs and instances stay chosen."""
+        [links] = document["links"]
+        assert (links["type"], links["tags"]) == ("dashboards", document["tags"])
+        assert links["includeVars"] is links["keepTime"] is True
+
     def test_titles_are_told_apart(self, document: Json) -> None:
         titles = [panel["title"] for panel in document["panels"]]
         assert len(set(titles)) == len(titles)
@@ -115,6 +135,39 @@ def test_a_query_keeps_the_linters_rules(target: Json) -> None:
         assert re.search(rf"\b(?:rate|increase)\({counter}\{{", expression)
     assert names_in(expression)
     assert names_in(expression) <= known_names()
+
+
+LINKS = [
+    pytest.param(name, link, id=f"{name}: {panel['title']}: {link['title']}")
+    for name, document in DOCUMENTS.items()
+    for panel in document["panels"]
+    for link in panel.get("links", [])
+]
+
+
+@pytest.mark.parametrize(("name", "link"), LINKS)
+def test_a_link_leads_somewhere(name: str, link: Json) -> None:
+    """If a panel leads on, then to a runbook that there is, or to another dashboard with what was chosen."""
+    if link["title"].startswith("Runbook: "):
+        alert = link["title"].removeprefix("Runbook: ")
+        assert link["url"] == f"{configured()}/{alert}.md"
+        assert (HERE.parents[1] / f"docs/runbooks/{alert}.md").exists()
+    else:
+        path, _, query = link["url"].partition("?")
+        assert path.removeprefix("/d/") in DOCUMENTS.keys() - {name}
+        assert set(query.split("&")) == {
+            "${datasource:queryparam}", "${job:queryparam}", "${instance:queryparam}", "${__url_time_range}",
+        }  # fmt: skip
+
+
+def test_every_runbook_is_linked_from_a_panel() -> None:
+    """If somebody looks at what an alert is about, then its runbook is one click away."""
+    linked = {alert for dashboard in DASHBOARDS for panel in dashboard.panels for alert in panel.alerts}
+    assert linked == {alert.name for alert in ALERTS}
+
+
+def test_every_dashboard_is_led_to_from_a_panel() -> None:
+    assert {panel.more for dashboard in DASHBOARDS for panel in dashboard.panels if panel.more} == DOCUMENTS.keys()
 
 
 def test_every_metric_is_on_a_dashboard() -> None:

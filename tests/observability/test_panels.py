@@ -1,4 +1,4 @@
-"""Every panel's query, put to a real Prometheus that watches a worker at work: each has something to show."""
+"""Every query, of panels and annotations, put to a real Prometheus that watches a worker: each shows something."""
 
 import asyncio
 import subprocess
@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from deploy.observability.__main__ import DASHBOARDS, RULES
+from deploy.observability.panels import ANNOTATIONS
 from deploy.observability.recording import recordings
 from tests.acceptance.office import Office
 from tests.broker_setting import running_task
@@ -22,7 +23,7 @@ QUERIES = {
     for dashboard in DASHBOARDS
     for panel in dashboard.panels
     for query in panel.queries
-}
+} | {substituted(each.expression, _RATE_INTERVAL, _RANGE): f"annotation: {each.name}" for each in ANNOTATIONS}
 ABOVE_ZERO = (
     'sendas_letters_total{outcome="sent"}',
     'sendas_letters_total{outcome="failed", reason="recipient_unknown"}',

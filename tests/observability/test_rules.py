@@ -12,6 +12,7 @@ from deploy.observability.alerts import ALERTS, GROUPS, Alert
 from deploy.observability.promtool import complaints, failed_scenarios
 from deploy.observability.recording import RECORDS, recordings
 from deploy.observability.rules import rules_text
+from deploy.observability.runbooks import configured
 from deploy.observability.scenarios import SCENARIOS
 from tests.observability.names import known_names, names_in
 
@@ -59,7 +60,7 @@ def test_every_alert_has_a_scenario_with_something_quiet() -> None:
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
 def test_an_alert_has_what_the_woken_need(alert: Alert) -> None:
     """If an alert fires, then it says how urgent it is, what is wrong and where to read on."""
-    rule: Any = alert.rule()
+    rule: Any = alert.rule(configured())
     assert re.fullmatch(r"Sendas([A-Z][a-z]+)+", alert.name)
     assert rule["labels"]["severity"] in {"page", "ticket"}
     assert len(alert.summary) <= 100
@@ -71,8 +72,10 @@ def test_an_alert_has_what_the_woken_need(alert: Alert) -> None:
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
 def test_an_alert_has_a_page(alert: Alert) -> None:
     """If somebody is woken, then the page that the alert names exists, is about it, and has every section."""
-    rule: Any = alert.rule()
-    page = (ROOT / rule["annotations"]["runbook_url"]).read_text("utf-8")
+    rule: Any = alert.rule(configured())
+    url = rule["annotations"]["runbook_url"]
+    assert url.startswith(("https://", "http://"))
+    page = (ROOT / "docs/runbooks" / url.removeprefix(f"{configured()}/")).read_text("utf-8")
     assert page.startswith(f"# {alert.name}\n")
     assert f"**{alert.severity}**" in page
     assert re.findall(r"^## (.*)$", page, re.MULTILINE) == SECTIONS
@@ -112,6 +115,29 @@ def test_the_pages_may_be_elsewhere() -> None:
     }
     assert "https://wiki.example/sendas/SendasUncertain.md" in urls
     assert len(urls) == len(ALERTS)
+
+
+@pytest.mark.parametrize("told", ['"docs/runbooks"', '"https://"', '"https://wiki.example/a b"', "7", None])
+def test_an_address_that_is_no_url_is_told(tmp_path: Path, told: str | None) -> None:
+    """If the address of the pages cannot be opened, then no rules are written with it."""
+    project = tmp_path / "pyproject.toml"
+    project.write_text(f"[tool.sendas]\nrunbooks = {told}\n" if told else "")
+    with pytest.raises(ValueError, match=r"^pyproject\.toml: tool\.sendas\.runbooks: expected a URL"):
+        configured(project)
+
+
+def test_the_failed_jobs_are_those_of_the_manifests() -> None:
+    """If a Job gets another name, also one that ends with a version, then its failure is still told."""
+    [alert] = [alert for alert in ALERTS if alert.name == "SendasJobFailed"]
+    [pattern] = re.findall(r'job_name=~"([^"]*)"', alert.expression)
+    jobs = [
+        yaml.safe_load(path.read_text())
+        for path in (ROOT / "deploy/k8s/jobs").glob("*.yaml")
+        if "policy" not in path.name
+    ]
+    names = [each["metadata"]["name"] for each in jobs if each["kind"] == "Job"]
+    assert len(names) == 2
+    assert all(re.fullmatch(pattern, name + end) for name in names for end in ("", "-1-4-2"))
 
 
 def test_groups_are_evaluated_after_what_they_compare() -> None:

@@ -10,7 +10,7 @@ from worker.cli.configured import configured
 from worker.domain.vocabulary import UncertainPolicy
 from worker.errors import ConfigurationError
 from worker.pages import settings as settings_page
-from worker.settings import SECTIONS, Settings, load_settings, secret_variables, unknown_variables
+from worker.settings import IN_FILES, SECTIONS, Settings, load_settings, secret_variables, unknown_variables
 
 ROOT = Path(__file__).parents[2]
 
@@ -84,6 +84,65 @@ def test_a_wrong_value_is_one_line_with_the_variable_and_without_the_value(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", IN_FILES)
+def test_a_secret_setting_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    """If a Secret is mounted, then its file says what the variable would, also with a line end behind it."""
+    values = {"broker_url": "amqp://u:p@b/", "ledger_url": "postgresql://u:p@d/x", "snapshot_token": "t0ken"}
+    (tmp_path / "value").write_text(f"{values[name]}\n")
+    monkeypatch.setenv(f"SENDAS_{name}_FILE".upper(), str(tmp_path / "value"))
+    monkeypatch.setenv(f"SENDAS_{name}".upper(), "")
+    assert getattr(load_settings(), name).get_secret_value() == values[name]
+
+
+@pytest.mark.parametrize("name", IN_FILES)
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (None, "No such file or directory"),
+        (b"", "expected one line of text"),
+        (b"canary7\ncanary7", "expected one line of text"),
+        (b"canary7\xff", "not UTF-8"),
+        (b"canary7" * 10_000, "larger than 65536 bytes"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, content: bytes | None, complaint: str
+) -> None:
+    """If the file is missing or holds no value, then the line names variable and file, and shows nothing of it."""
+    path = tmp_path / "value"
+    if content is not None:
+        path.write_bytes(content)
+    variable = f"SENDAS_{name}_FILE".upper()
+    monkeypatch.setenv(variable, str(path))
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert str(caught.value) == f"{variable}: {path}: {complaint}"
+
+
+@pytest.mark.parametrize("name", IN_FILES)
+def test_a_setting_is_given_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    """If both the variable and its file are set, then it is not guessed which one is meant."""
+    (tmp_path / "value").write_text("amqp://u:canary7@b/")
+    monkeypatch.setenv(f"SENDAS_{name}_FILE".upper(), str(tmp_path / "value"))
+    monkeypatch.setenv(f"SENDAS_{name}".upper(), "amqp://u:canary7@b/")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    variable = f"SENDAS_{name}".upper()
+    assert str(caught.value) == f"{variable}_FILE: {variable} is set as well; keep one of the two"
+
+
+@pytest.mark.parametrize("name", ["broker_url", "ledger_url"])
+def test_a_wrong_value_in_a_file_names_the_file_s_variable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    """If the file holds something else, then the operator is sent to the variable that they set."""
+    (tmp_path / "value").write_text("mysql://canary7")
+    monkeypatch.setenv(f"SENDAS_{name}_FILE".upper(), str(tmp_path / "value"))
+    with pytest.raises(ConfigurationError, match=f"^SENDAS_{name.upper()}_FILE: expected ") as caught:
+        load_settings()
+    assert "canary7" not in str(caught.value)
+
+
 def test_secrets_are_not_in_what_settings_look_like() -> None:
     settings = load_settings(
         broker_url="amqp://u:canary7@b/", ledger_url="postgresql://u:canary7@d/x", snapshot_token="canary7"
@@ -151,7 +210,8 @@ def test_every_setting_has_a_meaning_and_a_section() -> None:
 def test_every_setting_is_read_somewhere() -> None:
     """If a setting changes nothing, then it should not be there."""
     sources = "\n".join(path.read_text() for path in (ROOT / "worker").rglob("*.py"))
-    for name in Settings.model_fields:
+    assert {f"{name}_file" for name in IN_FILES} <= Settings.model_fields.keys()
+    for name in Settings.model_fields.keys() - {f"{name}_file" for name in IN_FILES}:
         assert re.search(rf"\b(?:self|settings|_settings)\.{name}\b", sources), name
 
 

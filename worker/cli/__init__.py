@@ -23,12 +23,14 @@ for _target, _help in (
         "Work until SIGTERM: take events from the broker, send letters, publish results.\n\n"
         "Needs a broker with the topology applied, a ledger and a configuration snapshot; waits for what is away.",
     ),
+    ("ready:ready", "Say whether the worker of this host or pod is ready, and else what it waits for."),
     ("topology:group", "Declare or check the exchanges and queues on the broker."),
     ("publish:publish", "Publish events from files as the product would, confirmed by the broker."),
     (
         "deliver:deliver",
-        "Send one event's letters at once, without a broker, and print the results, one a line.\n\n"
-        "Nothing is tried again later, and nothing is remembered: done twice, it sends twice.",
+        "Send one event's letters at once, without a broker, and print the results; or only print the letters.\n\n"
+        "Nothing is tried again later, and nothing is remembered: done twice, it sends twice. With `--print` "
+        "nothing is sent, and no server is needed.",
     ),
     ("explain:explain", "Say which mailbox an event's letters would leave from, and why. Sends nothing."),
     ("classify:classify", "Say what a mail server's reply means, and what the worker would do."),

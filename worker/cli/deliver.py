@@ -4,7 +4,9 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, cast
 
+from cyclopts import Parameter
 from prometheus_client import CollectorRegistry
 
 from worker.adapters.clock import SystemClock
@@ -14,14 +16,18 @@ from worker.adapters.snapshot.directory import CompiledDirectory
 from worker.app import delivery_rules, open_outside, token_telling
 from worker.cli.configured import configured
 from worker.cli.inputs import read_event
+from worker.cli.letters import show_letters
 from worker.cli.output import print_line, say
 from worker.cli.snapshots import read_own_snapshot
 from worker.delivery.building import Delivery, World, build_delivery
 from worker.delivery.messages import Arrival, Publication
 from worker.domain.cloudevents import STRUCTURED
+from worker.domain.event import LetterEvent
+from worker.domain.events import CommentCreated, TaskCreated
 from worker.domain.secret_references import References
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import ResultType
+from worker.errors import ConfigurationError
 from worker.settings import Settings
 from worker.telemetry.metrics import Metrics
 from worker.telemetry.observer import MetricsObserver
@@ -29,10 +35,16 @@ from worker.telemetry.observer import MetricsObserver
 _GOOD = frozenset({ResultType.MAIL_SENT, ResultType.SENT_COPY_SAVED, ResultType.SENT_COPY_SKIPPED})
 
 
-def deliver(*, event: Path, snapshot: Path | None = None) -> int:
+def deliver(
+    *,
+    event: Path,
+    snapshot: Path | None = None,
+    only_print: Annotated[bool, Parameter(name="--print", negative="")] = False,
+) -> int:
     """Send one event's letters, once, and print the results that the worker would publish, one a line.
 
-    Nothing is tried again later, and nothing is remembered: done twice, it sends twice.
+    Nothing is tried again later, and nothing is remembered: done twice, it sends twice. With `--print` nothing is
+    sent, and no server is needed.
 
     Parameters
     ----------
@@ -40,12 +52,19 @@ def deliver(*, event: Path, snapshot: Path | None = None) -> int:
         An event in structured CloudEvents JSON.
     snapshot
         A configuration snapshot (JSON); the one that SENDAS_SNAPSHOT_URL names when it is left out.
+    only_print
+        Print the letters as they would leave instead. Exit status 1: none would.
     """
     settings = configured(is_quiet=True)
     directory, _, references = read_own_snapshot(snapshot, settings.reference_accounts)
-    arrival = Arrival(settings.topology.outbound, read_event(event)[1], {}, STRUCTURED)
-    is_good = asyncio.run(_deliver(settings, directory, references, arrival))
-    return 0 if is_good else 1
+    parsed, body = read_event(event)
+    arrival = Arrival(settings.topology.outbound, body, {}, STRUCTURED)
+    if only_print:
+        if not isinstance(parsed.data, CommentCreated | TaskCreated):
+            raise ConfigurationError(f"{event}: the event asks for no letter")
+        letters = show_letters(settings, directory, arrival, cast("LetterEvent", parsed))
+        return 0 if asyncio.run(letters) else 1
+    return 0 if asyncio.run(_deliver(settings, directory, references, arrival)) else 1
 
 
 class _FixedSnapshot:

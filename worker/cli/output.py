@@ -17,6 +17,13 @@ def print_line(text: str) -> None:
     print(text)
 
 
+def print_bytes(content: bytes) -> None:
+    """A letter as it is, on standard output."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
+
+
 def say(text: str) -> None:
     """A line for the person at the terminal, on standard error."""
     print(text, file=sys.stderr)

@@ -1,0 +1,58 @@
+"""`sendas deliver --print`: the letters of an event, shown as they would leave, and not sent."""
+
+from datetime import UTC, datetime
+
+from worker.adapters.clock import SystemClock
+from worker.adapters.mailbox_memory import MemoryRefreshTokens
+from worker.adapters.snapshot.directory import CompiledDirectory
+from worker.app import open_outside
+from worker.cli.output import print_bytes, say
+from worker.delivery.case import Case, LetterCase
+from worker.delivery.composition import Composer
+from worker.delivery.messages import Arrival
+from worker.domain.event import LetterEvent
+from worker.domain.hints import HINTS
+from worker.domain.planning import plan
+from worker.domain.providers import provider_of
+from worker.domain.resolution import resolve
+from worker.domain.work import Work
+from worker.errors import FileUnavailable
+from worker.settings import Settings
+
+
+async def show_letters(settings: Settings, directory: CompiledDirectory, arrival: Arrival, event: LetterEvent) -> bool:
+    """Print the letters, one after the other, and say of each on standard error whom it is from and to.
+
+    No mail server is connected to, and no secret opened. Only the event's files are downloaded, where it has some.
+
+    Returns:
+        False when no letter would leave; the reason was said.
+    """
+    now = datetime.now(UTC)
+    resolution = resolve(directory.account(event.data.account_id), event.data, now)
+    if resolution.sender is None:
+        reason = resolution.reason
+        say(f"no letter would leave: {f'{reason.value}: {HINTS[reason].en}' if reason else 'no sender'}")
+        return False
+    try:
+        await _show(settings, Case(arrival, event, Work(now), directory, resolution, now))
+    except FileUnavailable as error:
+        say(f"the letter cannot be made: {error}")
+        return False
+    return True
+
+
+async def _show(settings: Settings, case: Case) -> None:
+    mailbox = case.sender.mailbox
+    most = provider_of(mailbox.smtp.host).recipients_per_letter if mailbox else None
+    server = f"{mailbox.smtp.host}:{mailbox.smtp.port}" if mailbox else "the platform's relay"
+    async with open_outside(settings, MemoryRefreshTokens(SystemClock()), _no_matter) as outside:
+        composer = Composer(outside.files)
+        for planned in plan(case.event.data, case.sender.account.settings, most=most):
+            letter = await composer.compose(LetterCase(case, planned))
+            say(f"from {letter.envelope_from} by {server} to {', '.join(letter.envelope_to)}")
+            print_bytes(letter.wire)
+
+
+def _no_matter() -> None:
+    """No token is renewed."""
