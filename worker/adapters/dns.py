@@ -6,6 +6,7 @@ import dns.name
 import dns.resolver
 from dns.rdata import Rdata
 
+from worker.adapters.dns_answers import WeighingBackend
 from worker.domain.hosts import parse_host
 from worker.domain.inspection import Lookup, LookupOutcome, RecordType
 
@@ -24,6 +25,7 @@ class DnsLookups:
 
     def __init__(self, server: str | None = None) -> None:
         self._resolver = _resolver_at(server) if server else _system_resolver()
+        self._backend = WeighingBackend()
 
     async def ask(self, name: str, kind: RecordType) -> Lookup:
         """The records of that kind which a name has. Whatever goes wrong is in the answer; within some seconds."""
@@ -32,7 +34,7 @@ class DnsLookups:
         try:
             # Absolute: a name in a customer's record must not be looked for in the operator's own domain.
             absolute = dns.name.from_text(name.rstrip(".") + ".")
-            answer = await self._resolver.resolve(absolute, kind.value, search=False)
+            answer = await self._resolver.resolve(absolute, kind.value, search=False, backend=self._backend)
         except (dns.resolver.NXDOMAIN, dns.resolver.YXDOMAIN):
             return _NO_NAME
         except dns.resolver.NoAnswer:
