@@ -22,7 +22,17 @@ _TAKEN = frozenset(
 _SEARCHES = frozenset(
     {"match", "fullmatch", "search", "sub", "subn", "split", "rsplit", "splitlines", "finditer", "findall"}
     | {"normalize", "casefold", "unescape", "loads", "raw_decode", "decode", "find", "rfind", "replace", "translate"}
-    | {"partition", "rpartition", "b64decode", "a2b_base64", "b2a_base64", "from_json", "uts46_remap", "encode"}
+    | {
+        "partition",
+        "rpartition",
+        "b64decode",
+        "a2b_base64",
+        "b2a_base64",
+        "from_json",
+        "unpack_from",
+        "uts46_remap",
+        "encode",
+    }
     | {"validate_json", "validate_python", "model_validate", "model_validate_json", "fromisoformat", "from_wire"}
 )
 
@@ -73,13 +83,10 @@ def _is_public(name: str) -> bool:
 
 
 def _called(function: _Function) -> set[str]:
+    """What it calls, and all that it names besides: `map(parse, texts)` calls as well."""
+    named = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
     calls = (node.func for node in ast.walk(function) if isinstance(node, ast.Call))
-    direct = {call.attr if isinstance(call, ast.Attribute) else call.id for call in calls if _is_name(call)}
-    return direct | {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}  # map(parse, …)
-
-
-def _is_name(node: ast.expr) -> bool:
-    return isinstance(node, ast.Attribute | ast.Name)
+    return named | {call.attr for call in calls if isinstance(call, ast.Attribute)}
 
 
 def _converts(tree: ast.AST, name: str) -> bool:
@@ -102,7 +109,7 @@ def _takes_foreign(function: _Function) -> bool:
 
 
 def _given_away(tree: ast.Module) -> set[str]:
-    """Names that stand as values outside of functions: in annotations, tables, and calls such as `AfterValidator(f)`."""
+    """Names that stand as values outside of functions: in annotations, tables, and calls as `AfterValidator(f)`."""
     outside = [node for node in tree.body if not isinstance(node, _Function | ast.Import | ast.ImportFrom)]
     nodes = [node for each in outside for node in _outside_of_functions(each)]
     called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}

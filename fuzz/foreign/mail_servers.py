@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import cast
 
 from aiosmtplib import SMTPResponse, SMTPResponseException
@@ -36,7 +37,10 @@ _KNOWN: Sequence[Password | AccessToken] = (
     AccessToken("u", SecretStr(_TOKEN)),
     AccessToken("u", SecretStr(_TOKEN[::-1])),
 )
-_REDACTIONS = {each: Redaction(_TOKEN if isinstance(each, AccessToken) else _PASSWORD) for each in _KNOWN}
+_REDACTIONS: dict[object, Redaction] = {
+    each: Redaction(_TOKEN if isinstance(each, AccessToken) else _PASSWORD) for each in _KNOWN
+}
+_SERVER_WORDS = ServerWords(_KNOWN)
 _AT_ONCE_BYTES = 256 * 1024  # what asyncio reads before it gives it to a protocol
 _RESPONSE_BYTES = ImapTimeouts().max_response_bytes
 _MAX_REPLY_CHARS = 1_000  # of a reply once `make_reply` made it
@@ -76,7 +80,7 @@ async def _smtp(data: bytes) -> None:
 
 async def _imap(data: bytes) -> None:
     """What comes at once while a command waits for its end."""
-    protocol = ImapProtocol(_RESPONSE_BYTES, ServerWords(_KNOWN))
+    protocol = ImapProtocol(_RESPONSE_BYTES, _SERVER_WORDS)
     protocol.connection_made(_Transport())
     protocol.data_received(b"* OK hi\r\n")
     command = asyncio.ensure_future(protocol.converse(Request("NOOP", _quiet())))
@@ -98,13 +102,11 @@ class _Told:
     bye = None
 
     def __init__(self, data: bytes) -> None:
-        self.words = ServerWords(_KNOWN)
+        self.words = _SERVER_WORDS
         framer = ResponseFramer(_RESPONSE_BYTES)
-        lines = []
-        try:
-            lines = [line.removeprefix(b"* ") for line in framer.feed(data)]
-        except ResponseTooLarge:
-            pass
+        lines: list[bytes] = []
+        with suppress(ResponseTooLarge):
+            lines += [line.removeprefix(b"* ") for line in framer.feed(data)]
         self._answer = Answer("OK", b"", tuple(lines), ())
 
     async def converse(self, *requests: Request) -> list[Answer]:
@@ -152,13 +154,13 @@ ENTRIES = (
     ),
     Entry(
         ("adapters.imap.troubles:ServerWords.clean",),
-        lambda data: ServerWords(_KNOWN).clean(data),
+        _SERVER_WORDS.clean,
         _RESPONSE_BYTES,
         shapes=_SECRETS,
     ),
     Entry(
         ("adapters.imap.troubles:ServerWords.clean_challenge",),
-        lambda data: ServerWords(_KNOWN).clean_challenge(data),
+        _SERVER_WORDS.clean_challenge,
         MAX_LINE_BYTES,
         shapes=shapes(b"AAAA", b"IAog", b"="),
     ),
@@ -258,8 +260,19 @@ ENTRIES = (
         Runs.IN_STEPS,
         errors=(SMTPException,),
         shapes=shapes(
-            *(b"250 ok\r\n", b"250\r\n", b"550 5.1.1 hunter2 hunter2\r\n", b"250-x\r\n", b"550 " + b"a " * 4_000 + b"\r\n"),
-            *(b"550 " + b" " * 8_000 + b"y\r\n", b"550-" + b"x\t" * 1_000 + b"\r\n", b"\n", b"550 " + b"\t\x01" * 200 + b"\n"),
+            *(
+                b"250 ok\r\n",
+                b"250\r\n",
+                b"550 5.1.1 hunter2 hunter2\r\n",
+                b"250-x\r\n",
+                b"550 " + b"a " * 4_000 + b"\r\n",
+            ),
+            *(
+                b"550 " + b" " * 8_000 + b"y\r\n",
+                b"550-" + b"x\t" * 1_000 + b"\r\n",
+                b"\n",
+                b"550 " + b"\t\x01" * 200 + b"\n",
+            ),
         ),
     ),
     Entry(
@@ -270,7 +283,9 @@ ENTRIES = (
         shapes=_WORDS,
     ),
     Entry(
-        ("adapters.smtp.authentication:sign_in",),  # its words are those of the EHLO reply, which the library takes apart
+        (
+            "adapters.smtp.authentication:sign_in",
+        ),  # its words are those of the EHLO reply, which the library takes apart
         lambda data: parse_esmtp_extensions(_text(data)),
         MAX_TEXT_CHARS,
         shapes=shapes(b"AUTH a ", b"AUTH=a ", b"SIZE 1", b"\nAUTH a"),
