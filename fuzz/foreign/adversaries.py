@@ -1,6 +1,6 @@
 """Inputs that make careless code slow, whatever its language is."""
 
-from fuzz.foreign.entry import Make, repeated
+from fuzz.foreign.entry import Entry, Make, repeated
 
 _MARKS = "\u0300\u0316".encode()  # in the wrong order, so that normalising has to sort the whole run
 _UNITS: tuple[bytes, ...] = (
@@ -14,8 +14,10 @@ _UNITS: tuple[bytes, ...] = (
 _FEW: tuple[bytes, ...] = (b" ", b"a", b"\n", b"<", b'\\"', b"a,", b"[", b"{}", b"0", _MARKS, "ü".encode(), b"a b\n")
 
 
-def adversaries(*, is_huge: bool) -> tuple[tuple[str, Make], ...]:
-    """Shapes by their names: each unit alone, and between characters that are none of it."""
-    if is_huge:
-        return tuple(map(repeated, _FEW))
-    return (*map(repeated, _UNITS), *(repeated(unit, b"x", b"y") for unit in _UNITS))
+def adversaries(entry: Entry) -> tuple[tuple[str, Make], ...]:
+    """All shapes that an entry is fed, by their names."""
+    if entry.has_only_own_shapes:
+        return entry.shapes
+    if entry.is_huge:
+        return (*map(repeated, _FEW), *entry.shapes)
+    return (*map(repeated, _UNITS), *(repeated(unit, b"x", b"y") for unit in _UNITS), *entry.shapes)

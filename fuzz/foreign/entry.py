@@ -24,7 +24,8 @@ class Entry:
 
     `function` takes the input as bytes, and raises what the function under test raises; `errors` are those that it may
     raise. `max_bytes` is the largest input that reaches it. `shapes` are inputs of its own language, besides those
-    that every function is fed (`adversaries`). `is_huge`: of those only the ones that stand for others.
+    that every function is fed (`adversaries`). `is_huge`: of those only the ones that stand for others, and with
+    `has_only_own_shapes` none.
     """
 
     covers: tuple[str, ...]
@@ -34,6 +35,7 @@ class Entry:
     errors: tuple[type[Exception], ...] = ()
     shapes: tuple[tuple[str, Make], ...] = ()
     is_huge: bool = False
+    has_only_own_shapes: bool = False
 
     @property
     def name(self) -> str:

@@ -25,10 +25,13 @@ from worker.domain.composing import compose
 from worker.domain.conversation import is_message_id, parent, references
 from worker.domain.event import Event
 from worker.domain.events import MAX_HTML_CHARS, MAX_URL_CHARS, CommentCreated, Thread, _http_url, _media_type
-from worker.domain.headers import NamedAddress, address_field, identifier_field, text_field
-from worker.domain.hypertext import letter_html
+from worker.domain.headers import NamedAddress, address_field, encoded_words, identifier_field, text_field
+from worker.domain.hypertext import author_texts
 from worker.domain.letters import Attachment
+from worker.domain.markup import closed
+from worker.domain.media_types import media_type
 from worker.domain.mime import Boundaries, attached_part, file_name, multipart, text_part
+from worker.domain.pictures import InlineParts, embedded_bytes, referenced_content_ids
 from worker.domain.planning import plan
 from worker.domain.resolution import Sender, resolve
 from worker.domain.salvage import salvage
@@ -58,7 +61,23 @@ _JSON = shapes(
     ),
     before=b"[",
 )
-_LARGE_HTML = shapes(b"</body ", b"<p>x</p>\n", b"<!--", b"data:image/png;base64,AAAA", b"&amp;", b"\n.")
+_PICTURES = shapes(
+    *(
+        b'<img src="data:image/png;base64,AAAA">',
+        b'<img src="cid:a">',
+        b'<img src="data:image/png',
+        b"<meta ",
+        b"<td a=b",
+    ),
+    *(b"<meta charset=x>", b"<svg><a/>", b"<table><td>", b"</table>", b"<script><!--", b"a=b ", b"a= b", b"a = '"),
+)
+_ONE_PICTURE = shapes(b"AAAA", b"%41", b" ", b"\n", before=b'<img src="data:image/png;base64,', after=b'">')
+# Of more than this only what large letters are large by: HTML of nothing but tags is read as fast, but takes seconds.
+_HARD_HTML_CHARS = 100_000
+_LARGEST_HTML = (*_ONE_PICTURE[:1], *shapes(b"a" * 500 + b"\n"))
+_LARGE_HTML = _ONE_PICTURE[:2] + shapes(
+    b"</body ", b"<p>x</p>\n", b"<!--", b"data:image/png;base64,AAAA", b"&amp;", b"\n."
+)
 _HTML = shapes(
     *(b"<a ", b"<a href='x'>y</a>", b"<p>x</p>", b"<!--", b"-->", b"<!", b"</body", b"</body ", b"</body>", b"</html "),
     *(b"&#1", b"&amp;", b"&#x", b"<a '", b'<a "', b"<style>", b"</style", b"<title", b"<![CDATA[", b"<blockquote>"),
@@ -147,8 +166,13 @@ def _composed(data: bytes) -> None:
     compose(event, _sender(), plan(written, _sender().account.settings)[0], [])
 
 
-def _html_of(data: bytes) -> None:
-    letter_html(_comment(_text(data)), _sender(), [])
+def _with_pictures(data: bytes) -> None:
+    """What is done to the HTML before it becomes parts."""
+    texts = author_texts(_comment(_text(data)), _sender())
+    referenced_content_ids(texts)
+    embedded_bytes(texts)
+    for text in texts:
+        closed(InlineParts("acme.example").take(text))
 
 
 def _named(data: bytes) -> None:
@@ -308,7 +332,7 @@ ENTRIES = (
         shapes=shapes(b"[", b"@", b"a:", b"%", "℀".encode()),
     ),
     Entry(
-        ("domain.events:_media_type",),
+        ("domain.media_types:media_type",),
         lambda data: _media_type(_text(data)),
         MAX_BODY_BYTES,
         Runs.ASIDE,
@@ -322,16 +346,53 @@ ENTRIES = (
         shapes=shapes(b"<a@b>,", b"<a@", b"<a@a", b"a@", b"<" + b"@" * 900 + b","),
     ),
     Entry(
-        ("domain.composing:compose", "domain.hypertext:letter_html", "domain.plaintext:plain_text"),
+        (
+            "domain.composing:compose",
+            "domain.hypertext:letter_texts",
+            "domain.markup:read",
+            "domain.markup:replaced",
+            "domain.markup:Tag.attribute",
+            "domain.markup:with_attribute",
+            "domain.plaintext:plain_text",
+        ),
         _composed,
         _MANY_CHARACTERS,
-        shapes=_HTML,
+        shapes=(*_HTML, *_PICTURES, *_ONE_PICTURE),
     ),
-    Entry(("domain.hypertext:letter_html",), _html_of, MAX_HTML_CHARS, Runs.ASIDE, shapes=_LARGE_HTML, is_huge=True),
+    Entry(
+        (
+            "domain.hypertext:author_texts",
+            "domain.markup:closed",
+            "domain.pictures:InlineParts.take",
+            "domain.pictures:embedded_bytes",
+            "domain.pictures:referenced_content_ids",
+        ),
+        _with_pictures,
+        _HARD_HTML_CHARS,
+        Runs.ASIDE,
+        shapes=_LARGE_HTML,
+        is_huge=True,
+    ),
+    Entry(
+        ("domain.hypertext:author_texts",),
+        _with_pictures,
+        MAX_HTML_CHARS,
+        Runs.ASIDE,
+        shapes=_LARGEST_HTML,
+        has_only_own_shapes=True,
+    ),
+    Entry(
+        ("domain.composing:compose",),
+        _composed,
+        MAX_HTML_CHARS,
+        Runs.ASIDE,
+        shapes=_LARGEST_HTML,
+        has_only_own_shapes=True,
+    ),
     Entry(
         ("domain.composing:compose", "domain.mime:text_part"),
         _composed,
-        MAX_HTML_CHARS,
+        _HARD_HTML_CHARS,
         Runs.ASIDE,
         shapes=_LARGE_HTML,
         is_huge=True,
@@ -354,7 +415,17 @@ ENTRIES = (
         _MAX_LINE_CHARS,
         shapes=shapes(b'"a', b"=?", b"a" * 61 + b" ", b"\\ "),
     ),
-    Entry(("domain.mime:file_name",), lambda data: file_name(_text(data)), _MAX_LINE_CHARS),
+    Entry(
+        ("domain.mime:file_name", "domain.headers:encoded_words"),
+        lambda data: (file_name(_text(data)), encoded_words(_text(data))),
+        _MAX_LINE_CHARS,
+    ),
+    Entry(
+        ("domain.media_types:media_type",),
+        lambda data: media_type(_text(data)),
+        64 * 1024,
+        shapes=shapes(b"text/plain", b"; charset=a", b"; a", before=b"text/plain"),
+    ),
     Entry(
         ("domain.mime:attached_part", "domain.mime:multipart"), _attached, _MAX_ATTACHED_BYTES, Runs.ASIDE, is_huge=True
     ),

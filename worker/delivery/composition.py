@@ -14,7 +14,7 @@ from worker.domain.letters import ComposedLetter
 
 T = TypeVar("T")
 
-_MANY_CHARACTERS = 50_000  # a few milliseconds, or some tens for HTML that is hard to read
+_MANY_CHARACTERS = 16_000  # a few milliseconds, or some twenty for HTML that is hard to read
 
 
 class Composer:
