@@ -19,6 +19,7 @@ from worker.delivery.copy_jobs import JOB, read_copy_job
 from worker.delivery.messages import MAX_HEADER_BYTES, Arrival
 from worker.delivery.reading import ASIDE_BYTES
 from worker.delivery.requeueing import Death, dead
+from worker.delivery.signatures import Signatures
 from worker.domain.addresses import parse_address
 from worker.domain.cloudevents import STRUCTURED, attribute_text, attributes_of, parse, trace_of
 from worker.domain.composing import compose
@@ -43,7 +44,8 @@ from worker.domain.vocabulary import EventType, Reason
 from worker.domain.work import RECIPIENTS, parse_positions, read_work
 from worker.errors import ConfigurationError, InvalidEvent
 from worker.operations.dead_letters.file import FiledMessage, from_line
-from worker.operations.dead_letters.letter import number, read_dead_letter
+from worker.operations.dead_letters.letter import read_dead_letter
+from worker.operations.dead_letters.reading import moment, number
 from worker.operations.dead_letters.shown import whole_text
 
 _MAX_FRAME_BYTES = 128 * 1024  # of RabbitMQ: headers stand in one
@@ -219,6 +221,7 @@ def _dead_letter(data: bytes) -> None:
     message = FiledMessage(1, data, headers, {"content_type": STRUCTURED})
     whole_text(message, read_dead_letter(message))
     number(_text(data))
+    moment(_text(data))
 
 
 def _document(data: bytes) -> None:
@@ -243,6 +246,12 @@ _TABLES = shapes(b"\x01aV", b"\x01bF\0\0\0\0", b"\x01tt\x01", b"\x01lA\0\0\0\x01
 _ONLY_HEADERS = struct.pack(">H", 1 << 13)
 
 
+def _signed(data: bytes) -> None:
+    """A message whose headers are the broker's to give, as many as are read of a message."""
+    headers: dict[str, object] = {f"ce-{number}": _text(data[number::16]) for number in range(16)}
+    _SIGNATURES.is_ours(headers | {"sendas-signature": _text(data)}, _text(data[:255]), data)
+
+
 def _table(data: bytes) -> None:
     table = struct.pack(">I", len(data)) + data
     read_table(table)
@@ -250,7 +259,14 @@ def _table(data: bytes) -> None:
     read_moment(data[:8].ljust(8))
 
 
+_SIGNATURES = Signatures(b"k" * 32)
+
 ENTRIES = (
+    Entry(
+        ("delivery.signatures:Signatures.is_ours", "delivery.signatures:Signatures.signature"),
+        _signed,
+        _MAX_FRAME_BYTES,
+    ),
     Entry(("domain.cloudevents:parse",), _parsed, ASIDE_BYTES, errors=(InvalidEvent,), shapes=_JSON),
     Entry(
         ("domain.cloudevents:parse", "domain.strict_json:read_json", "domain.strict_json:require_bounded"),
@@ -450,7 +466,8 @@ ENTRIES = (
     Entry(
         (
             "operations.dead_letters.letter:read_dead_letter",
-            "operations.dead_letters.letter:number",
+            "operations.dead_letters.reading:number",
+            "operations.dead_letters.reading:moment",
             "operations.dead_letters.shown:whole_text",
             "operations.dead_letters.shown:whole_document",
             "operations.dead_letters.file:plain",
@@ -458,8 +475,8 @@ ENTRIES = (
         _dead_letter,
         _DEAD_BODY_BYTES,
         Runs.ELSEWHERE,
-        shapes=_JSON[:4],
-        is_huge=True,
+        shapes=(*_JSON[:3], *shapes(b" ", b"\0")),
+        has_only_own_shapes=True,
     ),
     Entry(
         ("operations.dead_letters.file:from_line",),

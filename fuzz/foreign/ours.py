@@ -8,6 +8,7 @@ _IN_PARTS = "it calls others, which have entries, and does nothing with a text i
 _IDENTITY = "a digest of texts that are bounded where they come in"
 _OPERATOR = "an operator types it, at a terminal of their own"
 _BROKER = "frames of the operator's own broker; what producers put into them is read by `read_properties`"
+_DIGEST = "a digest of a message, whose size the broker bounds"
 _CHILD = "it runs in a process of its own, whose time is limited"
 
 NOT_FOREIGN = MappingProxyType(
@@ -16,6 +17,11 @@ NOT_FOREIGN = MappingProxyType(
         "adapters.broker.deliveries:Deliveries.take": _BROKER,
         "adapters.broker.frames:content_header": _BROKER,
         "adapters.broker.tap:TappedProtocol.data_received": _BROKER,
+        "adapters.broker.delivery:counting_headers": _BROKER,
+        "adapters.broker.frames:fits_short_string": _OUR_WORDS,
+        "adapters.snapshot.audit:audit_document": _OPERATOR,
+        "delivery.signatures:Signatures.trusted": _IN_PARTS,
+        "domain.service_url:parse_service_url": _OPERATOR,
         "adapters.broker.frames:short_string": _OUR_WORDS,
         "adapters.broker.frames:publish_frame": _OUR_WORDS,
         "adapters.broker.properties:write_properties": _OUR_WORDS,
@@ -64,7 +70,8 @@ NOT_FOREIGN = MappingProxyType(
         "domain.rate_windows:counts_of": "what the worker itself wrote into the ledger",
         "domain.topology:Topology.delay_s": _OUR_WORDS,
         "operations.dead_letters.file:to_line": "encodes a message whole, whose size the broker bounds",
-        "operations.dead_letters.file:fingerprint": "a digest of a message, whose size the broker bounds",
+        "operations.dead_letters.digest:contents_of": _DIGEST,
+        "operations.dead_letters.digest:digest_of": _DIGEST,
         "operations.dead_letters.selection:moment": _OPERATOR,
         "operations.mailbox_check.deliverability:Deliverability.run": _IN_PARTS,
         "operations.mailbox_check.handler:CheckHandler.handle": _IN_PARTS,
