@@ -9,6 +9,7 @@ NAMES = (
     "deliveries",
     "egress",
     "events",
+    "growth",
     "imap_responses",
     "imap_sessions",
     "results",

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.documents import a_document, account_document, write
+from worker.adapters.child import environment
 from worker.adapters.snapshot import compilation
 from worker.adapters.snapshot.compilation import CompilationFailed, compile_in_child
 from worker.adapters.snapshot.compile import Task
@@ -381,7 +382,7 @@ async def test_the_child_is_ended_when_it_takes_too_long_or_the_keeper_closes(
 async def test_the_child_does_not_see_the_workers_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SENDAS_SOMETHING", "secret")
     monkeypatch.setenv("MAILBOX_PASSWORD", "secret")
-    assert "secret" not in compilation._environment().values()
+    assert "secret" not in environment().values()
 
 
 def test_a_full_disk_is_reported_and_nothing_is_left_behind(tmp_path: Path, document: Path) -> None:
@@ -390,7 +391,7 @@ def test_a_full_disk_is_reported_and_nothing_is_left_behind(tmp_path: Path, docu
     unfinished = state.unfinished()
     task = Task(document=document, state_directory=state.path, source="x", unfinished=unfinished, in_use=None)
     limited = ["/bin/sh", "-c", 'ulimit -f 100; exec "$@"', "sh", *compilation._COMMAND, task.model_dump_json()]
-    done = subprocess.run(limited, capture_output=True, check=True, env=compilation._environment(), timeout=60)
+    done = subprocess.run(limited, capture_output=True, check=True, env=environment(), timeout=60)
     report = json.loads(done.stdout)
     assert report["path"] is None
     assert report["failure"]

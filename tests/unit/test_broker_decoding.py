@@ -3,6 +3,7 @@
 import struct
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -55,3 +56,29 @@ def test_properties_of_a_message_are_read_in_this_way() -> None:
     assert properties.content_type == "\ufffd\ufffd"
     assert properties.headers == {}
     assert properties.timestamp is None
+
+
+_MANY = b"\x01aA" + struct.pack(">I", 100_000) + b"V" * 100_000
+_UNKNOWN = b"\x01bF" + struct.pack(">I", 3) + b"\x01c?"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param(b"\x01aV" * 40_000, id="fields"),
+        pytest.param(_MANY, id="an array"),
+        pytest.param(b"\x01aF" + struct.pack(">I", len(_MANY)) + _MANY, id="an array in a table"),
+        pytest.param(_MANY + _UNKNOWN, id="an array before what cannot be read"),
+        pytest.param(b"\x01aA" + struct.pack(">I", 100_000) + b"A\0\0\0\0" * 20_000, id="empty arrays"),
+    ],
+)
+def test_a_table_with_too_many_fields_is_read_as_empty(fields: bytes) -> None:
+    """If a producer's headers would take long to read, then the message is one without headers."""
+    table = sized(fields)
+    assert decoding.read_table(table + b"rest") == (len(table), {})
+
+
+def test_many_long_texts_are_read() -> None:
+    headers: dict[str, Any] = {f"name-{number}": "x" * 100 for number in range(500)}
+    table = encode.field_table(headers)
+    assert decoding.read_table(table) == (len(table), headers)

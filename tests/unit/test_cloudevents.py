@@ -10,7 +10,9 @@ from tests import golden
 from worker.domain.cloudevents import MAX_ERROR_CHARS, parse
 from worker.domain.event import Event
 from worker.domain.events import MAX_HTML_CHARS
+from worker.domain.salvage import salvage
 from worker.domain.snapshot import Snapshot
+from worker.domain.strict_json import read_json
 from worker.domain.vocabulary import EventType
 from worker.errors import InvalidEvent
 from worker.operations.contract_examples import event_examples
@@ -80,7 +82,49 @@ def test_the_largest_html_is_accepted_and_one_character_more_is_not() -> None:
 
 
 def test_many_repeated_keys_are_found_in_time_linear_in_the_body() -> None:
-    """If an attacker repeats one of 300,000 keys, then the refusal comes without comparing each with each."""
-    keys = ",".join(f'"k{number}":1' for number in range(300_000))
-    with pytest.raises(InvalidEvent, match="the key 'k299999' stands twice"):
-        parse({}, None, f'{{{keys},"k299999":1}}'.encode())
+    """If an attacker repeats one of 20,000 keys, then the refusal comes without comparing each with each."""
+    keys = ",".join(f'"k{number}":1' for number in range(20_000))
+    with pytest.raises(InvalidEvent, match="the key 'k19999' stands twice"):
+        parse({}, None, f'{{{keys},"k19999":1}}'.encode())
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b"[" + b"{}," * 300_000 + b"{}]", "body: more than 25000 values"),
+        (b'{"recipients":[' + b"0," * 300_000 + b"0]}", "body: more than 25000 values"),
+        (b"[" * 65 + b"]" * 65, "body: nested too deeply"),
+        (b'{"a":' * 65 + b"0" + b"}" * 65, "body: nested too deeply"),
+        (b"[" * 100_000, "body: nested too deeply"),
+        (b"[1" + b"0" * 5_000 + b"]", "body: a number with too many digits"),
+        (b"[0." + b"0" * 5_000 + b"]", "body: a number with too many digits"),
+    ],
+    ids=["objects", "numbers", "arrays in arrays", "objects in objects", "only brackets", "whole", "fraction"],
+)
+def test_what_is_too_deep_or_too_much_is_refused_before_it_is_decoded(body: bytes, problem: str) -> None:
+    with pytest.raises(InvalidEvent, match=problem):
+        parse({}, None, body)
+
+
+@pytest.mark.parametrize(
+    "text", ["[{,]}" * 20_000, '\\"[' * 20_000, "\\" * 20_001], ids=["brackets", "quotes", "backslashes"]
+)
+def test_what_stands_in_texts_does_not_count(text: str) -> None:
+    """If the HTML of a letter is full of commas and brackets, then it is read all the same."""
+    assert read_json(json.dumps({"html": text, "depth": [[]] * 10}).encode()) == {"html": text, "depth": [[]] * 10}
+
+
+def test_the_deepest_and_the_most_that_is_allowed_is_read() -> None:
+    assert read_json(b"[" * 64 + b"]" * 64)
+    assert read_json(json.dumps([0] * 24_999).encode()) == [0] * 24_999
+    with pytest.raises(InvalidEvent):
+        read_json(json.dumps([0] * 25_001).encode())
+
+
+def test_an_event_with_a_million_recipients_is_refused_and_its_sender_is_told() -> None:
+    """If an event has far more in it than is read, then it is still known whose it is."""
+    document: dict[str, Any] = json.loads(golden.message("events", "comment_created").body)
+    document["data"]["recipients"] = [{}] * 1_000_000
+    salvaged = salvage({}, None, json.dumps(document).encode())
+    assert salvaged is not None
+    assert (salvaged.id, salvaged.account_id) == (document["id"], document["data"]["account_id"])

@@ -68,3 +68,11 @@ def test_without_a_secret_nothing_changes() -> None:
 
 def test_it_does_not_show_what_it_hides() -> None:
     assert PASSWORD not in repr(Redaction(PASSWORD))
+
+
+@pytest.mark.parametrize("secret", [PASSWORD, TOKEN, "no", "hunter2"])
+@pytest.mark.parametrize("kept", [1, 4, 6, 15])
+def test_a_secret_whose_rest_was_cut_off_by_us_is_hidden_by_its_beginning(secret: str, kept: int) -> None:
+    """If a text is cut where a secret stands in it, then not even its beginning is shown."""
+    begun = secret[: min(kept, len(secret) - 1)]
+    assert Redaction(secret)(f"bad: {begun}", is_cut=True) == f"bad: {HIDDEN}"

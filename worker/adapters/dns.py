@@ -6,6 +6,7 @@ import dns.name
 import dns.resolver
 from dns.rdata import Rdata
 
+from worker.adapters.dns_answers import WeighingBackend
 from worker.domain.hosts import parse_host
 from worker.domain.inspection import Lookup, LookupOutcome, RecordType
 from worker.domain.internal_names import is_internal_name
@@ -31,6 +32,7 @@ class DnsLookups:
     def __init__(self, server: str | None = None, internal_zones: frozenset[str] = frozenset()) -> None:
         self._internal_zones = internal_zones
         self._resolver = _resolver_at(server) if server else _system_resolver()
+        self._backend = WeighingBackend()
 
     async def ask(self, name: str, kind: RecordType) -> Lookup:
         """The records of that kind which a name has. Whatever goes wrong is in the answer; within some seconds."""
@@ -41,7 +43,9 @@ class DnsLookups:
             absolute = dns.name.from_text(name.rstrip(".") + ".")
             if self._is_hidden(absolute, kind):
                 return _NO_NAME
-            answer = await self._resolver.resolve(absolute, kind.value, search=False, raise_on_no_answer=False)
+            answer = await self._resolver.resolve(
+                absolute, kind.value, search=False, raise_on_no_answer=False, backend=self._backend
+            )
         except (dns.resolver.NXDOMAIN, dns.resolver.YXDOMAIN):
             return _NO_NAME
         except (dns.name.LabelTooLong, dns.name.NameTooLong, dns.name.EmptyLabel, dns.name.BadEscape, UnicodeError):

@@ -7,6 +7,7 @@ dead letters.
 
 import base64
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote
 
@@ -16,11 +17,10 @@ _SHORT_CHARS = 6
 _LONG_CHARS = 24
 _TELLING_CHARS = 16
 # Servers break long words over the lines of a reply, each of which may begin with an enhanced code.
-_CODE = r"(?:[245]\.\d{1,3}\.\d{1,3}\s+)?"
+_CODE = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\s+")
 # What is invisible is left out of results later, so that a secret with some of it inside would be whole again there.
-_UNSEEN = r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]+"
-_LINE_BREAK = re.compile(rf"{_UNSEEN}|[^\S\n]*\n\s*{_CODE}")
-_ANY_BREAK = re.compile(rf"{_UNSEEN}|\s+{_CODE}")
+# Each alternative takes a whole run and never gives any of it back, so that a text costs its length and no more.
+_GAP = re.compile(r"([\x00-\x08\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]+)|\s+")
 
 Span = tuple[int, int]
 
@@ -29,21 +29,31 @@ class Redaction:
     """Hides some secrets: `secrets` as they are, `sent` in the very form in which they went over the wire.
 
     Searches by comparing, and not with one large pattern: a token has kilobytes, and a sign-in must not cost more than
-    a glance at each reply.
+    a glance at each reply. The time grows with the text's length and not faster; callers cut the text first, as each
+    has a bound of its own for what a server may say.
     """
 
     def __init__(self, *secrets: str, sent: Iterable[str] = ()) -> None:
         forms = {form for secret in secrets if secret for form in _forms(secret)}
         forms.update(form for form in sent if form)
         # Only as words of their own: with a password such as "no" little would be left of any reply.
-        words = "|".join(sorted(re.escape(form) for form in forms if len(form) < _SHORT_CHARS))
+        self._short = sorted(form for form in forms if len(form) < _SHORT_CHARS)
+        words = "|".join(map(re.escape, self._short))
         self._words = re.compile(rf"(?<!\w)(?:{words})(?!\w)") if words else None
         self._plain = sorted(form for form in forms if _SHORT_CHARS <= len(form) < _LONG_CHARS)
-        self._long = sorted({_ANY_BREAK.sub("", form) for form in forms if len(form) >= _LONG_CHARS})
+        self._long = sorted({_Joined(form, lines_only=False).text for form in forms if len(form) >= _LONG_CHARS})
 
-    def __call__(self, text: str) -> str:
-        """The text with `***` in the place of each secret."""
-        spans = [*_spans(text, _LINE_BREAK, self._plain), *_spans(text, _ANY_BREAK, self._long)]
+    def __call__(self, text: str, *, is_cut: bool = False) -> str:
+        """The text with `***` in the place of each secret.
+
+        `is_cut`: the caller cut the text's end off, and a secret that began there is known by its beginning alone.
+        """
+        spans: list[Span] = []
+        for forms, lines_only in (([*self._short, *self._plain], True), (self._long, False)):
+            if forms:
+                joined = _Joined(text, lines_only=lines_only)
+                spans += joined.spans(form for form in forms if len(form) >= _SHORT_CHARS)
+                spans += joined.begun(forms) if is_cut else ()
         hidden = _without(text, spans) if spans else text
         return hidden if self._words is None else self._words.sub(HIDDEN, hidden)
 
@@ -73,30 +83,67 @@ def _in_base64(raw: bytes) -> Iterator[str]:
             yield core.replace("+", "-").replace("/", "_")
 
 
-def _spans(text: str, breaks: re.Pattern[str], forms: Iterable[str]) -> Iterator[Span]:
-    """Where the forms stand in the text, whatever breaks there are inside of them."""
-    joined, places = _joined(text, breaks)
-    for form in forms:
-        beginning = form[:_TELLING_CHARS] if len(form) >= _LONG_CHARS else form
-        start = joined.find(beginning)
-        while start >= 0:
-            end = start + len(beginning)
-            # A server that cuts a long one off has still told most of it.
-            while end - start < len(form) and end < len(joined) and joined[end] == form[end - start]:
-                end += 1
-            yield places[start], places[end - 1] + 1
-            start = joined.find(beginning, end)
+class _Joined:
+    """A text without the gaps in it, and where the pieces of it were.
+
+    `lines_only`: gaps are what is invisible, and white space with a line's end in it; else all white space.
+    """
+
+    def __init__(self, text: str, *, lines_only: bool) -> None:
+        self._starts: list[int] = []  # of each piece: where it begins in the text,
+        self._joined_at: list[int] = []  # and where among the joined ones
+        pieces: list[str] = []
+        piece_start = position = length = 0
+        while gap := _GAP.search(text, position):
+            start, position = gap.span()
+            if gap[1] is None:
+                if lines_only and "\n" not in gap[0]:
+                    continue
+                code = _CODE.match(text, position)
+                position = code.end() if code else position
+            if start > piece_start:
+                self._starts.append(piece_start)
+                self._joined_at.append(length)
+                pieces.append(text[piece_start:start])
+                length += start - piece_start
+            piece_start = position
+        self._starts.append(piece_start)
+        self._joined_at.append(length)
+        self.text = "".join((*pieces, text[piece_start:]))
+
+    def spans(self, forms: Iterable[str]) -> Iterator[Span]:
+        """Where the forms stand in the text, whatever gaps there are inside of them."""
+        joined = self.text
+        for form in forms:
+            beginning = _telling(form)
+            start = joined.find(beginning)
+            while start >= 0:
+                end = start + len(beginning)
+                # A server that cuts a long one off has still told most of it.
+                while end - start < len(form) and end < len(joined) and joined[end] == form[end - start]:
+                    end += 1
+                yield self._span(start, end)
+                start = joined.find(beginning, end)
+
+    def begun(self, forms: Iterable[str]) -> Iterator[Span]:
+        """Where a form begins that the text's end cuts off: the longest such place for each."""
+        for form in forms:
+            for size in range(min(len(_telling(form)) - 1, len(self.text)), 0, -1):
+                if self.text.endswith(form[:size]):
+                    yield self._span(len(self.text) - size, len(self.text))
+                    break
+
+    def _span(self, start: int, end: int) -> Span:
+        return self._place(start), self._place(end - 1) + 1
+
+    def _place(self, index: int) -> int:
+        piece = bisect_right(self._joined_at, index) - 1
+        return self._starts[piece] + index - self._joined_at[piece]
 
 
-def _joined(text: str, breaks: re.Pattern[str]) -> tuple[str, list[int]]:
-    """The text without its breaks, and where each of its characters was."""
-    places: list[int] = []
-    start = 0
-    for found in breaks.finditer(text):
-        places += range(start, found.start())
-        start = found.end()
-    places += range(start, len(text))
-    return "".join(map(text.__getitem__, places)) if len(places) < len(text) else text, places
+def _telling(form: str) -> str:
+    """As much of a form as tells that it is the form: of a long one, its beginning."""
+    return form[:_TELLING_CHARS] if len(form) >= _LONG_CHARS else form
 
 
 def _without(text: str, spans: Iterable[Span]) -> str:

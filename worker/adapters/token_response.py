@@ -3,7 +3,6 @@
 No text of the server passes into an error: some repeat the token that was sent to them in `error_description`.
 """
 
-import json
 import math
 import re
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from worker.domain.strict_json import read_any_json
 from worker.errors import TokenRefused, Unavailable
 
 MAX_RESPONSE_BYTES = 64 * 1024
@@ -70,8 +70,8 @@ def parse_token_response(status: int, body: bytes, host: str) -> TokenResponse:
 
 def _parse_object(body: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):  # RecursionError: brackets nested by the thousand
+        document = read_any_json(body.decode())
+    except ValueError:
         return {}
     return document if isinstance(document, dict) else {}
 

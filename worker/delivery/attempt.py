@@ -21,13 +21,14 @@ class Attempt:
     way: Way
     hand_over: HandOver
 
+    def positions_by_address(self) -> dict[str, int]:
+        """The position of each address of the envelope."""
+        return dict(zip(self.composed.envelope_to, self.item.letter.envelope, strict=True))
+
     def positions(self, addresses: Iterable[str]) -> tuple[int, ...]:
         """The positions of addresses as they stand in the envelope."""
-        of_address = dict(zip(self.composed.envelope_to, self.item.letter.envelope, strict=True))
+        of_address = self.positions_by_address()
         return tuple(sorted(of_address[address] for address in addresses))
-
-    def position(self, address: str) -> int:
-        return self.positions((address,))[0]
 
     def provider_message_id(self, transmission: Transmission) -> str | None:
         """The Message-ID that the server gave the letter in the place of its own, where it said so."""

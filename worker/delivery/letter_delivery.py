@@ -144,7 +144,8 @@ class LetterDelivery:
             passage.accepted()
         attempt = Attempt(item, composed, way, hand_over)
         if (narrower := without_utf8(item, transmission)) is not None:
-            refused = only(transmission, set(positions).difference(narrower.letter.envelope), attempt.position)
+            left = set(positions).difference(narrower.letter.envelope)
+            refused = only(transmission, left, attempt.positions_by_address())
             publications = await self._outcomes.of_transmission(attempt, refused) if refused.refused else []
             await way.ended(transmission, len(positions))
             return publications + await self._send(narrower, way, passage, narrower.letter.envelope)

@@ -1,6 +1,6 @@
 """A letter for fewer recipients, because its server cannot take the addresses of the others."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from worker.delivery.case import LetterCase
@@ -25,8 +25,9 @@ def without_utf8(item: LetterCase, transmission: Transmission) -> LetterCase | N
     return LetterCase(item.case, replace(letter, named=named, envelope=envelope))
 
 
-def only(transmission: Transmission, positions: Collection[int], position: Callable[[str], int]) -> Transmission:
+def only(transmission: Transmission, positions: Collection[int], of_address: Mapping[str, int]) -> Transmission:
     """The refusals of these positions alone."""
-    return replace(
-        transmission, refused={a: trouble for a, trouble in transmission.refused.items() if position(a) in positions}
-    )
+    refused = {
+        address: trouble for address, trouble in transmission.refused.items() if of_address[address] in positions
+    }
+    return replace(transmission, refused=refused)

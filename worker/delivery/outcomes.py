@@ -12,6 +12,7 @@ from worker.delivery.copies import Copies
 from worker.delivery.copy_jobs import Accepted
 from worker.delivery.doubts import Doubts
 from worker.delivery.facts import Facts
+from worker.delivery.finishing import finished
 from worker.delivery.messages import Publication
 from worker.delivery.observing import Observer
 from worker.delivery.ports import Clock
@@ -61,7 +62,8 @@ class Outcomes:
         """What follows from an SMTP transaction: some recipients may have it, some not yet, some never."""
         item = attempt.item
         self._observer.attempted(attempt.provider, transmission)
-        refusals = refusals_of(attempt, transmission)
+        # To its end also when the worker is told to stop: else what the server said would be lost.
+        refusals = await finished(refusals_of(attempt, transmission)) if transmission.refused else []
         final = [refusal for refusal in refusals if refusal.why.action is Action.FAIL]
         not_yet = [refusal for refusal in refusals if refusal.why.action is not Action.FAIL]
         # The doubt is noted first: it must be known whatever happens to the rest.
@@ -78,7 +80,8 @@ class Outcomes:
         if not transmission.accepted:
             return []
         item, now = attempt.item, self._clock.now()
-        replies: dict[int, Reply | None] = {attempt.position(a): reply for a, reply in transmission.accepted.items()}
+        of_address = attempt.positions_by_address()
+        replies: dict[int, Reply | None] = {of_address[a]: reply for a, reply in transmission.accepted.items()}
         facts = Facts(
             tuple(sorted(replies)),
             replies,

@@ -9,6 +9,7 @@ from typing import cast
 import structlog
 
 from worker.delivery import requeueing
+from worker.delivery.aside import aside
 from worker.delivery.burials import Burials, has_returned_too_often
 from worker.delivery.case import Case, LetterCase
 from worker.delivery.finishing import cancellations
@@ -18,12 +19,12 @@ from worker.delivery.messages import Arrival, Publication
 from worker.delivery.observing import Observer, Stage
 from worker.delivery.outcomes import Outcomes
 from worker.delivery.ports import Clock, SnapshotService
+from worker.delivery.reading import is_large, read_event
 from worker.delivery.reporting import Reporter
 from worker.delivery.tracing import Subject, Tracer, begin_subject
 from worker.delivery.unfinished import Unfinished
 from worker.domain.backoff import PAUSE_LEVELS_S, retry_level_s, waiting_level_s
 from worker.domain.classification import Classification
-from worker.domain.cloudevents import parse
 from worker.domain.event import Data, Event, LetterEvent
 from worker.domain.events import CommentCreated, TaskCreated
 from worker.domain.letters import PlannedLetter
@@ -76,10 +77,10 @@ class Pipeline:
         """Deal with one message of the work queue, as `messages.Handler` says."""
         now = self._clock.now()
         try:
-            event = _letter_event(parse(arrival.headers, arrival.content_type, arrival.body))
+            event = _letter_event(await read_event(arrival))
             work = _checked(read_work(arrival.headers, now), event)
         except (InvalidEvent, ValueError) as error:
-            return self._invalid(arrival, str(error))
+            return await self._invalid(arrival, str(error))
         begin_subject(self._tracer, _subject(event))
         if FIRST_SEEN not in arrival.headers:
             self._observer.timed(Stage.QUEUE, (now - event.time).total_seconds())
@@ -102,7 +103,7 @@ class Pipeline:
         except Unavailable:
             raise
         except ForeignEvent as error:
-            return self._foreign(arrival, event, error)
+            return await self._foreign(arrival, event, error)
         except Exception as error:  # noqa: BLE001 - whatever our mistake is, the message must not go round for ever
             return self._burials.of_mistake(arrival, event, error, work, requeueing.own_headers(arrival))
 
@@ -154,7 +155,7 @@ class Pipeline:
             else:
                 publications += outcome
         if foreign is not None:  # once for all of them, and beside what came of others
-            publications += self._foreign(items[0].case.arrival, items[0].case.event, foreign)
+            publications += await self._foreign(items[0].case.arrival, items[0].case.event, foreign)
         if put_off and not publications:
             raise put_off[0][1]  # nothing has happened yet: the whole message can be tried again
         return publications + [self._put_off(item) for item, _ in put_off]
@@ -215,18 +216,19 @@ class Pipeline:
         self._observer.settled(case.arrival.queue, case.event.type, "split")
         return parts
 
-    def _foreign(self, arrival: Arrival, event: LetterEvent, error: ForeignEvent) -> list[Publication]:
+    async def _foreign(self, arrival: Arrival, event: LetterEvent, error: ForeignEvent) -> list[Publication]:
         """Another account's event has its identity: nothing of either may pass for the other's."""
-        return self._invalid(arrival, str(error), f"invalid/{event.data.account_id}")
+        return await self._invalid(arrival, str(error), f"invalid/{event.data.account_id}")
 
-    def _invalid(self, arrival: Arrival, problem: str, stage: str = "invalid") -> list[Publication]:
+    async def _invalid(self, arrival: Arrival, problem: str, stage: str = "invalid") -> list[Publication]:
         """Keep it for an operator, and tell whoever waits for it, as far as it can be read."""
         now = self._clock.now()
         log.warning("event.invalid", problem=problem, queue=arrival.queue)
         self._observer.settled(arrival.queue, None, "invalid")
         self._observer.buried(Reason.INVALID_EVENT)
         buried = requeueing.dead(arrival, self._topology, requeueing.Death(Reason.INVALID_EVENT, problem, now))
-        result = invalid_result(arrival, self._reporter.source, problem, now, stage)
+        salvaged = arrival, self._reporter.source, problem, now, stage
+        result = await aside(invalid_result, *salvaged) if is_large(arrival) else invalid_result(*salvaged)
         return [buried] if result is None else [self._reporter.publication(result), buried]
 
 

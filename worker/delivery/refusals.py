@@ -1,5 +1,6 @@
 """Refusals: what a server said to the recipients of one letter, put together where it means the same."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +15,7 @@ from worker.domain.vocabulary import Action, Scope
 log = structlog.get_logger(__name__)
 
 _RELAY_PAUSE_S = 300
+_AT_A_TIME = 10
 
 
 @dataclass(slots=True)
@@ -33,14 +35,20 @@ class Refusal:
         return Facts(self.positions, self.replies, message_id, detail=self.trouble.detail or None, timings_s=timings_s)
 
 
-def refusals_of(attempt: Attempt, transmission: Transmission) -> list[Refusal]:
-    """The refused recipients, together where the reason is the same."""
+async def refusals_of(attempt: Attempt, transmission: Transmission) -> list[Refusal]:
+    """The refused recipients, together where the reason is the same.
+
+    A server may refuse a thousand recipients in other words each, and to weigh those takes a second in all.
+    """
     refusals: dict[Classification, Refusal] = {}
-    for address, trouble in transmission.refused.items():
+    positions = attempt.positions_by_address()
+    for number, (address, trouble) in enumerate(transmission.refused.items(), 1):
+        if number % _AT_A_TIME == 0:
+            await asyncio.sleep(0)
         why = classify(trouble, attempt.provider, attempt.hand_over.at)
         if attempt.item.case.sender.mailbox is None:
             why = _of_the_relay(why, trouble)
-        refusals.setdefault(why, Refusal(why, trouble)).replies[attempt.position(address)] = trouble.reply
+        refusals.setdefault(why, Refusal(why, trouble)).replies[positions[address]] = trouble.reply
     return list(refusals.values())
 
 

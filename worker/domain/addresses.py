@@ -68,6 +68,8 @@ def _check_local(local: str) -> None:
 
 
 def _ascii_domain(domain: str) -> str:
+    if len(domain) > _MAX_ADDRESS_BYTES:  # IDNA takes its time over each character
+        raise ValueError("the domain is not valid")
     try:
         ascii_domain = idna.encode(domain, uts46=True, transitional=False).decode("ascii")
     except idna.IDNAError:  # its text repeats the domain, which would end in logs

@@ -31,6 +31,7 @@ from worker.errors import InvalidEvent
 MAX_ERROR_CHARS = 500
 STRUCTURED = "application/cloudevents+json"
 
+_MAX_MEDIA_TYPE_CHARS = 255  # as long as AMQP's own property
 _HEADER = re.compile(r"(?:ce-|cloudevents[_:])([a-z0-9]+)", re.IGNORECASE)
 _SPEC_VERSION = re.compile(r"1\.[0-9]{1,3}")
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d.{0,30}")
@@ -139,6 +140,8 @@ def _media_type(content_type: object, where: str) -> str | None:
         return None
     if not isinstance(content_type, str):
         raise InvalidEvent(f"{where}: not a string")
+    if len(content_type) > _MAX_MEDIA_TYPE_CHARS:
+        raise InvalidEvent(f"{where}: too long")
     media_type, _, parameters = content_type.lower().partition(";")
     for parameter in parameters.split(";") if parameters else ():
         name, _, value = parameter.strip().partition("=")

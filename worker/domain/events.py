@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, PydanticKnownError
 
 from worker.domain.addresses import EmailAddress, as_written, problem_of
 from worker.domain.media_types import OCTET_STREAM, media_type
@@ -35,13 +35,29 @@ MAX_URL_CHARS = 8_000  # signed URLs of object stores are long
 MAX_REFERENCES = 100
 MAX_MESSAGE_ID_CHARS = 990
 
+_AT_A_TIME_CHARS = 65_536  # other threads get their turn in between
 _DROPPED_FROM_HTML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _NOT_IN_URLS = re.compile(r"[\s\x00-\x20\x7f-\x9f\u2028\u2029<>\"\\`]")
 
 
 def _html(text: str) -> str:
     # A NUL may not stand in a letter (RFC 5321 section 4.5.2), nor mean anything in HTML; a paste can contain one.
-    return _DROPPED_FROM_HTML.sub("", text)
+    if not _DROPPED_FROM_HTML.search(text):
+        return text
+    pieces = (text[start : start + _AT_A_TIME_CHARS] for start in range(0, len(text), _AT_A_TIME_CHARS))
+    return "".join(_DROPPED_FROM_HTML.sub("", piece) for piece in pieces)
+
+
+def _at_most(most: int) -> BeforeValidator:
+    """Refuses a longer list before its items are looked at: each that is bad would be written down."""
+
+    def check(value: object) -> object:
+        if isinstance(value, list | tuple) and len(value) > most:
+            context = {"field_type": "Tuple", "max_length": most, "actual_length": len(value)}
+            raise PydanticKnownError("too_long", context)
+        return value
+
+    return BeforeValidator(check)
 
 
 def _http_url(url: str) -> str:
@@ -201,14 +217,16 @@ class _LetterData(_Model):
     account_id: Token = Field(description="as the snapshot has it")
     author: Author
     mailbox_id: Token | None = Field(default=None, description="the sender the author chose")
-    recipients: tuple[Recipient, ...] = Field(min_length=1, max_length=MAX_RECIPIENTS)
+    recipients: Annotated[tuple[Recipient, ...], _at_most(MAX_RECIPIENTS)] = Field(
+        min_length=1, max_length=MAX_RECIPIENTS
+    )
     subject: Line | None = Field(
         default=None, description="without one: the task's title, `Re: ` before it in a comment"
     )
     thread: Thread = Thread()
     reply_to: EmailAddress | None = Field(default=None, description="a reply address for this message alone")
     append_signature: bool = Field(default=False, description="the template asks for a signature")
-    files: tuple[File, ...] = Field(default=(), max_length=MAX_FILES)
+    files: Annotated[tuple[File, ...], _at_most(MAX_FILES)] = Field(default=(), max_length=MAX_FILES)
     history_html: Html | None = Field(default=None, description="earlier messages, already rendered, to go below")
     automated: bool = Field(default=False, description="no person wrote this: the letter says so")
     open_tracking_url: HttpUrl | None = Field(default=None, description="a picture that tells that the letter was read")

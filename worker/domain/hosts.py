@@ -14,6 +14,7 @@ IpAddress = IPv4Address | IPv6Address
 # Underscores are no part of a host name (RFC 952), but container networks have them.
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_MAX_WRITTEN_CHARS = 1_000  # before any work is done on it: folding takes the square of a run of combining marks
 _MAX_NAME_CHARS = 253  # RFC 1035 section 2.3.4, as text
 
 
@@ -35,6 +36,8 @@ def parse_host(text: str) -> IpAddress | str:
         ValueError: neither name nor address; the text does not repeat the input, which may be a pasted URL with
             a password in it.
     """
+    if len(text) > _MAX_WRITTEN_CHARS:
+        raise ValueError("the host is neither a name nor an address")
     folded = _fold(text)
     if ":" in folded or folded.startswith("["):
         return _ipv6(folded)

@@ -72,7 +72,8 @@ _ENDS_SIBLING = {
     "th": frozenset({"td", "th"}),
 }
 
-_SIMPLE_TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*+)" + _ATTRIBUTES.pattern)
+# Or what is none: a comment, or a tag that does not end, which keeps every further one from being looked for.
+_SIMPLE_TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*+)" + _ATTRIBUTES.pattern + r"|<(?=[/!?a-zA-Z])")
 _WITHOUT_END = VOID | _END_IMPLIED
 _NOT_SIMPLE = _RAW_TEXT | {"plaintext", *_FOREIGN}
 
@@ -284,17 +285,18 @@ def closed(html: str) -> str:
 
 def _is_plainly_balanced(html: str) -> bool:
     """Whether each element visibly has its own end tag: true of nearly all letters, and ten times as fast to see."""
-    tags = _SIMPLE_TAG.findall(html)
-    if len(tags) != len(_OPENING.findall(html)):
-        return False  # a comment, or a tag that does not end
     names: list[str] = []
-    for closing, name in tags:
-        if not closing:
-            if name not in _WITHOUT_END:
-                names.append(name)
-        elif name not in _WITHOUT_END and (not names or names.pop() != name):
+    for tag in _SIMPLE_TAG.finditer(html):
+        closing, name = tag.groups()
+        if name is None or name in _NOT_SIMPLE:
             return False
-    return not names and _NOT_SIMPLE.isdisjoint(name for _, name in tags)
+        if name in _WITHOUT_END:
+            continue
+        if not closing:
+            names.append(name)
+        elif not names or names.pop() != name:
+            return False
+    return not names
 
 
 def _finished(markup: Markup) -> str:

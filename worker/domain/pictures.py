@@ -22,6 +22,8 @@ _SOURCES = {"img": "src", "input": "src", "image": "src", "v:imagedata": "src", 
     ("body", "table", "td", "th"), "background"
 )
 _REFERENCE = re.compile(r"data:|cid:", re.IGNORECASE)
+_REFERENCE_CHARS = 5
+_AT_A_TIME_CHARS = 65_536
 _DATA_URL = re.compile(r"\s*data:\s*image/([a-z0-9][a-z0-9.+-]{0,60})((?:;[^,;]{0,100}){0,5}),", re.IGNORECASE)
 _CONTENT_ID_URL = re.compile(r"\s*cid:(\S{1,1000})\s*", re.IGNORECASE)
 _WHITE_SPACE = dict.fromkeys(map(ord, " \t\r\n\f"))
@@ -64,7 +66,7 @@ class InlineParts:
 
     def take(self, html: str) -> str:
         """The HTML with `cid:` in the place of `data:`, and alternative text in that of what is left out."""
-        return replaced(html, self._replacement) if _REFERENCE.search(html) else html
+        return replaced(html, self._replacement) if _may_show_pictures(html) else html
 
     def _replacement(self, tag: Tag) -> str | None:
         attribute = _SOURCES.get(tag.name)
@@ -99,6 +101,12 @@ class InlineParts:
         return content_id
 
 
+def _may_show_pictures(html: str) -> bool:
+    """Whether the text has a URL of a picture in it, or something like one; other threads get their turn meanwhile."""
+    starts = range(0, len(html), _AT_A_TIME_CHARS)
+    return any(_REFERENCE.search(html, start, start + _AT_A_TIME_CHARS + _REFERENCE_CHARS) for start in starts)
+
+
 def embedded_bytes(texts: Iterable[str]) -> int:
     """How much the pictures in these texts take, each counted once."""
     inline = InlineParts("")
@@ -117,7 +125,7 @@ def referenced_content_ids(texts: Iterable[str]) -> frozenset[str]:
             found.add(unquote(match[1]))
 
     for text in texts:
-        if _REFERENCE.search(text):
+        if _may_show_pictures(text):
             replaced(text, note)
     return frozenset(found)
 

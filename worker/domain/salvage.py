@@ -1,6 +1,5 @@
 """What can still be read of an invalid event, so that its failure can be told to whoever waits for it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from worker.domain.addresses import EmailAddress
 from worker.domain.cloudevents import STRUCTURED, attribute_text, attributes_of, trace_of
 from worker.domain.events import MAX_RECIPIENTS
-from worker.domain.strict_json import MAX_BODY_BYTES
+from worker.domain.strict_json import read_what_can_be
 from worker.domain.text import Token
 from worker.domain.trace_context import TraceContext
 from worker.errors import InvalidEvent
@@ -35,7 +34,7 @@ class Salvaged:
 
 def salvage(headers: Mapping[str, object], content_type: str | None, body: bytes) -> Salvaged | None:
     """The identity of an event that `cloudevents.parse` refused; None without id, source and type. Never raises."""
-    attributes, data = _parts(headers, content_type, _json(body))
+    attributes, data = _parts(headers, content_type, read_what_can_be(body))
     event_id, source, event_type = (_token(attributes.get(name)) for name in ("id", "source", "type"))
     if event_id is None or source is None or event_type is None:
         return None
@@ -60,15 +59,6 @@ def _parts(headers: Mapping[str, object], content_type: object, document: object
     if isinstance(document, dict) and (is_structured or not attributes):
         return {**attributes, **document}, document.get("data")
     return attributes, document
-
-
-def _json(body: bytes) -> object:
-    if len(body) > MAX_BODY_BYTES:
-        return None
-    try:
-        return json.loads(body.decode("utf-8-sig"))
-    except (ValueError, RecursionError):
-        return None
 
 
 def _in(value: object, name: str) -> object:

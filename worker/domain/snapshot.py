@@ -1,5 +1,6 @@
 """The configuration snapshot: the product's accounts, employees and mailboxes, as one JSON document."""
 
+from collections import Counter
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
@@ -10,6 +11,7 @@ from pydantic import (
     Discriminator,
     Field,
     PositiveInt,
+    StringConstraints,
     Tag,
     model_validator,
 )
@@ -25,6 +27,12 @@ Port = Annotated[int, Field(ge=1, le=65_535)]
 
 Version = Annotated[int, Field(ge=0, lt=2**63)]
 """A snapshot's version: grows with every change; the bound is that of a database's 64-bit integer."""
+
+
+MAX_SIGNATURE_CHARS = 500_000
+"""Of a signature's HTML, with a logo in it perhaps: every letter carries it, and costs its length."""
+
+SignatureHtml = Annotated[str, StringConstraints(max_length=MAX_SIGNATURE_CHARS)]
 
 
 class _Model(BaseModel):
@@ -194,7 +202,7 @@ class Mailbox(_Model):
     default: bool = False
     access: Access = Access()
     replies_to_same_address: bool = False
-    signature_html: str | None = None
+    signature_html: SignatureHtml | None = None
     smtp: SmtpServer
     sent_copy: SentCopy = SentCopy()
     limits: Limits = Limits()
@@ -210,7 +218,7 @@ class Employee(_Model):
     name: Line = ""
     internal_address: EmailAddress
     groups: frozenset[str] = frozenset()
-    signature_html: str | None = None
+    signature_html: SignatureHtml | None = None
 
 
 class AccountSettings(_Model):
@@ -220,7 +228,7 @@ class AccountSettings(_Model):
     plain_text_version: bool = False
     attach_files: bool = False
     unique_reply_address: bool = False
-    signature_html: str | None = None
+    signature_html: SignatureHtml | None = None
 
 
 class Account(_Model):
@@ -246,7 +254,7 @@ class Account(_Model):
             ("mailboxes", [mailbox.id for mailbox in self.mailboxes]),
         ):
             if len(set(ids)) != len(ids):
-                repeated = next(i for i in ids if ids.count(i) > 1)
+                repeated = next(i for i, count in Counter(ids).items() if count > 1)
                 raise ValueError(f"{name}: the id {repeated!r} stands more than once")
         return self
 

@@ -1,14 +1,36 @@
-"""JSON from outside, read strictly: what two parsers could understand differently is refused."""
+"""JSON from outside, read strictly: what two parsers could understand differently is refused.
+
+How deep and how much: the limits are our own, as those of Python differ between its versions, and as it is the number
+of values that costs time, more than a text's length. They are looked at before anything is decoded.
+"""
 
 import json
+import re
 from codecs import BOM_UTF8
 from collections import Counter
 from typing import Any, NoReturn
+
+from pydantic_core import from_json
 
 from worker.domain.text import one_line
 from worker.errors import InvalidEvent
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
+MAX_DEPTH = 64
+# A thousand recipients with five members each, two hundred files and a hundred references are some 7,000.
+MAX_VALUES = 25_000
+_BEGINNING_BYTES = 64 * 1024
+MAX_NUMBER_CHARS = (
+    4_300  # reading one costs the square of it; Python by itself refuses longer ones, but only whole ones
+)
+
+# Whatever follows, neither gives back what it took, and a step is short: a text costs its length.
+_BETWEEN_TEXTS = re.compile(r'[^"\[\]{},]*+(["\[\]{},]?)')
+_IN_TEXT = re.compile(r'[^"\\]*+(?:\\.[^"\\]*+){0,1000}("?)', re.DOTALL)
+
+
+class Unbounded(ValueError):
+    """JSON that is deeper, or has more in it, than is read; the text says which."""
 
 
 def read_json(body: bytes) -> object:
@@ -20,15 +42,73 @@ def read_json(body: bytes) -> object:
     if len(body) > MAX_BODY_BYTES:
         raise InvalidEvent(f"body: {len(body)} bytes, more than {MAX_BODY_BYTES}")
     try:
-        return _DECODER.decode(body.removeprefix(BOM_UTF8).decode())
+        text = body.removeprefix(BOM_UTF8).decode()
+        require_bounded(text)
+        return _DECODER.decode(text)
     except UnicodeDecodeError as error:
         raise InvalidEvent(f"body: not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
         raise InvalidEvent(f"body: not JSON at line {error.lineno} column {error.colno}: {error.msg}") from None
-    except RecursionError:
-        raise InvalidEvent("body: nested too deeply") from None
+    except Unbounded as error:
+        raise InvalidEvent(f"body: {error}") from None
+
+
+def read_any_json(text: str) -> object:
+    """The JSON value in the text, keys that stand twice and all; within the same limits.
+
+    Raises:
+        ValueError: it is no JSON, too deep, or has too much in it.
+    """
+    require_bounded(text)
+    return _LENIENT.decode(text)
+
+
+def read_what_can_be(body: bytes) -> object:
+    """The JSON value in the body; of one that is beyond the limits, as much of it as stands in its first 64 kB.
+
+    None when it is none. An event that is refused for its size must still be told of to whoever waits for it.
+    """
+    if len(body) <= MAX_BODY_BYTES:
+        try:
+            return read_any_json(body.decode("utf-8-sig"))
+        except Unbounded:
+            pass
+        except ValueError:
+            return None
+    try:
+        return from_json(body[:_BEGINNING_BYTES].decode("utf-8-sig", "ignore"), allow_partial=True)
     except ValueError:
-        raise InvalidEvent("body: a number with too many digits") from None
+        return None
+
+
+def require_bounded(text: str) -> None:
+    """Raise `Unbounded` for a text that would be deeper or more than is allowed, if it were JSON."""
+    opening = text.count("[") + text.count("{")
+    if opening <= MAX_DEPTH and opening + text.count(",") <= MAX_VALUES:  # in its strings too: so it goes fast mostly
+        return
+    at = depth = values = 0
+    while at < len(text):
+        found = _BETWEEN_TEXTS.match(text, at)
+        mark, at = (found[1], found.end()) if found else ("", len(text))
+        if mark == '"':
+            at = _end_of_text(text, at)
+        elif mark in ("]", "}"):
+            depth -= 1
+        elif mark:
+            values += 1
+            depth += mark != ","
+            if depth > MAX_DEPTH:
+                raise Unbounded("nested too deeply")
+            if values > MAX_VALUES:
+                raise Unbounded(f"more than {MAX_VALUES} values")
+
+
+def _end_of_text(text: str, at: int) -> int:
+    while found := _IN_TEXT.match(text, at):
+        if found[1] or found.end() == at:
+            return max(found.end(), at + 1)
+        at = found.end()
+    return len(text)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -40,8 +120,25 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _whole(digits: str) -> int:
+    return int(_short(digits))
+
+
+def _fraction(digits: str) -> float:
+    return float(_short(digits))
+
+
+def _short(digits: str) -> str:
+    if len(digits) > MAX_NUMBER_CHARS:
+        raise Unbounded("a number with too many digits")
+    return digits
+
+
 def _refuse_constant(name: str) -> NoReturn:
     raise InvalidEvent(f"body: {name} is not JSON")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_int=_whole, parse_float=_fraction, parse_constant=_refuse_constant
+)
+_LENIENT = json.JSONDecoder(parse_int=_whole, parse_float=_fraction)

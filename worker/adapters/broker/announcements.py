@@ -14,6 +14,8 @@ from worker.errors import InvalidEvent
 
 log = structlog.get_logger(__name__)
 
+_MAX_BYTES = 16 * 1024  # it holds a number
+
 
 class Announcements:
     """Has the snapshot refreshed when the product says that there is a newer one."""
@@ -37,6 +39,9 @@ class Announcements:
         await self._queue.consume(self._heard, no_ack=True)
 
     async def _heard(self, message: AbstractIncomingMessage) -> None:
+        if len(message.body) > _MAX_BYTES:
+            log.warning("announcement.invalid", problem="body: too long")
+            return
         try:
             event = parse(message.headers, message.content_type, message.body)
         except InvalidEvent as error:

@@ -80,8 +80,17 @@ KNOWN_NAMES = (
 )
 
 
+# Normalising costs the square of a run of combining marks, and a longer name than this is none of the list's.
+MAX_FOLDED_CHARS = 100
+
+
 def fold(name: str) -> str:
-    """A name for comparing: servers and programs differ in case and in how they compose accents."""
+    """A name for comparing: servers and programs differ in case and in how they compose accents.
+
+    One that is too long to be a known name stays as it is.
+    """
+    if len(name) > MAX_FOLDED_CHARS:
+        return name
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 

@@ -11,12 +11,23 @@ _CODE = re.compile(rb"\[([^\s\[\]]{1,64})(?: ([^\]]*))?\]")
 _LIST_HEAD = re.compile(rb'LIST +\(([^()]*)\) +(?:NIL|"(\\?[^\r\n])") +', re.IGNORECASE)
 _QUOTED = re.compile(rb'"((?:[^"\\\r\n]|\\[^\r\n])*)"')
 _LITERAL = re.compile(rb"\{(\d{1,10})\}\r\n")
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _ATOM = re.compile(rb"[^\s\"(){]+")
-_NUMBERS = re.compile(rb"SEARCH((?: +\d{1,10})*) *", re.IGNORECASE)
-_RIGHTS = re.compile(rb"MYRIGHTS .+? \"?([a-z0-9]{0,36})\"?", re.IGNORECASE | re.DOTALL)
-_STORAGE = re.compile(rb"QUOTA .*\(.*\bSTORAGE (\d{1,15}) (\d{1,15})\b.*\)", re.IGNORECASE | re.DOTALL)
-_MESSAGES = re.compile(rb"QUOTA .*\(.*\bMESSAGE (\d{1,15}) (\d{1,15})\b.*\)", re.IGNORECASE | re.DOTALL)
-_BODY = re.compile(rb"\d{1,10} FETCH \(.*?BODY\[\] \{(\d{1,10})\}\r\n", re.IGNORECASE | re.DOTALL)
+_RIGHTS = re.compile(rb"\"?([a-z0-9]{0,36})\"?", re.IGNORECASE)
+_STORAGE = re.compile(rb"\bSTORAGE (\d{1,15}) (\d{1,15})(?!\d)", re.IGNORECASE)
+_MESSAGES = re.compile(rb"\bMESSAGE (\d{1,15}) (\d{1,15})(?!\d)", re.IGNORECASE)
+_FETCH = re.compile(rb"\d{1,10} FETCH \(", re.IGNORECASE)
+_BODY = re.compile(rb"BODY\[\] \{(\d{1,10})\}\r\n", re.IGNORECASE)
+
+# A server may say more, and is not understood then. Each is far more than what servers do say.
+MAX_LISTED_BYTES = 16 * 1024  # of a LIST response
+MAX_NAME_BYTES = 4 * 1024  # of a folder's name in it: in modified UTF-7 a letter may have eight
+MAX_FOUND = 10_000  # letters with one Message-ID
+MAX_QUOTA_BYTES = 4 * 1024  # of a QUOTA or MYRIGHTS response: a folder's name and some words
+MAX_CAPABILITY_BYTES = 8 * 1024  # more capabilities than that are as if they were not there
+MAX_CODE_BYTES = 8 * 1024  # of the text that is searched for a response code
+_MAX_FETCH_ITEMS_BYTES = 1_024  # before the message itself: its UID and flags
+
 _NOT_SELECTABLE = frozenset({"\\noselect", "\\nonexistent"})
 
 
@@ -64,7 +75,7 @@ def mailbox_name(raw: bytes) -> str:
 
 def response_code(text: bytes) -> ResponseCode | None:
     """The response code that a reply's text begins with, if it does."""
-    match = _CODE.match(text)
+    match = _CODE.match(text[:MAX_CODE_BYTES])
     if match is None:
         return None
     name, arguments = match.groups(default=b"")
@@ -98,41 +109,51 @@ def _number(word: str) -> int | None:
 
 def capabilities(text: bytes) -> frozenset[str]:
     """The words of a CAPABILITY response or code, in upper case."""
-    return frozenset(word.upper() for word in text.decode("ascii", "replace").split())
+    return frozenset(text[:MAX_CAPABILITY_BYTES].decode("ascii", "replace").upper().split())
 
 
 def search_result(untagged: bytes) -> tuple[int, ...] | Malformed | None:
     """The numbers of a SEARCH response; None when it is another response."""
     if untagged[:6].upper() != b"SEARCH":
         return None
-    match = _NUMBERS.fullmatch(untagged)
-    if match is None:
+    words = untagged[6:].split(maxsplit=MAX_FOUND)
+    if len(words) > MAX_FOUND:
+        return Malformed(f"SEARCH with more than {MAX_FOUND} numbers")
+    numbers = tuple(_number(word.decode("ascii", "replace")) for word in words)
+    if untagged[6:7].isdigit() or not all(numbers):
         return Malformed("SEARCH with something else than numbers")
-    numbers = tuple(int(word) for word in match.group(1).split())
-    return numbers if all(1 <= number <= MAX_NUMBER for number in numbers) else Malformed("SEARCH out of range")
+    return tuple(number for number in numbers if number)
 
 
 def my_rights(untagged: bytes) -> str | None:
     """The rights that a MYRIGHTS response tells (RFC 4314 section 3.8); None when it is another response."""
-    match = _RIGHTS.fullmatch(untagged)
-    return match[1].decode("ascii").lower() if match else None
+    if untagged[:9].upper() != b"MYRIGHTS " or len(untagged) > MAX_QUOTA_BYTES:
+        return None
+    folder, _, rights = untagged[9:].rpartition(b" ")
+    match = _RIGHTS.fullmatch(rights)
+    return match[1].decode("ascii").lower() if match and folder else None
 
 
 def quota_free_kib(untagged: bytes) -> int | None:
     """What a QUOTA response says is left of its STORAGE, not below 0; None when it says nothing of it.
 
-    None is left either where no more messages may be added, whatever their size.
+    None is left either where no more messages may be added, whatever their size. The list of resources comes last
+    (RFC 9208 section 5.1); the root's name before it may hold anything.
     """
-    messages = _MESSAGES.fullmatch(untagged)
+    if untagged[:6].upper() != b"QUOTA " or len(untagged) > MAX_QUOTA_BYTES or not untagged.endswith(b")"):
+        return None
+    resources = untagged.rfind(b"(") + 1
+    messages = _MESSAGES.search(untagged, resources)
     if messages is not None and int(messages[1]) >= int(messages[2]):
         return 0
-    match = _STORAGE.fullmatch(untagged)
+    match = _STORAGE.search(untagged, resources)
     return max(int(match[2]) - int(match[1]), 0) if match else None
 
 
 def fetched_body(untagged: bytes) -> bytes | None:
     """The whole message in a FETCH response; None when it is another response, or cut off."""
-    match = _BODY.match(untagged)
+    items = _FETCH.match(untagged)
+    match = _BODY.search(untagged, items.end(), items.end() + _MAX_FETCH_ITEMS_BYTES) if items else None
     if match is None:
         return None
     body = untagged[match.end() : match.end() + int(match[1])]
@@ -143,13 +164,17 @@ def listed_folder(untagged: bytes) -> ListedFolder | Malformed | None:
     """The folder of a LIST response, its literals included; None when it is another response."""
     if untagged[:5].upper() != b"LIST ":
         return None
+    if len(untagged) > MAX_LISTED_BYTES:
+        return Malformed("LIST with too much in it")
     head = _LIST_HEAD.match(untagged)
     if head is None:
         return Malformed("LIST without flags and delimiter")
     raw = _string(untagged, head.end())
     if isinstance(raw, Malformed):
         return raw
-    if any(byte < 0x20 or byte == 0x7F for byte in raw):
+    if len(raw) > MAX_NAME_BYTES:
+        return Malformed("LIST with a name that is too long")
+    if _CONTROL.search(raw):
         return Malformed("LIST with control characters in a name")
     flags, delimiter = head.groups()
     return ListedFolder(

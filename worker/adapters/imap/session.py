@@ -5,7 +5,7 @@ MAIL is finding and opening the folder, and looking into it; DATA is the letter 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import chain
 
@@ -14,6 +14,7 @@ from worker.adapters.imap.connecting import ImapTimeouts
 from worker.adapters.imap.namespaces import Namespaces, namespaces
 from worker.adapters.imap.protocol import Answer, ImapProtocol, LostConnection, Request
 from worker.adapters.imap.responses import (
+    MAX_FOUND,
     AppendUid,
     ListedFolder,
     append_uid,
@@ -40,7 +41,12 @@ from worker.adapters.imap.wire import (
 from worker.domain.transmission import Fault
 from worker.domain.vocabulary import Phase
 
+T = TypeVar("T")
+
 _IDENTITY = '("name" "sendas" "vendor" "sendas")'
+_AT_A_TIME_BYTES = 64 * 1024  # of responses, before other tasks get their turn: some milliseconds
+_RESPONSE_WEIGHT_BYTES = 256  # the shortest response costs as much as that many bytes
+_MAX_CAPABILITIES = 8  # responses; the last ones count
 _WRITABLE = {"READ-WRITE": True, "READ-ONLY": False}
 _TOO_LARGE_CODES = frozenset({"TOOBIG"})  # RFC 7889 section 5.1
 
@@ -100,7 +106,7 @@ class ImapSession:
     def _learn_capabilities(self, answer: Answer) -> bool:
         code = response_code(answer.text)
         listed = [code.arguments.encode()] if code is not None and code.name == "CAPABILITY" else []
-        listed += [line[11:] for line in answer.untagged if line[:11].upper() == b"CAPABILITY "]
+        listed += [line[11:] for line in answer.untagged if line[:11].upper() == b"CAPABILITY "][-_MAX_CAPABILITIES:]
         if listed:
             self._capabilities = frozenset().union(*map(capabilities, listed))
         return bool(listed)
@@ -108,7 +114,7 @@ class ImapSession:
     async def list_folders(self, pattern: bytes, selection: str = "") -> list[ListedFolder]:
         """The folders that match, those that can be understood; `selection` as in RFC 5258, such as `(SPECIAL-USE)`."""
         request = self._listing(pattern, selection)
-        return _listed(await self._run(Phase.MAIL, request.name, request.sent, self._timeouts.command_s))
+        return await _listed(await self._run(Phase.MAIL, request.name, request.sent, self._timeouts.command_s))
 
     async def survey(
         self, *patterns: bytes, selection: str = ""
@@ -120,9 +126,9 @@ class ImapSession:
         answers = list(await self._converse_in_turn(Phase.MAIL, asked))
         told = answers.pop(0).untagged if wants_namespaces else ()
         if self._namespaces is None:
-            parsed = (found for found in map(namespaces, told) if isinstance(found, Namespaces))
+            parsed = (found for found in await _read(namespaces, told) if isinstance(found, Namespaces))
             self._namespaces = next(parsed, Namespaces())
-        found = [_listed(each) if each.is_ok else self._refused(Phase.MAIL, each) for each in answers]
+        found = [await _listed(each) if each.is_ok else self._refused(Phase.MAIL, each) for each in answers]
         return self._namespaces, found
 
     def _listing(self, pattern: bytes, selection: str = "") -> Request:
@@ -135,7 +141,7 @@ class ImapSession:
         self._way_out = None
         opened = await self._on_folder("EXAMINE", folder)
         self._way_out = self._out_of(opened)
-        return _uid_validity(opened)
+        return await _uid_validity(opened)
 
     async def select(self, folder: bytes) -> bool | None:
         """Open a folder as if to write: whether it may be written to, where the server says so."""
@@ -159,20 +165,20 @@ class ImapSession:
         if not self.has("ACL"):
             return None
         answer = await self._on_folder("MYRIGHTS", folder)
-        return next((rights for rights in map(my_rights, answer.untagged) if rights is not None), None)
+        return next(iter(await _read(my_rights, answer.untagged)), None)
 
     async def free_kib(self, folder: bytes) -> int | None:
         """How much room is left for a folder (RFC 9208), in units of 1,024 bytes, where the server tells it."""
         if not self.has("QUOTA"):
             return None
         answer = await self._on_folder("GETQUOTAROOT", folder)
-        return min((free for free in map(quota_free_kib, answer.untagged) if free is not None), default=None)
+        return min(await _read(quota_free_kib, answer.untagged), default=None)
 
     async def fetch(self, uid: int) -> bytes | None:
         """A message of the open folder as it is, which is not marked as read by that; None when it has gone."""
         sent = Dialogue(f"{uid} (BODY.PEEK[])")
         answer = await self._run(Phase.MAIL, "FETCH", sent, self._timeouts.command_s, by_uid=True)
-        return next((body for body in map(fetched_body, answer.untagged) if body is not None), None)
+        return next(iter(await _read(fetched_body, answer.untagged)), None)
 
     async def create(self, folder: bytes) -> None:
         """Create a folder."""
@@ -189,7 +195,8 @@ class ImapSession:
     async def search(self, message_id: str) -> tuple[int, ...]:
         """The UIDs of the messages in the open folder with this Message-ID, ascending."""
         request = self._for_message(message_id)
-        return _uids(await self._run(Phase.MAIL, request.name, request.sent, self._timeouts.command_s, by_uid=True))
+        answer = await self._run(Phase.MAIL, request.name, request.sent, self._timeouts.command_s, by_uid=True)
+        return await _uids(answer)
 
     def _for_message(self, message_id: str) -> Request:
         """Without a CHARSET, which Exchange refuses."""
@@ -210,7 +217,7 @@ class ImapSession:
         if not opened.is_ok:  # then what it found says nothing
             raise self._refused(Phase.MAIL, opened)
         self._way_out = self._out_of(opened)
-        return _uid_validity(opened), _uids(opened, found) if found.is_ok else None
+        return await _uid_validity(opened), await _uids(opened, found) if found.is_ok else None
 
     async def append(self, folder: bytes, date: datetime, letter: bytes) -> AppendUid | None:
         """Append a letter as read, byte for byte; where it is, when the server tells (UIDPLUS).
@@ -288,24 +295,41 @@ class ImapSession:
         return Refused(phase, Fault.TOO_LARGE if is_too_large else Fault.REPLY, detail, code)
 
 
-def _listed(answer: Answer) -> list[ListedFolder]:
-    parsed = map(listed_folder, answer.untagged)
-    return [folder for folder in parsed if isinstance(folder, ListedFolder)]
+async def _listed(answer: Answer) -> list[ListedFolder]:
+    return [folder for folder in await _read(listed_folder, answer.untagged) if isinstance(folder, ListedFolder)]
 
 
 def _names(requests: Sequence[Request]) -> str:
     return " and ".join(request.name for request in requests)
 
 
-def _uid_validity(opened: Answer) -> int | None:
-    return next((validity for validity in map(uid_validity, opened.untagged) if validity is not None), None)
+async def _uid_validity(opened: Answer) -> int | None:
+    return next(iter(await _read(uid_validity, opened.untagged)), None)
 
 
-def _uids(*answers: Answer) -> tuple[int, ...]:
+async def _uids(*answers: Answer) -> tuple[int, ...]:
     """The numbers of all SEARCH responses, before whichever end of a command they came. Raises `ImapTrouble`."""
     found: set[int] = set()
-    for numbers in map(search_result, chain.from_iterable(answer.untagged for answer in answers)):
+    untagged = list(chain.from_iterable(answer.untagged for answer in answers))
+    results: list[tuple[int, ...] | Malformed] = await _read(search_result, untagged)
+    for numbers in results:
         if isinstance(numbers, Malformed):
             raise ImapTrouble(Phase.MAIL, Fault.PROTOCOL, numbers.why)
-        found.update(numbers or ())
+        found.update(numbers)
+        if len(found) > MAX_FOUND:
+            raise ImapTrouble(Phase.MAIL, Fault.PROTOCOL, f"SEARCH with more than {MAX_FOUND} numbers")
     return tuple(sorted(found))
+
+
+async def _read(parse: Callable[[bytes], T | None], responses: Sequence[bytes]) -> list[T]:
+    """What `parse` makes of the responses, without those that it makes nothing of; others get their turn meanwhile."""
+    found: list[T] = []
+    weight = 0
+    for response in responses:
+        if (parsed := parse(response)) is not None:
+            found.append(parsed)
+        weight += len(response) + _RESPONSE_WEIGHT_BYTES
+        if weight >= _AT_A_TIME_BYTES:
+            weight = 0
+            await asyncio.sleep(0)
+    return found

@@ -13,6 +13,10 @@ from worker.domain.vocabulary import Phase
 from worker.errors import SendasError
 
 MAX_DETAIL_CHARS = 300
+# What is shown are the first 300 characters. The rest is looked at because a server may put white space and invisible
+# characters before a secret, or into it; and not more than this, as it is the server that chooses how much it says.
+MAX_WORDS_BYTES = 4 * 1024
+_MAX_CHALLENGE_BYTES = (MAX_WORDS_BYTES // 3 + 1) * 4  # in base64, and a little more, so that it is known to be cut
 
 
 class ImapTrouble(SendasError):
@@ -49,22 +53,26 @@ class ServerWords:
             secrets = _secrets(credentials)
             self._redactions[credentials] = Redaction(*secrets, *map(one_line, secrets))
 
-    def hide(self, text: str) -> str:
-        """The text without the secrets in it."""
+    def hide(self, text: str, *, is_cut: bool = False) -> str:
+        """The text without the secrets in it, see `Redaction`."""
         for redaction in self._redactions.values():
-            text = redaction(text)
+            text = redaction(text, is_cut=is_cut)
         return text
 
     def clean(self, words: bytes) -> str:
         """The words on one line, cut to a sensible length."""
+        is_cut = len(words) > MAX_WORDS_BYTES
+        text = words[:MAX_WORDS_BYTES].decode("utf-8", "replace")
+        if is_cut:
+            text = text.rstrip("\ufffd")  # the piece of a character that was cut
         # Before white space is folded, and after: folding may join the pieces of one.
-        text = self.hide(one_line(self.hide(words.decode("utf-8", "replace"))))
+        text = self.hide(one_line(self.hide(text, is_cut=is_cut)), is_cut=is_cut)
         return one_line(text)[:MAX_DETAIL_CHARS]
 
     def clean_challenge(self, challenge: bytes) -> str:
         """The words inside a SASL challenge, which is base64; empty when there are none."""
         try:
-            return self.clean(binascii.a2b_base64(challenge, strict_mode=True))
+            return self.clean(binascii.a2b_base64(challenge[:_MAX_CHALLENGE_BYTES], strict_mode=True))
         except binascii.Error:
             return ""
 

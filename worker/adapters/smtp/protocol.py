@@ -23,6 +23,10 @@ _REPLY_LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?")  # RFC 5321 section 4.2
 MALFORMED = -1
 """The library's own code for what is no reply."""
 _REFUSAL = 400
+# Of a reply's text; results show 1,000 characters, and no server has so many extensions that EHLO needs more.
+MAX_TEXT_CHARS = 4 * 1024
+_MAX_STRAY_CHARS = 1_024  # of what is no reply; 80 are shown
+_AT_A_TIME_CHARS = 16 * 1024  # of replies that came together, before other tasks get their turn
 
 
 class PairedProtocol(SMTPProtocol):
@@ -42,7 +46,8 @@ class PairedProtocol(SMTPProtocol):
         self._owed = 0
         self._lines: list[str] = []
         self._reply_bytes = 0
-        self._received: deque[SMTPResponse] = deque()
+        self._received: deque[SMTPResponse] = deque()  # not cleaned yet: many may come at once
+        self._chars_in_a_row = 0
         self._reader: asyncio.Future[None] | None = None
         self._ended: SMTPException | None = None
         self._redactions = dict(known)
@@ -55,9 +60,11 @@ class PairedProtocol(SMTPProtocol):
         """Whether it is taken out already."""
         return secret in self._redactions
 
-    def _clean(self, text: str) -> str:
+    def _clean(self, text: str, max_chars: int = MAX_TEXT_CHARS) -> str:
+        is_cut = len(text) > max_chars
+        text = text[:max_chars]
         for redaction in self._redactions.values():
-            text = redaction(text)
+            text = redaction(text, is_cut=is_cut)
         return text
 
     @property
@@ -146,9 +153,15 @@ class PairedProtocol(SMTPProtocol):
     async def next_reply(self, timeout_s: float | None) -> SMTPResponse:
         """The next reply owed. Raises as `write` does, and SMTPReadTimeoutError."""
         if not self._received:
+            self._chars_in_a_row = 0
             await self._wait(timeout_s)
+        elif self._chars_in_a_row >= _AT_A_TIME_CHARS:
+            self._chars_in_a_row = 0
+            await asyncio.sleep(0)
         if self._received:
-            return self._received.popleft()
+            code, text = self._received.popleft()
+            self._chars_in_a_row += len(text)
+            return SMTPResponse(code, self._clean(text))
         raise self._ended or SMTPServerDisconnected("the connection was lost")
 
     async def _wait(self, timeout_s: float | None) -> None:
@@ -175,7 +188,7 @@ class PairedProtocol(SMTPProtocol):
     def _read_line(self, line: bytes) -> None:
         match = _REPLY_LINE.fullmatch(line)
         if match is None or len(line) > MAX_LINE_LENGTH:
-            said = self._clean(line[:MAX_LINE_LENGTH].decode("utf-8", "replace"))
+            said = self._clean(line[:MAX_LINE_LENGTH].decode("utf-8", "replace"), _MAX_STRAY_CHARS)
             raise SMTPResponseException(MALFORMED, f"not a reply: {said[:80]}")
         code, mark, text = match.groups()
         self._reply_bytes += len(line)
@@ -183,7 +196,7 @@ class PairedProtocol(SMTPProtocol):
             raise SMTPResponseException(MALFORMED, "the reply is too long")
         self._lines.append((text or b"").decode("utf-8", "replace").strip())
         if mark != b"-":
-            self._received.append(SMTPResponse(int(code), self._clean("\n".join(self._lines))))
+            self._received.append(SMTPResponse(int(code), "\n".join(self._lines)))
             self._lines, self._reply_bytes = [], 0
             self._owed -= 1
             self._wake()
@@ -197,7 +210,8 @@ class PairedProtocol(SMTPProtocol):
         except SMTPResponseException as error:
             verdict = error
         if self._received and self._received[0].code >= _REFUSAL:
-            verdict = SMTPResponseException(*self._received[0])
+            code, text = self._received[0]
+            verdict = SMTPResponseException(code, self._clean(text))
         self._received.clear()
         self._end(verdict)
         return verdict

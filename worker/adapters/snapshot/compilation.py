@@ -1,21 +1,18 @@
 """Runs the compiler in a child process, so that the event loop keeps turning and its memory stays small."""
 
 import asyncio
-import os
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
 
-import worker
+from worker.adapters.child import ended, environment
 from worker.adapters.snapshot.compile import InUse, Report, Task
 from worker.adapters.snapshot.problems import RefusedDocument
 from worker.adapters.snapshot.state import StateDirectory
 from worker.errors import SendasError
 
 _COMMAND = (sys.executable, "-P", "-m", "worker.adapters.snapshot.compile")
-_INHERITED = frozenset({"PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME", "TMPDIR", "SQLITE_TMPDIR"})
 
 
 class CompilationFailed(SendasError):
@@ -56,31 +53,17 @@ async def _run(task: Task, timeout_s: float) -> tuple[bytes, bytes, int | None]:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=_environment(),
+            env=environment(),
         )
     except OSError as error:
         raise CompilationFailed(f"the compiler cannot be started: {error.strerror}") from None
-    try:
-        async with asyncio.timeout(timeout_s):
-            output, errors = await process.communicate()
-    except TimeoutError:
-        raise CompilationFailed(f"the compiler took longer than {timeout_s:g} s") from None
-    finally:
-        await _end(process)
+    async with ended(process):
+        try:
+            async with asyncio.timeout(timeout_s):
+                output, errors = await process.communicate()
+        except TimeoutError:
+            raise CompilationFailed(f"the compiler took longer than {timeout_s:g} s") from None
     return output, errors, process.returncode
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await asyncio.shield(process.wait())
-
-
-def _environment() -> dict[str, str]:
-    """What Python needs and no more: a compiler needs no key, password or token of the worker's."""
-    inherited = {name: value for name, value in os.environ.items() if name in _INHERITED}
-    return inherited | {"PYTHONPATH": str(Path(worker.__file__).parent.parent)}
 
 
 def _result(status: int | None, output: bytes, errors: bytes) -> Path | None:

@@ -3,14 +3,14 @@
 Anything can end in the dead queue, so nothing here raises, and every text is cleaned before a terminal shows it.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from worker.delivery.copy_jobs import JOB
 from worker.domain.cloudevents import STRUCTURED, attributes_of
-from worker.domain.strict_json import MAX_BODY_BYTES
+from worker.domain.events import MAX_RECIPIENTS
+from worker.domain.strict_json import read_what_can_be
 from worker.domain.work import ATTEMPT, FIRST_SEEN, RECIPIENTS, parse_positions
 from worker.errors import InvalidEvent
 from worker.operations.dead_letters.death import read_death
@@ -85,14 +85,14 @@ def _about(message: DeadMessage) -> tuple[Mapping[str, object], object]:
     """The event's attributes and its data; of a copy for Sent, those of its job."""
     job = message.headers.get(JOB)
     if job is not None:
-        data = _json(job.encode("utf-8", "surrogatepass") if isinstance(job, str) else b"")
+        data = read_what_can_be(job.encode("utf-8", "surrogatepass") if isinstance(job, str) else b"")
         names = {"id": "event_id", "source": "event_source", "type": "event_type"}
         return {attribute: member(data, name) for attribute, name in names.items()}, data
     try:
         attributes = attributes_of(message.headers)
     except InvalidEvent:
         attributes = {}
-    document = _json(message.body)
+    document = read_what_can_be(message.body)
     content_type = message.properties.get("content_type")
     is_structured = isinstance(content_type, str) and content_type.strip().lower().startswith(STRUCTURED)
     if isinstance(document, dict) and (is_structured or not attributes):
@@ -100,17 +100,9 @@ def _about(message: DeadMessage) -> tuple[Mapping[str, object], object]:
     return attributes, document
 
 
-def _json(text: bytes) -> object:
-    if len(text) > MAX_BODY_BYTES:
-        return None
-    try:
-        return json.loads(text.decode("utf-8-sig"))
-    except (ValueError, RecursionError):
-        return None
-
-
 def _addresses(recipients: object) -> tuple[str, ...]:
-    found = (text(member(recipient, "address")) for recipient in (recipients if isinstance(recipients, list) else []))
+    known = recipients[:MAX_RECIPIENTS] if isinstance(recipients, list) else []
+    found = (text(member(recipient, "address")) for recipient in known)
     return tuple(address for address in found if address)
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import datetime
 
 from worker.domain.addresses import masked
+from worker.domain.strict_json import read_any_json
 from worker.operations.dead_letters.file import plain
 from worker.operations.dead_letters.letter import DeadLetter
 from worker.operations.dead_letters.queue import DeadMessage
@@ -93,8 +94,8 @@ def _body_text(body: bytes) -> str:
     except UnicodeDecodeError:
         return hexdump(body)
     try:
-        return printable(json.dumps(json.loads(text), ensure_ascii=False, indent=2))
-    except (ValueError, RecursionError):
+        return printable(json.dumps(read_any_json(text), ensure_ascii=False, indent=2))
+    except ValueError:
         return printable(text)
 
 

@@ -6,14 +6,15 @@ from dataclasses import replace
 import structlog
 
 from worker.delivery import requeueing
+from worker.delivery.aside import aside
 from worker.delivery.burials import RETURNED_TOO_OFTEN, has_returned_too_often
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.observing import Observer
 from worker.delivery.ports import Clock, SnapshotService
+from worker.delivery.reading import is_large, read_event
 from worker.delivery.reporting import Reporter
 from worker.delivery.tracing import NO_TRACING, Tracer, begin_subject
 from worker.delivery.tracing import Subject as TracedSubject
-from worker.domain.cloudevents import parse
 from worker.domain.envelope import MailboxCheckedEvent
 from worker.domain.event import Event
 from worker.domain.events import MailboxCheckRequested, NewMailboxCheck, SavedMailboxCheck
@@ -59,11 +60,11 @@ class CheckHandler:
     async def handle(self, arrival: Arrival) -> Sequence[Publication]:
         """Deal with one message, as `messages.Handler` says."""
         try:
-            event = _check_event(arrival)
+            event = await _check_event(arrival)
         except InvalidEvent as error:
             log.warning("event.invalid", problem=str(error), queue=arrival.queue)
             self._observer.settled(arrival.queue, None, "invalid")
-            return [*self._told(arrival, str(error)), self._buried(arrival, Reason.INVALID_EVENT, str(error))]
+            return [*await self._told(arrival, str(error)), self._buried(arrival, Reason.INVALID_EVENT, str(error))]
         trace = TraceContext(event.traceparent, event.tracestate)
         begin_subject(self._tracer, TracedSubject(event.id, event.type.value, event.data.account_id, trace))
         return await self._guarded(arrival, event)
@@ -87,9 +88,10 @@ class CheckHandler:
         told = self._reporter.publication(self._result(event, None, steps, stage="stranded"))
         return [told, self._buried(arrival, Reason.INTERNAL_ERROR, detail)]
 
-    def _told(self, arrival: Arrival, problem: str) -> list[Publication]:
+    async def _told(self, arrival: Arrival, problem: str) -> list[Publication]:
         """The answer to a request that cannot be read as a whole, as far as its parts can be."""
-        result = invalid_check(arrival, self._reporter.source, problem, self._clock.now())
+        salvaged = arrival, self._reporter.source, problem, self._clock.now()
+        result = await aside(invalid_check, *salvaged) if is_large(arrival) else invalid_check(*salvaged)
         return [] if result is None else [self._reporter.publication(result)]
 
     def _buried(self, arrival: Arrival, reason: Reason, detail: str) -> Publication:
@@ -166,8 +168,8 @@ class CheckHandler:
         )
 
 
-def _check_event(arrival: Arrival) -> Event[MailboxCheckRequested]:
-    event = parse(arrival.headers, arrival.content_type, arrival.body)
+async def _check_event(arrival: Arrival) -> Event[MailboxCheckRequested]:
+    event = await read_event(arrival)
     if not isinstance(event.data, SavedMailboxCheck | NewMailboxCheck):
         raise InvalidEvent(f"type: {event.type.value} asks for no check")
     return event  # type: ignore[return-value]  # of this data, as was just seen

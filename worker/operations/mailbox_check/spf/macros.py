@@ -7,9 +7,11 @@ from urllib.parse import quote
 
 from worker.domain.hosts import IpAddress
 
-_MACRO = re.compile(r"%\{([A-Za-z])(\d*)([rR]?)([-.+,/_=]*)\}|%([%_-])")
+_MACRO = re.compile(r"%\{([A-Za-z])(\d{0,3})([rR]?)([-.+,/_=]{0,16})\}|%([%_-])")
 _LITERALS = {"%": "%", "_": " ", "-": "%20"}
 _MAX_NAME_CHARS = 253
+MAX_SPEC_CHARS = 1_000
+"""Of a domain-spec as it is written: no macro is shorter in the name than a tenth of its own length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +24,40 @@ class Sending:
 
 
 def expand(text: str, domain: str, sending: Sending) -> str:
-    """The name that a domain-spec stands for; cut from the left where it would be too long (section 7.3)."""
+    """The name that a domain-spec stands for; cut from the left where it would be too long (section 7.3).
 
-    def value(match: re.Match[str]) -> str:
-        if match[5]:
-            return _LITERALS[match[5]]
-        return _transformed(_value(match[1], domain, sending), match[2], match[3], match[4], match[1].isupper())
+    Built from its right end, and no further than the name goes: each macro may stand for hundreds of characters.
+    """
+    pieces: list[str] = []
+    length = 0
+    for piece in reversed(_pieces(text)):
+        pieces.append(piece if isinstance(piece, str) else _expanded(piece, domain, sending))
+        length += len(pieces[-1])
+        if length > _MAX_NAME_CHARS + 1:  # with a dot at its end
+            break
+    name = "".join(reversed(pieces)).rstrip(".")
+    if len(name) <= _MAX_NAME_CHARS:
+        return name
+    dot = name.find(".", len(name) - _MAX_NAME_CHARS - 1)
+    return name[dot + 1 :] if dot >= 0 else name
 
-    name = _MACRO.sub(value, text).rstrip(".")
-    while len(name) > _MAX_NAME_CHARS and "." in name:
-        name = name.partition(".")[2]
-    return name
+
+def _pieces(text: str) -> list[str | re.Match[str]]:
+    """Literal text and macros in turn; of a text that no record can have (`MAX_SPEC_CHARS`), the last ones."""
+    text = text[-MAX_SPEC_CHARS:]
+    pieces: list[str | re.Match[str]] = []
+    position = 0
+    for macro in _MACRO.finditer(text):
+        pieces += (text[position : macro.start()], macro)
+        position = macro.end()
+    return [*pieces, text[position:]]
+
+
+def _expanded(macro: re.Match[str], domain: str, sending: Sending) -> str:
+    if macro[5]:
+        return _LITERALS[macro[5]]
+    value = _value(macro[1], domain, sending)
+    return _transformed(value, macro[2], macro[3], macro[4], macro[1].isupper())
 
 
 def _value(letter: str, domain: str, sending: Sending) -> str:

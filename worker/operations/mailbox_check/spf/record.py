@@ -21,6 +21,8 @@ _MACRO_STRING = re.compile(r"(?:%\{[slodiphcrtvSLODIPHCRTV]\d{0,3}[rR]?[-.+,/_=]
 _LETTERS = re.compile(r"%\{([A-Za-z])")
 _ONLY_IN_EXPLANATIONS = frozenset("crt")
 _MAX_TERMS = 200
+# Records should fit into a datagram of 512 bytes (section 3.4); those that are split over TCP stay below this.
+MAX_RECORD_CHARS = 4 * 1024
 
 
 class SpfSyntaxError(Exception):
@@ -59,6 +61,8 @@ def is_spf(text: str) -> bool:
 
 def parse_spf(text: str) -> SpfRecord:
     """The record. Raises `SpfSyntaxError` for anything that is not well formed, wherever it stands (section 4.6)."""
+    if len(text) > MAX_RECORD_CHARS:
+        raise SpfSyntaxError(f"the record has {len(text)} characters")
     mechanisms: list[Mechanism] = []
     modifiers: dict[str, str] = {}
     terms = [term for term in text[len(VERSION) :].split(" ") if term]
