@@ -218,6 +218,12 @@ async def test_whatever_is_wrong_with_tls_to_the_broker_is_named(
     wrong = {
         f"{at}the server's certificate is not accepted: .*issuer": without(settings, "SENDAS_TLS_CA_FILE"),
         f"{at}TLS is refused: it requires a client certificate": without(settings, certificate, key),
+        f"{at}it speaks TLS on this port": {
+            url: settings[url].replace("amqps", "amqp")
+        },
+        f"{at}TLS is refused: it does not speak TLS": {
+            **settings, url: guarded.broker.amqp_url.replace("amqp:", "amqps:").replace("127.0.0.1", "localhost")
+        },
         f"{at}TLS is refused: .*unknown ca": {**settings, **shown(BROKER, guarded.foreign)},
         f"{at}TLS is refused: .*certificate expired": {**settings, **shown(BROKER, guarded.expired)},
         f"{certificate}: '/nowhere/tls.crt' cannot be used": {**settings, certificate: "/nowhere/tls.crt"},

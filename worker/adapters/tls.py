@@ -179,6 +179,14 @@ def _stamps(tls: ClientTls) -> list[tuple[int, int, int] | None]:
     return found
 
 
+class TlsExpected(ConnectionError):
+    """The server answered in TLS to a client that speaks plain text."""
+
+
+TLS_ALERT = b"\x15\x03"
+"""How a TLS record begins that says what was wrong with what came (RFC 8446 section 5.1)."""
+
+
 def tls_refusal(error: BaseException | None) -> str | None:
     """Why TLS did not come about, in words, when one side refused the other; None for all other errors.
 
@@ -188,6 +196,8 @@ def tls_refusal(error: BaseException | None) -> str | None:
         match error:
             case None:
                 return None
+            case TlsExpected():
+                return "it speaks TLS on this port, and the URL asks for none"
             case ssl.SSLCertVerificationError(verify_message=str(words)):
                 return f"the server's certificate is not accepted: {words}"
             case ssl.SSLError(reason=str(reason)) if not isinstance(error, _LOST):

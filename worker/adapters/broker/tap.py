@@ -13,6 +13,7 @@ from aiormq.connection import TransportFactory
 from yarl import URL
 
 from worker.adapters.broker.frames import A_HEARTBEAT, AROUND, END, HEAD
+from worker.adapters.tls import TLS_ALERT, TlsExpected
 
 _READ_LIMIT_BYTES = 64 * 1024
 _SIGN_OF_LIFE_S = 1.0
@@ -81,8 +82,15 @@ class TappedProtocol(asyncio.StreamReaderProtocol):
         self._monotonic = loop.time
         self._passed_at_s = loop.time()
         self._rest = b""
+        self._reader = reader
+        self._is_first = True
 
     def data_received(self, data: bytes) -> None:
+        if self._is_first:
+            self._is_first = False
+            if data.startswith(TLS_ALERT):  # read as a frame it would be the beginning of a very long one
+                self._reader.set_exception(TlsExpected())
+                return
         if self._rest:
             data = self._rest + data
         at, passed_from, size = 0, 0, len(data)
