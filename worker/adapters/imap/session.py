@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import chain
+from typing import TypeVar
 
 from worker.adapters.credentials import AccessToken, Password
 from worker.adapters.imap.connecting import ImapTimeouts
