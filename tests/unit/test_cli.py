@@ -20,6 +20,7 @@ from worker.adapters.ledger import open_ledger
 from worker.adapters.sealed_box import decode, encode
 from worker.adapters.secrets import load_sealing_keys
 from worker.cli import app, status
+from worker.cli.snapshots import read_own_snapshot
 from worker.delivery.mailbox_states import Announcement, MailboxKey, Revision, Suspension
 from worker.domain.identity import result_id
 from worker.domain.providers import GENERIC, providers
@@ -456,7 +457,7 @@ def test_seal_refuses_what_could_not_be_opened(
 ) -> None:
     key = public_key or shell.run("seal", "--generate-key", "k1")[2].rpartition(" ")[2].strip()
     monkeypatch.setattr(sys, "stdin", io.StringIO(secret))
-    assert complaint(shell.run("seal", "--public-key", key))
+    assert complaint(shell.run("seal", "--account", "acme", "--public-key", key))
 
 
 def test_schemas_are_written_and_checked(shell: Shell) -> None:
@@ -508,7 +509,7 @@ def test_as_a_process() -> None:
     assert json.loads(done.stdout)["reason"] == "recipient_unknown"
     wrong = process("classify", "--phase", "rcpt", "--host", "h")
     assert (wrong.returncode, wrong.stdout, wrong.stderr.count("\n")) == (2, "", 1)
-    sealing = process("seal", "--public-key", "nonsense", stdin="canary7")
+    sealing = process("seal", "--account", "acme", "--public-key", "nonsense", stdin="canary7")
     assert sealing.returncode == 2
     assert "canary7" not in sealing.stdout + sealing.stderr
 
@@ -566,3 +567,20 @@ def test_only_a_suspended_mailbox_is_resumed(shell: Shell, monkeypatch: pytest.M
     monkeypatch.setenv("SENDAS_STATE_DIR", str(shell.directory))
     answer = shell.run("mailbox", "resume", "acme", "mb-other")
     assert complaint(answer, 1) == "acme mb-other: this mailbox is not suspended"
+
+
+def test_references_count_in_a_persons_own_file_of_one_account_only(tmp_path: Path) -> None:
+    """If a snapshot of several customers is tried by hand, then none of them has the operator's variables sent."""
+    auth = {"method": "password", "username": "u", "secret": {"env": "SENDAS_SECRET_RELAY"}}
+    account = account_document("acme", mailboxes=[as_document(an_account(mailboxes=[a_mailbox()]))["mailboxes"][0]])
+    account["mailboxes"][0]["smtp"]["auth"] = auth
+    one = write(tmp_path / "one.json", a_document(account))
+    two = write(tmp_path / "two.json", a_document(account, account_document("globex")))
+    directory, _, references = read_own_snapshot(one, frozenset())
+    assert directory.account("acme") is not None
+    assert references.accounts is None
+    directory, _, references = read_own_snapshot(two, frozenset())
+    assert directory.account("acme") is None
+    assert references.accounts == frozenset()
+    directory, _, _ = read_own_snapshot(two, frozenset({"acme"}))
+    assert directory.account("acme") is not None
