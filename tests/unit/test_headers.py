@@ -101,12 +101,12 @@ def test_a_strange_display_name_is_only_a_name(name: str) -> None:
     assert names_and_addresses((rendered + "\r\n").encode(), "To") == [(name, "ivan@acme.example")]
 
 
-def test_a_thousand_recipients_stand_in_one_folded_field() -> None:
-    named = [NamedAddress(f"Клиент {n}", parse_address(f"client-{n}@example.net")) for n in range(1_000)]
+def test_many_recipients_stand_in_one_folded_field() -> None:
+    named = [NamedAddress(f"Клиент {n}", parse_address(f"client-{n}@example.net")) for n in range(800)]
     rendered = address_field("To", named)
     value_of(rendered)
     assert names_and_addresses((rendered + "\r\n").encode(), "To") == [
-        (f"Клиент {n}", f"client-{n}@example.net") for n in range(1_000)
+        (f"Клиент {n}", f"client-{n}@example.net") for n in range(800)
     ]
 
 
