@@ -162,7 +162,7 @@ class TestTheSnapshotInUse:
         [
             ("file:/nowhere/at/all", "no configuration snapshot: /nowhere/at/all: No such file"),
             ("http://127.0.0.1:9/snapshot.json?key=canary7", "http://127.0.0.1:9/snapshot.json: cannot connect"),
-            ("http://user:canary7@127.0.0.1/", "set a token instead"),
+            ("http://user:canary7@127.0.0.1/", "user name or password: set "),
             ("ftp://127.0.0.1/", "SENDAS_SNAPSHOT_URL: expected file:PATH or http(s)://"),
         ],
     )
