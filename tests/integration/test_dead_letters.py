@@ -19,7 +19,7 @@ from tests.dead_letter_samples import BURIED, a_body, a_dead_letter
 from worker.adapters.broker.dead_queue import open_dead_queue
 from worker.adapters.broker.declaring import apply_topology
 from worker.adapters.clock import SystemClock
-from worker.adapters.ledger import MemoryLedger
+from worker.adapters.ledger import MemoryLedger, migrate
 from worker.delivery.messages import Publication
 from worker.domain.cloudevents import STRUCTURED
 from worker.domain.topology import Topology
@@ -55,9 +55,15 @@ class Ended:
 class Broker:
     """A virtual host with the worker's topology, a mouth and an eye."""
 
-    def __init__(self, url: str, channel: aio_pika.abc.AbstractChannel) -> None:
+    def __init__(self, url: str, channel: aio_pika.abc.AbstractChannel, ledger: str = "sqlite:////nowhere") -> None:
         self.url = url
+        self.ledger = ledger
         self.channel = channel
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Where the command finds broker and ledger."""
+        return {"SENDAS_BROKER_URL": self.url, "SENDAS_LEDGER_URL": self.ledger}
 
     async def bury(self, ids: Iterable[str], padding: str = "", **headers: str | int) -> None:
         """Put letters into the dead queue."""
@@ -99,7 +105,7 @@ class Broker:
         """Start the command."""
         return await asyncio.create_subprocess_exec(
             sys.executable, "-m", "worker", "dead-letters", *arguments,
-            env={**os.environ, "SENDAS_BROKER_URL": self.url, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, **self.settings, "PYTHONPATH": str(ROOT)},
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
 
@@ -113,16 +119,18 @@ class Broker:
     async def measured(self, directory: Path, *arguments: str) -> Measured:
         """Run the command to its end, and see how much memory it took."""
         line = [sys.executable, "-m", "worker", "dead-letters", *arguments]
-        environment = {"SENDAS_BROKER_URL": self.url, "PYTHONPATH": str(ROOT)}
+        environment = {**self.settings, "PYTHONPATH": str(ROOT)}
         return await MeasuredProcess(line, environment, directory).end(250)
 
 
 @pytest.fixture
-async def broker(vhost_url: str) -> AsyncIterator[Broker]:
+async def broker(vhost_url: str, tmp_path: Path) -> AsyncIterator[Broker]:
     await apply_topology(vhost_url, TOPOLOGY)
+    ledger = f"sqlite:///{tmp_path / 'ledger.db'}"
+    await migrate(ledger)
     connection = await aio_pika.connect(vhost_url)
     async with connection:
-        yield Broker(vhost_url, await connection.channel())
+        yield Broker(vhost_url, await connection.channel(), ledger)
 
 
 def numbered(count: int) -> list[str]:
@@ -336,3 +344,13 @@ async def test_equal_letters_come_back_as_often_as_they_were_exported(broker: Br
     census = json.loads((await broker.run("stats", "--json")).out)
     reasons = {"internal_error": 2, "invalid_event": 2, "outcome_unknown": 1, "delivery_limit": 1, "unknown": 3}
     assert census["by_reason"] == reasons
+
+
+async def test_without_the_workers_ledger_letters_go_back_as_new_events(broker: Broker) -> None:
+    """If the command runs where the ledger is not, then a line says so, and nothing is believed but the events."""
+    await broker.bury(["evt-1"])
+    broker.ledger = "sqlite:////nowhere/ledger.db"
+    replayed = await broker.run("replay", "--reason", "invalid_event", "--yes", "--why", "test", "--json")
+    assert (replayed.status, replayed.json()["replayed"]) == (0, 1)
+    assert replayed.err.startswith("no ledger at /nowhere/ledger.db (SENDAS_LEDGER_URL)")
+    assert await broker.ids_in(TOPOLOGY.outbound) == ["evt-1"]
