@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from tests.deploy.rendering import DEVELOPMENT, PROJECT, pod_templates
+from worker.adapters.secrets import load_sealing_keys
 from worker.cli import status
 from worker.cli.inputs import read_event
 from worker.cli.snapshots import read_snapshot
@@ -150,12 +151,15 @@ def test_the_worker_reaches_its_mail_server(
     policy = EgressPolicy(parse_allowlist(environment["SENDAS_EGRESS_ALLOW"]))
     address = ip_network(pool["subnet"])[2]
     document = json.loads(SNAPSHOT.read_text())
+    keys = load_sealing_keys(SNAPSHOT.parent / Path(environment["SENDAS_SEALING_KEYS_FILE"]).name)
     for account in document["accounts"]:
         for mailbox in account["mailboxes"]:
             for server in (mailbox["smtp"], mailbox["sent_copy"]["imap"]):
                 assert server["host"] in SERVICES["mail"]["networks"]["default"]["aliases"]
                 assert policy.refusal(address, server["port"], frozenset()) is None
-            assert mailbox["smtp"]["auth"]["secret"]["env"] in environment
+            opened = keys.open(mailbox["smtp"]["auth"]["secret"]["sealed"], account["id"])
+            assert f"{{PLAIN}}{opened.get_secret_value()}" in SERVICES["certificates"]["command"][0]
+    assert document["platform"]["relay"]["auth"]["secret"]["env"] in environment
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert status(["config", "check", str(SNAPSHOT)]) == 0
