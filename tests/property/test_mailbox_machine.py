@@ -104,8 +104,13 @@ class MailboxMachine(RuleBasedStateMachine):
 
     @rule(owner=owners, key=keys)
     def too_many(self, owner: int, key: MailboxKey) -> None:
-        """The server refuses a connection. The rest is over at once: what is looked at is what follows it."""
+        """The server refuses a connection. The rest is over at once: what is looked at is what follows it.
+
+        Only one that was let in can be refused: until then nothing was said of the settings that count now.
+        """
         self.renew(owner)
+        if not self.held[owner, key]:
+            return
         at = self.world.clock.now()
         connections = self.run(self.ledgers[owner].mailboxes.rest(key, at, Reason.TOO_MANY_CONNECTIONS))
         assert connections is not None
