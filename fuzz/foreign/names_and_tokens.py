@@ -156,7 +156,7 @@ ENTRIES = (
     ),
     Entry(
         ("domain.hosts:parse_host", "domain.hosts:is_domain", "domain.internal_names:is_internal_name"),
-        lambda data: (is_domain(_text(data)), is_internal_name(_text(data)), parse_host(_text(data))),
+        lambda data: (is_domain(_text(data)), is_internal_name(_text(data)[:253]), parse_host(_text(data))),
         64 * 1024,
         errors=(ValueError,),
         shapes=shapes(b"1.", b"0x", b"xn--a.", "。".encode(), "ß.".encode(), b"[::"),
