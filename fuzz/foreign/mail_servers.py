@@ -11,23 +11,29 @@ from aiosmtplib.esmtp import parse_esmtp_extensions
 from pydantic import SecretStr
 
 from fuzz.foreign.entry import Entry, Runs, shapes
+from fuzz.world import NOW
 from worker.adapters.credentials import AccessToken, Password
 from worker.adapters.imap import responses
 from worker.adapters.imap.connecting import ImapTimeouts
 from worker.adapters.imap.folders import fold
 from worker.adapters.imap.framing import MAX_LINE_BYTES, ResponseFramer, ResponseTooLarge
 from worker.adapters.imap.locating import locate
+from worker.adapters.imap.namespaces import namespaces
 from worker.adapters.imap.protocol import Answer, ImapProtocol, LostConnection, Request
+from worker.adapters.imap.responses import mailbox_name
 from worker.adapters.imap.session import ImapSession
-from worker.adapters.imap.troubles import MAX_WORDS_BYTES, ImapTrouble, ServerWords
+from worker.adapters.imap.troubles import MAX_DETAIL_CHARS, MAX_WORDS_BYTES, ImapTrouble, ServerWords
 from worker.adapters.imap.wire import Dialogue, decode_mailbox_name, encode_mailbox_name, quotable
 from worker.adapters.redaction import Redaction
 from worker.adapters.smtp.protocol import MAX_TEXT_CHARS, PairedProtocol
 from worker.adapters.smtp.troubles import refusal, reply_of
-from worker.domain.classification import classify
+from worker.domain.classification import classify, is_session_limit, refuses_mechanism
+from worker.domain.copy_refusals import judge_refusal
 from worker.domain.provider_ids import rewritten_message_id
 from worker.domain.providers import GENERIC
 from worker.domain.replies import make_reply, parse_reply
+from worker.domain.reply_evidence import evidence
+from worker.domain.stated_pause import stated_pause_s
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import Phase
 
@@ -145,7 +151,44 @@ _FOLDERS = shapes(
     *(b"* CAPABILITY A B C\r\n", b"* 1 FETCH (BODY[] {1}\r\na)\r\n", b"* BYE x\r\n", b'* LIST () "/" "&-&-&-"\r\n'),
 )
 
+_PHASES_OF_COPIES = (Phase.AUTH, Phase.MAIL, Phase.DATA)
+
+
+def _copies_judged(data: bytes) -> None:
+    for phase in _PHASES_OF_COPIES:
+        judge_refusal(phase, _text(data))
+
+
+def _weighed(data: bytes) -> None:
+    reply = make_reply(421, [_text(data)])
+    is_session_limit(reply)
+    refuses_mechanism(make_reply(535, [_text(data)]))
+    stated_pause_s(reply.text)
+    stated_pause_s(reply.text, NOW)
+    evidence(reply.text)
+
+
 ENTRIES = (
+    Entry(("domain.copy_refusals:judge_refusal",), _copies_judged, MAX_DETAIL_CHARS, shapes=_WORDS),
+    Entry(
+        (
+            "domain.classification:is_session_limit",
+            "domain.classification:refuses_mechanism",
+            "domain.stated_pause:stated_pause_s",
+            "domain.reply_evidence:evidence",
+            "domain.rules.rule:Rule.applies",
+        ),
+        _weighed,
+        MAX_TEXT_CHARS,
+        shapes=_WORDS,
+    ),
+    Entry(
+        ("adapters.imap.namespaces:namespaces",),
+        namespaces,
+        _RESPONSE_BYTES,
+        shapes=shapes(b'(("" "/"))', b"(", b"NIL ", b'"" ', b" ", b"{1}\r\na", before=b"NAMESPACE "),
+    ),
+    Entry(("adapters.imap.responses:mailbox_name",), mailbox_name, MAX_LINE_BYTES, shapes=shapes(b"&AAA-")),
     Entry(
         ("adapters.redaction:Redaction.__call__",),
         lambda data: [each(_text(data), is_cut=True) for each in _REDACTIONS.values()],
@@ -233,6 +276,8 @@ ENTRIES = (
     Entry(
         (
             "adapters.imap.session:ImapSession.list_folders",
+            "adapters.imap.session:ImapSession.survey",
+            "adapters.imap.namespaces:own_names",
             "adapters.imap.session:ImapSession.examine",
             "adapters.imap.session:ImapSession.my_rights",
             "adapters.imap.session:ImapSession.free_kib",

@@ -12,9 +12,10 @@ from worker.adapters.dns_answers import MAX_ANSWER_BYTES, require_light
 from worker.adapters.imap.connecting import ImapTimeouts
 from worker.adapters.secrets import SealingKeys
 from worker.adapters.token_response import MAX_RESPONSE_BYTES, parse_token_response
-from worker.domain.addresses import masked, parse_address
-from worker.domain.hosts import parse_host
+from worker.domain.addresses import as_written, masked, parse_address, problem_of
+from worker.domain.hosts import is_domain, parse_host
 from worker.domain.inspection import Lookup, LookupOutcome, RecordType
+from worker.domain.internal_names import is_internal_name
 from worker.domain.providers import provider_of
 from worker.domain.secret_references import reference_problem
 from worker.domain.snapshot import SealedSecret
@@ -154,8 +155,8 @@ ENTRIES = (
         ),
     ),
     Entry(
-        ("domain.hosts:parse_host",),
-        lambda data: parse_host(_text(data)),
+        ("domain.hosts:parse_host", "domain.hosts:is_domain", "domain.internal_names:is_internal_name"),
+        lambda data: (is_domain(_text(data)), is_internal_name(_text(data)[:253]), parse_host(_text(data))),
         64 * 1024,
         errors=(ValueError,),
         shapes=shapes(b"1.", b"0x", b"xn--a.", "。".encode(), "ß.".encode(), b"[::"),
@@ -168,14 +169,25 @@ ENTRIES = (
         shapes=shapes(b"xn--a.", "。".encode(), "ß.".encode(), b"@", "ü.".encode()),
     ),
     Entry(
-        ("domain.addresses:parse_address", "domain.addresses:_checked"),
-        lambda data: parse_address(_text(data) + "@a.example"),
+        (
+            "domain.addresses:parse_address",
+            "domain.addresses:_checked",
+            "domain.addresses:problem_of",
+            "domain.addresses:as_written",
+        ),
+        lambda data: (problem_of(_text(data)), as_written(_text(data)), parse_address(_text(data) + "@a.example")),
         _MAX_TOKEN_CHARS,
         errors=(ValueError,),
     ),
     Entry(("domain.providers:provider_of",), lambda data: provider_of(_text(data)), _MAX_TOKEN_CHARS),
     Entry(
-        ("adapters.secrets:SealingKeys.open",),
+        (
+            "adapters.secrets:SealingKeys.open",
+            "adapters.sealed_box:read_boxes",
+            "adapters.sealed_box:open_box",
+            "adapters.sealed_box:decode",
+            "adapters.sealed_box:is_key_name",
+        ),
         lambda data: _KEYS.open(_text(data), "acme"),
         _MAX_SEALED_CHARS,
         errors=(SecretUnavailable,),

@@ -12,7 +12,7 @@ from typing import Any, Self
 import dns.asyncbackend
 import dns.exception
 
-MAX_ANSWER_BYTES = 16 * 1024  # over TCP; records of mail and of domains' owners have a few kilobytes at most
+MAX_ANSWER_BYTES = 8 * 1024  # over TCP; records of mail and of domains' owners have a few kilobytes at most
 MAX_RECORDS = 128  # in all sections
 MAX_LABELS = 1_000  # of all names: some milliseconds
 _MAX_LABELS_OF_A_NAME = 128  # RFC 1035 section 2.3.4: 255 bytes

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from worker.adapters.imap.wire import Malformed
 
+MAX_NAMESPACE_BYTES = 8 * 1024  # of a response; servers have some prefixes of a few dozen bytes
 MAX_NAMESPACES = 100  # of one kind; no server has as many
 
 _INBOX = b"INBOX"
@@ -94,6 +95,8 @@ def namespaces(untagged: bytes) -> Namespaces | Malformed | None:
     """What a NAMESPACE response tells; None when it is another response."""
     if untagged[:10].upper() != b"NAMESPACE ":
         return None
+    if len(untagged) > MAX_NAMESPACE_BYTES:
+        return Malformed("NAMESPACE with too much in it")
     tokens = list(_tokens(untagged[10:]))
     kinds: list[tuple[Namespace, ...]] = []
     position = 0
