@@ -52,6 +52,7 @@ class MailboxMachine(RuleBasedStateMachine):
         self.permits: list[tuple[MailboxKey, datetime]] = []
         self.versions = dict.fromkeys(KEYS, 1)
         self.caps: dict[MailboxKey, tuple[int, float]] = {}
+        self.entered_with: dict[tuple[int, MailboxKey], int] = {}
 
     def make_world(self) -> World:
         raise NotImplementedError
@@ -91,6 +92,7 @@ class MailboxMachine(RuleBasedStateMachine):
             assert entry == Shut(self.suspended[key])
         elif isinstance(entry, Entered):
             self.held[owner, key] = entry.connections
+            self.entered_with[owner, key] = self.versions[key]
             assert entry.connections == wanted
             assert not entry.is_probe or self.total(key) == 1
             assert self.total(key) <= self.cap(key)
@@ -106,10 +108,10 @@ class MailboxMachine(RuleBasedStateMachine):
     def too_many(self, owner: int, key: MailboxKey) -> None:
         """The server refuses a connection. The rest is over at once: what is looked at is what follows it.
 
-        Only one that was let in can be refused: until then nothing was said of the settings that count now.
+        Only one that was let in can be refused, and what is said of former settings is forgotten with them.
         """
         self.renew(owner)
-        if not self.held[owner, key]:
+        if not self.held[owner, key] or self.entered_with.get((owner, key)) != self.versions[key]:
             return
         at = self.world.clock.now()
         connections = self.run(self.ledgers[owner].mailboxes.rest(key, at, Reason.TOO_MANY_CONNECTIONS))
