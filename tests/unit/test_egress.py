@@ -2,6 +2,9 @@
 
 import asyncio
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import ip_address
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from tests.doubles.resolver import TableResolver
 from worker.adapters.dialing import DialError
 from worker.adapters.egress import EgressGuard, SystemResolver
+from worker.delivery.places import Holder, act_for
 from worker.domain.egress import HTTPS_PORTS, IMAP_PORTS, SMTP_PORTS, EgressPolicy, parse_allowlist
 from worker.domain.transmission import Fault
 
@@ -486,3 +490,84 @@ class TestSystemResolver:
             assert calls == ["smtp.example."]
         finally:
             resolver.close()
+
+    async def test_silent_names_of_one_account_leave_threads_for_the_others(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """If one account has hundreds of names whose servers never answer, then others' names are looked up at once."""
+        with silent_dns(monkeypatch, "silent.example") as asked:
+            resolver = SystemResolver(max_threads=8)
+            try:
+                hanging = [asyncio.create_task(looked_up(resolver, f"m{n}.silent.example", "evil")) for n in range(300)]
+                assert await asyncio.create_task(looked_up(resolver, "smtp.good.example", "good")) == [PUBLIC]
+                assert len([name for name in asked if "silent" in name]) == 4, "half of the threads"
+            finally:
+                resolver.close()
+                await end(hanging)
+
+    async def test_a_name_that_another_account_waits_for_is_looked_up_all_the_same(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """If an account whose share is used up asks for a provider's name too, then nobody waits with it."""
+        with silent_dns(monkeypatch, "silent.example"):
+            resolver = SystemResolver(max_threads=8)
+            try:
+                hanging = [asyncio.create_task(looked_up(resolver, f"m{n}.silent.example", "evil")) for n in range(8)]
+                hanging.append(asyncio.create_task(looked_up(resolver, "smtp.good.example", "evil")))
+                await asyncio.sleep(0)
+                assert await asyncio.create_task(looked_up(resolver, "smtp.good.example", "good")) == [PUBLIC]
+            finally:
+                resolver.close()
+                await end(hanging)
+
+    async def test_a_name_that_kept_silent_is_not_looked_up_again_for_a_while(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now_s, asked = 0.0, []
+
+        def silent(name: str, *_: object, **__: object) -> list[tuple[object, ...]]:
+            nonlocal now_s
+            asked.append(name)
+            now_s += 20
+            raise socket.gaierror(socket.EAI_AGAIN, "temporary failure")
+
+        monkeypatch.setattr(socket, "getaddrinfo", silent)
+        resolver = SystemResolver(max_threads=1, monotonic=lambda: now_s)
+        try:
+            for step_s, looks in ((0, 1), (14, 1), (1, 2), (29, 2), (1, 3)):
+                now_s += step_s
+                with pytest.raises(socket.gaierror):
+                    await resolver.addresses("silent.example")
+                assert len(asked) == looks
+        finally:
+            resolver.close()
+
+
+@contextmanager
+def silent_dns(monkeypatch: pytest.MonkeyPatch, domain: str) -> Iterator[list[str]]:
+    """A system resolver to which no name in the domain answers before the end of the context; gives what was asked."""
+    release, asked = threading.Event(), list[str]()
+
+    def getaddrinfo(name: str, *_: object, **__: object) -> list[tuple[object, ...]]:
+        asked.append(name)
+        if name.rstrip(".").endswith(domain):
+            release.wait(30)
+            raise socket.gaierror(socket.EAI_AGAIN, "temporary failure")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (PUBLIC, 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    try:
+        yield asked
+    finally:
+        release.set()
+
+
+async def looked_up(resolver: SystemResolver, name: str, account_id: str) -> list[str]:
+    act_for(Holder(account_id, name))
+    return await resolver.addresses(name)
+
+
+async def end(tasks: list[asyncio.Task[list[str]]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -9,7 +9,8 @@ a stray record of the customer's does not stop their mail.
 import asyncio
 import os
 import socket
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -17,6 +18,8 @@ from itertools import chain, zip_longest
 from typing import Protocol
 
 from worker.adapters.dialing import DialError
+from worker.adapters.silent_names import SilentNames
+from worker.delivery.places import USUAL, FairShares, Holder, Places, acting_for
 from worker.domain.egress import EgressPolicy, special_range
 from worker.domain.hosts import IpAddress, NumericSpelling, parse_host
 from worker.domain.internal_names import is_localhost
@@ -53,15 +56,26 @@ class Resolver(Protocol):
 class SystemResolver:
     """The system's resolver.
 
-    It blocks a thread for as long as a name's servers keep silent. So it has threads of its own, and callers that
-    want the same name wait for the same look-up: a customer's dead domain does not stop everybody's mail.
+    It blocks a thread for as long as a name's servers keep silent. So it has threads of its own, which are shared out
+    by account, and no account's silent names hold up another's mail; callers that want the same name wait for the same
+    look-up; and a name that kept silent is not looked up again for a while (`silent_names`).
 
     Args:
         is_absolute: whether names are the whole names, as customers' must be; the operator's own may be short.
     """
 
-    def __init__(self, max_threads: int = 32, *, is_absolute: bool = True) -> None:
+    def __init__(
+        self,
+        max_threads: int = 32,
+        shares: FairShares = USUAL,
+        *,
+        is_absolute: bool = True,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._threads = ThreadPoolExecutor(max_threads, thread_name_prefix="resolver")
+        self._places = Places(max_threads, shares)
+        self._monotonic = monotonic
+        self._silent = SilentNames(monotonic)
         # With the dot the name is the whole of it: no search domain, and no line of /etc/hosts has it.
         self._end = "." if is_absolute else ""
         self._under_way: dict[str, asyncio.Future[list[str]]] = {}
@@ -70,16 +84,44 @@ class SystemResolver:
         """See `Resolver`."""
         lookup = self._under_way.get(name)
         if lookup is None:
-            lookup = asyncio.get_running_loop().run_in_executor(self._threads, _look_up, name + self._end)
-            self._under_way[name] = lookup
-            lookup.add_done_callback(lambda done: self._finish(name, done))
+            # Each caller waits for a place of its own: behind one whose share is used up, others would wait with it.
+            holder = acting_for()
+            self._refuse_silent(name)
+            await self._places.wait(holder)
+            lookup = self._under_way.get(name)
+            if lookup is not None:
+                self._places.give_back(holder)
+            else:
+                lookup = self._begin(name, holder)
         await asyncio.wait({lookup})  # unlike awaiting it: one caller's timeout must not end it for the others
         return lookup.result()
 
-    def _finish(self, name: str, lookup: asyncio.Future[list[str]]) -> None:
+    def _refuse_silent(self, name: str) -> None:
+        if name in self._silent:
+            raise socket.gaierror(socket.EAI_AGAIN, "it did not answer a short while ago")
+
+    def _begin(self, name: str, holder: Holder) -> asyncio.Future[list[str]]:
+        began_s = self._monotonic()
+        try:
+            self._refuse_silent(name)
+            lookup = asyncio.get_running_loop().run_in_executor(self._threads, _look_up, name + self._end)
+        except BaseException:  # also when the threads were told to end: the place must not be lost
+            self._places.give_back(holder)
+            raise
+        self._under_way[name] = lookup
+        lookup.add_done_callback(lambda done: self._finish(name, holder, began_s, done))
+        return lookup
+
+    def _finish(self, name: str, holder: Holder, began_s: float, lookup: asyncio.Future[list[str]]) -> None:
         del self._under_way[name]
-        if not lookup.cancelled():
-            lookup.exception()  # seen: the callers may all have gone by now
+        self._places.give_back(holder)
+        if lookup.cancelled():
+            return
+        error = lookup.exception()  # seen: the callers may all have gone by now
+        if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
+            self._silent.failed(name, self._monotonic() - began_s)
+        else:
+            self._silent.answered(name)
 
     def close(self) -> None:
         """Let the threads end; look-ups that have not begun are dropped."""

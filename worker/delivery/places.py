@@ -39,6 +39,8 @@ class FairShares:
     mailbox: float = 0.25
 
 
+USUAL = FairShares()
+
 WHOLE = FairShares(1.0, 1.0)
 """No bounds: only the order in which those who wait are served is fair."""
 
@@ -53,7 +55,7 @@ class Denied(Enum):
 class Places:
     """Places of one kind, counted by account and mailbox. Belongs to one event loop."""
 
-    def __init__(self, size: int, shares: FairShares = FairShares()) -> None:
+    def __init__(self, size: int, shares: FairShares = USUAL) -> None:
         self.size = size
         self._shares = shares
         self._held = 0

@@ -1,0 +1,46 @@
+"""Names that did not answer: remembered for a while, so that they do not block a resolver thread again and again."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+ANSWER_WITHIN_S = 2.0
+"""A look-up that fails after longer than this counts as silence: a refusal that comes at once blocks nothing."""
+
+FIRST_S, LONGEST_S = 15.0, 300.0
+"""For how long a name is not looked up again: doubled each time that it keeps silent again, up to the longest."""
+
+_MAX_NAMES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Silence:
+    until_s: float
+    lasts_s: float
+
+
+class SilentNames:
+    """At most 10,000 names; beyond that the ones that were noted first are forgotten."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._silences: OrderedDict[str, _Silence] = OrderedDict()
+
+    def __contains__(self, name: str) -> bool:
+        """Whether the name is not to be looked up yet."""
+        silence = self._silences.get(name)
+        return silence is not None and self._monotonic() < silence.until_s
+
+    def failed(self, name: str, took_s: float) -> None:
+        """A look-up ended without an answer, for the time being."""
+        if took_s < ANSWER_WITHIN_S:
+            return
+        before = self._silences.pop(name, None)
+        lasts_s = FIRST_S if before is None else min(before.lasts_s * 2, LONGEST_S)
+        self._silences[name] = _Silence(self._monotonic() + lasts_s, lasts_s)
+        if len(self._silences) > _MAX_NAMES:
+            self._silences.popitem(last=False)
+
+    def answered(self, name: str) -> None:
+        """The name, or the news that there is no such name, came back."""
+        self._silences.pop(name, None)
