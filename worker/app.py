@@ -86,7 +86,7 @@ async def open_outside(
     Raises:
         ConfigurationError: a setting is wrong.
     """
-    resolver = SystemResolver()
+    resolver = SystemResolver(shares=settings.shares)
     guard, relay_egress = EgressGuard(settings.egress, resolver), settings.relay_egress
     tls = client_context(tls_of(settings))
     with _naming("SENDAS_SEALING_KEYS_FILE"):
@@ -183,6 +183,10 @@ def delivery_rules(settings: Settings) -> Rules:
             mailbox_per_day=settings.mailbox_per_day,
             mailbox_ease_s=settings.mailbox_ease_s,
             concurrency=settings.concurrency,
+            mailbox_connections_max=settings.mailbox_connections_max,
+            files_concurrency=settings.files_concurrency,
+            files_timeout_s=settings.files_timeout_s,
+            shares=settings.shares,
         ),
         copy_limits=CopyLimits(max_age_s=settings.copy_max_age_s, max_bytes=settings.max_message_bytes),
         uncertain_policy=settings.uncertain_policy,

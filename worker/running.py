@@ -39,6 +39,7 @@ from worker.app import (
 )
 from worker.delivery import requeueing
 from worker.delivery.building import Delivery, World, build_delivery
+from worker.delivery.limits import IN_HAND_FACTOR
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.reporting import Reporter
 from worker.delivery.signatures import Signatures
@@ -58,7 +59,6 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-_PREFETCH_FACTOR = 2  # so that the next letters are here already when a place becomes free
 _TURNS_AT_A_TIME = 4  # letters of backlogs, which come by in great numbers, take their time among all others
 _EXPIRE_EVERY_S = 3_600.0
 _STARTING = "starting"
@@ -254,9 +254,9 @@ class Worker:
             return requeueing.put_back(arrival, topology, clock.now())
 
         stages = (
-            (topology.outbound, delivery.pipeline.handle, _PREFETCH_FACTOR * self._settings.concurrency),
+            (topology.outbound, delivery.pipeline.handle, IN_HAND_FACTOR * self._settings.concurrency),
             (topology.turns, delivery.turns.handle, _TURNS_AT_A_TIME),
-            (topology.sent_copy, delivery.copies.handle, _PREFETCH_FACTOR * self._settings.copy_concurrency),
+            (topology.sent_copy, delivery.copies.handle, IN_HAND_FACTOR * self._settings.copy_concurrency),
         )
         return [
             Consumer(

@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from worker.delivery.places import FairShares
 from worker.domain.backoff import MAX_AGE_S
 from worker.domain.egress import EgressPolicy, parse_allowlist
 from worker.domain.internal_names import parse_zones
@@ -39,6 +40,7 @@ T = TypeVar("T")
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$")]
 UriReference = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,200}$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 
 IN_FILES = ("broker_url", "snapshot_token", "ledger_url")
 """Secret settings that may come from a file instead, which `…_file` names."""
@@ -121,9 +123,27 @@ class Settings(BaseSettings):
     concurrency: PositiveInt = Field(default=64, description="Letters in transmission at a time.")
     copy_concurrency: PositiveInt = Field(default=16, description="Copies for Sent in work at a time.")
     check_concurrency: PositiveInt = Field(default=4, description="Checks of mailboxes in work at a time.")
+    account_share: Share = Field(
+        default=0.5,
+        description="The part of a worker's places (letters in hand and in transmission, connections, letters with "
+        "files, name look-ups, copies, checks) that one account may hold while no other holds any; the more others "
+        "hold, the less. 1: no bound, for a single account.",
+    )
+    mailbox_share: Share = Field(default=0.25, description="The same for one mailbox.")
+    files_concurrency: PositiveInt = Field(
+        default=32,
+        description="Letters whose attached files are downloaded or held in memory at a time: up to 10 MB each, and "
+        "four times that while they are sent.",
+    )
+    files_timeout_s: Seconds = Field(
+        default=120.0, description="Time to download all files of one letter; it is tried again later then."
+    )
     mailbox_connections: PositiveInt = Field(
         default=2,
         description="Connections per mailbox, over all workers, where neither it nor its provider says a number.",
+    )
+    mailbox_connections_max: PositiveInt = Field(
+        default=20, description="No mailbox has more connections than this, whatever it or its provider says."
     )
     mailbox_per_minute: PositiveInt | None = Field(
         default=None, description="Letters a minute per mailbox where neither it nor its provider says a number."
@@ -263,6 +283,11 @@ class Settings(BaseSettings):
     @classmethod
     def _upper(cls, level: object) -> object:
         return level.upper() if isinstance(level, str) else level
+
+    @property
+    def shares(self) -> FairShares:
+        """What one account and one mailbox may hold of each kind of place."""
+        return FairShares(self.account_share, self.mailbox_share)
 
     @property
     def topology(self) -> Topology:

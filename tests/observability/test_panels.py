@@ -43,7 +43,8 @@ ABOVE_ZERO = (
     'sendas_results_total{type="mailbox.suspended"}',
 )
 STAGES = {
-    "queue", "resolve", "lane", "compose", "connect", "tls", "auth", "mail", "data", "copy_queue", "append", "publish",
+    "queue", "resolve", "files", "lane", "compose", "connect", "tls", "auth", "mail", "data", "copy_queue", "append",
+    "publish",
 }  # fmt: skip
 
 

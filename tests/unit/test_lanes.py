@@ -8,7 +8,8 @@ from itertools import count
 import pytest
 
 from tests.doubles.clock import SteppedClock
-from worker.delivery.lanes import Closed, Lane, Lanes
+from worker.delivery.backlog import Closed
+from worker.delivery.lanes import Lane, Lanes
 from worker.domain.backoff import turn_level_s
 from worker.domain.vocabulary import Reason
 
@@ -227,7 +228,7 @@ async def test_a_held_lane_gives_turns_after_its_moment_and_a_pace() -> None:
     """If a limit of 30 a minute is reached, then the letters come one every two seconds from then on."""
     clock = SteppedClock()
     lane = a_lane(clock)
-    lane.pace_s = 2.0
+    lane.backlog.pace_s = 2.0
     held_until = clock.now() + timedelta(seconds=40)
     lane.hold(held_until)
 

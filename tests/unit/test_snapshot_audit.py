@@ -130,6 +130,7 @@ def test_a_good_document_has_nothing_to_tell(tmp_path: Path) -> None:
             "limits.connections",
             "takes 3",
         ),
+        ({"limits": {"connections": 1_000}}, ADVICE, "limits.connections", "at most 20 are used"),
         ({"sent_copy": {"imap": IMAP | {"port": 143}}}, ADVICE, "sent_copy.imap.port", "993"),
     ],
     ids=lambda value: str(value)[:60],

@@ -28,7 +28,8 @@ def check(
     Accounts that are not valid are left out by the worker, and their letters wait; other problems keep one mailbox
     from working; advice changes nothing. No secret is opened, and no server is connected to (`sendas mailbox check`
     does that). These settings count: SENDAS_ALLOW_PLAINTEXT, SENDAS_EGRESS_ALLOW, SENDAS_EGRESS_DENY,
-    SENDAS_INTERNAL_ZONES, SENDAS_RELAY_ALLOW, SENDAS_SECRET_ENV_PREFIX, SENDAS_SECRET_REFERENCE_ACCOUNTS.
+    SENDAS_INTERNAL_ZONES, SENDAS_RELAY_ALLOW, SENDAS_SECRET_ENV_PREFIX, SENDAS_SECRET_REFERENCE_ACCOUNTS,
+    SENDAS_MAILBOX_CONNECTIONS_MAX.
 
     Parameters
     ----------
@@ -63,6 +64,7 @@ def _allowed(settings: Settings) -> Allowed:
         settings.secret_env_prefix,
         settings.reference_accounts,
         settings.relay_egress,
+        settings.mailbox_connections_max,
     )
 
 

@@ -7,6 +7,7 @@ from worker.adapters.mailbox_memory import MemoryRefreshTokens
 from worker.adapters.snapshot.directory import CompiledDirectory
 from worker.app import open_outside
 from worker.cli.output import print_bytes, say
+from worker.delivery.attachments import Attachments
 from worker.delivery.case import Case, LetterCase
 from worker.delivery.composition import Composer
 from worker.delivery.messages import Arrival
@@ -47,7 +48,7 @@ async def _show(settings: Settings, case: Case) -> None:
     most = provider_of(mailbox.smtp.host).recipients_per_letter if mailbox else None
     server = f"{mailbox.smtp.host}:{mailbox.smtp.port}" if mailbox else "the platform's relay"
     async with open_outside(settings, MemoryRefreshTokens(SystemClock()), _no_matter) as outside:
-        composer = Composer(outside.files)
+        composer = Composer(Attachments(outside.files, settings.files_timeout_s))
         for planned in plan(case.event.data, case.sender.account.settings, most=most):
             letter = await composer.compose(LetterCase(case, planned))
             say(f"from {letter.envelope_from} by {server} to {', '.join(letter.envelope_to)}")

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, field
 
+from worker.delivery.attachments import Attachments
 from worker.delivery.burials import Burials
 from worker.delivery.claiming import Claims
 from worker.delivery.composition import Composer
 from worker.delivery.copies import Copies, CopyLimits
 from worker.delivery.doubts import Doubts
 from worker.delivery.imap_sign_in import ImapSignIn
+from worker.delivery.in_hand import InHand
 from worker.delivery.lanes import Lanes
 from worker.delivery.ledger import Ledger
 from worker.delivery.letter_delivery import LetterDelivery
@@ -19,6 +21,7 @@ from worker.delivery.newer_settings import NewerSettings
 from worker.delivery.observing import Observer
 from worker.delivery.outcomes import Outcomes
 from worker.delivery.pipeline import Pipeline
+from worker.delivery.places import Places
 from worker.delivery.ports import Clock, FileStore, MailTransport, SentFolder, SnapshotService
 from worker.delivery.recording import Recorder
 from worker.delivery.repeating import Repeats
@@ -81,7 +84,9 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
     """The delivery over these ports."""
     reporter = Reporter(rules.source, rules.topology.results_exchange)
     recorder = Recorder(world.ledger, reporter, rules.ledger_retry_s)
-    composer = Composer(world.files)
+    attachments = Attachments(world.files, rules.limits.files_timeout_s)
+    composer = Composer(attachments)
+    in_hand = InHand(Places(rules.limits.in_hand, rules.limits.shares), world.clock)
     lanes = Lanes(world.clock)
     unfinished = Unfinished()
     suspensions = Suspensions(world.mailboxes, reporter, world.publish, world.clock, rules.ledger_retry_s)
@@ -89,7 +94,7 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
     newer_settings = NewerSettings(world.snapshot, world.clock)
     sign_in = ImapSignIn(world.mailboxes, suspensions, newer_settings, world.clock)
     common = Common(world.mailboxes, shares, suspensions, world.snapshot, newer_settings, world.clock)
-    ways = Ways(common, lanes, rules.limits)
+    ways = Ways(common, lanes, in_hand, rules.limits)
     copies = Copies(
         snapshot=world.snapshot,
         ledger=world.ledger,
@@ -133,6 +138,8 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
         claims=Claims(
             world.ledger, doubts, Repeats(reporter, composer, copies, doubts, world.observer), rules.topology
         ),
+        in_hand=in_hand,
+        attachments=attachments,
         composer=composer,
         recorder=recorder,
         outcomes=outcomes,

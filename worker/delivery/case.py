@@ -7,11 +7,12 @@ from datetime import datetime
 import structlog
 
 from worker.delivery.messages import Arrival
+from worker.delivery.places import Holder
 from worker.delivery.ports import Directory
 from worker.domain.addresses import masked
 from worker.domain.event import LetterEvent
 from worker.domain.events import Recipient
-from worker.domain.letters import PlannedLetter
+from worker.domain.letters import Attachment, PlannedLetter
 from worker.domain.resolution import Resolution, Sender
 from worker.domain.results import SenderResult, sender_result
 from worker.domain.work import Work
@@ -69,10 +70,17 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class LetterCase:
-    """One letter of a case."""
+    """One letter of a case. `attachments`: its event's files; None as long as they are not downloaded."""
 
     case: Case
     letter: PlannedLetter
+    attachments: tuple[Attachment, ...] | None = None
+
+    @property
+    def holder(self) -> Holder:
+        """On whose behalf the letter holds places."""
+        mailbox = self.case.sender.mailbox
+        return Holder(self.case.sender.account.id, mailbox.id if mailbox else None)
 
     def log(self, event: str, positions: Sequence[int], **fields: object) -> None:
         """The one line that tells of an outcome; addresses are masked in it."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from worker.delivery import requeueing
+from worker.delivery.backlog import Closed
 from worker.delivery.burials import RETURNED_TOO_OFTEN, has_returned_too_often
 from worker.delivery.case import Case
 from worker.delivery.copy_jobs import (
@@ -28,7 +29,7 @@ from worker.delivery.copy_telling import CopyTelling
 from worker.delivery.copy_troubles import classify_copy
 from worker.delivery.imap_sign_in import REFUSED_PAUSE_S, SIGN_IN_REFUSED, Caller, ImapSignIn
 from worker.delivery.in_work import InWork
-from worker.delivery.lanes import Closed, Lane, Lanes
+from worker.delivery.lanes import Lane, Lanes
 from worker.delivery.ledger import Granted, Ledger
 from worker.delivery.mailbox_states import ImapRefusal, Suspension
 from worker.delivery.messages import Arrival, Publication

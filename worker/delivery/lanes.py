@@ -1,73 +1,53 @@
 """Lanes: each mailbox's own way through a worker, so that none can delay another.
 
 A lane lets as many letters through at a time as the mailbox may have connections, and lets a few more wait, for
-seconds. The rest of a backlog goes to delay queues, each letter with a turn: about the moment at which those before
-it will be through. A turn stays with its letter until it has come, because the delay queues only know a few waiting
-times and bring a letter back early, several times over. So a backlog of 100,000 letters holds neither the worker's
-places nor its time, and keeps its mailbox busy all the same.
+seconds. The rest of a backlog goes to delay queues (`backlog.py`). So a backlog of 100,000 letters holds neither the
+worker's places nor its time, and keeps its mailbox busy all the same.
 """
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from worker.delivery.backlog import Backlog, Closed
 from worker.delivery.ports import Clock
 from worker.domain.vocabulary import Reason
 
 _WAITING_PER_PLACE = 8
 _PATIENCE_S = 5.0  # as long as the shortest delay queue: who has to wait longer waits there
-_FIRST_GUESS_S = 0.5
-_SMOOTHING = 0.2
 _MAX_LANES = 50_000
 _FORGOTTEN_AFTER_S = 24 * 3_600.0  # whoever still waited for the mailbox would have looked by now
 _LOOKED_AT = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """A letter is not let in for now.
-
-    `wait_s` None: until somebody acts. `reason` None: the lane is only busy, and `turn` is the letter's.
-    """
-
-    wait_s: float | None
-    reason: Reason | None = None
-    turn: datetime | None = None
-
-
 class Lane:
-    """One mailbox's lane in this worker. `pace_s`: the least time between letters, where a limit sets one."""
+    """One mailbox's lane in this worker."""
 
     def __init__(self, clock: Clock, capacity: int, patience_s: float) -> None:
         self._clock = clock
         self._capacity = self._width = capacity
         self._patience_s = patience_s
         self._waiters: deque[asyncio.Future[bool]] = deque()
-        self._service_s = _FIRST_GUESS_S
-        self._backlog_ends = self._held_until = clock.now()
+        self.backlog = Backlog(clock, capacity)
         self._paused_until = 0.0
         self._pause_reason: Reason | None = None
         self.fingerprint = ""
-        self.pace_s = 0.0
         self.busy = 0
         self.waiting = 0
 
     @property
     def is_idle(self) -> bool:
         """True when forgetting the lane would forget nothing."""
-        is_open = self.obstacle() is None and self._backlog_ends <= self._clock.now()
+        is_open = self.obstacle() is None and self.backlog.is_over
         return is_open and not self.is_occupied
 
     @property
     def is_occupied(self) -> bool:
         """True while letters are in it."""
         return self.busy > 0 or self.waiting > 0
-
-    def now_s(self) -> float:
-        """The time by which the lane measures, in seconds."""
-        return self._clock.monotonic()
 
     def obstacle(self) -> Closed | None:
         """Why nothing at all may leave this mailbox now, if that is so."""
@@ -82,7 +62,7 @@ class Lane:
 
     def hold(self, until: datetime) -> None:
         """Let nothing through before then, without more ado: the letters have their turns after it."""
-        self._held_until = until
+        self.backlog.hold(until)
 
     def resize(self, width: int) -> None:
         """Let so many letters through at a time, of as many as there may be; those that are in stay."""
@@ -95,41 +75,48 @@ class Lane:
 
     async def enter(self, turn: datetime | None) -> Closed | None:
         """Come in, to `leave` again; or learn why not."""
-        if closed := self._closed(turn):
+        if closed := self.closed(turn):
             return closed
         if self._waiters or self.busy >= self._width:
             return await self._come_in(turn)
         self.busy += 1
         return None
 
-    def leave(self, served_s: float | None) -> None:
-        """Make the place free. `served_s`: how long a letter took there that nothing kept from being sent."""
+    def leave(self) -> None:
+        """Make the place free."""
         self.busy -= 1
         self._admit()
-        if served_s is not None:
-            self._service_s += _SMOOTHING * (served_s - self._service_s)
 
     def barred(self, turn: datetime | None) -> Closed | None:
         """Why a letter that has a place may not use it: what those before it met concerns it too."""
         return self.obstacle() or self._held(turn)
 
-    def _closed(self, turn: datetime | None) -> Closed | None:
+    @contextmanager
+    def approaching(self) -> Iterator[None]:
+        """One more waits, while the context lasts, for something else first: it holds up nobody, and takes room."""
+        self.waiting += 1
+        try:
+            yield
+        finally:
+            self.waiting -= 1
+
+    def closed(self, turn: datetime | None) -> Closed | None:
         """Why a letter cannot even wait here. Those whose turn has come find room longer than others."""
         if obstacle := self.obstacle() or self._held(turn):
             return obstacle
         is_due = turn is not None and turn <= self._clock.now()
         room = _WAITING_PER_PLACE * self._capacity // (1 if is_due else 2)
         ahead = self.busy + self.waiting + 1 - self._width
-        if ahead > 0 and (self.waiting >= room or self._service_s * ahead / self._width > self._patience_s):
+        if ahead > 0 and (self.waiting >= room or self.backlog.service_s * ahead / self._width > self._patience_s):
             return self.wait_for_turn(turn)
         return None
 
     def _held(self, turn: datetime | None) -> Closed | None:
-        return self.wait_for_turn(turn) if self._held_until > self._clock.now() else None
+        return self.wait_for_turn(turn) if self.backlog.is_held else None
 
     def next_turn(self, turn: datetime) -> datetime | None:
         """The turn of a letter that finds no room, its own where that has not come yet; None: let it in."""
-        closed = None if self.obstacle() else self._closed(turn)
+        closed = None if self.obstacle() else self.closed(turn)
         return closed.turn if closed else None
 
     async def _come_in(self, turn: datetime | None) -> Closed | None:
@@ -167,17 +154,7 @@ class Lane:
 
     def wait_for_turn(self, turn: datetime | None) -> Closed:
         """The answer to a letter for which there is no room; one whose turn has not come keeps it."""
-        now = self._clock.now()
-        if turn is None or turn <= now:
-            turn = self._reserve(now)
-        return Closed((turn - now).total_seconds(), turn=turn)
-
-    def _reserve(self, now: datetime) -> datetime:
-        """The next turn: each one takes as long as letters took lately."""
-        ahead_s = self._service_s * self.waiting / self._capacity
-        turn = max(self._backlog_ends, self._held_until, now + timedelta(seconds=ahead_s))
-        self._backlog_ends = turn + timedelta(seconds=max(self._service_s / self._capacity, self.pace_s))
-        return turn
+        return self.backlog.wait_for_turn(turn, self.waiting)
 
 
 class Place:
@@ -198,7 +175,7 @@ class Place:
         if closed := await self._lane.enter(self._turn):
             return closed
         barred = self._lane.barred(self._turn)
-        self._is_held, self._is_served, self._began_s = True, barred is None, self._lane.now_s()
+        self._is_held, self._is_served, self._began_s = True, barred is None, self._lane.backlog.began()
         return barred
 
     async def __aexit__(self, *_: object) -> None:
@@ -208,7 +185,8 @@ class Place:
         """Let the next letter have the place, unless that was done before."""
         if self._is_held:
             self._is_held = False
-            self._lane.leave(self._lane.now_s() - self._began_s if self._is_served else None)
+            self._lane.backlog.ended(self._began_s, is_served=self._is_served)
+            self._lane.leave()
 
 
 def _resolve(place: "asyncio.Future[bool]", is_admitted: bool) -> bool:

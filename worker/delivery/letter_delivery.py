@@ -8,18 +8,21 @@ from functools import partial
 import structlog
 
 from worker.delivery import requeueing
+from worker.delivery.attachments import Attachments
 from worker.delivery.attempt import Attempt
+from worker.delivery.backlog import Closed
 from worker.delivery.case import Case, LetterCase
 from worker.delivery.claiming import HELD_WAIT_S, Claims
 from worker.delivery.composition import Composer
 from worker.delivery.handing_over import FinalDot, hand_over_of
-from worker.delivery.lanes import Closed
+from worker.delivery.in_hand import InHand
 from worker.delivery.ledger import Ledger
 from worker.delivery.limits import Limits
 from worker.delivery.messages import Publication
 from worker.delivery.narrowing import only, without_utf8
 from worker.delivery.observing import Observer, Stage
 from worker.delivery.outcomes import Outcomes
+from worker.delivery.places import Denied, Places, act_for
 from worker.delivery.ports import Clock, MailTransport
 from worker.delivery.recording import Recorder
 from worker.delivery.ways import Passage, Way, Ways
@@ -37,6 +40,8 @@ from worker.errors import FileUnavailable, LostClaim, Unavailable
 
 log = structlog.get_logger(__name__)
 
+_FILES_PATIENCE_S = 5.0  # as long as the shortest delay queue: who has to wait longer for a place waits there
+
 
 _NO_ADDRESS = Classification(Reason.RECIPIENT_REFUSED, Scope.RECIPIENT, Action.FAIL, remedy=Remedy.ADDRESS)
 
@@ -51,6 +56,8 @@ class LetterDelivery:
         transport: MailTransport,
         ways: Ways,
         claims: Claims,
+        in_hand: InHand,
+        attachments: Attachments,
         composer: Composer,
         recorder: Recorder,
         outcomes: Outcomes,
@@ -70,13 +77,53 @@ class LetterDelivery:
         self._clock = clock
         self._observer = observer
         self._limits = limits
-        self._transmissions = asyncio.Semaphore(limits.concurrency)
+        self._in_hand = in_hand
+        self._attachments = attachments
+        self._transmissions = Places(limits.concurrency, limits.shares)
+        self._files = Places(limits.files_concurrency, limits.shares)
 
     async def deliver(self, item: LetterCase) -> list[Publication]:
         """Take the letter as far as it comes now; what is returned says what came of it, and what is left to do."""
         if self.is_expired(item.case.work):
             return await self._claims.working_on(item, partial(self._outcomes.expired, item), can_send=False)
-        way = self._ways.of(item.case)
+        way, holder, turn = self._ways.of(item.case), item.holder, item.case.work.turn
+        act_for(holder)
+        with self._in_hand.place(holder, turn) as denied:
+            if denied is not None:
+                closed = way.lane.wait_for_turn(turn) if isinstance(denied, Denied) else denied
+                return self._wait(item, way, closed, item.letter.envelope)
+            if item.case.event.data.files:
+                return await self._with_files(item, way)
+            return await self._on_its_way(item, way)
+
+    async def _with_files(self, item: LetterCase, way: Way) -> list[Publication]:
+        """Download the letter's files before it has a place in the lane, then send it while they are held.
+
+        Where it would find no room, nothing is downloaded. Meanwhile it counts as one that waits for its mailbox.
+        """
+        if closed := await way.closed(item.case):
+            return self._wait(item, way, closed, item.letter.envelope)
+        plan = await self._composer.plan(item)
+        if not plan.fetched:  # all are links
+            links = await self._attachments.fetch(item.case.event.data, plan)
+            return await self._on_its_way(replace(item, attachments=links), way)
+        async with self._files.place(item.holder, _FILES_PATIENCE_S) as has_place:
+            if not has_place:
+                closed = self._in_hand.wait_for_turn(item.holder, item.case.work.turn)
+                return self._wait(item, way, closed, item.letter.envelope)
+            try:
+                with way.lane.approaching(), self._observer.stage(Stage.FILES):
+                    attachments = await self._attachments.fetch(item.case.event.data, plan)
+            except FileUnavailable as error:
+                return await self._claims.working_on(item, partial(self._without_file, item, error), can_send=True)
+            return await self._on_its_way(replace(item, attachments=attachments), way)
+
+    async def _without_file(
+        self, item: LetterCase, error: FileUnavailable, positions: tuple[int, ...]
+    ) -> list[Publication]:
+        return await self._outcomes.without_file(_part(item, positions), error)
+
+    async def _on_its_way(self, item: LetterCase, way: Way) -> list[Publication]:
         came = self._clock.monotonic()
         passage = way.passage(item.case)
         async with passage as closed:
@@ -111,7 +158,7 @@ class LetterDelivery:
         if closed.reason is None:
             now = self._clock.now()
             turn = closed.turn or now
-            work = item.work(positions, turn=turn, lane=way.token)
+            work = item.work(positions, turn=turn, lane=closed.lane or way.token)
             return [requeueing.until_turn(item.case.arrival, work.headers(), self._topology, turn, now)]
         level_s = waiting_level_s(item.case.age_s) if closed.wait_s is None else pause_level_s(closed.wait_s)
         action = Action.SUSPEND if closed.wait_s is None else Action.PAUSE
@@ -122,12 +169,9 @@ class LetterDelivery:
         self, item: LetterCase, way: Way, passage: Passage, positions: tuple[int, ...]
     ) -> list[Publication]:
         is_all = positions == item.letter.envelope
-        item = LetterCase(item.case, replace(item.letter, envelope=positions))
-        try:
-            with self._observer.stage(Stage.COMPOSE):
-                composed = await self._composer.compose(item)
-        except FileUnavailable as error:
-            return await self._outcomes.without_file(item, error)
+        item = _part(item, positions)
+        with self._observer.stage(Stage.COMPOSE):
+            composed = await self._composer.compose(item)
         hand_over = hand_over_of(item, composed, self._clock.now())
         envelope = dict(zip(composed.envelope_to, positions, strict=True))
         dot = FinalDot(self._ledger, item.case.event.key, envelope, hand_over)
@@ -158,7 +202,7 @@ class LetterDelivery:
     ) -> Transmission | Closed:
         """Send; when that is broken off before the dot, no doubt may be left of a hand-over that was noted."""
         try:
-            async with self._transmissions:
+            async with self._transmissions.place(item.holder):
                 # Only now, so that what is counted is sent at once.
                 if closed := await way.permit(len(dot.positions)):
                     return closed
@@ -172,6 +216,11 @@ class LetterDelivery:
             if not dot.is_allowed:
                 await self._recorder.release(item.case, dot.positions)
             raise
+
+
+def _part(item: LetterCase, positions: tuple[int, ...]) -> LetterCase:
+    """The letter to some of its recipients."""
+    return replace(item, letter=replace(item.letter, envelope=positions))
 
 
 def _whole(case: Case) -> LetterCase:

@@ -1,13 +1,20 @@
-"""Which limits a mailbox has: its own, else its provider's, else the installation's."""
+"""Which limits a mailbox has: its own, else its provider's, else the installation's; and how a worker is shared out."""
 
 from dataclasses import dataclass
 
 from worker.delivery.mailbox_states import MailboxLimits
+from worker.delivery.places import USUAL, FairShares
 from worker.domain.providers import provider_of
 from worker.domain.snapshot import Mailbox
 
+IN_HAND_FACTOR = 2
+"""Messages in hand for each one in work: so that the next ones are here already when a place becomes free."""
+
 _DEFAULT_CONNECTIONS = 2
+_MOST_CONNECTIONS = 20
 _DEFAULT_CONCURRENCY = 64
+_DEFAULT_FILES_CONCURRENCY = 32
+_DEFAULT_FILES_TIMEOUT_S = 120.0
 _DEFAULT_EASE_S = 600.0
 
 
@@ -16,22 +23,35 @@ class Limits:
     """Bounds of the delivery: a letter's age in seconds, connections, and letters in transmission at a time.
 
     `mailbox_…` are for mailboxes that say no number, and whose providers say none: connections, letters a minute and
-    recipients a day; None: no limit. `mailbox_ease_s`: for how long one goes on slowly after a suspension.
+    recipients a day; None: no limit. `mailbox_connections_max`: no mailbox has more connections, whoever says so.
+    `mailbox_ease_s`: for how long one goes on slowly after a suspension. `files_concurrency`: letters whose files the
+    worker holds at a time; `files_timeout_s`: for the download of all files of one letter together. `shares`: the part
+    of all these places that one account or mailbox may hold.
     """
 
     max_age_s: float
     relay_connections: int
     mailbox_connections: int = _DEFAULT_CONNECTIONS
+    mailbox_connections_max: int = _MOST_CONNECTIONS
     mailbox_per_minute: int | None = None
     mailbox_per_day: int | None = None
     mailbox_ease_s: float = _DEFAULT_EASE_S
     concurrency: int = _DEFAULT_CONCURRENCY
+    files_concurrency: int = _DEFAULT_FILES_CONCURRENCY
+    files_timeout_s: float = _DEFAULT_FILES_TIMEOUT_S
+    shares: FairShares = USUAL
+
+    @property
+    def in_hand(self) -> int:
+        """Letters that the worker deals with at a time, transmitted or not."""
+        return IN_HAND_FACTOR * self.concurrency
 
     def of(self, mailbox: Mailbox) -> MailboxLimits:
         """The limits of one mailbox."""
         own, provider = mailbox.limits, provider_of(mailbox.smtp.host)
+        connections = own.connections or provider.connections or self.mailbox_connections
         return MailboxLimits(
-            connections=own.connections or provider.connections or self.mailbox_connections,
+            connections=min(connections, self.mailbox_connections_max),
             per_minute=own.per_minute or provider.per_minute or self.mailbox_per_minute,
             per_day=own.per_day or provider.per_day or self.mailbox_per_day,
             ease_s=self.mailbox_ease_s,

@@ -15,13 +15,15 @@ from worker.domain.vocabulary import CopyOutcome, EventType, Outcome, Reason
 class Stage(StrEnum):
     """The parts of a letter's way whose times are told apart; a closed list, for metrics.
 
-    `queue`: from the event's time until a worker has it first. `lane`: for a place in the mailbox's lane. The five of
-    SMTP are measured by its adapter. `copy_queue`: from the letter until a worker has the copy's order first.
+    `queue`: from the event's time until a worker has it first. `lane`: for a place in the mailbox's lane. `files`: for
+    the download of those that are attached. The five of SMTP are measured by its adapter. `copy_queue`: from the letter
+    until a worker has the copy's order first.
     """
 
     QUEUE = "queue"
     RESOLVE = "resolve"
     LANE = "lane"
+    FILES = "files"
     COMPOSE = "compose"
     CONNECT = "connect"
     TLS = "tls"

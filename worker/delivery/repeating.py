@@ -1,6 +1,7 @@
 """What is done already, told again: in the very words of the first time, so that a consumer drops it by its id."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import structlog
 
@@ -80,7 +81,7 @@ class Repeats:
         data, settings = item.case.event.data, item.case.sender.account.settings
         for mode in sorted(LetterMode, key=lambda mode: mode is not item.letter.mode):
             for letter in plan(data, settings, mode, positions):
-                composed = await self._composer.compose(LetterCase(item.case, letter))
+                composed = await self._composer.compose(replace(item, letter=letter))
                 if composed.message_id == message_id:
                     return composed
         return None

@@ -6,8 +6,10 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from worker.delivery.backlog import Closed
 from worker.delivery.case import Case
-from worker.delivery.lanes import Closed, Lane, Lanes, Place
+from worker.delivery.in_hand import InHand
+from worker.delivery.lanes import Lane, Lanes, Place
 from worker.delivery.limits import Limits
 from worker.delivery.mailbox_states import (
     Entered,
@@ -65,6 +67,10 @@ class Way:
         """A context: be on the way with one letter, or learn why not now."""
         return Passage(self.lane.place(case.work.turn))
 
+    async def closed(self, case: Case) -> Closed | None:
+        """Why the letter would find no room on the way now. Raises `Unavailable`."""
+        return self.lane.closed(case.work.turn)
+
     async def permit(self, recipients: int) -> Closed | None:  # noqa: ARG002 - the interface
         """Ask to send one letter now."""
         return None
@@ -90,6 +96,12 @@ class MailboxWay(Way):
     def passage(self, case: Case) -> "MailboxPassage":
         """As for any way; the letter has one of the connections that all workers share. Raises `Unavailable`."""
         return MailboxPassage(self, case)
+
+    async def closed(self, case: Case) -> Closed | None:
+        """As for any way; a suspended mailbox is closed too. Raises `Unavailable`."""
+        if suspension := await self.suspension():
+            return Closed(None, suspension.reason)
+        return await super().closed(case)
 
     async def enter(self, share: Share, case: Case) -> Closed | None:
         """Have a connection, to `leave` it again; or learn why not. Raises `Unavailable`."""
@@ -268,9 +280,10 @@ class MailboxPassage(Passage):
 class Ways:
     """All ways out of a worker."""
 
-    def __init__(self, common: Common, lanes: Lanes, limits: Limits) -> None:
+    def __init__(self, common: Common, lanes: Lanes, in_hand: InHand, limits: Limits) -> None:
         self._common = common
         self._lanes = lanes
+        self._in_hand = in_hand
         self._limits = limits
 
     def of(self, case: Case) -> Way:
@@ -283,7 +296,7 @@ class Ways:
 
     def next_turn(self, lane: str, turn: datetime) -> datetime | None:
         """When a letter that waits for its turn in this lane may come again; None: let it in."""
-        return self._lanes.next_turn(lane, turn)
+        return self._in_hand.next_turn(lane, turn) or self._lanes.next_turn(lane, turn)
 
     def _of_mailbox(self, case: Case, mailbox: Mailbox) -> MailboxWay:
         limits = self._limits.of(mailbox)
@@ -293,7 +306,7 @@ class Ways:
         if not lane.fingerprint:
             lane.fingerprint = fingerprint(mailbox)
             lane.resize(1)  # until it is known how many connections this worker may have
-            lane.pace_s = 60 / limits.per_minute if limits.per_minute else 0.0
+            lane.backlog.pace_s = 60 / limits.per_minute if limits.per_minute else 0.0
         revision = Revision(lane.fingerprint, case.directory.version)
         return MailboxWay(route, lane, self._common, limits, revision)
 

@@ -13,11 +13,16 @@ Advice = tuple[int | None, str, str]
 _USUAL_SECURITY = {465: Security.TLS, 587: Security.STARTTLS}
 
 
-def advice(account: Account) -> Iterator[Advice]:
-    """One sentence for each thing that is better changed."""
+def advice(account: Account, most_connections: int) -> Iterator[Advice]:
+    """One sentence for each thing that is better changed. `most_connections`: that the worker has with a mailbox."""
     yield from _of_account(account)
     for position, mailbox in enumerate(account.mailboxes):
-        for path, message in (*_of_use(account, mailbox), *_of_servers(mailbox), *_of_provider(mailbox)):
+        for path, message in (
+            *_of_use(account, mailbox),
+            *_of_servers(mailbox),
+            *_of_provider(mailbox),
+            *_of_limits(mailbox, most_connections),
+        ):
             yield position, path, message
     yield from _of_defaults(account)
 
@@ -88,9 +93,14 @@ def _of_provider(mailbox: Mailbox) -> Iterator[tuple[str, str]]:
     if mailbox.service is not None and mailbox.service.provider != provider.name:
         whose = f"{mailbox.smtp.host} belongs to {provider.display_name}"
         yield "service", f"is for {mailbox.service.provider}, but {whose}: it is ignored"
-    limit = mailbox.limits.connections
+
+
+def _of_limits(mailbox: Mailbox, most_connections: int) -> Iterator[tuple[str, str]]:
+    limit, provider = mailbox.limits.connections, provider_of(mailbox.smtp.host)
     if limit is not None and provider.connections is not None and limit > provider.connections:
         yield "limits.connections", f"{limit}: {provider.name} takes {provider.connections} from one mailbox at a time"
+    if limit is not None and limit > most_connections:
+        yield "limits.connections", f"{limit}: at most {most_connections} are used (the operator's setting)"
 
 
 def _of_password(provider: Provider) -> Iterator[tuple[str, str]]:

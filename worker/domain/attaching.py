@@ -22,6 +22,11 @@ class FilePlan:
     room: int
     shown: frozenset[str]
 
+    @property
+    def fetched(self) -> frozenset[File]:
+        """What has to be downloaded."""
+        return self.attached | self.inline
+
 
 def plan_files(data: LetterData, sender: Sender) -> FilePlan:
     """Pictures first, as they are part of what was written; attachments all or none, when the account wants them.

@@ -15,13 +15,14 @@ Place = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What the operator's settings let the worker do."""
+    """What the operator's settings let the worker do. `connections`: the most that it has with any one mailbox."""
 
     plaintext: bool = False
     egress: EgressPolicy = field(default_factory=EgressPolicy)
     env_prefix: str = "SENDAS_SECRET_"
     reference_accounts: frozenset[str] = frozenset()
     relay_egress: EgressPolicy | None = None
+    connections: int = 20
 
     @property
     def of_relay(self) -> "Allowed":

@@ -119,7 +119,7 @@ class _Auditor:
                 if (position, path) not in foreign:
                     place = f"mailboxes[{position}].{path}"
                     yield Finding(Severity.PROBLEM, account.id, mailbox.id, place, message)
-        for owner, path, message in advice(account):
+        for owner, path, message in advice(account, self._allowed.connections):
             if owner is None:
                 yield Finding(Severity.ADVICE, account.id, None, path, message)
             else:

@@ -1,0 +1,211 @@
+"""Bulkheads of the delivery: whatever one account or mailbox does, how many places it holds, and who is still let in.
+
+Nothing here is measured by time; `bench.fairness` does that.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from tests.builders import a_comment_event, a_mailbox, an_account, an_employee
+from tests.delivery_world import TOPOLOGY, DeliveryWorld, an_arrival
+from tests.doubles.files import MemoryFileStore
+from worker.delivery.attachments import Attachments
+from worker.delivery.messages import Publication
+from worker.domain.attaching import plan_files
+from worker.domain.backoff import TURN_LEVELS_S
+from worker.domain.event import LetterEvent
+from worker.domain.events import File
+from worker.domain.resolution import resolve
+from worker.domain.snapshot import Account
+from worker.domain.work import ATTEMPT, TURN
+from worker.errors import FileUnavailable
+
+IN_HAND, IN_TRANSMISSION, WITH_FILES = 128, 64, 32
+
+
+def account(account_id: str, mailboxes: int = 1, **mailbox: Any) -> Account:
+    boxes = [a_mailbox(id=f"{account_id}-{n}", **{"sent_copy": {"mode": "never"}} | mailbox) for n in range(mailboxes)]
+    return an_account(id=account_id, employees=[an_employee()], mailboxes=boxes, settings={"attach_files": True})
+
+
+def letter(name: str, account_id: str, mailbox: int = 0, **fields: Any) -> LetterEvent:
+    return a_comment_event(name, account_id=account_id, mailbox_id=f"{account_id}-{mailbox}", **fields)
+
+
+def attached(name: str) -> list[dict[str, Any]]:
+    url = f"https://files.example/{name}"
+    return [{"name": "a.pdf", "content_type": "application/pdf", "size": 4, "url": url, "link": url}]
+
+
+async def settle() -> None:
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+
+class Crowd:
+    """Letters that are handed to the worker at once; those that do not come back are inside."""
+
+    def __init__(self, world: DeliveryWorld) -> None:
+        self._world = world
+        self._tasks: list[asyncio.Task[Sequence[Publication]]] = []
+
+    async def enter(self, events: Sequence[LetterEvent]) -> list[Publication]:
+        """Gives what became of those that are out again."""
+        handle = self._world.delivery.pipeline.handle
+        fresh = [asyncio.create_task(_handled(handle(an_arrival(event)))) for event in events]
+        self._tasks += fresh
+        await settle()
+        return [publication for task in fresh if task.done() for publication in task.result()]
+
+    @property
+    def inside(self) -> int:
+        return sum(not task.done() for task in self._tasks)
+
+    async def leave(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def _handled(handling: Coroutine[Any, Any, Sequence[Publication]]) -> Sequence[Publication]:
+    return await handling
+
+
+@asynccontextmanager
+async def stalling(world: DeliveryWorld) -> AsyncIterator[Crowd]:
+    """From now on no server answers; at the end whoever is inside is taken out."""
+    world.transport.pause_before_dot.clear()
+    crowd = Crowd(world)
+    try:
+        yield crowd
+    finally:
+        await crowd.leave()
+
+
+def in_transmission(world: DeliveryWorld, account_id: str) -> int:
+    return sum(route.account_id == account_id for route, _ in world.transport.attempts)
+
+
+async def test_an_account_of_64_stalling_mailboxes_holds_half_and_the_others_go_on() -> None:
+    world = DeliveryWorld([account("evil", 64), account("good")])
+    async with stalling(world) as crowd:
+        away = await crowd.enter([letter(f"evil-{n}", "evil", n % 64) for n in range(500)])
+        assert crowd.inside == IN_HAND // 2
+        assert in_transmission(world, "evil") == IN_TRANSMISSION // 2
+        await crowd.enter([letter("good-1", "good")])
+        assert in_transmission(world, "good") == 1
+        delayed = {TOPOLOGY.delay(TOPOLOGY.turns, level_s) for level_s in TURN_LEVELS_S}
+        assert len(away) == 500 - IN_HAND // 2
+        assert {each.routing_key for each in away} <= delayed
+        assert {each.headers[ATTEMPT] for each in away} == {0}, "waiting is no attempt"
+
+
+async def test_a_mailbox_that_asks_for_1000_connections_gets_the_ceiling_and_its_share() -> None:
+    greedy = account("evil", 1, limits={"connections": 1_000})
+    world = DeliveryWorld([greedy, account("good")])
+    await world.deliver(letter("proof", "evil"))
+    before = in_transmission(world, "evil")
+    async with stalling(world) as crowd:
+        for wave in range(20):
+            await crowd.enter([letter(f"evil-{wave}-{n}", "evil") for n in range(20)])
+        assert in_transmission(world, "evil") - before == IN_TRANSMISSION // 4
+        assert crowd.inside <= IN_HAND // 4
+        await crowd.enter([letter("good-1", "good")])
+        assert in_transmission(world, "good") == 1
+
+
+async def test_a_mailbox_share_leaves_room_for_the_accounts_other_mailboxes() -> None:
+    world = DeliveryWorld([account("acme", 2, limits={"connections": 1_000})])
+    await world.deliver(letter("proof", "acme"))
+    async with stalling(world) as crowd:
+        for wave in range(20):
+            await crowd.enter([letter(f"slow-{wave}-{n}", "acme") for n in range(20)])
+        before = in_transmission(world, "acme")
+        await crowd.enter([letter("other", "acme", 1)])
+        assert in_transmission(world, "acme") == before + 1
+
+
+async def test_letters_that_find_no_share_come_by_only_as_often_as_letters_get_through() -> None:
+    """If a worker's whole share of an account hangs, then its backlog does not keep the worker busy."""
+    world = DeliveryWorld([account("evil", 64)])
+    async with stalling(world) as crowd:
+        await crowd.enter([letter(f"evil-{n}", "evil", n % 64) for n in range(64)])
+        world.clock.step(60)  # nothing of it has ended in a minute
+        away = await crowd.enter([letter(f"late-{n}", "evil", n % 64) for n in range(640)])
+        turns = sorted(str(each.headers[TURN]) for each in away)
+        assert len(set(turns)) == 640
+        busy_s = 640 * 60 / (IN_HAND // 2)
+        last = max(_seconds(world, turn) for turn in turns)
+        assert last >= busy_s * 0.9
+
+
+def _seconds(world: DeliveryWorld, turn: str) -> float:
+    return (datetime.fromisoformat(turn) - world.clock.now()).total_seconds()
+
+
+class HangingFileStore(MemoryFileStore):
+    """Files whose URL has `hang` in it never come."""
+
+    async def fetch(self, file: File, max_bytes: int) -> bytes:
+        if "hang" in file.url:
+            self.fetched.append(file.url)
+            await asyncio.Event().wait()
+        return await super().fetch(file, max_bytes)
+
+
+def a_world_with_files(*accounts: Account) -> DeliveryWorld:
+    world = DeliveryWorld(accounts)
+    world.file_store = HangingFileStore({"https://files.example/good": b"file"})
+    world._start()
+    return world
+
+
+class TestFiles:
+    async def test_a_dripping_file_server_holds_only_its_accounts_share_of_downloads(self) -> None:
+        world = a_world_with_files(account("evil", 64), account("good"))
+        crowd = Crowd(world)
+        await crowd.enter([letter(f"e-{n}", "evil", n % 64, files=attached(f"hang-{n}")) for n in range(500)])
+        assert len(world.file_store.fetched) == WITH_FILES // 2
+        await crowd.enter([letter("good", "good", files=attached("good"))])
+        assert in_transmission(world, "good") == 1
+        await crowd.leave()
+
+    async def test_a_download_holds_no_connection_of_its_mailbox(self) -> None:
+        world = a_world_with_files(account("acme", limits={"connections": 1}))
+        crowd = Crowd(world)
+        await crowd.enter([letter("with-file", "acme", files=attached("hang"))])
+        assert crowd.inside == 1
+        await crowd.enter([letter("without", "acme")])
+        assert [delivered.letter.message_id for delivered in world.transport.delivered]
+        assert crowd.inside == 1
+        await crowd.leave()
+
+    async def test_nothing_is_downloaded_for_a_letter_that_has_to_wait_anyway(self) -> None:
+        world = a_world_with_files(account("acme", limits={"connections": 1}))
+        async with stalling(world) as crowd:
+            away = await crowd.enter([letter(str(n), "acme", files=attached("good")) for n in range(40)])
+            assert len(world.file_store.fetched) == crowd.inside == 40 - len(away)
+            assert crowd.inside < 10
+
+    async def test_all_files_of_a_letter_have_one_deadline_together(self) -> None:
+        store = HangingFileStore({"https://files.example/good": b"file"})
+        data = letter("x", "acme", files=attached("good") + attached("hang")).data
+        world = DeliveryWorld([account("acme")])
+        await world.deliver(letter("y", "acme"))
+        sender = resolve(world.snapshot.directory.account("acme"), data, world.clock.now()).sender
+        assert sender is not None
+        with pytest.raises(FileUnavailable, match=r"within 0\.01 s") as caught:
+            await Attachments(store, 0.01).fetch(data, plan_files(data, sender))
+        assert not caught.value.is_permanent
+
+    async def test_a_file_that_cannot_be_had_is_told_without_a_place_in_the_lane(self) -> None:
+        world = a_world_with_files(account("acme"))
+        world.publish(letter("gone", "acme", files=attached("gone")))
+        await world.run(until_s=1)
+        assert world.types == ["mail.failed"]
+        assert world.transport.attempts == []
