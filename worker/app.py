@@ -27,7 +27,7 @@ from worker.adapters.oauth import TokenSource
 from worker.adapters.rotation import RotationKeeper
 from worker.adapters.secrets import SealingKeys, SecretStore, load_sealing_keys
 from worker.adapters.sign_in import SecretCredentials
-from worker.adapters.smtp import PoolNumbers, SmtpTransport
+from worker.adapters.smtp import PoolLimits, PoolNumbers, SmtpTransport
 from worker.adapters.snapshot.http import HttpSource
 from worker.adapters.snapshot.sources import FileSource, Source
 from worker.adapters.tls import client_context
@@ -111,6 +111,7 @@ async def open_outside(
         local_hostname=settings.local_hostname,
         tls=tls,
         relay_dialer=GuardedDialer(EgressGuard(relay_egress, resolver), SMTP_PORTS),
+        limits=_pool_limits(settings),
         tracer=tracer,
     )
     imap = ImapSentFolder(GuardedDialer(guard, IMAP_PORTS), credentials, tls, ImapTimeouts(), SystemClock())
@@ -136,6 +137,11 @@ async def open_outside(
         await tokens.close()
         await session.close()
         resolver.close()
+
+
+def _pool_limits(settings: Settings) -> PoolLimits:
+    usual = PoolLimits()
+    return replace(usual, max_of_account=max(1, int(usual.max_connections * settings.account_share)))
 
 
 def _name_server(settings: Settings) -> DnsLookups:

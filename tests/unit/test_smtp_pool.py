@@ -325,3 +325,13 @@ async def test_a_new_snapshot_with_the_same_settings_keeps_the_connections() -> 
         await w.send()
         same = replace(w.route, smtp=w.route.smtp.model_copy(deep=True))
         assert (await w.transport.send(same, letter(), w.hook)).is_connection_reused
+
+
+async def test_of_one_accounts_connections_only_its_share_is_kept() -> None:
+    """If an account has many mailboxes, then its connections at rest do not fill the pool for the others."""
+    async with world(limits=PoolLimits(max_connections=8, max_of_account=2)) as w:
+        for number in range(6):
+            route = replace(w.route, mailbox_id=f"mb-{number}")
+            assert (await w.transport.send(route, letter(), w.hook)).accepted
+        await w.server.until(lambda: w.server.open_connections == 2)
+        assert w.transport.numbers.idle == 2

@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 import itertools
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -22,9 +23,14 @@ class _Nothing(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
-    """Bounds over all routes; each route has its own `max_connections` besides."""
+    """Bounds over all routes; each route has its own `max_connections` besides.
+
+    `max_of_account`: beyond so many of one account's none is kept for a next letter, so that who comes next finds room
+    without waiting for another's server to answer QUIT.
+    """
 
     max_connections: int = 500
+    max_of_account: int = 250
     max_idle_s: float = 60.0
     max_letters: int = 100
     close_s: float = 5.0
@@ -56,6 +62,7 @@ class Pool:
         self._tickets = itertools.count()
         self._sweeping: asyncio.TimerHandle | None = None
         self._taken = 0
+        self._of_account: Counter[str] = Counter()
         self._opened_total = 0
         self._reused_total = 0
         self._is_closed = False
@@ -212,6 +219,7 @@ class Pool:
                 return _Nothing.FREE
             lane.open += 1
             self._taken += 1
+            self._of_account[lane.route.account_id] += 1
             self._empty.clear()
         return session
 
@@ -236,7 +244,7 @@ class Pool:
             if session is not None:
                 session.abort()
             self._free(lane)
-        elif lane.is_retired or self._is_closed or session.letters >= self._limits.max_letters:
+        elif lane.is_retired or self._is_closed or self._has_served(lane, session):
             self._quit(lane, session)
         else:
             session.idle_since_s = self._monotonic()
@@ -244,6 +252,11 @@ class Pool:
             self._idle[session] = lane
             self._schedule_sweep()
         self._serve()
+
+    def _has_served(self, lane: Lane, session: Session) -> bool:
+        """Whether it is not to be kept for a next letter."""
+        is_one_of_too_many = self._of_account[lane.route.account_id] > self._limits.max_of_account
+        return is_one_of_too_many or session.letters >= self._limits.max_letters
 
     def _dismiss(self, lane: Lane, session: Session) -> "asyncio.Task[None]":
         lane.idle.remove(session)
@@ -266,6 +279,9 @@ class Pool:
     def _free(self, lane: Lane) -> None:
         lane.open -= 1
         self._taken -= 1
+        self._of_account[lane.route.account_id] -= 1
+        if not self._of_account[lane.route.account_id]:
+            del self._of_account[lane.route.account_id]
         if self._taken == 0:
             self._empty.set()
         self._forget_if_empty(lane)
