@@ -35,7 +35,7 @@ from worker.adapters.visitors import ServerVisitors
 from worker.addresses import tls_of
 from worker.delivery.building import Rules
 from worker.delivery.copies import CopyLimits
-from worker.delivery.limits import Limits
+from worker.delivery.limits import IN_HAND_FACTOR, Limits
 from worker.delivery.messages import Publish
 from worker.delivery.ports import FileStore, MailTransport, SentFolder, SnapshotService
 from worker.delivery.refresh_tokens import RefreshTokens
@@ -194,7 +194,11 @@ def delivery_rules(settings: Settings) -> Rules:
             files_timeout_s=settings.files_timeout_s,
             shares=settings.shares,
         ),
-        copy_limits=CopyLimits(max_age_s=settings.copy_max_age_s, max_bytes=settings.max_message_bytes),
+        copy_limits=CopyLimits(
+            max_age_s=settings.copy_max_age_s,
+            max_bytes=settings.max_message_bytes,
+            in_hand=IN_HAND_FACTOR * settings.copy_concurrency,
+        ),
         uncertain_policy=settings.uncertain_policy,
         unknown_sender_wait_s=settings.unknown_sender_wait_s,
     )

@@ -39,8 +39,10 @@ from worker.app import (
 )
 from worker.delivery import requeueing
 from worker.delivery.building import Delivery, World, build_delivery
+from worker.delivery.in_hand import InHand
 from worker.delivery.limits import IN_HAND_FACTOR
 from worker.delivery.messages import Arrival, Publication
+from worker.delivery.places import Places
 from worker.delivery.reporting import Reporter
 from worker.delivery.signatures import Signatures
 from worker.delivery.tracing import NO_TRACING, Tracer
@@ -290,6 +292,7 @@ class Worker:
             topology=topology,
             clock=SystemClock(),
             observer=MetricsObserver(self._metrics),
+            in_hand=InHand(Places(settings.check_concurrency, settings.shares), SystemClock()),
             tracer=self._tracer,
         )
         return Consumer(

@@ -9,7 +9,6 @@ from itertools import count
 
 from tests.doubles.clock import SteppedClock
 from worker.delivery.messages import Arrival, Handler, Publication
-from worker.domain.backoff import PAUSE_LEVELS_S, TURN_LEVELS_S
 from worker.domain.envelope import AnyResultEvent, parse_result
 from worker.domain.topology import Topology
 
@@ -40,12 +39,12 @@ class MemoryBroker:
         self._numbers = count()
         self._delays = {
             topology.delay(queue, level_s): (queue, level_s)
-            for queue in (topology.outbound, topology.turns, topology.sent_copy)
-            for level_s in (TURN_LEVELS_S if queue == topology.turns else PAUSE_LEVELS_S)
+            for queue in topology.work_queues
+            for level_s in topology.levels_s(queue)
         }
         self.results: list[AnyResultEvent] = []
         self.dead: list[Arrival] = []
-        self.waits: dict[str, list[int]] = {topology.outbound: [], topology.turns: [], topology.sent_copy: []}
+        self.waits: dict[str, list[int]] = {queue: [] for queue in topology.work_queues}
         self.dropped: list[Publication] = []
         self.handled: list[Arrival] = []
 

@@ -4,6 +4,7 @@ Nothing here is measured by time; `bench.fairness` does that.
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -12,18 +13,34 @@ from typing import Any
 import pytest
 
 from tests.builders import a_comment_event, a_mailbox, an_account, an_employee
-from tests.delivery_world import TOPOLOGY, DeliveryWorld, an_arrival
+from tests.delivery_world import IMAP, TOPOLOGY, DeliveryWorld, FixedSnapshot, an_arrival
+from tests.doubles.clock import SteppedClock
+from tests.doubles.directory import a_directory
 from tests.doubles.files import MemoryFileStore
+from tests.doubles.name_server import TableNameServer
+from tests.doubles.observer import RecordingObserver
+from tests.doubles.sent_folder import FakeSentFolder
+from tests.doubles.visitors import FakeVisitors
+from worker.adapters.dkim import DkimSignatures
 from worker.delivery.attachments import Attachments
-from worker.delivery.messages import Publication
+from worker.delivery.in_hand import InHand
+from worker.delivery.messages import Arrival, Publication
+from worker.delivery.places import Places
+from worker.delivery.ports import CopyTarget, SavedCopy
+from worker.delivery.reporting import Reporter
 from worker.domain.attaching import plan_files
-from worker.domain.backoff import TURN_LEVELS_S
+from worker.domain.backoff import CHECK_LEVELS_S, TURN_LEVELS_S
+from worker.domain.cloudevents import STRUCTURED
 from worker.domain.event import LetterEvent
 from worker.domain.events import File
 from worker.domain.resolution import resolve
+from worker.domain.results import CheckStepResult
 from worker.domain.snapshot import Account
 from worker.domain.work import ATTEMPT, TURN
 from worker.errors import FileUnavailable
+from worker.operations.mailbox_check.check import MailboxCheck
+from worker.operations.mailbox_check.handler import CheckHandler
+from worker.operations.mailbox_check.subject import Subject
 
 IN_HAND, IN_TRANSMISSION, WITH_FILES = 128, 64, 32
 
@@ -209,3 +226,133 @@ class TestFiles:
         await world.run(until_s=1)
         assert world.types == ["mail.failed"]
         assert world.transport.attempts == []
+
+
+class HangingSentFolder(FakeSentFolder):
+    """The IMAP servers of one account never answer."""
+
+    def __init__(self, account_id: str) -> None:
+        super().__init__()
+        self._account_id = account_id
+        self.asked: list[str] = []
+
+    async def save(self, target: CopyTarget, *arguments: Any, **named: Any) -> SavedCopy:
+        self.asked.append(target.account_id)
+        if target.account_id == self._account_id:
+            await asyncio.Event().wait()
+        return await super().save(target, *arguments, **named)
+
+
+async def test_copies_of_an_account_whose_imap_hangs_hold_only_its_share() -> None:
+    copied: dict[str, Any] = {"sent_copy": {"mode": "always", "imap": IMAP}}
+    world = DeliveryWorld([account("evil", 64, **copied), account("good", **copied)])
+    folder = world.sent_folder = HangingSentFolder("evil")
+    world._start()
+    orders = [
+        Arrival(TOPOLOGY.sent_copy, each.body, dict(each.headers), each.content_type)
+        for event in [*(letter(f"e-{n}", "evil", n) for n in range(64)), letter("good", "good")]
+        for each in await world.delivery.pipeline.handle(an_arrival(event))
+        if each.routing_key == TOPOLOGY.sent_copy
+    ]
+    assert len(orders) == 65
+    tasks = [asyncio.create_task(_handled(world.delivery.copies.handle(order))) for order in orders]
+    await settle()
+    assert folder.asked.count("evil") == 16, "half of the copies in hand"
+    assert tasks[-1].done()
+    assert [each.type for each in tasks[-1].result()] == ["sent_copy.saved"]
+    waiting = [publication for task in tasks[:-1] if task.done() for publication in task.result()]
+    assert len(waiting) == 48
+    assert all(TOPOLOGY.delay_s(each.routing_key) for each in waiting)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class HangingCheck(MailboxCheck):
+    """Checks of one account never end."""
+
+    def __init__(self, clock: SteppedClock) -> None:
+        super().__init__(FakeVisitors(), TableNameServer(), DkimSignatures(), clock)
+        self.begun: list[str] = []
+
+    async def run(self, subject: Subject) -> tuple[CheckStepResult, ...]:
+        self.begun.append(subject.account_id)
+        if subject.account_id == "evil":
+            await asyncio.Event().wait()
+        return await super().run(subject)
+
+
+class TestChecks:
+    def setup_method(self) -> None:
+        self.clock = SteppedClock()
+        self.check = HangingCheck(self.clock)
+        self.handler = CheckHandler(
+            self.check,
+            snapshot=FixedSnapshot(a_directory([account("evil", 64), account("good")])),
+            reporter=Reporter("/sendas", TOPOLOGY.results_exchange),
+            topology=TOPOLOGY,
+            clock=self.clock,
+            observer=RecordingObserver(),
+            in_hand=InHand(Places(4), self.clock),
+        )
+        self.tasks: list[asyncio.Task[Sequence[Publication]]] = []
+
+    def ask(self, account_id: str, number: int, **headers: object) -> None:
+        event = {
+            "specversion": "1.0",
+            "id": f"check-{account_id}-{number}",
+            "source": "/product/settings",
+            "type": "mailbox.check.requested",
+            "time": "2026-11-23T10:00:00Z",
+            "data": {"account_id": account_id, "mailbox_id": f"{account_id}-{number}"},
+        }
+        arrival = Arrival(TOPOLOGY.mailbox_check, json.dumps(event).encode(), dict(headers), STRUCTURED)
+        self.tasks.append(asyncio.create_task(_handled(self.handler.handle(arrival))))
+
+    async def end(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    async def test_hanging_checks_of_one_account_leave_places_for_the_others(self) -> None:
+        for number in range(64):
+            self.ask("evil", number)
+        await settle()
+        assert self.check.begun == ["evil", "evil"]
+        waiting = [publication for task in self.tasks if task.done() for publication in task.result()]
+        levels = {TOPOLOGY.delay(TOPOLOGY.mailbox_check, level_s) for level_s in CHECK_LEVELS_S}
+        assert len(waiting) == 62
+        assert {each.routing_key for each in waiting} <= levels
+        self.ask("good", 0)
+        [answer] = await self.tasks[-1]
+        assert answer.type == "mailbox.checked"
+        await self.end()
+
+    async def test_what_waits_too_long_is_answered_and_says_why(self) -> None:
+        """If an account's checks never end, then whoever asks for one more learns it within a quarter of an hour."""
+        self.ask("evil", 0)
+        self.ask("evil", 1)
+        self.ask("evil", 2)
+        await settle()
+        [waiting] = await self.tasks[2]
+        self.clock.step(901)
+        self.ask("evil", 2, **waiting.headers)
+        [answer] = await self.tasks[3]
+        [step] = json.loads(answer.body)["data"]["steps"]
+        assert (step["name"], step["ok"], step["reason"]) == ("settings", False, "rate_limited")
+        assert "Too many checks" in step["hint"]["en"]
+        assert self.check.begun == ["evil", "evil"]
+        await self.end()
+
+    async def test_what_waited_is_checked_when_there_is_room(self) -> None:
+        self.ask("evil", 0)
+        self.ask("evil", 1)
+        self.ask("evil", 2)
+        await settle()
+        [waiting] = await self.tasks[2]
+        self.tasks[0].cancel()
+        await settle()
+        self.ask("evil", 2, **waiting.headers)
+        await settle()
+        assert self.check.begun == ["evil", "evil", "evil"]
+        await self.end()

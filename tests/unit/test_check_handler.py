@@ -13,7 +13,9 @@ from tests.doubles.name_server import TableNameServer
 from tests.doubles.observer import RecordingObserver
 from tests.doubles.visitors import FakeVisitors
 from worker.adapters.dkim import DkimSignatures
+from worker.delivery.in_hand import InHand
 from worker.delivery.messages import Arrival, Publication
+from worker.delivery.places import Places
 from worker.delivery.reporting import Reporter
 from worker.delivery.requeueing import DEAD_REASON
 from worker.domain.cloudevents import STRUCTURED
@@ -46,6 +48,7 @@ class CheckWorld:
             topology=TOPOLOGY,
             clock=clock,
             observer=self.observer,
+            in_hand=InHand(Places(4), clock),
         )
 
     async def handle(self, *, is_redelivered: bool = False, returns: int = 0, **data: Any) -> list[Publication]:

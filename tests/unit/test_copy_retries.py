@@ -16,9 +16,11 @@ from worker.adapters.ledger import MemoryLedger, MemoryStore
 from worker.delivery.copies import Copies, CopyLimits
 from worker.delivery.copy_jobs import JOB, CopyJob
 from worker.delivery.imap_sign_in import ImapSignIn
+from worker.delivery.in_hand import InHand
 from worker.delivery.ledger import Claim
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.newer_settings import NewerSettings
+from worker.delivery.places import Places
 from worker.delivery.ports import CopyTarget, SavedCopy
 from worker.delivery.reporting import Reporter
 from worker.delivery.sent_habits import NothingLearned
@@ -79,6 +81,7 @@ def the_copies(folder: FakeSentFolder, ledger: MemoryLedger, snapshot: FixedSnap
         observer=RecordingObserver(),
         tracer=NO_TRACING,
         limits=CopyLimits(max_age_s=3_600, max_bytes=1_000_000),
+        in_hand=InHand(Places(32), CLOCK),
         sign_in=ImapSignIn(ledger.mailboxes, suspensions, NewerSettings(snapshot, CLOCK), CLOCK),
     )
 

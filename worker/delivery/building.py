@@ -106,6 +106,7 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
         observer=world.observer,
         tracer=world.tracer,
         limits=rules.copy_limits,
+        in_hand=InHand(Places(rules.copy_limits.in_hand, rules.limits.shares), world.clock),
         sign_in=sign_in,
     )
     doubts = Doubts(

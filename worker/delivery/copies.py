@@ -28,12 +28,14 @@ from worker.delivery.copy_learning import CopyLearning
 from worker.delivery.copy_telling import CopyTelling
 from worker.delivery.copy_troubles import classify_copy
 from worker.delivery.imap_sign_in import REFUSED_PAUSE_S, SIGN_IN_REFUSED, Caller, ImapSignIn
+from worker.delivery.in_hand import InHand
 from worker.delivery.in_work import InWork
 from worker.delivery.lanes import Lane, Lanes
 from worker.delivery.ledger import Granted, Ledger
 from worker.delivery.mailbox_states import ImapRefusal, Suspension
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.observing import Observer, Stage
+from worker.delivery.places import Denied, Holder, act_for
 from worker.delivery.ports import Clock, CopyTarget, Directory, SavedCopy, SentFolder, SnapshotService
 from worker.delivery.reporting import Reporter
 from worker.delivery.sent_habits import SentHabits
@@ -59,10 +61,13 @@ _ONE = (0,)  # a copy has no recipients that could be told apart
 
 @dataclass(frozen=True, slots=True)
 class CopyLimits:
-    """For how long a copy is tried, in seconds, and how large it may be to travel through the broker."""
+    """For how long a copy is tried, in seconds, and how large it may be to travel through the broker; and how many the
+    worker deals with at a time.
+    """
 
     max_age_s: float
     max_bytes: int
+    in_hand: int = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,7 @@ class Copies:
         observer: Observer,
         tracer: Tracer,
         limits: CopyLimits,
+        in_hand: InHand,
         sign_in: ImapSignIn,
     ) -> None:
         self._snapshot = snapshot
@@ -112,6 +118,7 @@ class Copies:
         self._observer = observer
         self._tracer = tracer
         self._limits = limits
+        self._in_hand = in_hand
         self._sign_in = sign_in
         self._lanes = Lanes(clock)
         self._in_work = InWork()
@@ -187,7 +194,16 @@ class Copies:
         if verdict is not None or target is None:  # the mailbox was changed after the letter was sent
             saved = SavedCopy(verdict or CopyOutcome.NO_IMAP)
             return [self._telling.ended(job, saved, mailbox, attempt=work.attempts, work=work)]
-        caller = Caller(mailbox, directory.version, target)
+        holder = Holder(job.account_id, job.mailbox_id)
+        act_for(holder)
+        with self._in_hand.place(holder, work.turn) as denied:
+            if denied is None:
+                return await self._with_place(order, Caller(mailbox, directory.version, target))
+            closed = self._in_hand.wait_for_turn(holder, work.turn) if isinstance(denied, Denied) else denied
+            return self._wait(order, closed, mailbox)
+
+    async def _with_place(self, order: Order, caller: Caller) -> list[Publication]:
+        job, work, mailbox, target = order.job, order.work, caller.mailbox, caller.target
         if obstacle := await self._sign_in.obstacle(caller):
             return self._without_sign_in(order, obstacle, mailbox)
         lane = self._lanes.of((job.account_id, job.mailbox_id), target, _CONNECTIONS)

@@ -12,6 +12,9 @@ PAUSE_LEVELS_S = (5, *RETRY_LEVELS_S)
 TURN_LEVELS_S = (5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200)
 """Waiting times of letters with a turn. The closer they are together, the less often a letter comes by before it."""
 
+CHECK_LEVELS_S = (5, 30, 120)
+"""Waiting times of requests for checks whose account has as many checks under way as it may have."""
+
 _SPREAD_OVER, _LONG_S = 3, 600
 
 MAX_AGE_S = 24 * 3_600
@@ -26,6 +29,11 @@ def retry_level_s(attempts: int) -> int:
 def pause_level_s(wait_s: float) -> int:
     """The level for a wait of about this length: the longest that does not exceed it, at least the shortest."""
     return _longest_within(wait_s, PAUSE_LEVELS_S)
+
+
+def check_level_s(wait_s: float) -> int:
+    """The same for a request for a check."""
+    return _longest_within(wait_s, CHECK_LEVELS_S)
 
 
 def _longest_within(wait_s: float, levels_s: Sequence[int]) -> int:

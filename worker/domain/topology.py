@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from worker.domain.backoff import PAUSE_LEVELS_S, TURN_LEVELS_S, level_name
+from worker.domain.backoff import CHECK_LEVELS_S, PAUSE_LEVELS_S, TURN_LEVELS_S, level_name
 from worker.domain.vocabulary import EventType
 
 # A worker that dies on a message must not die on it for ever; the default of RabbitMQ 4 is 20, 3.x has none.
@@ -63,7 +63,7 @@ class Topology:
 
     @property
     def mailbox_check(self) -> str:
-        """The queue of mailboxes to be checked. It has no delay queues: a check is not tried again by itself."""
+        """The queue of mailboxes to be checked. What waits in its delay queues is not tried again: it was not begun."""
         return f"{self.prefix}.mailbox-check"
 
     @property
@@ -80,6 +80,10 @@ class Topology:
         """The queue in which messages wait before they come back to `queue`."""
         return f"{queue}.delay.{level_name(level_s)}"
 
+    def levels_s(self, queue: str) -> tuple[int, ...]:
+        """For how long, in seconds, messages of a work queue can wait."""
+        return {self.turns: TURN_LEVELS_S, self.mailbox_check: CHECK_LEVELS_S}.get(queue, PAUSE_LEVELS_S)
+
     def delay_s(self, queue: str) -> int | None:
         """How long messages wait in this queue, in seconds; None when it is no delay queue."""
         return _LEVELS_S.get(queue.rpartition(".")[2]) if self.kind(queue) == "delay" else None
@@ -95,8 +99,8 @@ class Topology:
         yield QueueSpec(self.dead, {"x-queue-type": "quorum", "x-delivery-limit": _NO_DELIVERY_LIMIT})
         for work in self.work_queues:
             yield QueueSpec(work, {**_dead_lettering(self.dead), "x-delivery-limit": _WORK_DELIVERY_LIMIT})
-        for work in (self.outbound, self.turns, self.sent_copy):
-            for level_s in TURN_LEVELS_S if work == self.turns else PAUSE_LEVELS_S:
+        for work in self.work_queues:
+            for level_s in self.levels_s(work):
                 yield QueueSpec(self.delay(work, level_s), {**_dead_lettering(work), "x-message-ttl": level_s * 1_000})
 
     def bindings(self) -> Iterator[BindingSpec]:

@@ -7,14 +7,18 @@ import structlog
 
 from worker.delivery import requeueing
 from worker.delivery.aside import aside
+from worker.delivery.backlog import Closed
 from worker.delivery.burials import RETURNED_TOO_OFTEN, has_returned_too_often
+from worker.delivery.in_hand import InHand
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.observing import Observer
+from worker.delivery.places import Denied, Holder, act_for
 from worker.delivery.ports import Clock, SnapshotService
 from worker.delivery.reading import is_large, read_event
 from worker.delivery.reporting import Reporter
 from worker.delivery.tracing import NO_TRACING, Tracer, begin_subject
 from worker.delivery.tracing import Subject as TracedSubject
+from worker.domain.backoff import check_level_s, is_expired
 from worker.domain.envelope import MailboxCheckedEvent
 from worker.domain.event import Event
 from worker.domain.events import MailboxCheckRequested, NewMailboxCheck, SavedMailboxCheck
@@ -23,14 +27,18 @@ from worker.domain.results import CheckStepResult, MailboxChecked
 from worker.domain.snapshot import Mailbox
 from worker.domain.topology import Topology
 from worker.domain.trace_context import TraceContext
-from worker.domain.vocabulary import Reason
+from worker.domain.vocabulary import EventType, Reason
+from worker.domain.work import Work, read_work
 from worker.errors import InvalidEvent
 from worker.operations.mailbox_check.check import MailboxCheck, is_good
 from worker.operations.mailbox_check.invalid import invalid_check
-from worker.operations.mailbox_check.settings_part import failed_settings
+from worker.operations.mailbox_check.settings_part import failed_settings, too_many_checks
 from worker.operations.mailbox_check.subject import Subject
 
 log = structlog.get_logger(__name__)
+
+_PATIENCE_S = 900.0
+"""For how long a request waits for room among its account's checks; a person waits for the answer."""
 
 _BEGUN_BEFORE = "the check was begun before and interrupted: a test letter may have been sent, and none is sent again"
 
@@ -47,9 +55,11 @@ class CheckHandler:
         topology: Topology,
         clock: Clock,
         observer: Observer,
+        in_hand: InHand,
         tracer: Tracer = NO_TRACING,
     ) -> None:
         self._check = check
+        self._in_hand = in_hand
         self._snapshot = snapshot
         self._reporter = reporter
         self._topology = topology
@@ -60,26 +70,41 @@ class CheckHandler:
     async def handle(self, arrival: Arrival) -> Sequence[Publication]:
         """Deal with one message, as `messages.Handler` says."""
         try:
-            event = await _check_event(arrival)
-        except InvalidEvent as error:
+            event, work = await _check_event(arrival), read_work(arrival.headers, self._clock.now())
+        except (InvalidEvent, ValueError) as error:
             log.warning("event.invalid", problem=str(error), queue=arrival.queue)
             self._observer.settled(arrival.queue, None, "invalid")
             return [*await self._told(arrival, str(error)), self._buried(arrival, Reason.INVALID_EVENT, str(error))]
         trace = TraceContext(event.traceparent, event.tracestate)
         begin_subject(self._tracer, TracedSubject(event.id, event.type.value, event.data.account_id, trace))
-        return await self._guarded(arrival, event)
+        return await self._guarded(arrival, event, work)
 
-    async def _guarded(self, arrival: Arrival, event: Event[MailboxCheckRequested]) -> list[Publication]:
+    async def _guarded(self, arrival: Arrival, event: Event[MailboxCheckRequested], work: Work) -> list[Publication]:
         if has_returned_too_often(arrival):
             log.error("event.returned_too_often", returns=arrival.returns)
             return self._stranded(arrival, event, RETURNED_TOO_OFTEN)
+        holder = _holder(event.data)
+        act_for(holder)
         try:
-            answer = await self._answer(event, is_first=not arrival.is_redelivered)
+            with self._in_hand.place(holder, work.turn) as denied:
+                if denied is None:
+                    answer = await self._answer(event, is_first=not arrival.is_redelivered)
+                elif is_expired(work.first_seen, self._clock.now(), _PATIENCE_S):
+                    answer = self._result(event, None, too_many_checks(self._clock.monotonic).results())
+                else:
+                    return [self._later(arrival, work, holder, denied)]
         except Exception as error:  # whatever our mistake is, the message must not go round for ever
             log.exception("event.unhandled")
             return self._stranded(arrival, event, type(error).__name__)
         self._observer.settled(arrival.queue, event.type, "done")
         return [self._reporter.publication(answer)]
+
+    def _later(self, arrival: Arrival, work: Work, holder: Holder, denied: Closed | Denied) -> Publication:
+        """The request once more, for when its account has room again."""
+        self._observer.settled(arrival.queue, EventType.MAILBOX_CHECK_REQUESTED, "sent_away")
+        closed = self._in_hand.wait_for_turn(holder, work.turn) if isinstance(denied, Denied) else denied
+        headers = replace(work, turn=closed.turn).headers()
+        return requeueing.later(arrival, headers, self._topology, check_level_s(closed.wait_s or 0.0))
 
     def _stranded(self, arrival: Arrival, event: Event[MailboxCheckRequested], detail: str) -> list[Publication]:
         """Kept for an operator; and whoever waits is told that there will be no answer by itself."""
@@ -166,6 +191,11 @@ class CheckHandler:
             tracestate=event.tracestate,
             data=data,
         )
+
+
+def _holder(request: MailboxCheckRequested) -> Holder:
+    """A mailbox that is not saved yet has only an address to be known by."""
+    return Holder(request.account_id, request.mailbox.address if request.mailbox else request.mailbox_id)
 
 
 async def _check_event(arrival: Arrival) -> Event[MailboxCheckRequested]:

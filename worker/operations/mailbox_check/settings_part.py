@@ -17,6 +17,11 @@ _REFERS_OUTSIDE = Hint(
     ru="Пароль ещё не сохранённого ящика должен передаваться зашифрованным. Сообщите в поддержку: настройками ящика "
     "это не исправить.",
 )
+_TOO_MANY = Hint(
+    en="Too many checks of your mailboxes are under way at the same time. Please wait until they have ended, and check "
+    "this one again.",
+    ru="Одновременно идёт слишком много проверок ваших ящиков. Дождитесь их окончания и проверьте этот ящик ещё раз.",
+)
 
 
 def check_settings(subject: Subject, monotonic: Callable[[], float]) -> Part:
@@ -48,6 +53,13 @@ def failed_settings(reason: Reason, why: str, monotonic: Callable[[], float]) ->
     """The step where there is nothing to be looked at: the snapshot has no such mailbox, for example."""
     part = _begun(monotonic)
     part.failed(reason, detail=why)
+    return part
+
+
+def too_many_checks(monotonic: Callable[[], float]) -> Part:
+    """The step where the account had as many checks under way as it may have, for as long as one waits for them."""
+    part = _begun(monotonic)
+    part.failed(Reason.RATE_LIMITED, hint=_TOO_MANY, detail="the account has too many checks under way")
     return part
 
 
