@@ -1,12 +1,17 @@
 """Health and metrics over a real connection."""
 
+import asyncio
 import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-from worker.adapters.http_server import serve_http
+from worker.adapters.http_server import HttpBounds, serve_http
 from worker.domain.vocabulary import Outcome, Reason
 from worker.errors import ConfigurationError
 from worker.telemetry.health import Health
@@ -76,3 +81,105 @@ async def test_a_port_that_is_taken_is_a_wrong_setting() -> None:
         with pytest.raises(ConfigurationError, match=f"^SENDAS_HTTP_PORT: cannot listen on 127.0.0.1:{port}: "):
             async with serve_http("127.0.0.1", port, Health(), CollectorRegistry()):
                 pass
+
+
+class CountedScrapes(Collector):
+    def __init__(self) -> None:
+        self.scrapes = 0
+
+    def collect(self) -> Iterator[Metric]:
+        self.scrapes += 1
+        yield GaugeMetricFamily("scrapes", "How often.", value=self.scrapes)
+
+
+HALF_A_REQUEST = b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: "
+
+
+@asynccontextmanager
+async def crowd(port: int, size: int, words: bytes) -> AsyncIterator[list[asyncio.StreamReader]]:
+    """So many connections that said these words and keep silent from then on."""
+    writers, readers = [], []
+    try:
+        for _ in range(size):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(words)
+            readers.append(reader)
+            writers.append(writer)
+        yield readers
+    finally:
+        for writer in writers:
+            writer.close()
+
+
+async def ended(reader: asyncio.StreamReader) -> bytes:
+    """What came before the connection was closed."""
+    try:
+        return await reader.read()
+    except ConnectionResetError:
+        return b""
+
+
+async def test_a_crowd_of_half_sent_requests_keeps_no_probe_from_its_answer() -> None:
+    """If somebody opens hundreds of connections and says nothing on them, then the kubelet still gets its answer."""
+    async with (
+        serve_http("127.0.0.1", 0, Health(), CollectorRegistry(), HttpBounds(connections=20)) as port,
+        crowd(port, 300, HALF_A_REQUEST) as readers,
+    ):
+        for _ in range(20):
+            assert (await get(port, "/livez"))[0] == 200
+        closed = [asyncio.create_task(ended(reader)) for reader in readers[:280]]
+        assert set(await asyncio.gather(*closed)) == {b""}, "the oldest made room"
+
+
+async def test_a_half_sent_request_ends_in_time() -> None:
+    bounds = HttpBounds(connection_s=0.1)
+    async with (
+        serve_http("127.0.0.1", 0, Health(), CollectorRegistry(), bounds) as port,
+        crowd(port, 3, HALF_A_REQUEST) as readers,
+    ):
+        assert [await ended(reader) for reader in readers] == [b""] * 3
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 10_000 + b"\r\n\r\n",
+        b"GET /" + b"x" * 10_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X-%d: x\r\n" % n for n in range(500)) + b"\r\n",
+    ],
+    ids=["a long header", "a long line", "many headers"],
+)
+async def test_headers_are_bounded_and_nothing_is_logged(words: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async with (
+        serve_http("127.0.0.1", 0, Health(), CollectorRegistry()) as port,
+        crowd(port, 1, words) as [reader],
+    ):
+        assert (await ended(reader)).startswith(b"HTTP/1.0 400")
+    assert caplog.records == []
+
+
+async def test_a_connection_carries_one_request() -> None:
+    async with (
+        serve_http("127.0.0.1", 0, Health(), CollectorRegistry()) as port,
+        crowd(port, 1, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * 50) as [reader],
+    ):
+        assert (await ended(reader)).count(b"HTTP/1.1 200") == 1
+
+
+async def test_metrics_are_rendered_once_for_all_who_ask_at_the_same_time() -> None:
+    registry, counted = CollectorRegistry(), CountedScrapes()
+    registry.register(counted)
+    counted.scrapes = 0  # registering asks once
+    async with serve_http("127.0.0.1", 0, Health(), registry, HttpBounds(metrics_s=60)) as port:
+        pages = await asyncio.gather(*(get(port, "/metrics") for _ in range(30)))
+    assert counted.scrapes == 1
+    assert {status for status, _, _ in pages} == {200}
+
+
+async def test_metrics_are_rendered_anew_when_their_time_is_over() -> None:
+    registry, counted = CollectorRegistry(), CountedScrapes()
+    registry.register(counted)
+    counted.scrapes = 0
+    async with serve_http("127.0.0.1", 0, Health(), registry, HttpBounds(metrics_s=0)) as port:
+        assert "scrapes 1.0" in (await get(port, "/metrics"))[2]
+        assert "scrapes 2.0" in (await get(port, "/metrics"))[2]

@@ -1,48 +1,163 @@
-"""One port for `/livez`, `/readyz` and `/metrics`."""
+"""One port for `/livez`, `/readyz` and `/metrics`, which a crowd of clients neither blocks nor uses to slow letters."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from worker.errors import ConfigurationError
 from worker.telemetry.health import Health
 
+# Below aiohttp's own, which the worker's log shows: a client that cannot speak HTTP is not to fill that log.
+_LOGGER = logging.getLogger("aiohttp.server.health")
+_LOGGER.addFilter(
+    lambda record: not (record.exc_info and record.exc_info[0] and issubclass(record.exc_info[0], HttpProcessingError))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpBounds:
+    """What one client may cost. A connection carries one request and lasts `connection_s` seconds at most, whatever is
+    still to be sent or read. Of more than `connections` the oldest is closed: probes are answered in milliseconds, so
+    it is one that stalls. Metrics are rendered once in `metrics_s` seconds, for all who ask meanwhile.
+    """
+
+    connections: int = 100
+    connection_s: float = 10.0
+    line_bytes: int = 4_096
+    headers: int = 64
+    metrics_s: float = 1.0
+
 
 @asynccontextmanager
-async def serve_http(host: str, port: int, health: Health, registry: CollectorRegistry) -> AsyncIterator[int]:
+async def serve_http(
+    host: str, port: int, health: Health, registry: CollectorRegistry, bounds: HttpBounds | None = None
+) -> AsyncIterator[int]:
     """Serve while the context lasts; gives the port, which the system chooses when it is 0.
 
     Raises:
         ConfigurationError: the port cannot be had.
     """
-    runner = web.AppRunner(_application(health, registry), access_log=None, shutdown_timeout=1)
+    bounds = bounds or HttpBounds()
+    limits = {"max_line_size": bounds.line_bytes, "max_field_size": bounds.line_bytes, "max_headers": bounds.headers}
+    runner = web.AppRunner(_application(health, _Page(registry, bounds.metrics_s)), access_log=None, shutdown_timeout=1)
     await runner.setup()
-    site = web.TCPSite(runner, host, port)
+    handlers = runner.server
+    assert handlers is not None  # noqa: S101 - it is there once the runner is set up
+    crowd = _Crowd(bounds)
+    loop = asyncio.get_running_loop()
     try:
-        await site.start()
+        server = await loop.create_server(
+            lambda: _Connection(handlers, loop=loop, access_log=None, logger=_LOGGER, crowd=crowd, **limits), host, port
+        )
     except OSError as error:
         await runner.cleanup()
         raise ConfigurationError(f"SENDAS_HTTP_PORT: cannot listen on {host}:{port}: {error.strerror}") from None
     try:
-        yield runner.addresses[0][1]
+        yield int(server.sockets[0].getsockname()[1])
     finally:
+        server.close()
         await runner.cleanup()
+        crowd.disperse()
 
 
-def _application(health: Health, registry: CollectorRegistry) -> web.Application:
+class _Crowd:
+    """All connections, the oldest first, each with the timer that ends it."""
+
+    def __init__(self, bounds: HttpBounds) -> None:
+        self._bounds = bounds
+        self._connections: OrderedDict[asyncio.Transport, asyncio.TimerHandle] = OrderedDict()
+
+    def joined(self, transport: asyncio.Transport) -> None:
+        """One more; the oldest makes room for it."""
+        if len(self._connections) >= self._bounds.connections:
+            oldest = next(iter(self._connections))
+            self.left(oldest)
+            oldest.abort()
+        timer = asyncio.get_running_loop().call_later(self._bounds.connection_s, transport.abort)
+        self._connections[transport] = timer
+
+    def left(self, transport: asyncio.Transport) -> None:
+        """It is closed."""
+        timer = self._connections.pop(transport, None)
+        if timer is not None:
+            timer.cancel()
+
+    def disperse(self) -> None:
+        """Close all that are left."""
+        for transport in list(self._connections):
+            self.left(transport)
+            transport.abort()
+
+
+class _Connection(web.RequestHandler):
+    """A connection in the crowd. aiohttp itself has no time limit for a request that is half sent."""
+
+    __slots__ = ("_crowd", "_joined")
+
+    def __init__(self, *arguments: Any, crowd: _Crowd, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._crowd = crowd
+        self._joined: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a TCP server
+        self._joined = transport
+        self._crowd.joined(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._joined is not None:
+            self._crowd.left(self._joined)
+        super().connection_lost(exc)
+
+
+class _Page:
+    """The page of metrics, rendered anew when it is asked for and older than `max_age_s`."""
+
+    def __init__(
+        self, registry: CollectorRegistry, max_age_s: float, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._registry = registry
+        self._max_age_s = max_age_s
+        self._monotonic = monotonic
+        self._text = b""
+        self._stale_s = float("-inf")
+
+    def text(self) -> bytes:
+        now_s = self._monotonic()
+        if now_s >= self._stale_s:
+            self._text = generate_latest(self._registry)
+            self._stale_s = now_s + self._max_age_s
+        return self._text
+
+
+def _application(health: Health, page: _Page) -> web.Application:
     async def livez(_request: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
+        return _last(web.Response(text="ok\n"))
 
     async def readyz(_request: web.Request) -> web.Response:
         problems = health.problems()
         lines = [f"{name}: {problem}" for name, problem in problems.items()] or ["ok"]
-        return web.Response(text="\n".join(lines) + "\n", status=503 if problems else 200)
+        return _last(web.Response(text="\n".join(lines) + "\n", status=503 if problems else 200))
 
     async def metrics(_request: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return _last(web.Response(body=page.text(), headers={"Content-Type": CONTENT_TYPE_LATEST}))
 
     application = web.Application()
     application.add_routes([web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)])
     return application
+
+
+def _last(response: web.Response) -> web.Response:
+    """The connection's only response."""
+    response.force_close()
+    return response
