@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -110,9 +110,8 @@ class _Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a TCP server
-        self._joined = transport
-        self._crowd.joined(transport)
+        self._joined = cast(asyncio.Transport, transport)  # uvloop's is one by its methods, not by its class
+        self._crowd.joined(self._joined)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         if self._joined is not None:
