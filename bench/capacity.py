@@ -251,6 +251,8 @@ def worker_settings(here: Servers, vhost: str, state: Path, ledger_url: str) -> 
         "SENDAS_STATE_DIR": str(state),
         "SENDAS_TLS_CA_FILE": str(here.mail.authority.ca_file),
         "SENDAS_EGRESS_ALLOW": "127.0.0.0/8,::1/128",
+        "SENDAS_ACCOUNT_SHARE": "1",  # one account plays all customers
+        "SENDAS_MAILBOX_SHARE": "1",
         "SENDAS_LOCAL_HOSTNAME": "localhost",
         "SENDAS_HTTP_HOST": "127.0.0.1",
         "SENDAS_HTTP_PORT": "0",

@@ -32,6 +32,8 @@ def settings(arena: Arena, snapshot_path: Path, ledger_url: str, ports: Sequence
         "SENDAS_ALLOW_PLAINTEXT": "true",
         "SENDAS_RELAY_CONNECTIONS": str(CONNECTIONS),
         "SENDAS_CONCURRENCY": str(PREFETCH // 2),  # the worker prefetches twice as many
+        "SENDAS_ACCOUNT_SHARE": "1",  # one account plays all customers
+        "SENDAS_MAILBOX_SHARE": "1",
         "SENDAS_LOCAL_HOSTNAME": "bench.product.example",
         "SENDAS_LOG_FORMAT": "json",
     }
