@@ -81,8 +81,8 @@ async def _serving(serve: Serve) -> AsyncIterator[int]:
         connections.add(task)
         try:
             await serve(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the worker has left
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the worker has left, or the scenario is over
         finally:
             connections.discard(task)
             writer.close()

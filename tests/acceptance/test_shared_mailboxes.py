@@ -97,7 +97,8 @@ class Customer:
 async def two_workers(customer: Customer) -> AsyncIterator[tuple[RunningWorker, RunningWorker]]:
     """Two workers on one broker and one ledger, each with few letters at a time, so that both get some."""
     few = {"SENDAS_CONCURRENCY": "4", "SENDAS_SNAPSHOT_INTERVAL_S": "1"}
-    settings = {**customer.office.settings, **few}
+    alone = {"SENDAS_ACCOUNT_SHARE": "1", "SENDAS_MAILBOX_SHARE": "1"}  # nobody else is there to share them with
+    settings = {**customer.office.settings, **few, **alone}
     async with running_worker(settings) as one, running_worker(settings) as two:
         yield one, two
 

@@ -63,6 +63,18 @@ async def test_as_many_come_in_as_there_are_connections_and_a_few_wait() -> None
     assert lane.is_occupied is False
 
 
+async def test_no_more_wait_than_the_mailbox_can_have_in_hand() -> None:
+    """If a mailbox holds its share of a worker, then its lane is closed to letters whose turn has come, too."""
+    clock = SteppedClock()
+    lane = Lanes(clock).of(MAILBOX, "settings", 2, most=5)
+    letters = Letters(lane)
+
+    await letters.enter(30, turn=clock.now())
+
+    assert (lane.busy, lane.waiting) == (2, 3)
+    await letters.leave()
+
+
 async def test_those_turned_away_get_turns_one_after_the_other() -> None:
     clock = SteppedClock()
     letters = Letters(a_lane(clock))

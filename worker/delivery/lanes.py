@@ -24,10 +24,13 @@ _LOOKED_AT = 4
 
 
 class Lane:
-    """One mailbox's lane in this worker."""
+    """One mailbox's lane in this worker. `most`: how many letters it can have in hand, with those that wait."""
 
-    def __init__(self, clock: Clock, capacity: int, patience_s: float) -> None:
+    def __init__(self, clock: Clock, capacity: int, patience_s: float, most: int | None = None) -> None:
         self._clock = clock
+        self._room = _WAITING_PER_PLACE * capacity
+        if most is not None:
+            self._room = min(self._room, max(most - capacity, 1))
         self._capacity = self._width = capacity
         self._patience_s = patience_s
         self._waiters: deque[asyncio.Future[bool]] = deque()
@@ -105,7 +108,7 @@ class Lane:
         if obstacle := self.obstacle() or self._held(turn):
             return obstacle
         is_due = turn is not None and turn <= self._clock.now()
-        room = _WAITING_PER_PLACE * self._capacity // (1 if is_due else 2)
+        room = self._room if is_due else min(self._room, _WAITING_PER_PLACE * self._capacity // 2)
         ahead = self.busy + self.waiting + 1 - self._width
         if ahead > 0 and (self.waiting >= room or self.backlog.service_s * ahead / self._width > self._patience_s):
             return self.wait_for_turn(turn)
@@ -212,11 +215,15 @@ class Lanes:
         self._patience_s = patience_s
         self._lanes: OrderedDict[Hashable, _Kept] = OrderedDict()
 
-    def of(self, mailbox: Hashable, settings: object, capacity: int) -> Lane:
-        """The lane of a mailbox; `settings` are all that somebody may change to have letters leave again."""
+    def of(self, mailbox: Hashable, settings: object, capacity: int, most: int | None = None) -> Lane:
+        """The lane of a mailbox; `settings` are all that somebody may change to have letters leave again.
+
+        `most`: of the worker's places that the mailbox can hold; beyond them the lane is closed, so that none of its
+        letters is admitted only to be sent away.
+        """
         kept = self._lanes.get(mailbox)
         if kept is None or kept.settings != settings:
-            kept = _Kept(Lane(self._clock, capacity, self._patience_s), settings, 0.0)
+            kept = _Kept(Lane(self._clock, capacity, self._patience_s, most), settings, 0.0)
             self._lanes[mailbox] = kept
             self._forget_some()
         kept.used_at = self._clock.monotonic()

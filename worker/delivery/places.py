@@ -82,6 +82,11 @@ class Places:
         """How many one account can hold at most: when nobody else holds any."""
         return max(1, int(self._shares.account * self.size))
 
+    @property
+    def most_of_mailbox(self) -> int:
+        """How many one mailbox can hold at most: when nobody else holds any."""
+        return max(1, int(self._shares.mailbox * self.size))
+
     def denied(self, holder: Holder) -> Denied | None:
         """Why the holder gets no place now; None when there is one for it."""
         if not _has_room(self._of_account[holder.account_id], self._shares.account, self.size - self._held):

@@ -302,7 +302,8 @@ class Ways:
         limits = self._limits.of(mailbox)
         route = Route(case.sender.account.id, mailbox.id, mailbox.smtp, limits.connections)
         # All of the mailbox, not only its server: to mend "sender not owned" somebody changes the address.
-        lane = self._lanes.of(lane_token(route.account_id, mailbox.id), mailbox, limits.connections)
+        most = self._in_hand.places.most_of_mailbox
+        lane = self._lanes.of(lane_token(route.account_id, mailbox.id), mailbox, limits.connections, most)
         if not lane.fingerprint:
             lane.fingerprint = fingerprint(mailbox)
             lane.resize(1)  # until it is known how many connections this worker may have
