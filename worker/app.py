@@ -100,7 +100,10 @@ async def open_outside(
         settings.reference_accounts if references is None else references.accounts,
     )
     # From here on nothing can be wrong with the settings, so that what is opened is also closed.
-    session = guarded_client_session(guard, tls, allow_http=settings.files_allow_http)
+    # Places bound who connects, by account; a queue of aiohttp's own would let one account's stalling server fill it.
+    session = guarded_client_session(
+        guard, tls, allow_http=settings.files_allow_http, max_connections=0, max_connections_per_host=0
+    )
     keeper = RotationKeeper(refresh_tokens, keys, SystemClock(), holder=uuid4().hex, rotated=rotated)
     tokens = TokenSource(session, secrets, SystemClock(), keeper, random=random.random, refreshed=refreshed)
     credentials = SecretCredentials(secrets, tokens)
