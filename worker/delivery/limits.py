@@ -8,6 +8,7 @@ from worker.domain.snapshot import Mailbox
 
 _DEFAULT_CONNECTIONS = 2
 _DEFAULT_CONCURRENCY = 64
+_DEFAULT_RECIPIENT_LIMIT = 50
 _DEFAULT_EASE_S = 600.0
 
 
@@ -17,6 +18,7 @@ class Limits:
 
     `mailbox_…` are for mailboxes that say no number, and whose providers say none: connections, letters a minute and
     recipients a day; None: no limit. `mailbox_ease_s`: for how long one goes on slowly after a suspension.
+    `recipient_limit`: letters from one account to one address (`domain.recipient_limit`); 0: no limit.
     """
 
     max_age_s: float
@@ -26,6 +28,7 @@ class Limits:
     mailbox_per_day: int | None = None
     mailbox_ease_s: float = _DEFAULT_EASE_S
     concurrency: int = _DEFAULT_CONCURRENCY
+    recipient_limit: int = _DEFAULT_RECIPIENT_LIMIT
 
     def of(self, mailbox: Mailbox) -> MailboxLimits:
         """The limits of one mailbox."""
