@@ -95,7 +95,7 @@ def event(name: str, mailbox: int) -> aio_pika.Message:
             "comment": {"id": name, "html": "<p>Hello</p>", "created_at": "2026-11-23T09:59:58Z"},
             "mailbox_id": f"mailbox-{mailbox}",
             "subject": name,
-            "recipients": [{"address": "client@example.net"}],
+            "recipients": [{"address": f"{name}@example.net"}],
         },
     }
     return aio_pika.Message(json.dumps(body).encode(), content_type="application/cloudevents+json", delivery_mode=2)

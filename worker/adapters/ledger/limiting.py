@@ -87,7 +87,8 @@ def _marked(
 async def _locked(connection: Connected, addresses: list[str]) -> dict[str, Letters]:
     """What was let through to each, and nobody else counts for these until the transaction ends."""
     found = await _lock(connection, addresses)
-    if missing := [address for address in addresses if address not in found]:
+    # Between a look and an insertion others may have made the row, or forgotten an old one.
+    while missing := [address for address in addresses if address not in found]:
         await _insert_new(connection.dialect.name).each(
             connection, [{"address": address, "newest": 0, "letters": b""} for address in missing]
         )
