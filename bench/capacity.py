@@ -256,6 +256,7 @@ def worker_settings(here: Servers, vhost: str, state: Path, ledger_url: str) -> 
         "SENDAS_LOCAL_HOSTNAME": "localhost",
         "SENDAS_HTTP_HOST": "127.0.0.1",
         "SENDAS_HTTP_PORT": "0",
+        "SENDAS_RECIPIENT_LIMIT": "0",  # all letters are for one customer
         "SENDAS_SECRET_BENCH": PASSWORD,
         "SENDAS_SECRET_REFERENCE_ACCOUNTS": "acme",
     }

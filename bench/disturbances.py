@@ -93,7 +93,7 @@ def letter(name: str, account_id: str, mailbox_id: str, files: Sequence[str] = (
         "comment": {"id": name, "html": "<p>Hello</p>", "created_at": "2026-11-23T09:59:58Z"},
         "mailbox_id": mailbox_id,
         "subject": name,
-        "recipients": [{"address": "client@example.net"}],
+        "recipients": [{"address": f"{name}@example.net"}],
         "files": [
             {"name": "a.pdf", "content_type": "application/pdf", "size": 1_000, "url": url, "link": url}
             for url in files

@@ -19,10 +19,12 @@ from worker.adapters.ledger import MemoryLedger, SqlLedger, migrate, open_ledger
 from worker.delivery.ledger import HandOver, Record
 from worker.delivery.mailbox_states import MailboxKey, MailboxLimits, Revision
 from worker.domain.identity import event_key, result_id
+from worker.domain.recipient_limit import recipient_limit
 from worker.domain.vocabulary import Outcome
 
 CALLERS = (1, 10, 100, 500)
 OPERATIONS_PER_LETTER = 3
+LETTERS_TO_ONE = 50
 MAILBOXES = 20  # of each caller
 REVISION, LIMITS = Revision("0" * 32, 1), MailboxLimits(2)
 RESULT = b'{"outcome":"sent","reply":{"code":250,"text":"2.0.0 Ok: queued"},"explanation":"' + b"why " * 200 + b'"}'
@@ -59,8 +61,9 @@ async def send_letters(ledger: SqlLedger | MemoryLedger, caller: int, until: flo
         mailbox = MailboxKey("acme", f"{run}-{caller}-{letters % MAILBOXES}")
         if is_cold:
             await ledger.mailboxes.enter(mailbox, REVISION, LIMITS, 1)
-        await ledger.claim(key, "acme", [0])
         now = datetime.now(UTC)
+        limit = recipient_limit(LETTERS_TO_ONE, "acme", now, {0: f"{key}@example.net"})
+        await ledger.claim(key, "acme", [0], limit)
         await ledger.hand_over(key, [0], HandOver("acme", "mb-support", f"<{key}@acme.example>", 1, now))
         await ledger.record(key, [Record((0,), Outcome.SENT, result_id(key, [0], "sent"), RESULT)])
         if is_cold:

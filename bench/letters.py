@@ -32,7 +32,7 @@ def event(
         "task": {"id": str(number), "title": "Ремонт кондиционера в переговорной"},
         "comment": {"id": f"c-{number}", "html": html() if text is None else text, "created_at": time},
         "mailbox_id": mailbox_id,
-        "recipients": [{"address": "client@example.net", "name": "Клиент Клиентов", "role": "to", "contact_id": "k-1"}],
+        "recipients": [{"address": f"client-{number}@example.net", "name": "Клиент Клиентов", "role": "to"}],
         "append_signature": True,
     }
     envelope: Json = {

@@ -25,6 +25,7 @@ from worker.delivery.messages import Arrival, Publication
 from worker.domain.cloudevents import STRUCTURED
 from worker.domain.envelope import AnyResultEvent
 from worker.domain.event import LetterEvent
+from worker.domain.recipient_limit import RecipientLimit
 from worker.domain.snapshot import Account
 from worker.domain.topology import Topology
 from worker.domain.transmission import Fault, Reply, Trouble
@@ -78,10 +79,12 @@ class FlakyLedger(MemoryLedger):
         self.failures[method] = max(left - 1, 0)
         return left > 0
 
-    async def claim(self, event_key: str, account_id: str, recipients: Sequence[int]) -> dict[int, Claim]:
+    async def claim(
+        self, event_key: str, account_id: str, recipients: Sequence[int], limit: RecipientLimit | None = None
+    ) -> dict[int, Claim]:
         if self._is_away("claim") or not self.failures_of_recipients.isdisjoint(recipients):
             raise Unavailable("the ledger is away")
-        return await super().claim(event_key, account_id, recipients)
+        return await super().claim(event_key, account_id, recipients, limit)
 
     async def hand_over(self, event_key: str, recipients: Sequence[int], hand_over: HandOver) -> None:
         is_away = self._is_away("hand_over")

@@ -190,6 +190,7 @@ def delivery_rules(settings: Settings) -> Rules:
             mailbox_connections=settings.mailbox_connections,
             mailbox_per_minute=settings.mailbox_per_minute,
             mailbox_per_day=settings.mailbox_per_day,
+            recipient_limit=settings.recipient_limit,
             mailbox_ease_s=settings.mailbox_ease_s,
             concurrency=settings.concurrency,
             mailbox_connections_max=settings.mailbox_connections_max,

@@ -156,6 +156,13 @@ class Settings(BaseSettings):
         description="For how long a mailbox goes on slowly after a suspension: 30 letters a minute at first, twice as "
         "many with each fifth of the time.",
     )
+    recipient_limit: int = Field(
+        default=50,
+        ge=0,
+        le=1_000,
+        description="Letters from one account to one address in what the current and the former five minutes have "
+        "together, over all workers; those beyond fail. 0: no limit.",
+    )
     relay_connections: PositiveInt = Field(default=10, description="Connections to the platform's own relay.")
     max_age_s: Seconds = Field(default=float(MAX_AGE_S), description="Age at which a letter is given up.")
     copy_max_age_s: Seconds = Field(default=float(MAX_AGE_S), description="Age at which a copy is given up.")

@@ -114,6 +114,7 @@ def _settings(port: int) -> dict[str, str]:
         "SENDAS_TLS_CA_FILE": "/etc/sendas/ca.pem",
         "SENDAS_EGRESS_ALLOW": "127.0.0.0/8,::1/128",  # the servers are on this machine
         "SENDAS_LOCAL_HOSTNAME": "localhost",
+        "SENDAS_RECIPIENT_LIMIT": "1000",  # all letters are for one customer
         "SENDAS_HTTP_HOST": "127.0.0.1",
         "SENDAS_HTTP_PORT": str(port),
     }

@@ -201,6 +201,7 @@ def an_office(
             "SENDAS_HTTP_HOST": "127.0.0.1",
             "SENDAS_HTTP_PORT": "0",
             "SENDAS_LOCAL_HOSTNAME": "worker.sendas.example",
+            "SENDAS_RECIPIENT_LIMIT": "1000",  # all letters are for one customer
             "SENDAS_SECRET_REFERENCE_ACCOUNTS": "acme",
             **{f"SENDAS_SECRET_{number}": mailbox.password for number, mailbox in enumerate(mailboxes)},
         },

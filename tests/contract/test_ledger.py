@@ -23,11 +23,13 @@ from tests.property.test_ledger_machine import run_machine
 from worker.adapters.ledger import State, migrate
 from worker.delivery.ledger import Done, Granted, HandOver, Held, InDoubt, Record
 from worker.domain.identity import event_key, result_id
+from worker.domain.recipient_limit import SLOT_S, RecipientLimit, recipient_limit
 from worker.domain.vocabulary import Outcome
 from worker.errors import ForeignEvent, LostClaim, Unavailable
 
 EVENT = event_key("/product/comments", "1")
 OTHER_EVENT = event_key("/product/comments", "2")
+LETTERS_TO_ONE = 5
 
 
 def a_hand_over(world: World, attempt: int = 1) -> HandOver:
@@ -54,6 +56,17 @@ async def handed_over(world: World, ledger: AnyLedger, *recipients: int) -> Hand
     return hand_over
 
 
+def a_limit(world: World, *addresses: str, account_id: str = "acme") -> RecipientLimit:
+    return recipient_limit(LETTERS_TO_ONE, account_id, world.clock.now(), dict(enumerate(addresses)))
+
+
+async def at_its_limit(world: World, ledger: AnyLedger, but: int = 0) -> None:
+    """Claims as many letters to bob as may be, but so many."""
+    for number in range(LETTERS_TO_ONE - but):
+        key = event_key("/before", str(number))
+        assert await ledger.claim(key, "acme", [0], a_limit(world, "bob@b.example")) == {0: Granted()}
+
+
 class LedgerContract:
     """Run by the classes below, one for each kind of store."""
 
@@ -67,6 +80,60 @@ class LedgerContract:
         one = await world.owner()
         await claimed(one, 0)
         await claimed(one, 0, 1)
+
+    async def test_owners_together_let_as_many_letters_to_one_address_through_as_the_limit_allows(
+        self, world: World
+    ) -> None:
+        """If owners claim letters to one address at the same time, then exactly the limit is let through."""
+        one, two = await world.owner("one"), await world.owner("two")
+        answers = await asyncio.gather(
+            *(
+                owner.claim(
+                    event_key("/limit", f"{number} {owner is one}"), "acme", [0], a_limit(world, "bob@b.example")
+                )
+                for number in range(6)
+                for owner in (one, two)
+            )
+        )
+
+        verdicts = [claims[0] for claims in answers]
+        assert verdicts.count(Granted()) == LETTERS_TO_ONE
+        assert verdicts.count(Granted(is_over_limit=True)) == 12 - LETTERS_TO_ONE
+
+    async def test_another_address_and_another_account_have_limits_of_their_own(self, world: World) -> None:
+        """If one address of a letter is at its limit, then the letter's other recipients are let through."""
+        one = await world.owner()
+        await at_its_limit(world, one)
+        both = a_limit(world, "bob@b.example", "eve@b.example")
+        others = a_limit(world, "bob@b.example", account_id="other")
+
+        assert await one.claim(EVENT, "acme", [0, 1], both) == {0: Granted(is_over_limit=True), 1: Granted()}
+        assert await one.claim(OTHER_EVENT, "other", [0], others) == {0: Granted()}
+        assert await one.claim(event_key("/limit", "no limit"), "acme", [0]) == {0: Granted()}
+
+    async def test_a_letter_counts_once_whatever_becomes_of_its_claim(self, world: World) -> None:
+        """If a letter is claimed again, by whomever, then it is not counted again and may leave."""
+        one = await world.owner("one")
+        limit = a_limit(world, "bob@b.example")
+        await at_its_limit(world, one, but=1)
+        assert await one.claim(EVENT, "acme", [0], limit) == {0: Granted()}
+        assert await one.claim(EVENT, "acme", [0], limit) == {0: Granted()}
+        await one.release(EVENT, [0])
+        assert await one.claim(EVENT, "acme", [0], limit) == {0: Granted()}
+        world.clock.advance(LEASE_S)
+        two = await world.owner("two")
+
+        assert await two.claim(EVENT, "acme", [0], limit) == {0: Granted()}
+        assert await two.claim(OTHER_EVENT, "acme", [0], limit) == {0: Granted(is_over_limit=True)}
+        world.clock.advance(LEASE_S)
+        assert await one.claim(OTHER_EVENT, "acme", [0], limit) == {0: Granted(is_over_limit=True)}
+
+    async def test_letters_of_ten_minutes_ago_are_forgotten(self, world: World) -> None:
+        """If ten minutes have passed, then the address gets letters again."""
+        one = await world.owner()
+        await at_its_limit(world, one)
+        world.clock.advance(2 * SLOT_S)
+        assert await one.claim(EVENT, "acme", [0], a_limit(world, "bob@b.example")) == {0: Granted()}
 
     async def test_entries_of_another_event_are_other_entries(self, world: World) -> None:
         one, two = await world.owner("one"), await world.owner("two")
@@ -514,7 +581,7 @@ class TestPostgresql(LedgerContract):
         async def empty() -> None:
             engine = create_async_engine(driver_url(database_url))
             async with engine.begin() as connection:
-                await connection.execute(text("TRUNCATE ledger_owners, ledger_entries, ledger_results"))
+                await connection.execute(text("TRUNCATE ledger_owners, ledger_entries, ledger_results, ledger_letters"))
             await engine.dispose()
 
         def new_world() -> World:

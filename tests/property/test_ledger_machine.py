@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.ledger_worlds import LEASE_S, RETENTION_S, AnyLedger, World, database_world, memory_world, sqlite_url
 from worker.delivery.ledger import Claim, Done, Granted, HandOver, Held, InDoubt, Record
 from worker.domain.identity import event_key, result_id
+from worker.domain.recipient_limit import KEPT_SLOTS, recipient_limit, slot_of
 from worker.domain.vocabulary import Outcome
 from worker.errors import LostClaim
 
@@ -21,6 +22,7 @@ T = TypeVar("T")
 EVENT = event_key("/machine", "1")
 RECIPIENTS = (0, 1, 2)
 OWNERS = (0, 1, 2)
+LETTERS_TO_ONE = 2
 
 owners = st.sampled_from(OWNERS)
 some = st.lists(st.sampled_from(RECIPIENTS), min_size=1, max_size=3, unique=True)
@@ -30,7 +32,7 @@ class LedgerMachine(RuleBasedStateMachine):
     """Believes of each entry only what the answers allow, and checks each answer against it.
 
     `possessor` is who was told last that the entry is theirs and has not given it back; `letters` what was handed
-    over and not settled; `results` how it ended.
+    over and not settled; `results` how it ended; `counted` the five minutes in which a letter was let through.
     """
 
     world: World
@@ -43,6 +45,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.letters: dict[int, HandOver] = {}
         self.results: dict[int, Done] = {}
         self.consents: dict[int, int] = {}
+        self.counted: dict[int, int] = {}
         self.alive_until: dict[int, float] = {}
         self.attempts = 0
 
@@ -74,6 +77,27 @@ class LedgerMachine(RuleBasedStateMachine):
         assert set(claims) == set(recipients)
         for recipient, claim in claims.items():
             self.check_claim(owner, recipient, claim)
+
+    @rule(owner=owners, recipients=some)
+    def claim_what_counts(self, owner: int, recipients: list[int]) -> None:
+        """All recipients have one address, and it gets two letters in ten minutes."""
+        self.renew(owner)
+        now = self.world.clock.now()
+        limit = recipient_limit(LETTERS_TO_ONE, "acme", now, dict.fromkeys(recipients, "robot@example.net"))
+        claims = self.run(self.ledgers[owner].claim(EVENT, "acme", recipients, limit))
+        assert set(claims) == set(recipients)
+        for recipient, claim in sorted(claims.items()):
+            self.check_claim(owner, recipient, Granted() if isinstance(claim, Granted) else claim)
+            if isinstance(claim, Granted):
+                assert claim.is_over_limit != self.may_leave(recipient, slot_of(now))
+
+    def may_leave(self, recipient: int, slot: int) -> bool:
+        self.counted = {each: at for each, at in self.counted.items() if at >= slot - KEPT_SLOTS}
+        if recipient not in self.counted:
+            if sum(at >= slot - 1 for at in self.counted.values()) >= LETTERS_TO_ONE:
+                return False
+            self.counted[recipient] = slot
+        return True
 
     @rule(owner=owners, recipients=some, turns=st.integers(0, 6))
     def claim_and_be_cancelled(self, owner: int, recipients: list[int], turns: int) -> None:

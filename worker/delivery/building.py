@@ -137,7 +137,11 @@ def build_delivery(world: World, rules: Rules) -> Delivery:
         transport=world.transport,
         ways=ways,
         claims=Claims(
-            world.ledger, doubts, Repeats(reporter, composer, copies, doubts, world.observer), rules.topology
+            world.ledger,
+            doubts,
+            Repeats(reporter, composer, copies, doubts, world.observer),
+            rules.topology,
+            rules.limits.recipient_limit,
         ),
         in_hand=in_hand,
         attachments=attachments,

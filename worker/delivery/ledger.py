@@ -28,12 +28,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from worker.domain.recipient_limit import RecipientLimit
 from worker.domain.vocabulary import Outcome
 
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """The entry is ours: nobody else sends to this recipient."""
+    """The entry is ours: nobody else sends to this recipient.
+
+    `is_over_limit`: nobody is to send at all; the address has had as many letters as the limit allows.
+    """
+
+    is_over_limit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +102,14 @@ class Ledger(Protocol):
     `ValueError` is raised for arguments that no ledger can store, before anything is written.
     """
 
-    async def claim(self, event_key: str, account_id: str, recipients: Sequence[int]) -> Mapping[int, Claim]:
+    async def claim(
+        self, event_key: str, account_id: str, recipients: Sequence[int], limit: RecipientLimit | None = None
+    ) -> Mapping[int, Claim]:
         """Claim what is free; say of the rest why it is not. What is ours already is granted again.
 
         What was handed over is never granted: it is in doubt when its owner is gone, has let it go, or is ourselves.
+        With a limit, what is granted counts for its address; what is over the limit does not, and is asked again at
+        its next claim.
 
         Raises:
             ForeignEvent: one of the entries is another account's; nothing is claimed then.

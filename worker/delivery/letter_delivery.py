@@ -43,6 +43,7 @@ log = structlog.get_logger(__name__)
 _FILES_PATIENCE_S = 5.0  # as long as the shortest delay queue: who has to wait longer for a place waits there
 
 
+_LIMIT_REACHED = Classification(Reason.RECIPIENT_LIMIT_REACHED, Scope.RECIPIENT, Action.FAIL)
 _NO_ADDRESS = Classification(Reason.RECIPIENT_REFUSED, Scope.RECIPIENT, Action.FAIL, remedy=Remedy.ADDRESS)
 
 
@@ -130,7 +131,9 @@ class LetterDelivery:
             self._observer.timed(Stage.LANE, self._clock.monotonic() - came)
             if closed is not None:
                 return self._wait(item, way, closed, item.letter.envelope)
-            return await self._claims.working_on(item, partial(self._send, item, way, passage), can_send=True)
+            send = partial(self._send, item, way, passage)
+            beyond = partial(self._outcomes.failed, item, _LIMIT_REACHED)
+            return await self._claims.working_on(item, send, can_send=True, beyond=beyond)
 
     async def require_own(self, event: LetterEvent) -> None:
         """Raises `ForeignEvent` when another account's event with the same source and id is known."""

@@ -15,6 +15,7 @@ _MOST_CONNECTIONS = 20
 _DEFAULT_CONCURRENCY = 64
 _DEFAULT_FILES_CONCURRENCY = 32
 _DEFAULT_FILES_TIMEOUT_S = 120.0
+_DEFAULT_RECIPIENT_LIMIT = 50
 _DEFAULT_EASE_S = 600.0
 
 
@@ -26,7 +27,8 @@ class Limits:
     recipients a day; None: no limit. `mailbox_connections_max`: no mailbox has more connections, whoever says so.
     `mailbox_ease_s`: for how long one goes on slowly after a suspension. `files_concurrency`: letters whose files the
     worker holds at a time; `files_timeout_s`: for the download of all files of one letter together. `shares`: the part
-    of all these places that one account or mailbox may hold.
+    of all these places that one account or mailbox may hold. `recipient_limit`: letters from one account to one address
+    (`domain.recipient_limit`); 0: no limit.
     """
 
     max_age_s: float
@@ -37,6 +39,7 @@ class Limits:
     mailbox_per_day: int | None = None
     mailbox_ease_s: float = _DEFAULT_EASE_S
     concurrency: int = _DEFAULT_CONCURRENCY
+    recipient_limit: int = _DEFAULT_RECIPIENT_LIMIT
     files_concurrency: int = _DEFAULT_FILES_CONCURRENCY
     files_timeout_s: float = _DEFAULT_FILES_TIMEOUT_S
     shares: FairShares = USUAL

@@ -139,6 +139,12 @@ HINTS: Mapping[Reason, Hint] = MappingProxyType(
             "Nothing needs to be done: the letter is tried again.",
             ru="Принимающая сторона занята и просит зайти позже. Делать ничего не нужно: отправка повторится сама.",
         ),
+        Reason.RECIPIENT_LIMIT_REACHED: Hint(
+            en="Too many letters to this address within ten minutes, so this one was not sent. If an automatic reply "
+            "or a scenario writes to the address again and again, switch it off; otherwise write again later.",
+            ru="За десять минут на этот адрес отправлено слишком много писем, поэтому это письмо не отправлено. Если "
+            "на адрес раз за разом пишет автоответчик или сценарий, отключите его; иначе напишите позже.",
+        ),
         Reason.SENT_FOLDER_MISSING: Hint(
             en="No folder for sent letters was recognised in the mailbox, or the one in its settings does not exist, "
             "so copies are not saved. Name the folder in the mailbox's settings.",

@@ -34,6 +34,16 @@ def lane_token(account_id: str, mailbox_id: str) -> str:
     return _digest("lane", account_id, mailbox_id)
 
 
+def counted_address(account_id: str, address: str) -> str:
+    """Identity of an address among those that an account writes to; letter case does not tell two robots apart."""
+    return _digest("address", account_id, address.lower())
+
+
+def counted_letter(event: str, recipient: int) -> bytes:
+    """Identity of the letter to one recipient (position) of an event, in 8 bytes."""
+    return bytes.fromhex(_digest("counted", event, str(recipient))[:16])
+
+
 def result_id(event: str, recipients: Iterable[int], stage: str) -> str:
     """Id of a result, as a UUID (version 8, RFC 9562): equal results have equal ids, so a consumer can drop one."""
     digest = _digest("result", event, _positions(recipients), stage)

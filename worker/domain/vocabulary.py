@@ -210,6 +210,7 @@ class Reason(StrEnum):
     TEMPORARILY_UNAVAILABLE = "temporarily_unavailable"
     DNS_FAILED = "dns_failed"
     CONNECT_FAILED = "connect_failed"
+    RECIPIENT_LIMIT_REACHED = "recipient_limit_reached"
     SENT_FOLDER_MISSING = "sent_folder_missing"
     SENT_FOLDER_DENIED = "sent_folder_denied"
     EGRESS_DENIED = "egress_denied"

@@ -8,6 +8,7 @@ from typing import Any
 from worker.adapters.ledger.claiming import claim
 from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.consents import consent, reopen
+from worker.adapters.ledger.limiting import limit
 from worker.adapters.ledger.mailbox_looks import find, list_suspended, look, tell
 from worker.adapters.ledger.mailbox_operations import OnMailbox, ToFind, ToListSuspended, ToLook, ToTakeOver, ToTell
 from worker.adapters.ledger.mailbox_rows import change
@@ -64,7 +65,9 @@ class Owner:
         await release(connection, me, [each for each in operations if isinstance(each, ToRelease)])
         await consent(connection, now, [each for each in operations if isinstance(each, ToConsent)])
         await reopen(connection, [each for each in operations if isinstance(each, ToReopen)])
-        answers |= await claim(connection, me, now, [each for each in operations if isinstance(each, ToClaim)])
+        claims = await claim(connection, me, now, [each for each in operations if isinstance(each, ToClaim)])
+        # After the entries, as all who count do it: so that nobody waits for each other.
+        answers |= await limit(connection, now, claims)
         answers |= await advance(
             connection, me, now, [each for each in operations if isinstance(each, ToHandOver | ToRecord)]
         )

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.entry import State
-from worker.adapters.ledger.operations import Key, Operation, ToClaim
+from worker.adapters.ledger.operations import Key, ToClaim
 from worker.adapters.ledger.ownership import lock_dead
 from worker.adapters.ledger.rows import body_of, hand_over_of, near, near_keys, of_keys, padded
 from worker.adapters.ledger.schema import entries, owners, results
@@ -50,7 +50,7 @@ _TAKE = (
 
 async def claim(
     connection: Connected, me: int, now: datetime, operations: Sequence[ToClaim]
-) -> dict[Operation[Any], dict[int, Claim] | SendasError]:
+) -> dict[ToClaim, dict[int, Claim] | SendasError]:
     """Claim all that is free for all operations together; one that cannot be answered does not cost the others."""
     accounts = {key: operation.account_id for operation in operations for key in operation.keys}
     verdicts = await _claim_all(connection, me, now, accounts) if accounts else {}

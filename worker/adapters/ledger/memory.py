@@ -18,6 +18,8 @@ from worker.adapters.ledger.operations import (
 )
 from worker.delivery.ledger import Claim, Done, Granted, HandOver, Held, InDoubt, Record
 from worker.delivery.ports import Clock
+from worker.domain.identity import counted_letter
+from worker.domain.recipient_limit import KEPT_SLOTS, Letters, RecipientLimit, slot_of
 from worker.domain.vocabulary import Outcome
 from worker.errors import ForeignEvent, LostClaim, Unavailable
 
@@ -46,6 +48,7 @@ class MemoryStore:
     events: dict[str, dict[int, _Entry]] = field(default_factory=dict)
     mailboxes: MailboxStore = field(default_factory=MailboxStore)
     consents: dict[tuple[str, int], int] = field(default_factory=dict)
+    letters: dict[str, Letters] = field(default_factory=dict)
 
 
 class MemoryLedger:
@@ -65,19 +68,23 @@ class MemoryLedger:
         store = store or MemoryStore()
         self._events = store.events
         self._consents = store.consents
+        self._letters = store.letters
         self._me = _Owner(owner, clock.now())
         self._is_closed = False
         memory = MemoryMailboxes(store.mailboxes, self._me, clock, self._renew, self._is_living)
         self.mailboxes = OperatedMailboxStates(memory)
 
-    async def claim(self, event_key: str, account_id: str, recipients: Sequence[int]) -> dict[int, Claim]:
-        operation = to_claim(event_key, account_id, recipients)
+    async def claim(
+        self, event_key: str, account_id: str, recipients: Sequence[int], limit: RecipientLimit | None = None
+    ) -> dict[int, Claim]:
+        operation = to_claim(event_key, account_id, recipients, limit)
         self._renew()
         entries = self._events.setdefault(operation.event_key, {})
         known = (entries[recipient] for recipient in operation.recipients if recipient in entries)
         if any(entry.account_id != account_id for entry in known):
             raise ForeignEvent("id: an event of another account has the same source and id, and came before")
-        return {recipient: self._claim(entries, account_id, recipient) for recipient in operation.recipients}
+        claims = {recipient: self._claim(entries, account_id, recipient) for recipient in operation.recipients}
+        return claims if limit is None else {p: self._limited(event_key, p, each, limit) for p, each in claims.items()}
 
     def _claim(self, entries: dict[int, _Entry], account_id: str, recipient: int) -> Claim:
         entry = entries.setdefault(recipient, _Entry(account_id, self._me, self._clock.now()))
@@ -88,6 +95,14 @@ class MemoryLedger:
                 return Held(entry.owner.name)
             entry.owner, entry.claimed_at = self._me, self._clock.now()
         return Granted() if entry.hand_over is None else InDoubt(entry.hand_over)
+
+    def _limited(self, event_key: str, recipient: int, claim: Claim, limit: RecipientLimit) -> Claim:
+        if not isinstance(claim, Granted):
+            return claim
+        address, letter = limit.addresses[recipient], counted_letter(event_key, recipient)
+        before = self._letters.get(address, Letters())
+        self._letters[address], may = before.admit(letter, limit.came_at, limit.letters, self._clock.now())
+        return Granted(is_over_limit=not may)
 
     async def hand_over(self, event_key: str, recipients: Sequence[int], hand_over: HandOver) -> None:
         operation = to_hand_over(event_key, recipients, hand_over)
@@ -171,6 +186,9 @@ class MemoryLedger:
             forgotten += len(old)
             if not entries:
                 del self._events[event_key]
+        oldest = slot_of(self._clock.now()) - KEPT_SLOTS
+        for address in [address for address, letters in self._letters.items() if letters.newest < oldest]:
+            del self._letters[address]
         return forgotten
 
     async def entries(self, event_key: str) -> list[Entry]:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from worker.adapters.ledger.entry import Entry
 from worker.delivery.ledger import Claim, HandOver, Record
+from worker.domain.recipient_limit import RecipientLimit
 
 T = TypeVar("T")
 Key = tuple[str, int]
@@ -42,6 +43,7 @@ class OnEntries(Operation[T]):
 @dataclass(frozen=True, eq=False, slots=True)
 class ToClaim(OnEntries[dict[int, Claim]]):
     account_id: str
+    limit: RecipientLimit | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -80,7 +82,7 @@ class ToKeepAlive(Operation[None]):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ToExpire(Operation[tuple[int, int]]):
-    """Forget at most `limit` entries and results; returns how many of each."""
+    """Forget at most `limit` rows of each kind; returns how many entries, and the most of another kind."""
 
     retention_s: float
     limit: int
@@ -96,9 +98,14 @@ class ToLeave(Operation[None]):
     pass
 
 
-def to_claim(event_key: str, account_id: str, recipients: Sequence[int]) -> ToClaim:
+def to_claim(
+    event_key: str, account_id: str, recipients: Sequence[int], limit: RecipientLimit | None = None
+) -> ToClaim:
     check_texts(account_id)
-    return ToClaim(checked_key(event_key), _positions(recipients), account_id)
+    positions = _positions(recipients)
+    if limit is not None and not limit.addresses.keys() >= set(positions):
+        raise ValueError("a recipient has no address to count")
+    return ToClaim(checked_key(event_key), positions, account_id, limit)
 
 
 def to_hand_over(event_key: str, recipients: Sequence[int], hand_over: HandOver) -> ToHandOver:

@@ -9,7 +9,8 @@ from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.entry import Entry, State
 from worker.adapters.ledger.operations import ToExpire
 from worker.adapters.ledger.rows import hand_over_of
-from worker.adapters.ledger.schema import consents, entries, mailboxes, owners, results, shares
+from worker.adapters.ledger.schema import consents, entries, letters, mailboxes, owners, results, shares
+from worker.domain.recipient_limit import KEPT_SLOTS, slot_of
 
 # A result is written after its entries were claimed, so it is younger than they are; the margin is for clocks that
 # were set back in between.
@@ -34,6 +35,15 @@ _FORGET_RESULTS = delete(results).where(
         select(results.c.result_id)
         .where(results.c.recorded_at < bindparam("before"))
         .order_by(results.c.recorded_at)
+        .limit(bindparam("limit"))
+        .with_for_update(skip_locked=True)
+    )
+)
+_FORGET_LETTERS = delete(letters).where(
+    letters.c.address.in_(
+        select(letters.c.address)
+        .where(letters.c.newest < bindparam("oldest"))
+        .order_by(letters.c.newest)
         .limit(bindparam("limit"))
         .with_for_update(skip_locked=True)
     )
@@ -63,7 +73,7 @@ _LIST = (
 
 
 async def forget(connection: Connected, now: datetime, operation: ToExpire) -> tuple[int, int]:
-    """Delete at most `limit` entries and `limit` results; returns how many of each."""
+    """Delete at most `limit` rows of each kind; returns how many entries, and the most of another kind."""
     before = now - timedelta(seconds=operation.retention_s)
     await connection.execute(_FORGET_OWNERS, {"before": before})
     old = await connection.execute(_FORGET_ENTRIES, {"before": before, "limit": operation.limit})
@@ -71,7 +81,10 @@ async def forget(connection: Connected, now: datetime, operation: ToExpire) -> t
     await connection.execute(_FORGET_CONSENTS, {"before": before})
     await connection.execute(_FORGET_MAILBOXES, {"before": before})
     orphaned = await connection.execute(_FORGET_RESULTS, {"before": before - _RESULT_MARGIN, "limit": operation.limit})
-    return old.rowcount, orphaned.rowcount
+    uncounted = await connection.execute(
+        _FORGET_LETTERS, {"oldest": slot_of(now) - KEPT_SLOTS, "limit": operation.limit}
+    )
+    return old.rowcount, max(orphaned.rowcount, uncounted.rowcount)
 
 
 async def list_entries(connection: Connected, now: datetime, event_key: str) -> list[Entry]:

@@ -200,6 +200,18 @@ keys = Table(
     Column("key", LargeBinary, nullable=False),
 )
 
+# The letters that each address was sent lately (`domain.recipient_limit`); `newest` says when they may be forgotten.
+letters = Table(
+    "ledger_letters",
+    metadata,
+    Column("address", EventKey, primary_key=True),
+    Column("newest", Integer, nullable=False),
+    Column("letters", LargeBinary, nullable=False),
+    Index("ledger_letters_by_age", "newest"),
+    sqlite_with_rowid=False,
+    postgresql_with={"fillfactor": 70},
+)
+
 # Operators' consents: which uncertain letters may go once more, up to which attempt.
 consents = Table(
     "ledger_consents",

@@ -32,6 +32,7 @@ from worker.adapters.ledger.operations import (
 )
 from worker.delivery.ledger import Claim, HandOver, Record
 from worker.delivery.ports import Clock
+from worker.domain.recipient_limit import RecipientLimit
 from worker.errors import ConfigurationError, LostClaim, Unavailable
 
 
@@ -111,8 +112,10 @@ class SqlLedger:
         self._writer = GroupCommit(self._run, owner.clock, options.timeout_s, options.max_operations, observer)
         self.mailboxes = OperatedMailboxStates(self._writer)
 
-    async def claim(self, event_key: str, account_id: str, recipients: Sequence[int]) -> dict[int, Claim]:
-        return await self._writer.submit(to_claim(event_key, account_id, recipients))
+    async def claim(
+        self, event_key: str, account_id: str, recipients: Sequence[int], limit: RecipientLimit | None = None
+    ) -> dict[int, Claim]:
+        return await self._writer.submit(to_claim(event_key, account_id, recipients, limit))
 
     async def hand_over(self, event_key: str, recipients: Sequence[int], hand_over: HandOver) -> None:
         started = self._owner.clock.now()
@@ -151,9 +154,9 @@ class SqlLedger:
         chunk_rows = self._options.rows_per_expiry
         forgotten = 0
         while True:
-            entries, results = await self._writer.submit(ToExpire(self._options.retention_s, chunk_rows))
+            entries, others = await self._writer.submit(ToExpire(self._options.retention_s, chunk_rows))
             forgotten += entries
-            if max(entries, results) < chunk_rows:
+            if max(entries, others) < chunk_rows:
                 return forgotten
 
     async def entries(self, event_key: str) -> list[Entry]:
