@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from stack import client_context
 from stack.directory import private_directory
+from stack.ports import free_ports
+from tests.builders import a_mailbox
+from tests.check_setting import CheckSetting, a_subject
 from tests.imap_setting import DATE, letter, password, sent_folder, target
 from tests.interop.debian_tree import TreeError, unpacked
 from tests.interop.imap_servers import PASSWORD, USER, Courier, Cyrus
@@ -14,6 +18,7 @@ from tests.interop.matrix import Matrix
 from worker.adapters.imap.sent_folder import ImapSentFolder
 from worker.delivery.copy_troubles import classify_copy
 from worker.delivery.ports import CopyTarget, SavedCopy
+from worker.domain.results import CheckStepResult
 from worker.domain.transmission import Trouble
 from worker.domain.vocabulary import Action, CopyOutcome, Reason
 
@@ -76,6 +81,45 @@ async def test_courier_saves_a_copy_once_below_its_namespace(courier: Courier, m
     letters = sorted(content.replace(b"\n", b"\r\n") for content in courier.letters("Sent"))
     assert letters == [letter(FIRST, BODY), letter(SECOND, BODY)]
     matrix.note("Courier", "copy saved once", "copy found by Message-ID", "folder below its namespace")
+
+
+async def checked(server: Courier | Cyrus, folder: str | None = None) -> dict[str, CheckStepResult]:
+    """What a check of the mailbox says of its copies; its SMTP server, where nothing listens, is another matter."""
+    [nobody] = free_ports(1)
+    auth = {"method": "password", "username": USER, "secret": {"env": "UNUSED"}}
+    imap = {"host": "localhost", "port": server.port, "security": "none", "auth": auth}
+    settings = a_mailbox(
+        smtp={"host": "localhost", "port": nobody, "security": "none"},
+        sent_copy={"mode": "always", "folder": folder, "imap": imap},
+    )
+    setting = CheckSetting(client_context(), credentials=password(PASSWORD, USER))
+    return await setting.run(a_subject(settings))
+
+
+async def test_a_check_on_courier_promises_what_a_copy_gets(courier: Courier, matrix: Matrix) -> None:
+    """If a check finds the folder writable, then a copy is saved there; if a copy is denied, then the check says so."""
+    steps = await checked(courier, "Sent")
+    assert (steps["sent_folder"].ok, steps["sent_writable"].ok) == (True, True)
+    async with signed_in() as sent:
+        saved = await sent.save(mailbox(courier, "Sent"), FIRST, DATE, letter(FIRST))
+        assert (saved.outcome, saved.folder) == (CopyOutcome.SAVED, "INBOX.Sent")
+    courier.allow("INBOX.Sent", "aclrs")
+    steps = await checked(courier, "Sent")
+    assert (steps["sent_writable"].ok, steps["sent_writable"].reason) == (False, Reason.SENT_FOLDER_DENIED)
+    matrix.note("Courier", "check agrees with copies")
+
+
+async def test_a_check_on_cyrus_promises_what_a_copy_gets(cyrus: Cyrus, matrix: Matrix) -> None:
+    """The same with Cyrus, which shares a folder of the name besides."""
+    await cyrus.administer("CREATE Sent", f"SETACL Sent {USER} lrswipkxte")
+    steps = await checked(cyrus)
+    assert (steps["sent_folder"].ok, steps["sent_folder"].reason) == (False, Reason.SENT_FOLDER_MISSING)
+    steps = await checked(cyrus, "Sent")
+    assert (steps["sent_folder"].ok, steps["sent_writable"].ok) == (True, True)
+    await cyrus.administer(f"SETACL user.{USER}.Sent {USER} lrs")
+    steps = await checked(cyrus, "Sent")
+    assert (steps["sent_writable"].ok, steps["sent_writable"].reason) == (False, Reason.SENT_FOLDER_DENIED)
+    matrix.note("Cyrus", "check agrees with copies")
 
 
 async def test_courier_says_that_the_mailbox_is_full(courier: Courier, matrix: Matrix) -> None:
