@@ -141,7 +141,8 @@ class ScriptedSmtpServer:
 
     `users` maps names to passwords, `tokens` names to access tokens. With `is_implicit_tls` TLS begins at once;
     STARTTLS is offered when there is a TLS context and it does not. A lax server grants RCPT and DATA at any time, and
-    one with `takes_any_token` set asks nobody whether a token is good.
+    one with `takes_any_token` set asks nobody whether a token is good. `login_prompts` are what AUTH LOGIN is answered
+    with, as they stand.
     """
 
     def __init__(
@@ -165,6 +166,7 @@ class ScriptedSmtpServer:
         self.tokens = dict(tokens or {})
         self.is_lax = is_lax
         self.takes_any_token = False
+        self.login_prompts = ("VXNlcm5hbWU6", "UGFzc3dvcmQ6")
         self.release = asyncio.Event()
         self.letters: list[AcceptedLetter] = []
         self.commands: list[Command] = []
@@ -335,8 +337,8 @@ class _Dialogue:
         return username if self._server.users.get(username) == password else None
 
     async def _verify_login(self, initial: str) -> str | None:
-        username = _decoded(initial or await self._challenge("VXNlcm5hbWU6"))
-        password = _decoded(await self._challenge("UGFzc3dvcmQ6"))
+        username = _decoded(initial or await self._challenge(self._server.login_prompts[0]))
+        password = _decoded(await self._challenge(self._server.login_prompts[1]))
         return username if self._server.users.get(username) == password else None
 
     async def _verify_cram_md5(self, _initial: str) -> str | None:

@@ -13,6 +13,9 @@ _NODE_PACKAGES = {"Nodemailer smtp-server": "smtp-server", "Haraka": "Haraka", "
 }
 
 
+_UNPACKED = ("Courier", "Cyrus")
+
+
 class Matrix:
     """Takes notes of what a test has just seen."""
 
@@ -38,6 +41,8 @@ def page(notes: Path) -> str:
 
 
 def _version(software: str) -> str:
+    if software in _UNPACKED:
+        return "Debian's package, unpacked beside the system"
     package = _NODE_PACKAGES.get(software)
     if package is None:
         return "Debian's, or pinned in `requirements/dev.txt`"
@@ -50,8 +55,9 @@ _TEXT = """\
 
 Mail servers and mail readers that this project did not write, and what the tests see of each: `tests/interop` starts
 the servers, hands letters and copies to them through the worker's own adapters, and gives letters to the readers.
-Postfix and Dovecot are not listed: nearly every other test uses them. `python -m tests.interop` makes this page anew
-from a run; a test fails when it sees what the page does not say.
+Postfix and Dovecot are not listed: nearly every other test uses them. Courier and Cyrus conflict with Dovecot, so their
+packages are downloaded and unpacked below `build/interop`, and nothing of them is installed. `python -m tests.interop`
+makes this page anew from a run; a test fails when it sees what the page does not say.
 
 | software | version | seen to work |
 |---|---|---|

@@ -29,6 +29,9 @@ FOR_GOOD = [
     ("NO Mailbox size limit exceeded", FULL),
     ("NO Почтовый ящик переполнен", FULL),
     ("BAD [OVERQUOTA] full", FULL),
+    ("NO [LIMIT] mailbox size limit reached", FULL),
+    ("NO [CANNOT] APPEND failed, mailbox is full", FULL),
+    ("NO [NOPERM] over quota", FULL),
     # No right to.
     ("NO Permission denied", DENIED),
     ('NO Access denied for APPEND on INBOX.Sent (ACL "i" required)', DENIED),
@@ -63,6 +66,7 @@ FOR_GOOD = [
     ("BAD maximum message size exceeded", LARGE),
     ("BAD literal size too large", LARGE),
     ("NO Message contains bare newlines", REJECTED),
+    ("NO [PARSE] Message violates mail syntax", REJECTED),
     ("NO Message contains invalid header", REJECTED),
     ("BAD invalid argument: unable to parse message", REJECTED),
 ]

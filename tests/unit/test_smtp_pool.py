@@ -293,6 +293,16 @@ async def test_closing_says_quit() -> None:
         assert w.transport.numbers.open == 0
 
 
+@pytest.mark.parametrize("answer", ["250 2.0.0 resetting", "502 5.5.1 no such command", "close", "garbage"])
+async def test_whatever_quit_is_answered_the_letter_before_it_stays_accepted(answer: str) -> None:
+    """If a server ends a session in a way of its own, then nothing is sent again for it."""
+    async with world(f"quit: {answer}") as w:
+        assert (await w.send()).accepted
+        await w.transport.close()
+        assert len(w.server.letters) == 1
+        assert w.server.verbs().count("QUIT") == 1
+
+
 async def test_closing_does_not_wait_for_a_server_that_does_not_answer_quit() -> None:
     async with world("quit: stall", timeouts=hasty("quit_s")) as w:
         await w.send()

@@ -261,6 +261,19 @@ async def test_login_signs_in_where_plain_is_not_offered() -> None:
         assert (await w.send()).accepted
 
 
+@pytest.mark.parametrize(
+    "prompts",
+    [("", ""), ("VXNlciBOYW1lAA==", "UGFzc3dvcmQA"), ("dXNlcm5hbWU=", "UGFzc3dvcnQ6"), ("Username:", "Password:")],
+    ids=["empty", "with NUL", "other words", "not in base64"],
+)
+async def test_login_signs_in_whatever_the_prompts_say(prompts: tuple[str, str]) -> None:
+    """The mechanism has no standard, and servers word its prompts as they like; their order is what counts."""
+    async with world(security=Security.TLS, opened=password(), mechanisms=("LOGIN",)) as w:
+        w.server.login_prompts = prompts
+        assert (await w.send()).accepted
+        assert w.server.verbs() == ["EHLO", "AUTH", "MAIL", "RCPT", "DATA", "."]
+
+
 async def test_a_refused_token_brings_the_real_reply_not_the_challenge() -> None:
     async with world(security=Security.TLS, opened=token("expired")) as w:
         found = trouble(await w.send())

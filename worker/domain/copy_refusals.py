@@ -35,6 +35,7 @@ _CODES: Mapping[str, Judgement] = MappingProxyType(
     {
         "OVERQUOTA": _FULL,  # RFC 9208
         "TOOBIG": _TOO_LARGE,  # RFC 7889
+        "PARSE": _REJECTED,  # RFC 9051 section 7.1: the letter's header is what cannot be read
         "NOPERM": _DENIED,
         "CANNOT": _DENIED,
         "LIMIT": _DENIED,
@@ -161,9 +162,11 @@ def judge_refusal(phase: Phase, detail: str) -> Judgement:
     said = _NO_EVIDENCE.sub(" ", text[found.end() :] if found else text)
     if phase is Phase.AUTH:
         return _SIGN_IN_CODES.get(code) or _first(_SIGN_IN_WORDS, said) or _refused(Reason.AUTH_FAILED)
+    judged = _first(_WORDS, said)
     if code in _CODES:
-        return _CODES[code]
-    if judged := _first(_WORDS, said):
+        # LIMIT and CANNOT do not say which limit it is, or why; words of a full mailbox do.
+        return _FULL if (_CODES[code], judged) == (_DENIED, _FULL) else _CODES[code]
+    if judged:
         # "Over quota" stays so whatever is asked for; permission may be missing for a moment only.
         is_passing = judged in (_DENIED, _MISSING) and _PASSING_WORDS.search(said) is not None
         return _PASSING if is_passing else judged

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 
 from worker.domain.judgements import DAY, HOUR, MINUTE
@@ -13,7 +14,8 @@ MAX_PAUSE_S = DAY
 # Only after words that ask to wait: other times in a reply are those of a limit, such as "100 messages in 60 seconds".
 _CUE = (
     r"(?:\b(?:again|wait|retry|back|listed|after|blocked|paused|locked|reset|resets|until|till|resumes?|available|lifted"
-    r"|expires?|suspended for|unblocked|attends|patientez|riprovare|erneut|warten|nach|ponownie|odczekaj|znovu)\b"
+    r"|expires?|suspended for|unblocked|(?:re-?)?enabled|attends|patientez|riprovare|erneut|warten|nach|ponownie"
+    r"|odczekaj|znovu)\b"
     r"|через|повтор\w{0,10}|подожд\w{0,6}|请.{0,4}|后重试)"
 )
 _UNITS: Mapping[str, int] = MappingProxyType(
@@ -40,6 +42,7 @@ _IN_WORDS = re.compile(
 )
 _MOMENT = re.compile(
     r"(?P<date>\d{4}-\d\d-\d\d)[T ](?P<time>\d\d:\d\d(?::\d\d)?)(?:\.\d{1,9})? ?(?P<zone>Z|UTC|GMT|[+-]\d\d:?\d\d)?"
+    r"|(?P<as_in_mail>\d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d(?: (?:GMT|UTC|[+-]\d{4}))?)"  # RFC 5322 section 3.3
 )
 
 
@@ -93,12 +96,19 @@ def _until_moment_s(words: str, now: datetime) -> float | None:
         if found is None:
             continue
         try:
-            moment = datetime.fromisoformat(f"{found['date']}T{found['time']}{_offset(found['zone'])}")
+            moment = _moment(found)
         except ValueError:  # no such day or hour
             continue
         left_s = (moment - now).total_seconds()
         return left_s if left_s > 0 else None
     return None
+
+
+def _moment(found: re.Match[str]) -> datetime:
+    if found["as_in_mail"]:
+        moment = parsedate_to_datetime(found["as_in_mail"])
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return datetime.fromisoformat(f"{found['date']}T{found['time']}{_offset(found['zone'])}")
 
 
 def _offset(zone: str | None) -> str:

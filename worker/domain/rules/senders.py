@@ -53,7 +53,7 @@ SENDERS = (
         rf"|{_MAY_NOT} to (?:send|use|relay)(?: {_MAILING})? (?:as|from|on behalf)\b|{_MAY_NOT} to perform\b"
         rf"|{_MAY_NOT} to send(?: {_MAILING})?\b{_THEIR_LIST}"
         r"|authenticat\w+ user.{0,40}not match|relay\w* (?:is )?disallowed|sender (?:identity|signature)"
-        r"|user.{0,40}is not the owner|not local sender over smtp|sender mismatch"
+        r"|user.{0,40}is not the owner|not local sender over smtp|sender mismatch|incorrect sender header"
         r"|must (?:equal|be same as|be the same as|match) (?:the )?auth|validate your sender"
         r"|(?:sender|from)(?: e-?mail)?(?: address)? (?:is |was )?(?:not (?:allowed|authori[sz]ed|permitted|yours)"
         r"|unauthori[sz]ed|disallowed)"
@@ -91,7 +91,7 @@ BLOCKED = (
         rf"|\boutgoing {_MAILING} from\b.{{0,60}}\bblocked\b|your (?:account|mailbox) (?:is|has been"
         rf"|was) (?:temporarily )?"
         r"(?:blocked|disabled|suspended|locked)|\bsender (?:is |has been |was )(?:suspended|disabled|locked)"
-        r"|(?:suspended|disabled|blocked) (?:from|for) sending",
+        r"|(?:suspended|disabled|blocked) (?:from|for) sending|\b(?:black|block)[- ]?listed (?:user|sender|account):",
         unless=r"tried to reach|\brecipients?\b|trying to (?:reach|contact)",
     ),
     rule(

@@ -32,6 +32,7 @@ SIGNING_IN = (
     rule(
         suspend(Reason.AUTH_FAILED), 535, enhanced=r"5\.7\.139", text=r"credentials were incorrect|invalid credentials"
     ),
+    rule(suspend(Reason.MAILBOX_BLOCKED), 535, enhanced=r"5\.7\.139", text=r"account (?:is )?(?:temporarily )?locked"),
     rule(suspend(Reason.AUTH_BASIC_DISABLED), 535, enhanced=r"5\.7\.139"),
     rule(suspend(Reason.AUTH_BASIC_DISABLED), 550, enhanced=r"5\.7\.30", providers=MICROSOFT),
     rule(
@@ -51,6 +52,13 @@ SIGNING_IN = (
         text=r"verify your account|web ?browser|web ?login ?required|confirm your (?:account|identity)|accept eula",
     ),
     rule(suspend(Reason.AUTH_CONFIRMATION_REQUIRED), 534, enhanced=r"5\.7\.14"),
+    # Outlook.com asks for it when a letter comes, with the code of a letter that is too large.
+    rule(
+        suspend(Reason.AUTH_CONFIRMATION_REQUIRED),
+        5,
+        phases=LETTER,
+        text=r"to continue sending.{0,40}\bsign[- ]?in\b|unusual activity in your .{0,40}\baccount",
+    ),
     rule(suspend(Reason.AUTH_APP_PASSWORD_REQUIRED), 534, enhanced=r"5\.7\.9", providers=("gmail",)),
     # Yandex answers a sign-in with 535 although it is the letters, and with them the mailbox, that it dislikes.
     rule(
@@ -61,6 +69,12 @@ SIGNING_IN = (
     ),
     rule(pause(Reason.QUOTA_EXCEEDED, HOUR), phases=AUTH, text=r"credits exceeded"),
     rule(pause(Reason.TOO_MANY_CONNECTIONS, 15 * MINUTE), 421, 454, text=r"too many (?:concurrent )?(?:login|auth)"),
+    # The server blocks our address after failed sign-ins, of this mailbox or another; such blocks expire.
+    rule(
+        pause(Reason.RATE_LIMITED, 15 * MINUTE),
+        phases=(Phase.GREETING, *LETTER),
+        text=r"too many (?:bad |failed |invalid |unsuccessful )(?:log|auth|sign|password)",
+    ),
     rule(
         pause(Reason.RATE_LIMITED, 15 * MINUTE),
         phases=AUTH,
