@@ -27,6 +27,7 @@ from worker.delivery.sent_habits import NothingLearned
 from worker.delivery.suspensions import Suspensions
 from worker.delivery.tracing import NO_TRACING
 from worker.domain.identity import copy_key
+from worker.domain.recipient_limit import RecipientLimit
 from worker.domain.topology import Topology
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import Phase
@@ -166,7 +167,9 @@ async def test_while_the_ledger_is_away_the_job_is_kept_and_not_buried() -> None
     """If no claim can be had, then the consumer is told so, and tries the same message again later."""
 
     class AwayLedger(MemoryLedger):
-        async def claim(self, event_key: str, account_id: str, recipients: Sequence[int]) -> dict[int, Claim]:
+        async def claim(
+            self, event_key: str, account_id: str, recipients: Sequence[int], limit: RecipientLimit | None = None
+        ) -> dict[int, Claim]:
             raise Unavailable("the ledger is away")
 
     with pytest.raises(Unavailable):
