@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import a_comment_event, a_mailbox, an_account, an_employee
+from tests.builders import a_comment_event, a_mailbox, a_recipient, an_account, an_employee
 from tests.delivery_world import IMAP, TOPOLOGY, DeliveryWorld, FixedSnapshot, an_arrival
 from tests.doubles.clock import SteppedClock
 from tests.doubles.directory import a_directory
@@ -51,7 +51,10 @@ def account(account_id: str, mailboxes: int = 1, **mailbox: Any) -> Account:
 
 
 def letter(name: str, account_id: str, mailbox: int = 0, **fields: Any) -> LetterEvent:
-    return a_comment_event(name, account_id=account_id, mailbox_id=f"{account_id}-{mailbox}", **fields)
+    """To an address of its own: letters to one are limited by number."""
+    recipients = [a_recipient(f"{name}@example.net")]
+    choice = {"account_id": account_id, "mailbox_id": f"{account_id}-{mailbox}"}
+    return a_comment_event(name, **{**choice, "recipients": recipients, **fields})
 
 
 def attached(name: str) -> list[dict[str, Any]]:
