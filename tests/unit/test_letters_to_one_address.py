@@ -3,7 +3,7 @@
 import pytest
 
 from tests.builders import a_comment_event, a_mailbox, a_recipient, an_account
-from tests.delivery_world import GREYLISTED, UNREACHABLE, DeliveryWorld, addresses, an_arrival
+from tests.delivery_world import GREYLISTED, WRONG_PASSWORD, DeliveryWorld, addresses, an_arrival
 from tests.doubles.broker import redelivered
 from worker.domain.envelope import MailFailedEvent, MailSentEvent
 from worker.domain.event import LetterEvent
@@ -41,6 +41,7 @@ async def test_the_letter_after_the_fiftieth_fails_and_the_next_ten_minutes_have
         Scope.RECIPIENT,
         Action.FAIL,
     )
+    assert world.observer.counts["failed recipient_limit_reached"] == 1
     assert "ten minutes" in failed.data.hint.en
     assert "десять минут" in failed.data.hint.ru
     world.clock.step(TEN_MINUTES_S)
@@ -102,18 +103,21 @@ async def test_a_letter_that_comes_back_after_a_crash_counts_once() -> None:
     assert not world.results(MailFailedEvent)
 
 
-async def test_letters_that_waited_for_their_server_all_leave() -> None:
-    """If a server was away for an hour, then the letters of that hour leave at once, more than fifty of them."""
+async def test_letters_that_waited_for_a_suspended_mailbox_all_leave() -> None:
+    """If letters came over half an hour and leave within minutes, then more than fifty of them leave."""
     world = an_office()
-    world.transport.refuse(UNREACHABLE)
+    world.transport.refuse(WRONG_PASSWORD)
     for number in range(2 * LIMIT):
         world.publish(a_letter(number))
         await world.run(until_s=world.clock.monotonic())
-        world.clock.step(36)
+        world.clock.step(20)
+    assert len(world.transport.attempts) == 1
     world.transport.recover()
+    world.serve(an_account(mailboxes=[a_mailbox(smtp={"port": 587, "security": "starttls"})]))
     await world.run()
 
     assert len(world.delivered_to) == 2 * LIMIT
+    assert not world.results(MailFailedEvent)
 
 
 @pytest.mark.parametrize("names_all", [True, False], ids=["one letter for all", "one letter each"])
