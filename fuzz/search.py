@@ -3,6 +3,7 @@
 Run as `python -m fuzz.search TARGET DICTIONARY LIBFUZZER_OPTION…`. libFuzzer ends the process by itself.
 """
 
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ _MAX_INPUT_S = 2.0  # of the processor, watched by the fuzzer, which makes every
 
 def main() -> None:
     name, dictionary, *options = sys.argv[1:]
+    logging.disable()  # what libraries say of hostile input would be nearly all of the output
     target = load_instrumented(name)
     Path(dictionary).write_text("".join(map(_entry, target.tokens)))
     options += [f"-dict={dictionary}", f"-max_len={target.max_input_bytes}"]

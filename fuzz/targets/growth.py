@@ -4,7 +4,6 @@ The first byte chooses the entry of the registry, the second and third how long 
 are; what is left over is the end. What takes longer than is allowed, or more than in proportion, is a failure.
 """
 
-import logging
 
 import structlog
 
@@ -38,7 +37,6 @@ def check(data: bytes) -> None:
 
 
 structlog.configure(processors=[], logger_factory=structlog.testing.CapturingLoggerFactory())
-logging.disable()
 TARGET = Target(
     check,
     tokens=(
