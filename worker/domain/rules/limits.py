@@ -11,13 +11,13 @@ _MAIL = r"(?:e-?mails?|mails?|messages?|msgs?|letters?|rcpts?|recipients?|submis
 _OUT = (
     r"(?:send(?:ing|er)?|sent|outgoing|outbound|relay\w*|submission|smtp|e-?mails?|mails?|messages?|msgs?|recipients?)"
 )
-_BOUND = r"(?:limits?|quotas?|allowance|threshold|contingent)"
+_BOUND = r"(?:limits?|quotas?|allowance|allotment|threshold|contingent|\bcap)"
 _REACHED = r"(?:exceed\w*|reach\w*|\bhit\b|\bover\b|used up|exhaust\w*|beyond|maximum)"
 _OVER = (
     r"(?:exceed\w*|over ?-?limit|\blimit\w*|\bquotas?\b|\bmax(?:imum)?\b|allow\w*|\breached\b|\btoo (?:many|much)\b"
-    r"|\bonly \d{1,7}\b)"
+    r"|\bonly \d{1,7}\b|\bcap\b|\ballotment\b)"
 )
-_PER = r"(?:\b(?:per|an?|each|every|this|last|past|one|in the) |/ ?)"
+_PER = r"(?:\b(?:per|an?|each|every|this|last|past|one|(?:in|for) the) |/ ?)"
 _HOUR = rf"(?:\bhourly\b|{_PER}(?:1 ?)?hours?\b|(?:\bper|/) ?1? ?h\b|\b(?:1[ -]?)?hour limit|\b60[ -]min\w*)"
 _DAY = (
     rf"(?:\bdaily\b|\btoday\b|\btomorrow\b|\b24[ -]?h(?:ours?)?\b|{_PER}(?:1 ?)?days?\b|(?:\bper"
@@ -175,7 +175,7 @@ LIMITS = (
 )
 
 _TOO_FAST = (
-    r"rate.?limit|rate overlimit|\btoo (?:fast|quickly|often|frequent\w*)\b|throttl|slow(?:er)?\b|sending rate"
+    r"rate.?limit|rate overlimit|\btoo (?:fast|quickly|often|frequent\w*)\b|throttl|slow(?:er)?\b|send(?:ing)? rate"
     r"|(?:temporarily|permanently) deferred|\bfrequency\b"
     r"|\btoo (?:many|much) (?:messages|mails?|emails|letters|requests)\b|unusual rate"
     rf"|{_MINUTE}.{{0,80}}{_OVER}|{_OVER}.{{0,80}}{_MINUTE}"
@@ -188,7 +188,7 @@ SPEED = (
         pause(Reason.RATE_LIMITED, HOUR),
         5,
         phases=RECIPIENT,
-        text=r"rate.?limit|rate overlimit|throttl|slow down|sending rate|\bfrequency limit"
+        text=r"rate.?limit|rate overlimit|throttl|slow down|send(?:ing)? rate|\bfrequency limit"
         rf"|{_MINUTE}.{{0,80}}{_OVER}|{_OVER}.{{0,80}}{_MINUTE}",
         unless=rf"{_OTHER_LIMIT}|{_THEIRS}",
     ),

@@ -51,6 +51,7 @@ SENDERS = (
         text=r"not owned by|send ?as ?(?:denied|permission)|permissions? to send as|not one of your addresses"
         r"|sender address (?:must|should) (?:match|be (?:the |equal|same|identical|one of|your))"
         rf"|{_MAY_NOT} to (?:send|use|relay)(?: {_MAILING})? (?:as|from|on behalf)\b|{_MAY_NOT} to perform\b"
+        rf"|{_MAY_NOT} to use (?:\w{{1,12}} ){{0,3}}(?:sender|from)\b"
         rf"|{_MAY_NOT} to send(?: {_MAILING})?\b{_THEIR_LIST}"
         r"|authenticat\w+ user.{0,40}not match|relay\w* (?:is )?disallowed|sender (?:identity|signature)"
         r"|user.{0,40}is not the owner|not local sender over smtp|sender mismatch|incorrect sender header"

@@ -44,7 +44,8 @@ SIGNING_IN = (
         suspend(Reason.AUTH_APP_PASSWORD_REQUIRED),
         phases=AUTH,
         text=r"app(?:lication)?[- ]specific password|app(?:lication)?[- ]?password|parol prilozheniya"
-        r"|authori[sz]ation code|授权码|client[- ]specific password|пароль прилож|anwendungs(?:spezifisches )?passwort",
+        r"|authori[sz]ation (?:code|password)|授权码|client[- ]specific password"
+        r"|пароль прилож|anwendungs(?:spezifisches )?passwort",
     ),
     rule(
         suspend(Reason.AUTH_CONFIRMATION_REQUIRED),
