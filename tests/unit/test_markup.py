@@ -28,12 +28,15 @@ AFTER = "<div>signature</div>"
         ("<template><p>a", "</template>"),
         ("<details><summary>a</summary>", "</details>"),
         ("<p><details>a</p>", "</details>"),
-        ("<select><option>a<div>", "</div></select>"),
+        ("<select><option>a<div>", "</div></option></select>"),
         ("<dialog><object><table><td>a</object></dialog>", "</table></object></dialog>"),
         ("<div style='display:none'><table><td></div>", "</table></div>"),
         ("<div/>", "</div>"),
         ("<svg><g>", "</g></svg>"),
         ("<a href=x>", "</a>"),
+        ("<li hidden>a", "</li>"),
+        ("<dd hidden><p>a", "</dd>"),
+        ("<option hidden>a<b>", "</b></option>"),
     ],
 )
 def test_what_a_text_leaves_open_is_closed(html: str, ending: str) -> None:

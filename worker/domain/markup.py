@@ -38,6 +38,9 @@ _END_IMPLIED = frozenset(
     {"p", "li", "dt", "dd", "rt", "rp", "optgroup", "option", "colgroup", "caption", "thead", "tbody", "tfoot", "tr"}
     | {"td", "th", "html", "head", "body"}
 )
+# Of these, the ones that go on after a text's end unless they are ended: what follows would be hidden with them.
+_ENDED = frozenset({"li", "dt", "dd", "rt", "rp", "optgroup", "option"})
+_NEVER_ENDED = _END_IMPLIED - _ENDED
 # An end tag inside one of these does not close an element outside it (section 13.2.4.2), unless it is a table's.
 _SCOPES = frozenset(
     {
@@ -74,7 +77,7 @@ _ENDS_SIBLING = {
 
 # Or what is none: a comment, or a tag that does not end, which keeps every further one from being looked for.
 _SIMPLE_TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*+)" + _ATTRIBUTES.pattern + r"|<(?=[/!?a-zA-Z])")
-_WITHOUT_END = VOID | _END_IMPLIED
+_WITHOUT_END = VOID | _NEVER_ENDED
 _NOT_SIMPLE = _RAW_TEXT | {"plaintext", *_FOREIGN}
 
 
@@ -209,8 +212,9 @@ class OpenElements:
 
     def closing(self) -> str:
         """End tags for all that is open, or that may be for a browser: one too many means nothing to it."""
-        left = sorted((*self._open, *self._passed_over), reverse=True)
-        return "".join(f"</{name}>" for _, name in left if name not in _END_IMPLIED)
+        passed_over = (each for each in self._passed_over if each[1] not in _END_IMPLIED)
+        left = sorted((*self._open, *passed_over), reverse=True)
+        return "".join(f"</{name}>" for _, name in left if name not in _NEVER_ENDED)
 
     def _enter(self, tag: Tag) -> Place | None:
         name = tag.name
