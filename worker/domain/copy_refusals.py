@@ -101,8 +101,9 @@ _WORDS = (
     # Exchange Online "command line limit exceeded", Gmail "Message too large", maddy "Message size exceeding limit".
     _words(
         _TOO_LARGE,
-        r"too (?:large|big|long)|(?:message|literal|letter|mail|append|command|line)(?: \w+){0,2} (?:size|limit) "
-        r"(?:\w+ ){0,2}exceed|exceed\w* (?:\S+ ){0,4}(?:message size|size|length)|max\w* (?:\w+ ){0,2}size",
+        r"too (?:large|big|long)|zu (?:groß|gross)"
+        r"|(?:message|literal|letter|mail|append|command|line)(?: \w+){0,2} (?:size|limit) (?:\w+ ){0,2}exceed"
+        r"|exceed\w* (?:\S+ ){0,4}(?:message size|size|length)|max\w* (?:\w+ ){0,2}size",
     ),
     # Cyrus "Message contains bare newlines", Gmail "invalid argument: unable to parse message".
     _words(
@@ -136,7 +137,7 @@ _PASSING_WORDS = re.compile(
 _SIGN_IN_WORDS = (
     _words(
         _refused(Reason.AUTH_APP_PASSWORD_REQUIRED),
-        r"app(?:lication)?[- ]?(?:specific )?password|parol prilozheniya|authori[sz]ation code|授权码",
+        r"app(?:lication)?[- ]?(?:specific )?password|parol prilozheniya|authori[sz]ation (?:code|password)|授权码",
     ),
     _words(
         _refused(Reason.AUTH_CONFIRMATION_REQUIRED),
@@ -153,6 +154,12 @@ _SIGN_IN_WORDS = (
     _words(_PASSING, r"temporar|try again|again later|\bbusy\b|internal (?:server )?error|system error|maintenance"),
 )
 
+_EXACT_SIGN_IN = (
+    _refused(Reason.AUTH_APP_PASSWORD_REQUIRED),
+    _refused(Reason.AUTH_CONFIRMATION_REQUIRED),
+    _refused(Reason.AUTH_BASIC_DISABLED),
+)
+
 
 def judge_refusal(phase: Phase, detail: str) -> Judgement:
     """What a refusal means, whose result, response code and words are in `detail`."""
@@ -161,11 +168,14 @@ def judge_refusal(phase: Phase, detail: str) -> Judgement:
     result, code = (found[1], (found[2] or "").upper()) if found else ("NO", "")
     said = _NO_EVIDENCE.sub(" ", text[found.end() :] if found else text)
     if phase is Phase.AUTH:
-        return _SIGN_IN_CODES.get(code) or _first(_SIGN_IN_WORDS, said) or _refused(Reason.AUTH_FAILED)
+        coded, judged = _SIGN_IN_CODES.get(code), _first(_SIGN_IN_WORDS, said)
+        # AUTHENTICATIONFAILED does not say what is missed; words of an app password or of a browser do.
+        is_exact = coded == _refused(Reason.AUTH_FAILED) and judged in _EXACT_SIGN_IN
+        return (judged if is_exact else coded or judged) or _refused(Reason.AUTH_FAILED)
     judged = _first(_WORDS, said)
     if code in _CODES:
-        # LIMIT and CANNOT do not say which limit it is, or why; words of a full mailbox do.
-        return _FULL if (_CODES[code], judged) == (_DENIED, _FULL) else _CODES[code]
+        # LIMIT and CANNOT do not say which limit it is, or why; words of a full mailbox or a large letter do.
+        return judged if _CODES[code] == _DENIED and judged in (_FULL, _TOO_LARGE) else _CODES[code]
     if judged:
         # "Over quota" stays so whatever is asked for; permission may be missing for a moment only.
         is_passing = judged in (_DENIED, _MISSING) and _PASSING_WORDS.search(said) is not None
