@@ -178,6 +178,15 @@ async def test_a_missing_queue_is_a_configuration_error(vhost_url: str) -> None:
     assert "topology apply" in ended.err
 
 
+async def test_looks_that_end_early_leave_the_queue_in_its_order(broker: Broker) -> None:
+    await broker.bury(numbered(130))
+    assert await broker.ids_in(TOPOLOGY.dead) == numbered(130)
+    for _ in range(3):
+        listed = await broker.run("list", "--json", "--limit", "3")
+        assert [json.loads(line)["event_id"] for line in listed.out.splitlines()] == numbered(3)
+    assert await broker.ids_in(TOPOLOGY.dead) == numbered(130)
+
+
 async def test_a_letter_that_killed_its_workers_goes_back_to_its_queue(broker: Broker) -> None:
     """If the broker gave a letter up by the work queue's delivery limit, then `x-death` says where it goes."""
     await broker.give_up("killer")

@@ -3,8 +3,10 @@
 What the broker does, and what follows from it (RabbitMQ 3.10, measured; 4.x has the same code for it):
 
 - A quorum queue takes a closed channel's messages back in the order in which that channel got them, and gives them
-  out before all others. `basic.nack` of many does not keep their order, and `basic.get` makes each message a consumer
-  of its own, whose order is lost. So: consumers, and channels closed one after the other, the oldest first.
+  out before all others but those given back earlier. So a look that ends early takes the rest too, and lets it go
+  unread: else those behind would come first. `basic.nack` of many does not keep their order, and `basic.get` makes
+  each message a consumer of its own, whose order is lost. So: consumers, and channels closed one after the other, the
+  oldest first.
 - Deliveries that are on their way to a consumer when it is cancelled go back at once, and so before all others. So a
   window is left only when nothing can be on its way: it is full, or the queue is empty.
 - A consumer's prefetch cannot be raised later, and everything within it comes at once: unlimited, the bodies of the
@@ -192,22 +194,27 @@ class AmqpTaking:
         try:
             async with asyncio.timeout(_CLOSE_TIMEOUT_S):
                 if self._windows:
-                    await self._leave(self._windows[-1])
+                    await self._take_rest()
+                    await self._windows[-1].underlay.basic_cancel(self._windows[-1].tag)
                 for window in self._windows:
                     await window.channel.close()
         except BROKER_ERRORS as error:
             # They go back all the same, with the connection; only the order of whole windows may be another one.
             log.warning("dead_queue.given_back_by_force", error=type(error).__name__)
 
-    async def _leave(self, window: _Window) -> None:
-        """End the only consumer that may have room left: what goes back must not come again through it."""
-        for _ in range(_STUCK_ROUNDS):
+    async def _take_rest(self) -> None:
+        """Hold what stands behind the last window, which is the only one that may have room left."""
+        stuck = 0
+        while stuck < _STUCK_ROUNDS:
             self._signal.clear()
+            window = self._windows[-1]
             # The broker answers on the channel of the window, so after what it has sent there.
-            if window.held == window.size or await _ready(window.channel, self.queue) == 0:
+            if await _ready(window.channel, self.queue) == 0:
                 break
-            await self._is_signalled()
-        await window.underlay.basic_cancel(window.tag)
+            if window.held == window.size:
+                await self._open_window()
+            elif not await self._is_signalled():
+                stuck += 1
 
     async def _open_window(self) -> None:
         size = self._next_size()
