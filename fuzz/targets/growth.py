@@ -4,7 +4,6 @@ The first byte chooses the entry of the registry, the second and third how long 
 are; what is left over is the end. What takes longer than is allowed, or more than in proportion, is a failure.
 """
 
-
 import structlog
 
 from fuzz.foreign.entry import Runs, repeated
