@@ -63,7 +63,7 @@ def attached(name: str) -> list[dict[str, Any]]:
 
 
 async def settle() -> None:
-    for _ in range(100):
+    for _ in range(1_000):  # far more turns of the loop than a letter takes, on any version of Python
         await asyncio.sleep(0)
 
 

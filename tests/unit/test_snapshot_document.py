@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from worker.adapters.snapshot.document import Element, Member, read_document
+from worker.adapters.snapshot.document import MAX_DEPTH, Element, Member, read_document
 from worker.adapters.snapshot.problems import Refusal, RefusedDocument
 
 
@@ -53,15 +53,24 @@ def test_wherever_the_text_is_cut_into_chunks_the_parts_are_the_same() -> None:
     assert list(read_document(_Dripping(DOCUMENT, step=1))) == _read(DOCUMENT)
 
 
+def test_what_is_just_not_too_deep_is_read() -> None:
+    levels = MAX_DEPTH - 1
+    text = '{"id":"a","s":"[[","x":' + "[" * levels + "]" * levels + "}"
+    [element] = _read(f'{{"accounts":[{text}]}}')
+    assert isinstance(element, Element)
+    assert element.value is not None
+
+
 def test_a_number_of_a_hundred_thousand_digits_is_read_over() -> None:
     parts = _read('{"accounts":[{"id":"a","x":' + "7" * 100_000 + "}]}")
     assert isinstance(parts[0], Element)
     assert parts[0].value == {"id": "a", "x": 0}
 
 
+@pytest.mark.parametrize("levels", [MAX_DEPTH, 1_100])
 @pytest.mark.parametrize("is_dripping", [False, True])
-def test_an_account_nested_too_deeply_is_stepped_over_and_the_next_one_is_read(is_dripping: bool) -> None:
-    deep = '{"id":"a","s":"]\\"}","x":' + "[" * 1_100 + "]" * 1_100 + "}"
+def test_an_account_nested_too_deeply_is_stepped_over_and_the_next_one_is_read(is_dripping: bool, levels: int) -> None:
+    deep = '{"id":"a","s":"]\\"}","x":' + "[" * levels + "]" * levels + "}"
     text = f'{{"accounts":[{deep},{{"id":"b"}}]}}'
     stream = _Dripping(text, step=7) if is_dripping else io.StringIO(text)
     first, second = list(read_document(stream))

@@ -4,8 +4,9 @@ import ipaddress
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
+_PARTS = re.compile(r"[^:/?#]+://([^/?#]*)([^?#]*)(?:\?([^#]*))?")  # RFC 3986 appendix B, without a fragment
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HOST_NAME = re.compile(r"(?!-)[\w-]{1,63}(?:\.[\w-]{1,63})*\.?")
 _MAX_HOST_CHARS = 253
@@ -38,14 +39,13 @@ def parse_service_url(url: str, schemes: Collection[str], *, takes_many_hosts: b
         raise ValueError("it contains a space or a control character")
     if _BROKEN_ESCAPE.search(url):
         raise ValueError("a % is not followed by two hexadecimal digits (% itself is written %25)")
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        raise ValueError("the host is not a name or an address") from None
-    if parts.fragment or url.endswith("#"):
+    # Not `urlsplit`: since Python 3.13 it refuses a list of hosts with an IPv6 address in it.
+    parts = _PARTS.fullmatch(url)
+    if parts is None:
         raise ValueError(f"it contains a # ({_ENCODE})")
-    _decoded(parts.path)
-    credentials, at, hosts = parts.netloc.rpartition("@")
+    authority, path, query = parts.groups(default="")
+    _decoded(path)
+    credentials, at, hosts = authority.rpartition("@")
     user, _, password = credentials.partition(":")
     listed = hosts.split(",") if takes_many_hosts else [hosts]
     return ServiceUrl(
@@ -53,8 +53,8 @@ def parse_service_url(url: str, schemes: Collection[str], *, takes_many_hosts: b
         _decoded(user) if at else None,
         _decoded(password) if ":" in credentials else None,
         tuple(_host_and_port(each) for each in listed),
-        parts.path,
-        _parameters(parts.query),
+        path,
+        _parameters(query),
     )
 
 

@@ -14,7 +14,23 @@ MAX_VALUE_CHARS: Final = 32 * 1024 * 1024
 _CHUNK_CHARS = 1024 * 1024
 _ACCOUNTS = "accounts"
 _SPACE = re.compile(r"[ \t\n\r]*")
+MAX_DEPTH: Final = 64
+"""What is nested deeper is not read: a number of our own, as decoders of other Pythons give up at other depths."""
+
+_DEPTHS = {"[": 1, "{": 1, "]": -1, "}": -1}
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|["\[\]{}]', re.DOTALL)
+
+
+def _is_too_deep(text: str, start: int, end: int) -> bool:
+    """Whether a value that was read is deeper than any version of Python has to manage."""
+    if text.count("[", start, end) + text.count("{", start, end) <= MAX_DEPTH:
+        return False
+    depth = 0
+    for match in _STRING_OR_BRACKET.finditer(text, start, end):
+        depth += _DEPTHS.get(match.group(), 0)
+        if depth > MAX_DEPTH:
+            return True
+    return False
 
 
 def _zero(_digits: str) -> int:
@@ -123,16 +139,21 @@ class _Text:
             try:
                 value, end = _DECODER.raw_decode(self._window, self._at)
             except RecursionError:
-                if not is_deep_allowed:
-                    raise self.refusal("the document is nested too deeply") from None
-                return self._skip(), None
+                return self._too_deep(is_deep_allowed=is_deep_allowed)
             except json.JSONDecodeError as error:
                 refusal = self.refusal(error.msg, error.pos)
                 if self._read_more():  # it may only be cut off where the window ends
                     continue
                 raise refusal from None
             if end < len(self._window) or not self._read_more():  # a number at the window's end could go on
+                if _is_too_deep(self._window, self._at, end):
+                    return self._too_deep(is_deep_allowed=is_deep_allowed)
                 return self._take(end), value
+
+    def _too_deep(self, *, is_deep_allowed: bool) -> tuple[str, object]:
+        if not is_deep_allowed:
+            raise self.refusal("the document is nested too deeply")
+        return self._skip(), None
 
     def _skip(self) -> str:
         """Step over a value too deep for the decoder, so that it costs no other account."""
@@ -141,7 +162,7 @@ class _Text:
             for match in _STRING_OR_BRACKET.finditer(self._window, self._at):
                 if match.group() == '"':  # a string that goes on behind the window
                     break
-                depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(match.group(), 0)
+                depth += _DEPTHS.get(match.group(), 0)
                 if depth == 0:
                     return self._take(match.end())
             if not self._read_more():
