@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import atheris
+import structlog
 
 # Only what is imported in here is watched by the fuzzer.
 with atheris.instrument_imports(include=["worker"]):
@@ -23,7 +24,9 @@ _MAX_INPUT_S = 2.0  # of the processor, watched by the fuzzer, which makes every
 
 def main() -> None:
     name, dictionary, *options = sys.argv[1:]
-    logging.disable()  # what libraries say of hostile input would be nearly all of the output
+    # What is logged of hostile input would be nearly all of the output.
+    logging.disable()
+    structlog.configure(processors=[], logger_factory=structlog.testing.CapturingLoggerFactory())
     target = load_instrumented(name)
     Path(dictionary).write_text("".join(map(_entry, target.tokens)))
     options += [f"-dict={dictionary}", f"-max_len={target.max_input_bytes}"]

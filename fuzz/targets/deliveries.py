@@ -3,8 +3,6 @@
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
-import structlog
-
 from fuzz.message import read_message
 from fuzz.target import CANARY, Target
 from fuzz.virtual_loop import VirtualLoop
@@ -147,7 +145,6 @@ def _check(publication: Publication) -> None:
     check_refusal(str(publication.headers.get(DEAD_DETAIL, "")))
 
 
-structlog.configure(processors=[], logger_factory=structlog.testing.CapturingLoggerFactory())
 TARGET = Target(
     check,
     tokens=(

@@ -4,8 +4,6 @@ The first byte chooses the entry of the registry, the second and third how long 
 are; what is left over is the end. What takes longer than is allowed, or more than in proportion, is a failure.
 """
 
-import structlog
-
 from fuzz.foreign.entry import Runs, repeated
 from fuzz.foreign.measuring import complaint, took_s
 from fuzz.foreign.registry import ENTRIES
@@ -35,7 +33,6 @@ def check(data: bytes) -> None:
         assert said is None, f"{entry.name}: {said}"
 
 
-structlog.configure(processors=[], logger_factory=structlog.testing.CapturingLoggerFactory())
 TARGET = Target(
     check,
     tokens=(
