@@ -1,24 +1,27 @@
-"""One IMAP connection over aioimaplib: its states, tags and commands, with our own reading and writing around them.
+"""One IMAP connection: aioimaplib keeps its state and tags and executes its commands; bytes in and out are ours.
 
-The library's client opens its own connection by name, without saying which address, and its protocol trusts the
-server. So its client class is not used, and of its protocol these parts are replaced, each for a reason:
+Commands go through the library's `execute`, which refuses one that is illegal in the connection's state, sends it and
+waits for its end. The library's client class opens connections by name, without saying to which address, and its
+protocol trusts the server. So the client is not used, and of the protocol these methods are overridden:
 
-- reading (`data_received` and what it calls) recurses once per line and per literal, has no bound, removes every
-  `* ` from inside a response, and lets errors escape whose text holds the command, password and all;
-- `connection_lost` leaves the waiting command waiting for ever;
-- the answer to a `+` is known for APPEND only, written in one piece whatever its size, and never given to a
-  refused XOAUTH2, whose server then waits for it;
-- the greeting is awaited in a task of its own that fails where nobody sees it;
-- `send` logs what it sends;
-- `execute` waits for each command's answer before it sends the next one.
+- `data_received`: the library's recurses once per line and per literal, has no bound, and lets errors escape whose
+  text holds the command, password and all;
+- `_untagged_response`: it removes every `* ` from inside a response, and drops those that do not bear the command's
+  name, such as the QUOTA that answers GETQUOTAROOT;
+- `_continuation`: it knows the answer to a `+` for APPEND only, writes it in one piece whatever its size, and never
+  answers a refused XOAUTH2, whose server then waits;
+- `connection_lost`: it leaves the waiting command waiting for ever.
 
-What remains is one conversation at a time: a command, or several that are sent at once and answered in turn (RFC 3501
-section 5.5). After any error, timeout or cancellation the connection must be discarded.
+Its `welcome` is not used either: it runs in a task whose failure is not seen, and takes PREAUTH for a sign-in.
+
+There is one command at a time, or several that are sent at once and answered in turn (RFC 3501 section
+5.5). After any error, timeout or cancellation the connection must be discarded.
 """
 
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aioimaplib import aioimaplib
@@ -30,6 +33,9 @@ from worker.adapters.imap.wire import COPIED_BYTES, Buffers, Dialogue, together
 # The library logs every line it sends and receives, passwords and letters too. A filter refuses all of its records
 # and survives whatever levels and handlers logging is configured with later.
 logging.getLogger(aioimaplib.__name__).addFilter(lambda _record: False)
+
+# The library's table, in which `execute` looks up where a command is legal, lacks this one (RFC 3691).
+aioimaplib.Commands.setdefault("UNSELECT", aioimaplib.Cmd("UNSELECT", (aioimaplib.SELECTED,), aioimaplib.Exec.is_sync))
 
 _RESULTS = (b"OK", b"NO", b"BAD")
 # Where a command takes the connection; the library's own EXAMINE leaves it unselected, and then refuses to search.
@@ -78,19 +84,73 @@ class Request:
     by_uid: bool = False
 
 
-class _Command(aioimaplib.Command):  # type: ignore[misc]  # the library has no types
-    """A command that can fail from outside, and that shows no arguments where it is printed as an object."""
+class _PipelinedCommands(aioimaplib.Command):  # type: ignore[misc]  # the library has no types
+    """One command, or several sent at once: for the library one, legal where the first is, that ends with the last.
+
+    Unlike the library's, it can fail from outside, and shows no arguments where it is printed as an object.
+
+    Raises:
+        ValueError: an argument holds NUL, CR or LF.
+    """
+
+    def __init__(self, requests: Sequence[Request], tags: Sequence[str], loop: asyncio.AbstractEventLoop) -> None:
+        openings = (request.sent.opening for request in requests)
+        super().__init__(requests[0].name, tags[-1], *openings, loop=loop)
+        self._requests = requests
+        self._tags = tags
+        self._untagged: list[bytes] = []
+        self._answers = deque(requests[-1].sent.answers)  # to the server's questions, which only the last command has
+        self._must_be_asked = requests[-1].sent.must_be_asked
+        self._challenges: list[bytes] = []
+        self.answered: list[Answer] = []
 
     def __repr__(self) -> str:
-        return f"<{self.name}>"
+        return f"<{' and '.join(request.name for request in self._requests)}>"
 
     def __str__(self) -> str:
-        return f"{self.tag} {self.prefix or ''}{' '.join((self.name, *self.args))}"
+        return "\r\n".join(map(_line, self._tags, self._requests))
+
+    @property
+    def is_at_last(self) -> bool:
+        """True while the last command is the only one that has not ended."""
+        return len(self.answered) == len(self._requests) - 1
+
+    @property
+    def is_asked_for_all(self) -> bool:
+        """True when the server has asked for whatever it needs to do the last command."""
+        return not (self._must_be_asked and self._answers)
+
+    def is_answered_by(self, tag: bytes) -> bool:
+        """Whether a tag is that of the command that the server answers now: in the order in which they were sent."""
+        return tag == self._tags[len(self.answered)].encode("ascii")
+
+    def take(self, untagged: bytes) -> None:
+        """Add a response to those of the command that is being answered."""
+        self._untagged.append(untagged)
+
+    def ask(self, challenge: bytes) -> Buffers | None:
+        """What a server gets that asks to go on; None when there is nothing to go on with."""
+        if not (self.is_at_last and self._answers):
+            return None
+        self._challenges.append(challenge)
+        return self._answers.popleft()
+
+    def end(self, result: str, text: bytes) -> str:
+        """End the command that is being answered, and give its name; the challenges are the last one's."""
+        name = self._requests[len(self.answered)].name
+        challenges = tuple(self._challenges) if self.is_at_last else ()
+        self.answered.append(Answer(result, text, tuple(self._untagged), challenges))
+        self._untagged = []
+        return name
 
     def fail(self, error: LostConnection) -> None:
         """Wake whoever waits for the answer with an error."""
         self._exception = error
         self._event.set()
+
+
+def _line(tag: str, request: Request) -> str:
+    return " ".join(filter(None, (tag, "UID" if request.by_uid else "", request.name, request.sent.opening)))
 
 
 class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the library has no types
@@ -107,11 +167,8 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
         self.words = words
         self._framer = ResponseFramer(max_response_bytes)
         self._greeting: bytes | None = None
-        self._answers: deque[Buffers] = deque()
-        self._must_be_asked = False
         self._outgoing: deque[memoryview] = deque()
-        self._commands: deque[_Command] = deque()  # not ended yet, in the order in which the server answers
-        self._challenges: list[bytes] = []
+        self._pipelined: _PipelinedCommands | None = None  # not ended yet
         self._is_write_paused = False
         self._bye: bytes | None = None
         self._broken: LostConnection | None = None
@@ -120,7 +177,7 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
     @property
     def is_usable(self) -> bool:
         """True while nothing has gone wrong and nothing is half sent."""
-        return self._broken is None and self._bye is None and not self._outgoing and not self._commands
+        return self._broken is None and self._bye is None and not self._outgoing and self._pipelined is None
 
     @property
     def bye(self) -> bytes | None:
@@ -143,26 +200,11 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
             raise self._broken
         if self._outgoing:  # refused in the middle of a literal: whatever follows would be taken for its rest
             raise LostConnection("the server refused a literal half-way")
-        last = requests[-1].sent
         self._framer.allow()
-        self._answers = deque(last.answers)
-        self._must_be_asked = last.must_be_asked
-        self._challenges = []
-        commands = [self._command(request) for request in requests]
-        self._commands.extend(commands)
-        self.transport.write(b"".join(str(command).encode("ascii") + b"\r\n" for command in commands))
-        await commands[-1].wait()
-        self._answers.clear()
-        return [self._answer_to(command) for command in commands]
-
-    def _command(self, request: Request) -> _Command:
-        arguments = (request.sent.opening,) if request.sent.opening else ()
-        prefix = "UID" if request.by_uid else None
-        return _Command(request.name, self.new_tag(), *arguments, prefix=prefix, loop=self.loop)
-
-    def _answer_to(self, command: _Command) -> Answer:
-        result, (*untagged, text) = command.response
-        return Answer(result, bytes(text), tuple(untagged), tuple(self._challenges))
+        pipelined = _PipelinedCommands(requests, [self.new_tag() for _ in requests], self.loop)
+        self._pipelined = pipelined
+        await self.execute(pipelined)
+        return pipelined.answered
 
     def abort(self) -> None:
         """Close at once; whoever waits for an answer gets `LostConnection`."""
@@ -198,41 +240,45 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
             self._greeting = response
             self._happened.set()
         elif response.startswith(b"+"):
-            self._continue(response[1:].strip())
+            self._continuation(response)
         elif response.startswith(b"* "):
-            self._take_untagged(response[2:])
+            self._untagged_response(response)
         else:
             self._take_tagged(response)
 
-    def _take_untagged(self, response: bytes) -> None:
+    def _untagged_response(self, line: bytes) -> None:
+        response = line[2:]
         if response[:4].upper() in (b"BYE", b"BYE "):
             self._bye = response[4:]
-        if self._commands:
-            self._commands[0].append_to_resp(response)
+        if self._pipelined is not None:
+            self._pipelined.take(response)
 
-    def _take_tagged(self, response: bytes) -> None:
-        tag, _, rest = response.partition(b" ")
+    def _take_tagged(self, line: bytes) -> None:
+        """End a command; at the end of the last, the library wakes its `execute`."""
+        tag, _, rest = line.partition(b" ")
         result, _, text = rest.partition(b" ")
         result = result.upper()
-        command = self._commands[0] if self._commands else None
-        if command is None or tag != command.tag.encode("ascii") or result not in _RESULTS:
+        pipelined = self._pipelined
+        if pipelined is None or not pipelined.is_answered_by(tag) or result not in _RESULTS:
             self._violated("the server's answer belongs to no command")
             return
-        is_last = len(self._commands) == 1  # the answers are the last command's
-        is_unsent = is_last and (bool(self._outgoing) or (self._must_be_asked and bool(self._answers)))
-        if result == b"OK" and is_unsent:
+        is_last = pipelined.is_at_last
+        if is_last and result == b"OK" and (self._outgoing or not pipelined.is_asked_for_all):
             self._violated("the server says that it is done before it had everything")
             return
-        self._commands.popleft()
-        command.close(text, result.decode("ascii"))
-        self.state = _STATES.get((command.name, result), self.state)
+        name = pipelined.end(result.decode("ascii"), text)
+        self.state = _STATES.get((name, result), self.state)
+        if is_last:
+            self._pipelined = None
+            self._response_done(line)
 
-    def _continue(self, challenge: bytes) -> None:
-        if len(self._commands) != 1 or not self._answers or self._outgoing:
+    def _continuation(self, line: bytes) -> None:
+        pipelined = self._pipelined
+        answer = pipelined.ask(line[1:].strip()) if pipelined is not None and not self._outgoing else None
+        if answer is None:
             self._violated("the server asks to go on where there is nothing to go on with")
             return
-        self._challenges.append(challenge)
-        self._outgoing.extend(map(memoryview, together(self._answers.popleft())))
+        self._outgoing.extend(map(memoryview, together(answer)))
         self._pump()
 
     def _pump(self) -> None:
@@ -252,7 +298,7 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
         self._broken = error
         self._outgoing.clear()
         self._happened.set()
-        for command in self._commands:
-            command.fail(error)
+        if self._pipelined is not None:
+            self._pipelined.fail(error)
         if self.transport is not None:
             self.transport.abort()
