@@ -11,7 +11,7 @@ from worker.adapters.clock import SystemClock
 from worker.adapters.credentials import Credentials
 from worker.adapters.dkim import DkimSignatures
 from worker.adapters.egress import EgressGuard, Resolver, SystemResolver
-from worker.adapters.imap.connecting import ImapTimeouts
+from worker.adapters.imap.connection import ImapTimeouts
 from worker.adapters.smtp.timeouts import Timeouts
 from worker.adapters.visitors import ServerVisitors
 from worker.domain.egress import EgressPolicy, parse_allowlist

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from stack import client_context
 from worker.adapters.credentials import AccessToken, Password
-from worker.adapters.imap.connecting import ImapTimeouts
+from worker.adapters.imap.connection import ImapTimeouts
 from worker.adapters.imap.sent_folder import ImapSentFolder
 from worker.delivery.ports import CopyTarget
 from worker.domain.snapshot import Auth, EnvSecret, ImapServer, PasswordAuth

@@ -20,7 +20,7 @@ from worker.adapters.egress import EgressGuard, GuardedDialer, SystemResolver
 from worker.adapters.encrypted_only import EncryptedSentFolder, EncryptedTransport
 from worker.adapters.files import HttpFileStore
 from worker.adapters.http_session import guarded_client_session, guarded_connector
-from worker.adapters.imap.connecting import ImapTimeouts
+from worker.adapters.imap.connection import ImapTimeouts
 from worker.adapters.imap.sent_folder import ImapSentFolder
 from worker.adapters.ledger import LedgerOptions, SqlLedger, open_ledger
 from worker.adapters.oauth import TokenSource

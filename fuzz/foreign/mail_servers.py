@@ -14,16 +14,22 @@ from fuzz.foreign.entry import Entry, Runs, shapes
 from fuzz.world import NOW
 from worker.adapters.credentials import AccessToken, Password
 from worker.adapters.imap import responses
-from worker.adapters.imap.connecting import ImapTimeouts
-from worker.adapters.imap.folders import fold
-from worker.adapters.imap.framing import MAX_LINE_BYTES, ResponseFramer, ResponseTooLarge
-from worker.adapters.imap.locating import locate
+from worker.adapters.imap.connection import ImapTimeouts
+from worker.adapters.imap.encoding import Dialogue, decode_mailbox_name, encode_mailbox_name, quotable
+from worker.adapters.imap.errors import MAX_DETAIL_CHARS, MAX_WORDS_BYTES, ImapTrouble, ServerWords
+from worker.adapters.imap.folder_discovery import fold, locate
 from worker.adapters.imap.namespaces import namespaces
-from worker.adapters.imap.protocol import Answer, ImapProtocol, LostConnection, Request
+from worker.adapters.imap.protocol import (
+    MAX_LINE_BYTES,
+    Answer,
+    ImapProtocol,
+    LostConnection,
+    Request,
+    ResponseFramer,
+    ResponseTooLarge,
+)
 from worker.adapters.imap.responses import mailbox_name
 from worker.adapters.imap.session import ImapSession
-from worker.adapters.imap.troubles import MAX_DETAIL_CHARS, MAX_WORDS_BYTES, ImapTrouble, ServerWords
-from worker.adapters.imap.wire import Dialogue, decode_mailbox_name, encode_mailbox_name, quotable
 from worker.adapters.redaction import Redaction
 from worker.adapters.smtp.protocol import MAX_TEXT_CHARS, PairedProtocol
 from worker.adapters.smtp.troubles import refusal, reply_of
@@ -196,13 +202,13 @@ ENTRIES = (
         shapes=_SECRETS,
     ),
     Entry(
-        ("adapters.imap.troubles:ServerWords.clean",),
+        ("adapters.imap.errors:ServerWords.clean",),
         _SERVER_WORDS.clean,
         _RESPONSE_BYTES,
         shapes=_SECRETS,
     ),
     Entry(
-        ("adapters.imap.troubles:ServerWords.clean_challenge",),
+        ("adapters.imap.errors:ServerWords.clean_challenge",),
         _SERVER_WORDS.clean_challenge,
         MAX_LINE_BYTES,
         shapes=shapes(b"AAAA", b"IAog", b"="),
@@ -257,9 +263,9 @@ ENTRIES = (
             *shapes(b" ", before=b'LIST () "/" '),
         ),
     ),
-    Entry(("adapters.imap.folders:fold",), lambda data: fold(_text(data)), MAX_LINE_BYTES),
+    Entry(("adapters.imap.folder_discovery:fold",), lambda data: fold(_text(data)), MAX_LINE_BYTES),
     Entry(
-        ("adapters.imap.framing:ResponseFramer.feed",),
+        ("adapters.imap.protocol:ResponseFramer.feed",),
         _feed,
         _AT_ONCE_BYTES,
         errors=(ResponseTooLarge,),
@@ -291,9 +297,11 @@ ENTRIES = (
         shapes=_FOLDERS,
         is_huge=True,
     ),
-    Entry(("adapters.imap.wire:decode_mailbox_name",), decode_mailbox_name, MAX_LINE_BYTES, shapes=shapes(b"&AAA-")),
     Entry(
-        ("adapters.imap.wire:encode_mailbox_name", "adapters.imap.wire:quotable"),
+        ("adapters.imap.encoding:decode_mailbox_name",), decode_mailbox_name, MAX_LINE_BYTES, shapes=shapes(b"&AAA-")
+    ),
+    Entry(
+        ("adapters.imap.encoding:encode_mailbox_name", "adapters.imap.encoding:quotable"),
         lambda data: quotable(encode_mailbox_name(_text(data))),
         responses.MAX_NAME_BYTES,
         errors=(ValueError,),

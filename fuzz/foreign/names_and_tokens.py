@@ -9,7 +9,7 @@ import dns.message
 from fuzz.foreign.entry import Entry, Make, Runs, shapes
 from worker.adapters.dkim_names import signature_name, signature_names
 from worker.adapters.dns_answers import MAX_ANSWER_BYTES, require_light
-from worker.adapters.imap.connecting import ImapTimeouts
+from worker.adapters.imap.connection import ImapTimeouts
 from worker.adapters.secrets import SealingKeys
 from worker.adapters.token_response import MAX_RESPONSE_BYTES, parse_token_response
 from worker.domain.addresses import as_written, masked, parse_address, problem_of

@@ -1,7 +1,8 @@
 """Streams of IMAP responses through framing and every parser."""
 
 from fuzz.target import Target
-from worker.adapters.imap.framing import ResponseFramer, ResponseTooLarge
+from worker.adapters.imap.encoding import Malformed
+from worker.adapters.imap.protocol import ResponseFramer, ResponseTooLarge
 from worker.adapters.imap.responses import (
     MAX_NUMBER,
     AppendUid,
@@ -13,7 +14,6 @@ from worker.adapters.imap.responses import (
     search_result,
     uid_validity,
 )
-from worker.adapters.imap.wire import Malformed
 
 _MAX_BYTES = 2048
 _PIECE = 7

@@ -6,7 +6,7 @@ from fuzz.target import CANARY, Target
 from fuzz.virtual_loop import VirtualLoop
 from fuzz.words import check_shown
 from fuzz.world import NOW, FixedClock, FixedCredentials
-from worker.adapters.imap.connecting import ImapTimeouts
+from worker.adapters.imap.connection import ImapTimeouts
 from worker.adapters.imap.sent_folder import ImapSentFolder
 from worker.delivery.ports import CopyTarget
 from worker.domain.snapshot import Auth, EnvSecret, ImapServer, OAuthAuth, PasswordAuth

@@ -9,8 +9,18 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from worker.adapters.credentials import Password
-from worker.adapters.imap.framing import ResponseFramer, ResponseTooLarge
+from worker.adapters.imap.encoding import (
+    Literal,
+    Malformed,
+    date_time,
+    decode_mailbox_name,
+    dialogue,
+    encode_mailbox_name,
+    quotable,
+)
+from worker.adapters.imap.errors import MAX_DETAIL_CHARS, ServerWords
 from worker.adapters.imap.namespaces import Namespaces, namespaces, own_names
+from worker.adapters.imap.protocol import ResponseFramer, ResponseTooLarge
 from worker.adapters.imap.responses import (
     AppendUid,
     ListedFolder,
@@ -21,16 +31,6 @@ from worker.adapters.imap.responses import (
     response_code,
     search_result,
     uid_validity,
-)
-from worker.adapters.imap.troubles import MAX_DETAIL_CHARS, ServerWords
-from worker.adapters.imap.wire import (
-    Literal,
-    Malformed,
-    date_time,
-    decode_mailbox_name,
-    dialogue,
-    encode_mailbox_name,
-    quotable,
 )
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from aioimaplib import aioimaplib
 
+from worker.adapters.imap.encoding import Dialogue
+from worker.adapters.imap.errors import ServerWords
 from worker.adapters.imap.protocol import ImapProtocol, LostConnection, Request
-from worker.adapters.imap.troubles import ServerWords
-from worker.adapters.imap.wire import Dialogue
 
 
 class _Transport(asyncio.Transport):

@@ -26,8 +26,8 @@ from tests.imap_setting import (
 )
 from worker.adapters.credentials import AccessToken
 from worker.adapters.dialing import DialError
-from worker.adapters.imap.connecting import ImapTimeouts
-from worker.adapters.imap.looking import FOLDER_MEMORY_S
+from worker.adapters.imap.connection import ImapTimeouts
+from worker.adapters.imap.saving import FOLDER_MEMORY_S
 from worker.adapters.imap.sent_folder import ImapSentFolder
 from worker.delivery.ports import CopyTarget, SavedCopy
 from worker.domain.snapshot import Auth

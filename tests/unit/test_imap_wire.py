@@ -4,20 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from worker.adapters.imap.folders import KNOWN_NAMES, RANKS, fold
-from worker.adapters.imap.framing import ResponseFramer, ResponseTooLarge
-from worker.adapters.imap.responses import (
-    AppendUid,
-    ListedFolder,
-    ResponseCode,
-    append_uid,
-    capabilities,
-    listed_folder,
-    response_code,
-    search_result,
-    uid_validity,
-)
-from worker.adapters.imap.wire import (
+from worker.adapters.imap.encoding import (
     COPIED_BYTES,
     Dialogue,
     Literal,
@@ -28,6 +15,19 @@ from worker.adapters.imap.wire import (
     encode_mailbox_name,
     quotable,
     together,
+)
+from worker.adapters.imap.folder_discovery import KNOWN_NAMES, RANKS, fold
+from worker.adapters.imap.protocol import ResponseFramer, ResponseTooLarge
+from worker.adapters.imap.responses import (
+    AppendUid,
+    ListedFolder,
+    ResponseCode,
+    append_uid,
+    capabilities,
+    listed_folder,
+    response_code,
+    search_result,
+    uid_validity,
 )
 
 

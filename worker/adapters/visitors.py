@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from worker.adapters.credentials import Credentials
 from worker.adapters.egress import EgressGuard, GuardedDialer
 from worker.adapters.encrypted_only import PLAINTEXT_REFUSED
-from worker.adapters.imap.connecting import ImapTimeouts
-from worker.adapters.imap.visit import ImapCheckVisit, ImapVisitor
+from worker.adapters.imap.connection import ImapTimeouts
+from worker.adapters.imap.probe import ImapCheckVisit, ImapVisitor
 from worker.adapters.sign_in import SealedOnlyCredentials
 from worker.adapters.smtp.session import Opener
 from worker.adapters.smtp.timeouts import Timeouts

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from worker.adapters.imap.wire import Malformed
+from worker.adapters.imap.encoding import Malformed
 
 MAX_NAMESPACE_BYTES = 8 * 1024  # of a response; servers have some prefixes of a few dozen bytes
 MAX_NAMESPACES = 100  # of one kind; no server has as many

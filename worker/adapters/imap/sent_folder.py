@@ -4,21 +4,19 @@ A copy is never appended without a look, because letters come again: after a los
 Nothing here raises for what a server or the network does; it is in the returned value.
 """
 
+import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
 from worker.adapters.credentials import AccessToken, Credentials, Password
 from worker.adapters.dialing import Dialer
-from worker.adapters.imap.connecting import ImapTimeouts, connect
-from worker.adapters.imap.idle import IdleSessions
-from worker.adapters.imap.looking import FolderMemory, Look, Missing
-from worker.adapters.imap.opened import opened_credentials
-from worker.adapters.imap.saving import NO_FOLDER, Place, already_there, looked, save
+from worker.adapters.imap.connection import ImapTimeouts, connect
+from worker.adapters.imap.errors import ImapTrouble, Refused, ServerWords, opened_credentials
+from worker.adapters.imap.saving import NO_FOLDER, FolderMemory, Look, Missing, Place, already_there, looked, save
 from worker.adapters.imap.session import ImapSession
-from worker.adapters.imap.troubles import ImapTrouble, Refused, ServerWords
 from worker.adapters.tls import verifying
 from worker.delivery.ports import Clock, CopyTarget, SavedCopy
 from worker.domain.snapshot import Auth, ImapServer
@@ -165,3 +163,45 @@ class ImapSentFolder:
 
 def _key(target: CopyTarget) -> _Key:
     return _Key(target.account_id, target.mailbox_id, target.imap, target.auth)
+
+
+class IdleSessions:
+    """At most one idle session per key, each for at most `idle_s` seconds, and at most `max_sessions` in all."""
+
+    def __init__(self, idle_s: float, max_sessions: int) -> None:
+        self._idle_s = idle_s
+        self._max_sessions = max_sessions
+        self._parked: dict[Hashable, tuple[ImapSession, asyncio.TimerHandle]] = {}
+        self._is_closed = False
+
+    def take(self, key: Hashable) -> ImapSession | None:
+        """The key's idle session, now the caller's; None when there is none that still looks alive."""
+        session, expiry = self._parked.pop(key, (None, None))
+        if session is None or expiry is None:
+            return None
+        expiry.cancel()
+        if not session.is_usable:
+            session.discard()
+            return None
+        return session
+
+    def park(self, key: Hashable, session: ImapSession) -> None:
+        """Keep a session for its key's next letter, or discard it: unusable, one too many, or closed already."""
+        if self._is_closed or not session.is_usable or key in self._parked or len(self._parked) >= self._max_sessions:
+            session.discard()
+            return
+        expiry = asyncio.get_running_loop().call_later(self._idle_s, self._expire, key)
+        self._parked[key] = (session, expiry)
+
+    def _expire(self, key: Hashable) -> None:
+        session, _ = self._parked.pop(key)
+        session.discard()
+
+    async def close(self) -> None:
+        """Log out everywhere; sessions that are parked later are discarded."""
+        self._is_closed = True
+        sessions = [session for session, _ in self._parked.values()]
+        for _, expiry in self._parked.values():
+            expiry.cancel()
+        self._parked.clear()
+        await asyncio.gather(*(session.logout() for session in sessions))

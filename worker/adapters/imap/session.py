@@ -8,10 +8,19 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import chain
-from typing import TypeVar
 
 from worker.adapters.credentials import AccessToken, Password
-from worker.adapters.imap.connecting import ImapTimeouts
+from worker.adapters.imap.connection import ImapTimeouts
+from worker.adapters.imap.encoding import (
+    Argument,
+    Dialogue,
+    Literal,
+    Malformed,
+    date_time,
+    dialogue,
+    quotable,
+)
+from worker.adapters.imap.errors import ImapTrouble, Refused, login_responses, plain_response, xoauth2_response
 from worker.adapters.imap.namespaces import Namespaces, namespaces
 from worker.adapters.imap.protocol import Answer, ImapProtocol, LostConnection, Request
 from worker.adapters.imap.responses import (
@@ -24,32 +33,21 @@ from worker.adapters.imap.responses import (
     listed_folder,
     my_rights,
     quota_free_kib,
+    read_all,
     response_code,
     search_result,
     uid_validity,
 )
-from worker.adapters.imap.signing_in import sign_in
-from worker.adapters.imap.troubles import ImapTrouble, Refused
-from worker.adapters.imap.wire import (
-    Argument,
-    Dialogue,
-    Literal,
-    Malformed,
-    date_time,
-    dialogue,
-    quotable,
-)
 from worker.domain.transmission import Fault
 from worker.domain.vocabulary import Phase
 
-T = TypeVar("T")
-
 _IDENTITY = '("name" "sendas" "vendor" "sendas")'
-_AT_A_TIME_BYTES = 64 * 1024  # of responses, before other tasks get their turn: some milliseconds
-_RESPONSE_WEIGHT_BYTES = 256  # the shortest response costs as much as that many bytes
 _MAX_CAPABILITIES = 8  # responses; the last ones count
 _WRITABLE = {"READ-WRITE": True, "READ-ONLY": False}
 _TOO_LARGE_CODES = frozenset({"TOOBIG"})  # RFC 7889 section 5.1
+
+_Has = Callable[[str], bool]
+"""Whether the server announces a capability (upper case)."""
 
 
 class ImapSession:
@@ -86,9 +84,9 @@ class ImapSession:
     async def sign_in(self, credentials: Password | AccessToken) -> None:
         """Sign in, and learn what the server can do then."""
         await self._ask_capabilities(Phase.GREETING)
-        way = sign_in(credentials, self.has)
+        way = _way_to_sign_in(credentials, self.has)
         self._protocol.words.know(credentials)
-        answer = await self._run(Phase.AUTH, way.command, way.sent, self._timeouts.sign_in_s)
+        answer = await self._run(Phase.AUTH, way.name, way.sent, self._timeouts.sign_in_s)
         if not self._learn_capabilities(answer):
             await self._ask_capabilities(Phase.AUTH, is_introduced=True)
 
@@ -127,7 +125,7 @@ class ImapSession:
         answers = list(await self._converse_in_turn(Phase.MAIL, asked))
         told = answers.pop(0).untagged if wants_namespaces else ()
         if self._namespaces is None:
-            parsed = (found for found in await _read(namespaces, told) if isinstance(found, Namespaces))
+            parsed = (found for found in await read_all(namespaces, told) if isinstance(found, Namespaces))
             self._namespaces = next(parsed, Namespaces())
         found = [await _listed(each) if each.is_ok else self._refused(Phase.MAIL, each) for each in answers]
         return self._namespaces, found
@@ -166,20 +164,20 @@ class ImapSession:
         if not self.has("ACL"):
             return None
         answer = await self._on_folder("MYRIGHTS", folder)
-        return next(iter(await _read(my_rights, answer.untagged)), None)
+        return next(iter(await read_all(my_rights, answer.untagged)), None)
 
     async def free_kib(self, folder: bytes) -> int | None:
         """How much room is left for a folder (RFC 9208), in units of 1,024 bytes, where the server tells it."""
         if not self.has("QUOTA"):
             return None
         answer = await self._on_folder("GETQUOTAROOT", folder)
-        return min(await _read(quota_free_kib, answer.untagged), default=None)
+        return min(await read_all(quota_free_kib, answer.untagged), default=None)
 
     async def fetch(self, uid: int) -> bytes | None:
         """A message of the open folder as it is, which is not marked as read by that; None when it has gone."""
         sent = Dialogue(f"{uid} (BODY.PEEK[])")
         answer = await self._run(Phase.MAIL, "FETCH", sent, self._timeouts.command_s, by_uid=True)
-        return next(iter(await _read(fetched_body, answer.untagged)), None)
+        return next(iter(await read_all(fetched_body, answer.untagged)), None)
 
     async def create(self, folder: bytes) -> None:
         """Create a folder."""
@@ -297,7 +295,7 @@ class ImapSession:
 
 
 async def _listed(answer: Answer) -> list[ListedFolder]:
-    return [folder for folder in await _read(listed_folder, answer.untagged) if isinstance(folder, ListedFolder)]
+    return [folder for folder in await read_all(listed_folder, answer.untagged) if isinstance(folder, ListedFolder)]
 
 
 def _names(requests: Sequence[Request]) -> str:
@@ -305,14 +303,14 @@ def _names(requests: Sequence[Request]) -> str:
 
 
 async def _uid_validity(opened: Answer) -> int | None:
-    return next(iter(await _read(uid_validity, opened.untagged)), None)
+    return next(iter(await read_all(uid_validity, opened.untagged)), None)
 
 
 async def _uids(*answers: Answer) -> tuple[int, ...]:
     """The numbers of all SEARCH responses, before whichever end of a command they came. Raises `ImapTrouble`."""
     found: set[int] = set()
     untagged = list(chain.from_iterable(answer.untagged for answer in answers))
-    results: list[tuple[int, ...] | Malformed] = await _read(search_result, untagged)
+    results: list[tuple[int, ...] | Malformed] = await read_all(search_result, untagged)
     for numbers in results:
         if isinstance(numbers, Malformed):
             raise ImapTrouble(Phase.MAIL, Fault.PROTOCOL, numbers.why)
@@ -322,15 +320,40 @@ async def _uids(*answers: Answer) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-async def _read(parse: Callable[[bytes], T | None], responses: Sequence[bytes]) -> list[T]:
-    """What `parse` makes of the responses, without those that it makes nothing of; others get their turn meanwhile."""
-    found: list[T] = []
-    weight = 0
-    for response in responses:
-        if (parsed := parse(response)) is not None:
-            found.append(parsed)
-        weight += len(response) + _RESPONSE_WEIGHT_BYTES
-        if weight >= _AT_A_TIME_BYTES:
-            weight = 0
-            await asyncio.sleep(0)
-    return found
+def _way_to_sign_in(credentials: Password | AccessToken, has: _Has) -> Request:
+    """Choose how to sign in: one way, as providers lock accounts for repeated failures. Raises `ImapTrouble`."""
+    try:
+        return _by_password(credentials, has) if isinstance(credentials, Password) else _by_token(credentials, has)
+    except ValueError as error:
+        raise ImapTrouble(Phase.AUTH, Fault.PROTOCOL, str(error)) from None
+
+
+def _by_password(credentials: Password, has: _Has) -> Request:
+    """LOGINDISABLED forbids the command LOGIN alone (RFC 3501 section 6.2.3): mechanisms are offered beside it."""
+    username, password = credentials.username, credentials.password.get_secret_value()
+    if not has("LOGINDISABLED"):
+        return Request("LOGIN", dialogue([quotable(username), quotable(password)]))
+    if has("AUTH=PLAIN"):
+        return _authenticate("PLAIN", (plain_response(username, password),), has, must_be_asked=True)
+    if has("AUTH=LOGIN"):
+        return _authenticate("LOGIN", login_responses(username, password), has, must_be_asked=True)
+    detail = "the server takes no password here: LOGINDISABLED, and neither AUTH=PLAIN nor AUTH=LOGIN"
+    raise ImapTrouble(Phase.AUTH, Fault.NO_AUTH_MECHANISM, detail)
+
+
+def _by_token(credentials: AccessToken, has: _Has) -> Request:
+    if not has("AUTH=XOAUTH2"):
+        raise ImapTrouble(Phase.AUTH, Fault.NO_AUTH_MECHANISM, "the server does not offer XOAUTH2")
+    response = xoauth2_response(credentials.username, credentials.token.get_secret_value())
+    # A refusal comes as a challenge; until it is answered with an empty line the server does not say NO.
+    return _authenticate("XOAUTH2", (response, ""), has, must_be_asked=False)
+
+
+def _authenticate(mechanism: str, responses: tuple[str, ...], has: _Has, *, must_be_asked: bool) -> Request:
+    answers = tuple((response.encode("ascii"), b"\r\n") if response else (b"\r\n",) for response in responses)
+    # LOGIN has no initial response: the server asks for the user name first.
+    if has("SASL-IR") and mechanism != "LOGIN":
+        return Request(
+            "AUTHENTICATE", Dialogue(f"{mechanism} {responses[0]}", answers[1:], must_be_asked=must_be_asked)
+        )
+    return Request("AUTHENTICATE", Dialogue(mechanism, answers, must_be_asked=must_be_asked))

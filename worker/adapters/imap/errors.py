@@ -1,16 +1,20 @@
-"""What goes wrong in an IMAP session, as one exception that carries the `Trouble` which the ports return."""
+"""What goes wrong in an IMAP session, as one exception that carries the `Trouble` which the ports return.
+
+With what such a trouble is made of: the server's words without secrets, and credentials that cannot be opened.
+"""
 
 import base64
 import binascii
 from collections.abc import Iterable
 
-from worker.adapters.credentials import AccessToken, Password
+from worker.adapters.credentials import AccessToken, Credentials, Password
 from worker.adapters.imap.responses import ResponseCode
 from worker.adapters.redaction import Redaction
+from worker.domain.snapshot import Auth
 from worker.domain.text import one_line
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import Phase
-from worker.errors import SendasError
+from worker.errors import SecretUnavailable, SendasError, TokenRefused, Unavailable
 
 MAX_DETAIL_CHARS = 300
 # What is shown are the first 300 characters. The rest is looked at because a server may put white space and invisible
@@ -120,3 +124,18 @@ def login_responses(username: str, password: str) -> tuple[str, str]:
 
 def _base64(text: str) -> str:
     return base64.b64encode(text.encode()).decode("ascii")
+
+
+async def opened_credentials(credentials: Credentials, account_id: str, auth: Auth) -> Password | AccessToken:
+    """Open them. Raises `ImapTrouble` in phase auth."""
+    try:
+        opened = await credentials.open(account_id, auth)
+    except TokenRefused as error:
+        raise ImapTrouble(Phase.AUTH, Fault.TOKEN_REFUSED, str(error)) from None
+    except SecretUnavailable as error:
+        raise ImapTrouble(Phase.AUTH, Fault.SECRET, str(error)) from None
+    except Unavailable as error:
+        raise ImapTrouble(Phase.AUTH, Fault.CONNECT, str(error)) from None
+    if opened is None:
+        raise ImapTrouble(Phase.AUTH, Fault.NO_AUTH_MECHANISM, "IMAP needs a sign-in, and none is configured")
+    return opened

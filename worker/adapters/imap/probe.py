@@ -10,14 +10,12 @@ from worker.adapters.clock import SystemClock
 from worker.adapters.credentials import Credentials
 from worker.adapters.dialing import Dialer, DialError
 from worker.adapters.egress import EgressGuard
-from worker.adapters.imap import connecting
-from worker.adapters.imap.connecting import ImapTimeouts
-from worker.adapters.imap.looking import Folder, FolderMemory, Missing
-from worker.adapters.imap.opened import opened_credentials
+from worker.adapters.imap import connection
+from worker.adapters.imap.connection import ImapTimeouts
+from worker.adapters.imap.errors import ImapTrouble, Refused, ServerWords, opened_credentials
 from worker.adapters.imap.protocol import ImapProtocol
-from worker.adapters.imap.saving import Place, looked, made, save
+from worker.adapters.imap.saving import Folder, FolderMemory, Missing, Place, looked, made, save
 from worker.adapters.imap.session import ImapSession
-from worker.adapters.imap.troubles import ImapTrouble, Refused, ServerWords
 from worker.adapters.tls import tls_facts
 from worker.delivery.ports import SavedCopy
 from worker.domain.egress import IMAP_PORTS
@@ -61,8 +59,8 @@ class ImapCheckVisit:
         if visitor.impediment is not None and self._server.security is Security.NONE:
             return visitor.impediment
         try:
-            connecting.require_supported(self._server, visitor.context)
-            self._socket = await connecting.dial(visitor.dialer, self._server, visitor.timeouts)
+            connection.require_supported(self._server, visitor.context)
+            self._socket = await connection.dial(visitor.dialer, self._server, visitor.timeouts)
         except ImapTrouble as failed:
             return failed.trouble
         return None
@@ -75,7 +73,7 @@ class ImapCheckVisit:
         words = ServerWords(await visitor.credentials.known(self._account_id, self._auth))
         sock, self._socket = self._socket, None  # closed by whoever has it from here on
         try:
-            self._protocol = await connecting.join(sock, self._server, visitor.context, visitor.timeouts, words)
+            self._protocol = await connection.join(sock, self._server, visitor.context, visitor.timeouts, words)
         except ImapTrouble as failed:
             return failed.trouble
         return tls_facts(self._protocol.transport) if self._server.security is Security.TLS else None
@@ -85,7 +83,7 @@ class ImapCheckVisit:
         if self._protocol is None:
             return _NOT_OPEN
         try:
-            return await connecting.greeted(self._protocol, self._visitor.timeouts.greeting_s)
+            return await connection.greeted(self._protocol, self._visitor.timeouts.greeting_s)
         except ImapTrouble as failed:
             return failed.trouble
 
