@@ -51,6 +51,7 @@ class WorkerProcess:
             "SENDAS_HTTP_HOST": "127.0.0.1",
             "PYTHONPATH": str(_ROOT),
             "HOME": os.environ.get("HOME", "/"),
+            "MALLOC_MMAP_THRESHOLD_": "1048576",  # as in the image
         }
         self.log = directory / "worker.log"
         command = [sys.executable, "-m", "worker", "run"]

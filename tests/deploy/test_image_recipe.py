@@ -41,6 +41,11 @@ def test_dependencies_are_installed_by_their_hashes() -> None:
     assert all("--require-hashes" in each for each in installs)
 
 
+def test_memory_of_large_letters_goes_back_to_the_system() -> None:
+    """If a letter with large files was sent, then glibc keeps none of its memory: blocks above 1 MiB are mapped."""
+    assert "MALLOC_MMAP_THRESHOLD_=1048576" in instructions("ENV")[-1].split()
+
+
 def test_commands_get_signals() -> None:
     """If SIGTERM comes, then sendas gets it and no shell: entry point, command and health check have exec form."""
     assert json.loads(instructions("ENTRYPOINT")[0]) == ["sendas"]

@@ -32,6 +32,7 @@ WORKERS = (DEVELOPMENT, PRODUCTION)
 CANCELLING_S = 5  # to take no more from the queues
 RECORDING_S = 30  # to note what a server said in the last moment, and to publish it
 STATE_DIR = "/var/lib/sendas"
+MMAP_THRESHOLD = "MALLOC_MMAP_THRESHOLD_"  # read by glibc, not by the worker
 
 
 def literal_settings(overlay: str, pod: Resource) -> dict[str, str]:
@@ -43,11 +44,19 @@ def literal_settings(overlay: str, pod: Resource) -> dict[str, str]:
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_setting_is_one_that_the_worker_knows(overlay: str) -> None:
     """If a manifest sets a variable, then the worker reads it: the worker itself would ignore a misspelt one."""
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {MMAP_THRESHOLD}
     for name, template in own_templates(overlay):
         [pod] = template["spec"]["containers"]
         assert pod["env"], name
         assert {each["name"] for each in pod["env"]} | settings(overlay).keys() <= known, name
+
+
+@pytest.mark.parametrize("overlay", WORKERS)
+def test_memory_of_large_letters_goes_back_to_the_system(overlay: str) -> None:
+    """If the image is another than ours, then glibc gives memory back in it too; the unit for systemd sets the same."""
+    [threshold] = re.findall(rf"{MMAP_THRESHOLD}=(\d+)", (PROJECT / "Dockerfile").read_text())
+    assert literal_settings(overlay, container(overlay))[MMAP_THRESHOLD] == threshold
+    assert f"Environment={MMAP_THRESHOLD}={threshold}\n" in (PROJECT / "docs" / "handbook.md").read_text()
 
 
 @pytest.mark.parametrize("overlay", WORKERS)
