@@ -15,10 +15,11 @@ from bench.counting import last_number
 from bench.letters import event
 from bench.postfix_queue import PostfixQueue
 from bench.processes import AtWork
-from bench.tools import CELERY, NODE
+from bench.tools import CELERY
 from bench.workers import CONNECTIONS, PREFETCH
 from stack import running
 from stack.process import Child
+from tools.npm import NODE
 
 _PEERS = Path(__file__).parent / "peers"
 _CELERY_QUEUE = "bench.celery"
