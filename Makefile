@@ -129,8 +129,8 @@ check-observability:
 	@$(BIN)/python -m deploy.observability --check
 
 check-pages:
-	@$(BIN)/python -m worker.pages.settings --check
-	@$(BIN)/python -m worker.pages.metrics --check
+	@$(BIN)/python -m tools.docgen.settings --check
+	@$(BIN)/python -m tools.docgen.metrics --check
 
 # Every overlay is rendered and held against strict schemas, and the Dockerfile is linted: no cluster, no engine.
 check-deploy:
@@ -157,8 +157,8 @@ format: setup ## Format the code, and mend what the linter can mend
 .PHONY: schemas
 schemas: setup ## Write schemas/ and the other generated files anew
 	@$(BIN)/python -m worker.operations.schemas
-	@$(BIN)/python -m worker.pages.settings
-	@$(BIN)/python -m worker.pages.metrics
+	@$(BIN)/python -m tools.docgen.settings
+	@$(BIN)/python -m tools.docgen.metrics
 	@$(BIN)/python -m deploy.topology_resources
 	@$(BIN)/python -m deploy.observability
 	@$(BIN)/python -m deploy.observability_resources

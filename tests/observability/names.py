@@ -3,7 +3,7 @@
 import re
 from functools import cache
 
-from worker.pages.metrics import described
+from tools.docgen.metrics import described
 
 _NAME = re.compile(
     r"\b(sendas[_:][a-z0-9_:]*[a-z0-9]|process_[a-z_]+|python_[a-z_]+|kube_[a-z_]+|up)\b(?=[{\[)\s`.,;|]|$)"

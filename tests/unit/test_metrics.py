@@ -24,6 +24,7 @@ from tests.delivery_world import (
     an_arrival,
 )
 from tests.doubles.directory import a_directory
+from tools.docgen import metrics as metrics_page
 from worker.delivery.case import Case
 from worker.delivery.messages import Arrival
 from worker.delivery.observing import Stage
@@ -34,7 +35,6 @@ from worker.domain.snapshot import Account
 from worker.domain.transmission import Fault, Reply, Transmission, Trouble
 from worker.domain.vocabulary import Action, CopyOutcome, EventType, Outcome, Phase, Reason, Scope
 from worker.domain.work import Work
-from worker.pages import metrics as metrics_page
 from worker.telemetry.closed import OTHER
 from worker.telemetry.metrics import READINGS, Metrics
 from worker.telemetry.observer import MetricsObserver
@@ -55,7 +55,7 @@ def test_a_metric_keeps_the_conventions(metric: metrics_page.Described) -> None:
 
 
 def test_the_page_is_what_the_code_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a metric is added or changed, then `python -m worker.pages.metrics` is run."""
+    """If a metric is added or changed, then `python -m tools.docgen.metrics` is run."""
     monkeypatch.chdir(ROOT)
     assert metrics_page.main(["--check"]) == 0
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import structlog
 
+from tools.docgen import settings as settings_page
 from worker.cli.configured import configured
 from worker.domain.vocabulary import UncertainPolicy
 from worker.errors import ConfigurationError
-from worker.pages import settings as settings_page
 from worker.settings import IN_FILES, SECTIONS, Settings, load_settings, secret_variables, unknown_variables
 
 ROOT = Path(__file__).parents[2]
@@ -184,7 +184,7 @@ def test_a_command_warns_of_a_mistyped_setting(
 
 
 def test_the_page_is_what_the_model_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a setting is added or changed, then `python -m worker.pages.settings` is run."""
+    """If a setting is added or changed, then `python -m tools.docgen.settings` is run."""
     monkeypatch.chdir(ROOT)
     assert settings_page.main(["--check"]) == 0
 
@@ -195,7 +195,7 @@ def test_a_page_that_is_out_of_date_is_told(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs").mkdir()
     assert settings_page.main(["--check"]) == 1
-    assert "to regenerate: python -m worker.pages.settings" in capsys.readouterr().err
+    assert "to regenerate: python -m tools.docgen.settings" in capsys.readouterr().err
     assert settings_page.main([]) == settings_page.main(["--check"]) == 0
 
 

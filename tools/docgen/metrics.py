@@ -1,6 +1,6 @@
 """The page of all metrics, generated from their declarations.
 
-`python -m worker.pages.metrics [--check]` writes `docs/metrics.md`, or says that it is out of date.
+`python -m tools.docgen.metrics [--check]` writes `docs/metrics.md`, or says that it is out of date.
 """
 
 import sys
@@ -11,12 +11,12 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Info
 from prometheus_client.metrics import MetricWrapperBase
 
-from worker.pages.page import write_or_check
+from tools.docgen.page import write_or_check
 from worker.telemetry.closed import OTHER
 from worker.telemetry.metrics import READINGS, Metrics
 
 PAGE = Path("docs/metrics.md")
-COMMAND = "python -m worker.pages.metrics"
+COMMAND = "python -m tools.docgen.metrics"
 
 _INTRODUCTION = f"""# Metrics
 

@@ -1,6 +1,6 @@
 """The page of all settings, generated from their model.
 
-`python -m worker.pages.settings [--check]` writes `docs/settings.md`, or says that it is out of date.
+`python -m tools.docgen.settings [--check]` writes `docs/settings.md`, or says that it is out of date.
 """
 
 import sys
@@ -13,11 +13,11 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from worker.pages.page import write_or_check
+from tools.docgen.page import write_or_check
 from worker.settings import PREFIX, SECTIONS, Settings
 
 PAGE = Path("docs/settings.md")
-COMMAND = "python -m worker.pages.settings"
+COMMAND = "python -m tools.docgen.settings"
 
 _INTRODUCTION = f"""# Settings
 
