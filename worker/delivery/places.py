@@ -73,10 +73,6 @@ class Places:
         """How many wait for one."""
         return len(self._waiting)
 
-    def held_by(self, account_id: str) -> int:
-        """How many the account holds."""
-        return self._of_account[account_id]
-
     @property
     def most_of_account(self) -> int:
         """How many one account can hold at most: when nobody else holds any."""

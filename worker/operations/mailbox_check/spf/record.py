@@ -48,11 +48,6 @@ class SpfRecord:
     mechanisms: tuple[Mechanism, ...]
     redirect: str | None = None
 
-    def targets(self) -> tuple[str, ...]:
-        """Domains whose records it includes or redirects to, as they are written."""
-        included = tuple(each.domain for each in self.mechanisms if each.name == "include")
-        return included if self.redirect is None else (*included, self.redirect)
-
 
 def is_spf(text: str) -> bool:
     """Whether a TXT record is an SPF record (section 4.5)."""
