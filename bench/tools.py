@@ -27,7 +27,7 @@ def install() -> None:
     if installed.exists() and installed.read_text() == digest:
         return
     print(f"installing what {_REQUIREMENTS.name} names", file=sys.stderr)
-    pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "--quiet", "install", "--require-hashes"]
     subprocess.run([sys.executable, "-m", "venv", _VENV], check=True, stdout=sys.stderr)
-    subprocess.run([*pip, "--requirement", _REQUIREMENTS], check=True, stdout=sys.stderr)
+    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--quiet", "install", "--require-hashes"]
+    subprocess.run([*pip, "--requirement", str(_REQUIREMENTS)], check=True, stdout=sys.stderr)
     installed.write_text(digest)
