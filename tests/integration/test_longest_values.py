@@ -12,6 +12,7 @@ import pytest
 
 from tests.broker_setting import SIGNATURES, TOPOLOGY, BrokerSetting, broker_setting, eventually, running_task
 from tests.builders import a_comment_event, a_mailbox, a_recipient, an_account, an_employee
+from tests.contract_examples import result_example
 from tests.delivery_world import BUSY, IMAP, DeliveryWorld, an_arrival
 from worker.adapters.broker.consumer import Consumer
 from worker.delivery.messages import Publication
@@ -20,7 +21,6 @@ from worker.domain.envelope import EVENT_CLASSES, AnyResultEvent, MailFailedEven
 from worker.domain.event import LetterEvent
 from worker.domain.message import to_message
 from worker.domain.vocabulary import ResultType
-from worker.operations.contract_examples import result_example
 
 TOKEN_CHARS, LINE_CHARS = 1_000, 5_000
 ONES = ["a", "й", "語", "🙂"]  # of one, two, three and four bytes

@@ -9,12 +9,12 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.contract_examples import event_examples
 from worker.domain.cloudevents import MAX_ERROR_CHARS, STRUCTURED, parse
 from worker.domain.event import Event
 from worker.domain.salvage import salvage
 from worker.domain.vocabulary import EventType
 from worker.errors import InvalidEvent
-from worker.operations.contract_examples import event_examples
 
 unhurried = settings(deadline=None)  # a busy machine is no failure
 

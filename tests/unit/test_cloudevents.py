@@ -7,6 +7,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from tests import golden
+from tests.contract_examples import event_examples
 from worker.domain.cloudevents import MAX_ERROR_CHARS, parse
 from worker.domain.event import Event
 from worker.domain.events import MAX_HTML_CHARS
@@ -15,7 +16,6 @@ from worker.domain.snapshot import Snapshot
 from worker.domain.strict_json import read_json
 from worker.domain.vocabulary import EventType
 from worker.errors import InvalidEvent
-from worker.operations.contract_examples import event_examples
 
 _EVENT: TypeAdapter[Event[Any]] = TypeAdapter(Event[Any])
 

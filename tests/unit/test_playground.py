@@ -12,8 +12,8 @@ from rich.console import Console
 from demo.display import result_line
 from demo.playground import _show
 from demo.results import Results
+from tests.contract_examples import result_example
 from worker.domain.vocabulary import ResultType
-from worker.operations.contract_examples import result_example
 
 
 def as_json(result_type: ResultType) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import ValidationError
 
+from tests.contract_examples import result_example
 from worker.domain.cloudevents import parse
 from worker.domain.envelope import EVENT_CLASSES, DeadLetterDiscardedEvent, MailSentEvent, parse_result
 from worker.domain.message import to_message
@@ -22,7 +23,6 @@ from worker.domain.results import (
 )
 from worker.domain.transmission import Reply
 from worker.domain.vocabulary import CopyOutcome, Reason, ResultType, Tier, Verdict, Why
-from worker.operations.contract_examples import result_example
 
 
 @pytest.mark.parametrize("result_type", ResultType)

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from tests import golden
+from tests.contract_examples import event_examples
 from worker.domain.cloudevents import parse
 from worker.domain.salvage import Salvaged, salvage
 from worker.domain.trace_context import TraceContext
 from worker.domain.vocabulary import EventType
 from worker.errors import InvalidEvent
-from worker.operations.contract_examples import event_examples
 
 
 def invalid(**changes: Any) -> dict[str, Any]:

@@ -1,21 +1,31 @@
 """The committed schemas: equal to what the models say, valid themselves, and true of their examples."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from tests import golden
+from tests import contract_examples, golden
 from worker.domain.cloudevents import parse
-from worker.domain.vocabulary import EventType, ResultType
+from worker.domain.copy_hints import copy_hint
+from worker.domain.hints import Hint, hint_for
+from worker.domain.identity import event_key, result_id
+from worker.domain.snapshot import Snapshot
+from worker.domain.vocabulary import EventType, Reason, ResultType
+from worker.errors import ConfigurationError
 from worker.operations import schemas
+from worker.operations.examples import read_examples
 
+EVENT_ID = "0192f3a0-5a1c-7c3e-9d3b-0f6c5b1e7a10"  # of the event that the examples answer
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / schemas.DIRECTORY
 SCHEMAS = sorted(
-    path.relative_to(COMMITTED).as_posix() for path in COMMITTED.rglob("*.json") if path.stem != "asyncapi"
+    path.relative_to(COMMITTED).as_posix()
+    for path in COMMITTED.rglob("*.json")
+    if path.stem != "asyncapi" and path.parent.name != schemas.EXAMPLES
 )
 
 
@@ -110,3 +120,50 @@ def test_the_examples_of_the_asyncapi_document_agree_with_the_schemas() -> None:
         validator = Draft202012Validator(load(message["payload"]["$ref"]))
         for example in message["examples"]:
             validator.validate(example["payload"])
+
+
+def test_every_type_has_an_example() -> None:
+    examples = read_examples(COMMITTED / schemas.EXAMPLES)
+    assert [name for name, found in examples.items() if not found] == []
+
+
+@pytest.mark.parametrize("result_type", ResultType)
+def test_an_example_of_a_result_is_what_the_worker_would_publish(result_type: ResultType) -> None:
+    """If a model, a hint or how ids are made changes, then the example is changed with it."""
+    example = load(f"{schemas.EXAMPLES}/{result_type}.json")
+    event = contract_examples.result_example(result_type)
+    assert json.loads(event.to_json()) == example
+    assert example["id"] == result_id(event_key("/product/comments", EVENT_ID), [0], result_type.value)
+    for told in [example["data"], *example["data"].get("steps", ())]:
+        if told.get("hint") is not None:
+            hint = copy_hint if result_type.startswith("sent_copy.") else hint_for
+            assert Hint(**told["hint"]) == hint(Reason(told["reason"]))
+
+
+def test_the_example_of_a_snapshot_is_one() -> None:
+    Snapshot.model_validate(load(f"{schemas.EXAMPLES}/snapshot.json"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("mail.sent.json", b"{", "mail.sent.json: not JSON: "),
+        ("mail.sent.json", b"\xff", "mail.sent.json: not JSON: "),
+        ("mail.sent.json", b"[]", "mail.sent.json: not a JSON object"),
+        ("mail.snet.json", b"{}", "mail.snet.json: no event, result or snapshot is called so"),
+    ],
+)
+def test_an_example_that_is_none_is_named(tmp_path: Path, name: str, content: bytes, problem: str) -> None:
+    """If a file among the examples cannot be one, then nothing is written, and the error names it."""
+    (tmp_path / schemas.EXAMPLES).mkdir()
+    (tmp_path / schemas.EXAMPLES / name).write_bytes(content)
+    with pytest.raises(ConfigurationError, match=re.escape(problem)):
+        schemas.write(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [schemas.EXAMPLES]
+
+
+def test_a_type_s_further_examples_follow_its_first(tmp_path: Path) -> None:
+    for name in ("mail.sent", "mail.sent.again"):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"id": name}))
+    assert read_examples(tmp_path)[ResultType.MAIL_SENT] == [{"id": "mail.sent"}, {"id": "mail.sent.again"}]
+    assert read_examples(tmp_path)[ResultType.MAIL_FAILED] == []

@@ -1,12 +1,11 @@
 """The AsyncAPI 3.0 document: which messages cross which exchange, over the schemas beside it."""
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from worker.domain.cloudevents import STRUCTURED
 from worker.domain.envelope import EVENT_CLASSES
 from worker.domain.vocabulary import EventType, ResultType
-from worker.operations.contract_examples import Json, event_examples, result_example
+from worker.operations.examples import Examples, Json
 
 EVENTS_EXCHANGE = "product.events"
 RESULTS_EXCHANGE = "sendas.results"
@@ -26,7 +25,7 @@ _INFO: Json = {
 }
 
 
-def asyncapi() -> Json:
+def asyncapi(examples: Examples) -> Json:
     """The document; schemas are references to the files beside it."""
     return {
         "asyncapi": "3.0.0",
@@ -55,8 +54,8 @@ def asyncapi() -> Json:
         },
         "components": {
             "messages": {
-                **{_key(name): _event_message(name) for name in EventType},
-                **{_key(name): _result_message(name) for name in ResultType},
+                **{_key(name): _event_message(name, examples[name]) for name in EventType},
+                **{_key(name): _result_message(name, examples[name]) for name in ResultType},
             },
             "messageTraits": {"cloudEvent": {"headers": _headers()}},
         },
@@ -111,16 +110,15 @@ def _operation(action: str, summary: str, channel: str, names: Iterable[EventTyp
     return operation
 
 
-def _event_message(name: EventType) -> Json:
-    return _message(name, f"events/{name}.json", f"The product asks: {name}", list(event_examples(name)))
+def _event_message(name: EventType, examples: Sequence[Json]) -> Json:
+    return _message(name, f"events/{name}.json", f"The product asks: {name}", examples)
 
 
-def _result_message(name: ResultType) -> Json:
-    summary = str(EVENT_CLASSES[name].__doc__)
-    return _message(name, f"results/{name}.json", summary, [json.loads(result_example(name).to_json())])
+def _result_message(name: ResultType, examples: Sequence[Json]) -> Json:
+    return _message(name, f"results/{name}.json", str(EVENT_CLASSES[name].__doc__), examples)
 
 
-def _message(name: EventType | ResultType, schema: str, summary: str, examples: list[Json]) -> Json:
+def _message(name: EventType | ResultType, schema: str, summary: str, examples: Sequence[Json]) -> Json:
     return {
         "name": name.value,
         "title": name.value,

@@ -1,11 +1,12 @@
 """The contract as files: JSON Schemas and an AsyncAPI document, generated from the models.
 
-`python -m worker.operations.schemas [--check] [DIRECTORY]` writes them, or says which of them differ.
+`python -m worker.operations.schemas [--check] [DIRECTORY]` writes them, or says which of them differ. They carry the
+examples that are in DIRECTORY/examples.
 """
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from worker.domain.events import CommentCreated, ConfigurationChanged, MailboxCh
 from worker.domain.snapshot import Snapshot
 from worker.domain.vocabulary import EventType, ResultType
 from worker.operations.asyncapi import asyncapi
-from worker.operations.contract_examples import SNAPSHOT, Json, data_examples, event_examples, result_example
+from worker.operations.examples import SNAPSHOT, Examples, Json, read_examples
 
 DIRECTORY = Path("schemas")
+EXAMPLES = "examples"  # the directory in it that is written by hand
 REGENERATE = "python -m worker.operations.schemas"
 
 _DATA_TYPES: Mapping[EventType, tuple[Any, str]] = {
@@ -43,22 +45,22 @@ class _Generator(GenerateJsonSchema):
         return False
 
 
-def documents() -> dict[str, str]:
+def documents(examples: Examples) -> dict[str, str]:
     """Every generated file: its path below `schemas/` and its text."""
     found: dict[str, Json] = {}
     for event_type in EventType:
-        found[f"events/{event_type}.data.json"] = _event_data_schema(event_type)
-        found[f"events/{event_type}.json"] = _event_schema(event_type)
+        found[f"events/{event_type}.data.json"] = _event_data_schema(event_type, examples[event_type])
+        found[f"events/{event_type}.json"] = _event_schema(event_type, examples[event_type])
     for result_type in ResultType:
-        found[f"results/{result_type}.json"] = _result_schema(result_type)
-    found["snapshot.json"] = _snapshot_schema()
-    found["asyncapi.json"] = asyncapi()
+        found[f"results/{result_type}.json"] = _result_schema(result_type, examples[result_type])
+    found["snapshot.json"] = _snapshot_schema(examples[SNAPSHOT])
+    found["asyncapi.json"] = asyncapi(examples)
     return {path: json.dumps(document, ensure_ascii=False, indent=2) + "\n" for path, document in found.items()}
 
 
 def write(directory: Path) -> None:
-    """Write every file, and remove JSON files that are no longer generated."""
-    expected = documents()
+    """Write every file, and remove JSON files that are no longer generated. Raises `ConfigurationError`."""
+    expected = documents(read_examples(directory / EXAMPLES))
     for path, text in expected.items():
         target = directory / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -68,8 +70,8 @@ def write(directory: Path) -> None:
 
 
 def differences(directory: Path) -> list[str]:
-    """What differs between the directory and what would be written there, one line each."""
-    expected = documents()
+    """What differs between the directory and what would be written there, a line each. Raises `ConfigurationError`."""
+    expected = documents(read_examples(directory / EXAMPLES))
     present = _present(directory)
     found = [f"{directory / path} is missing" for path in expected.keys() - present]
     found += [f"{directory / path} is generated no more" for path in present - expected.keys()]
@@ -82,21 +84,22 @@ def differences(directory: Path) -> list[str]:
 
 
 def _present(directory: Path) -> set[str]:
-    return {path.relative_to(directory).as_posix() for path in directory.rglob("*.json")}
+    found = (path.relative_to(directory) for path in directory.rglob("*.json"))
+    return {path.as_posix() for path in found if path.parts[0] != EXAMPLES}
 
 
-def _event_data_schema(event_type: EventType) -> Json:
+def _event_data_schema(event_type: EventType, examples: Sequence[Json]) -> Json:
     model, description = _DATA_TYPES[event_type]
     return _document(
         f"{event_type}.data",
         f"Data of {event_type}",
         description,
         _generated(TypeAdapter(model), "validation"),
-        data_examples(event_type),
+        [example["data"] for example in examples],
     )
 
 
-def _event_schema(event_type: EventType) -> Json:
+def _event_schema(event_type: EventType, examples: Sequence[Json]) -> Json:
     model, description = _DATA_TYPES[event_type]
     data = _generated(TypeAdapter(model), "validation")
     definitions = data.pop("$defs", {})
@@ -118,22 +121,21 @@ def _event_schema(event_type: EventType) -> Json:
         "required": ["specversion", "id", "source", "type", "time", "data"],
         "$defs": definitions,
     }
-    return _document(event_type.value, event_type.value, description, schema, event_examples(event_type))
+    return _document(event_type.value, event_type.value, description, schema, examples)
 
 
-def _result_schema(result_type: ResultType) -> Json:
+def _result_schema(result_type: ResultType, examples: Sequence[Json]) -> Json:
     event_class = EVENT_CLASSES[result_type]
     schema = _generated(TypeAdapter(event_class), "serialization")
     # These two have defaults but are always written.
     schema["required"] = sorted({*schema["required"], "specversion", "type", "datacontenttype"})
-    example = json.loads(result_example(result_type).to_json())
-    return _document(result_type.value, result_type.value, str(event_class.__doc__), schema, (example,))
+    return _document(result_type.value, result_type.value, str(event_class.__doc__), schema, examples)
 
 
-def _snapshot_schema() -> Json:
+def _snapshot_schema(examples: Sequence[Json]) -> Json:
     schema = _generated(TypeAdapter(Snapshot), "validation")
     description = "The configuration snapshot: accounts, employees and mailboxes, made by the product."
-    return _document("snapshot", "Configuration snapshot", description, schema, (SNAPSHOT,))
+    return _document("snapshot", "Configuration snapshot", description, schema, examples)
 
 
 def _generated(adapter: TypeAdapter[Any], mode: JsonSchemaMode) -> Json:
@@ -155,7 +157,7 @@ def _without_discriminator(node: Any) -> Any:
     return node
 
 
-def _document(name: str, title: str, description: str, schema: Json, examples: tuple[Json, ...]) -> Json:
+def _document(name: str, title: str, description: str, schema: Json, examples: Sequence[Json]) -> Json:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:sendas:schema:{name}:v1",

@@ -1,0 +1,44 @@
+"""Examples of the contract: JSON files beside the schemas, which carry them.
+
+`examples/TYPE.json` is an example of an event or a result of that type, `examples/TYPE.WORD.json` another one;
+`examples/snapshot.json` is a configuration snapshot.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from worker.domain.vocabulary import EventType, ResultType
+from worker.errors import ConfigurationError
+
+Json = dict[str, Any]
+Examples = Mapping[str, Sequence[Json]]
+
+SNAPSHOT = "snapshot"
+NAMES = (*EventType, *ResultType, SNAPSHOT)
+
+
+def read_examples(directory: Path) -> Examples:
+    """The examples by their type, each type's in the order of file names; none where there is no such directory.
+
+    Raises:
+        ConfigurationError: a file is not a JSON object, or named after no type.
+    """
+    found: dict[str, list[Json]] = {str(name): [] for name in NAMES}
+    for path in sorted(directory.glob("*.json"), key=lambda path: path.stem):
+        name = path.stem if path.stem in found else path.stem.rpartition(".")[0]
+        if name not in found:
+            raise ConfigurationError(f"{path}: no event, result or snapshot is called so")
+        found[name].append(_read(path))
+    return found
+
+
+def _read(path: Path) -> Json:
+    try:
+        example = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ConfigurationError(f"{path}: not JSON: {error}") from None
+    if not isinstance(example, dict):
+        raise ConfigurationError(f"{path}: not a JSON object")
+    return example
