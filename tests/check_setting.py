@@ -10,8 +10,8 @@ from tests.imap_setting import NamedCredentials
 from worker.adapters.clock import SystemClock
 from worker.adapters.credentials import Credentials
 from worker.adapters.dkim import DkimSignatures
-from worker.adapters.egress import EgressGuard, Resolver, SystemResolver
 from worker.adapters.imap.connection import ImapTimeouts
+from worker.adapters.network.egress import EgressGuard, Resolver, SystemResolver
 from worker.adapters.smtp.timeouts import Timeouts
 from worker.adapters.visitors import ServerVisitors
 from worker.domain.egress import EgressPolicy, parse_allowlist

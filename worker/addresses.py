@@ -5,7 +5,7 @@ from pathlib import Path
 
 from worker.adapters.addresses.broker import BrokerAddress, broker_address
 from worker.adapters.addresses.ledger import LedgerAddress, ledger_address
-from worker.adapters.tls import ClientTls, PemFile
+from worker.adapters.network.tls import ClientTls, PemFile
 from worker.settings import Settings
 
 

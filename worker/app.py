@@ -15,14 +15,14 @@ import structlog
 from worker.adapters.addresses.ledger import LedgerAddress
 from worker.adapters.clock import SystemClock
 from worker.adapters.dkim import DkimSignatures
-from worker.adapters.dns import DnsLookups
-from worker.adapters.egress import EgressGuard, GuardedDialer, SystemResolver
-from worker.adapters.encrypted_only import EncryptedSentFolder, EncryptedTransport
-from worker.adapters.files import HttpFileStore
-from worker.adapters.http_session import guarded_client_session, guarded_connector
 from worker.adapters.imap.connection import ImapTimeouts
 from worker.adapters.imap.sent_folder import ImapSentFolder
 from worker.adapters.ledger import LedgerOptions, SqlLedger, open_ledger
+from worker.adapters.network.dns import DnsLookups
+from worker.adapters.network.egress import EgressGuard, GuardedDialer, SystemResolver
+from worker.adapters.network.files import HttpFileStore
+from worker.adapters.network.http import guarded_client_session, guarded_connector
+from worker.adapters.network.tls import EncryptedSentFolder, EncryptedTransport, client_context
 from worker.adapters.oauth import TokenSource
 from worker.adapters.rotation import RotationKeeper
 from worker.adapters.secrets import SealingKeys, SecretStore, load_sealing_keys
@@ -30,7 +30,6 @@ from worker.adapters.sign_in import SecretCredentials
 from worker.adapters.smtp import PoolLimits, PoolNumbers, SmtpTransport
 from worker.adapters.snapshot.http import HttpSource
 from worker.adapters.snapshot.sources import FileSource, Source
-from worker.adapters.tls import client_context
 from worker.adapters.visitors import ServerVisitors
 from worker.addresses import tls_of
 from worker.delivery.building import Rules

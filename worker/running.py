@@ -24,9 +24,9 @@ from worker.adapters.http_server import serve_http
 from worker.adapters.ledger import SqlLedger
 from worker.adapters.ledger.keeping import LedgerKeeping
 from worker.adapters.mailbox_memory import MailboxMemory, mailbox_memory
+from worker.adapters.network.tls import client_context
 from worker.adapters.snapshot.keeper import Schedule, SnapshotKeeper
 from worker.adapters.snapshot.looks import Look, LookOutcome
-from worker.adapters.tls import client_context
 from worker.addresses import broker_of, ledger_of, tls_of
 from worker.app import (
     Outside,

@@ -8,8 +8,8 @@ import dns.message
 
 from fuzz.foreign.entry import Entry, Make, Runs, shapes
 from worker.adapters.dkim_names import signature_name, signature_names
-from worker.adapters.dns_answers import MAX_ANSWER_BYTES, require_light
 from worker.adapters.imap.connection import ImapTimeouts
+from worker.adapters.network.dns_answers import MAX_ANSWER_BYTES, require_light
 from worker.adapters.secrets import SealingKeys
 from worker.adapters.token_response import MAX_RESPONSE_BYTES, parse_token_response
 from worker.domain.addresses import as_written, masked, parse_address, problem_of
@@ -117,14 +117,14 @@ ENTRIES = (
         shapes=shapes(b"p=none;", b"a=", b" ;", b"sp = "),
     ),
     Entry(
-        ("adapters.dns:DnsLookups.ask",),
+        ("adapters.network.dns:DnsLookups.ask",),
         _read_answer,
         MAX_ANSWER_BYTES,
         errors=(dns.exception.DNSException,),
         shapes=_ANSWERS,
     ),
     Entry(
-        ("adapters.dns_answers:require_light",),
+        ("adapters.network.dns_answers:require_light",),
         require_light,
         _MAX_DNS_BYTES,
         errors=(dns.exception.DNSException,),

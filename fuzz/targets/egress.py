@@ -7,8 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 from fuzz.target import Target
 from fuzz.virtual_loop import VirtualLoop
 from fuzz.words import check_shown
-from worker.adapters.dialing import DialError
-from worker.adapters.egress import EgressGuard
+from worker.adapters.network.egress import DialError, EgressGuard
 from worker.domain.egress import SMTP_PORTS, EgressPolicy, parse_allowlist, special_range
 from worker.domain.hosts import parse_host
 from worker.domain.transmission import Fault

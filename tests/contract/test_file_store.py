@@ -7,7 +7,7 @@ import pytest
 
 from tests.doubles.files import MemoryFileStore
 from tests.integration.web_server import answering, session, web_server
-from worker.adapters.files import HttpFileStore
+from worker.adapters.network.files import HttpFileStore
 from worker.delivery.ports import FileStore
 from worker.domain.events import File
 from worker.errors import FileUnavailable

@@ -9,7 +9,7 @@ import pytest
 from stack.dnsmasq import Dnsmasq, Record
 from stack.stack import running
 from tests.doubles.name_server import TableNameServer
-from worker.adapters.dns import DnsLookups
+from worker.adapters.network.dns import DnsLookups
 from worker.domain.inspection import LookupOutcome, RecordType
 from worker.operations.mailbox_check.ports import NameServer
 

@@ -14,9 +14,9 @@ from pydantic import SecretStr
 
 from stack.scripted_smtp import ScriptedSmtpServer
 from worker.adapters.credentials import AccessToken, Password
-from worker.adapters.dialing import DialError
+from worker.adapters.network.egress import DialError
+from worker.adapters.network.tls import client_context
 from worker.adapters.smtp import PoolLimits, SmtpTransport, Timeouts
-from worker.adapters.tls import client_context
 from worker.delivery.ports import Route
 from worker.domain.letters import ComposedLetter
 from worker.domain.snapshot import Auth, EnvSecret, NoAuth, OAuthAuth, PasswordAuth, SmtpServer

@@ -8,8 +8,7 @@ from contextlib import closing, contextmanager
 import pytest
 
 from tests.doubles.resolver import TableResolver
-from worker.adapters.dialing import DialError
-from worker.adapters.egress import EgressGuard, GuardedDialer
+from worker.adapters.network.egress import DialError, EgressGuard, GuardedDialer
 from worker.domain.egress import SMTP_PORTS, EgressPolicy, parse_allowlist
 from worker.domain.transmission import Fault
 

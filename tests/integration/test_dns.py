@@ -3,8 +3,8 @@
 import pytest
 
 from stack.ports import free_ports
-from worker.adapters import dns
-from worker.adapters.dns import DnsLookups
+from worker.adapters.network import dns
+from worker.adapters.network.dns import DnsLookups
 from worker.domain.inspection import LookupOutcome, RecordType
 
 

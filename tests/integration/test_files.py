@@ -9,7 +9,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from tests.integration.web_server import answering, session, web_server
-from worker.adapters.files import FileServerToken, HttpFileStore
+from worker.adapters.network.files import FileServerToken, HttpFileStore
 from worker.domain.events import File
 from worker.errors import ConfigurationError, FileUnavailable
 

@@ -12,7 +12,7 @@ from aiohttp import web
 from stack import client_context
 from tests.doubles.resolver import TableResolver
 from tests.integration.web_server import answering, server_context, session, web_server
-from worker.adapters.http_session import GuardedSession, TooLarge, read_at_most
+from worker.adapters.network.http import GuardedSession, TooLarge, read_at_most
 from worker.errors import EgressDenied, Unavailable
 
 

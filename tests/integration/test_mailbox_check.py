@@ -22,7 +22,7 @@ from tests.check_setting import CheckSetting, a_subject, failures, outcomes
 from tests.conftest import COMPANY_DOMAIN, NewMailbox
 from tests.imap_setting import NamedCredentials
 from tests.integration.mail_client import imap, wait_for_letters
-from worker.adapters.dns import DnsLookups
+from worker.adapters.network.dns import DnsLookups
 from worker.domain import snapshot
 from worker.domain.vocabulary import CopyMode
 from worker.operations.mailbox_check.check import is_good

@@ -21,7 +21,7 @@ from tests.doubles.resolver import TableResolver
 from tests.doubles.smtp import CERTIFICATES, PASSWORD, TOKEN, USERNAME
 from tests.imap_setting import FixedCredentials, password
 from worker.adapters.credentials import AccessToken
-from worker.adapters.tls import client_context
+from worker.adapters.network.tls import client_context
 from worker.domain.results import CheckStepResult
 from worker.domain.snapshot import Mailbox
 from worker.errors import SecretUnavailable, TokenRefused, Unavailable

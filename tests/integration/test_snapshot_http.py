@@ -20,8 +20,8 @@ from stack import client_context
 from tests.documents import a_document
 from tests.doubles.resolver import TableResolver
 from tests.integration.web_server import answering, trusting_context, web_server
-from worker.adapters.egress import EgressGuard
-from worker.adapters.http_session import guarded_connector
+from worker.adapters.network.egress import EgressGuard
+from worker.adapters.network.http import guarded_connector
 from worker.adapters.snapshot.http import HttpSource
 from worker.adapters.snapshot.keeper import Schedule, SnapshotKeeper
 from worker.adapters.snapshot.looks import Look

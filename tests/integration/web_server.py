@@ -10,8 +10,8 @@ from aiohttp import web
 
 from stack import client_context
 from tests.doubles.resolver import TableResolver
-from worker.adapters.egress import EgressGuard
-from worker.adapters.http_session import GuardedSession, guarded_client_session
+from worker.adapters.network.egress import EgressGuard
+from worker.adapters.network.http import GuardedSession, guarded_client_session
 from worker.domain.egress import EgressPolicy, parse_allowlist
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

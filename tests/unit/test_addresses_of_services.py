@@ -7,7 +7,7 @@ import trustme
 
 from worker.adapters.addresses.broker import broker_address
 from worker.adapters.addresses.ledger import LedgerAddress, ledger_address
-from worker.adapters.tls import ClientTls, PemFile
+from worker.adapters.network.tls import ClientTls, PemFile
 from worker.domain.service_url import parse_service_url
 from worker.errors import ConfigurationError
 

@@ -6,8 +6,8 @@ from typing import cast
 
 import pytest
 
-from worker.adapters.dns import DnsLookups
-from worker.adapters.dns_answers import MAX_ANSWER_BYTES, HeavyAnswer, require_light
+from worker.adapters.network.dns import DnsLookups
+from worker.adapters.network.dns_answers import MAX_ANSWER_BYTES, HeavyAnswer, require_light
 from worker.domain.inspection import LookupOutcome, RecordType
 
 _LONG_NAME = b"\x01a" * 126 + b"\x00"

@@ -10,8 +10,7 @@ from ipaddress import ip_address
 import pytest
 
 from tests.doubles.resolver import TableResolver
-from worker.adapters.dialing import DialError
-from worker.adapters.egress import EgressGuard, SystemResolver
+from worker.adapters.network.egress import DialError, EgressGuard, SystemResolver
 from worker.delivery.places import Holder, act_for
 from worker.domain.egress import HTTPS_PORTS, IMAP_PORTS, SMTP_PORTS, EgressPolicy, parse_allowlist
 from worker.domain.transmission import Fault

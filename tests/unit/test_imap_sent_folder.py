@@ -25,10 +25,10 @@ from tests.imap_setting import (
     target,
 )
 from worker.adapters.credentials import AccessToken
-from worker.adapters.dialing import DialError
 from worker.adapters.imap.connection import ImapTimeouts
 from worker.adapters.imap.saving import FOLDER_MEMORY_S
 from worker.adapters.imap.sent_folder import ImapSentFolder
+from worker.adapters.network.egress import DialError
 from worker.delivery.ports import CopyTarget, SavedCopy
 from worker.domain.snapshot import Auth
 from worker.domain.transmission import Fault, Trouble

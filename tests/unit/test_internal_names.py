@@ -8,9 +8,8 @@ from ipaddress import ip_address
 import pytest
 
 from tests.doubles.resolver import TableResolver
-from worker.adapters.dialing import DialError
-from worker.adapters.dns import DnsLookups
-from worker.adapters.egress import Aliased, EgressGuard, SystemResolver
+from worker.adapters.network.dns import DnsLookups
+from worker.adapters.network.egress import Aliased, DialError, EgressGuard, SystemResolver
 from worker.domain.egress import SMTP_PORTS, EgressPolicy, parse_allowlist
 from worker.domain.hosts import parse_host
 from worker.domain.inspection import LookupOutcome, RecordType

@@ -32,7 +32,7 @@ from tests.doubles.smtp import (
     world,
 )
 from worker.adapters.credentials import AccessToken, Password
-from worker.adapters.dialing import DialError
+from worker.adapters.network.egress import DialError
 from worker.adapters.smtp import SmtpTransport
 from worker.delivery.ports import Route
 from worker.domain.snapshot import Auth

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from worker.adapters.tls import ClientTls, FollowedContext, PemFile, client_context, tls_refusal
+from worker.adapters.network.tls import ClientTls, FollowedContext, PemFile, client_context, tls_refusal
 from worker.errors import ConfigurationError
 
 

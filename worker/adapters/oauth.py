@@ -15,7 +15,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 from yarl import URL
 
 from worker.adapters.grants import Grant, GrantKey, grant_key
-from worker.adapters.http_session import GuardedSession, TooLarge, read_at_most
+from worker.adapters.network.http import GuardedSession, TooLarge, read_at_most
 from worker.adapters.rotation import RotationKeeper, digest
 from worker.adapters.secrets import SecretStore
 from worker.adapters.token_response import MAX_RESPONSE_BYTES, TokenResponse, parse_token_response

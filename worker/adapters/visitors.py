@@ -6,10 +6,10 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from worker.adapters.credentials import Credentials
-from worker.adapters.egress import EgressGuard, GuardedDialer
-from worker.adapters.encrypted_only import PLAINTEXT_REFUSED
 from worker.adapters.imap.connection import ImapTimeouts
 from worker.adapters.imap.probe import ImapCheckVisit, ImapVisitor
+from worker.adapters.network.egress import EgressGuard, GuardedDialer
+from worker.adapters.network.tls import PLAINTEXT_REFUSED
 from worker.adapters.sign_in import SealedOnlyCredentials
 from worker.adapters.smtp.session import Opener
 from worker.adapters.smtp.timeouts import Timeouts

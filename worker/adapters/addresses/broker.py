@@ -7,7 +7,7 @@ from pathlib import Path
 
 from yarl import URL
 
-from worker.adapters.tls import ClientTls, FollowedContext, PemFile
+from worker.adapters.network.tls import ClientTls, FollowedContext, PemFile
 from worker.domain.service_url import parse_service_url
 from worker.errors import ConfigurationError
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import unquote
 
-from worker.adapters.tls import ClientTls, FollowedContext, PemFile
+from worker.adapters.network.tls import ClientTls, FollowedContext, PemFile
 from worker.domain.service_url import ServiceUrl, parse_service_url
 from worker.errors import ConfigurationError
 

@@ -27,7 +27,7 @@ from tenacity import (
 from worker.adapters.addresses.broker import Broker, broker_address
 from worker.adapters.broker import decoding
 from worker.adapters.broker.tap import TappedConnection
-from worker.adapters.tls import tls_refusal
+from worker.adapters.network.tls import tls_refusal
 from worker.errors import ConfigurationError
 
 log = structlog.get_logger(__name__)

@@ -13,7 +13,7 @@ from aiormq.connection import TransportFactory
 from yarl import URL
 
 from worker.adapters.broker.frames import A_HEARTBEAT, AROUND, END, HEAD
-from worker.adapters.tls import TLS_ALERT, TlsExpected
+from worker.adapters.network.tls import TLS_ALERT, TlsExpected
 
 _READ_LIMIT_BYTES = 64 * 1024
 _SIGN_OF_LIFE_S = 1.0

@@ -5,9 +5,9 @@ import socket
 import ssl
 from dataclasses import dataclass
 
-from worker.adapters.dialing import Dialer, DialError
 from worker.adapters.imap.errors import ImapTrouble, ServerWords
 from worker.adapters.imap.protocol import ImapProtocol, LostConnection
+from worker.adapters.network.egress import Dialer, DialError
 from worker.domain.hosts import certified_name
 from worker.domain.snapshot import ImapServer
 from worker.domain.transmission import Fault

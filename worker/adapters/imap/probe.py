@@ -8,15 +8,14 @@ from typing import TypeVar
 
 from worker.adapters.clock import SystemClock
 from worker.adapters.credentials import Credentials
-from worker.adapters.dialing import Dialer, DialError
-from worker.adapters.egress import EgressGuard
 from worker.adapters.imap import connection
 from worker.adapters.imap.connection import ImapTimeouts
 from worker.adapters.imap.errors import ImapTrouble, Refused, ServerWords, opened_credentials
 from worker.adapters.imap.protocol import ImapProtocol
 from worker.adapters.imap.saving import Folder, FolderMemory, Missing, Place, looked, made, save
 from worker.adapters.imap.session import ImapSession
-from worker.adapters.tls import tls_facts
+from worker.adapters.network.egress import Dialer, DialError, EgressGuard
+from worker.adapters.network.tls import tls_facts
 from worker.delivery.ports import SavedCopy
 from worker.domain.egress import IMAP_PORTS
 from worker.domain.inspection import ResolvedHost, SentFolderFacts, TlsFacts

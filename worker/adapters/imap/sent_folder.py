@@ -12,12 +12,12 @@ from datetime import datetime
 from typing import TypeVar
 
 from worker.adapters.credentials import AccessToken, Credentials, Password
-from worker.adapters.dialing import Dialer
 from worker.adapters.imap.connection import ImapTimeouts, connect
 from worker.adapters.imap.errors import ImapTrouble, Refused, ServerWords, opened_credentials
 from worker.adapters.imap.saving import NO_FOLDER, FolderMemory, Look, Missing, Place, already_there, looked, save
 from worker.adapters.imap.session import ImapSession
-from worker.adapters.tls import verifying
+from worker.adapters.network.egress import Dialer
+from worker.adapters.network.tls import verifying
 from worker.delivery.ports import Clock, CopyTarget, SavedCopy
 from worker.domain.snapshot import Auth, ImapServer
 from worker.domain.transmission import Fault, Trouble

@@ -12,7 +12,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, stop
 from worker.adapters.addresses.ledger import Ledger, LedgerAddress, ledger_address
 from worker.adapters.ledger.connection import Work
 from worker.adapters.ledger.lines import FileLine, Line, NetworkLine
-from worker.adapters.tls import tls_refusal
+from worker.adapters.network.tls import tls_refusal
 from worker.errors import ConfigurationError, Unavailable
 
 T = TypeVar("T")

@@ -13,13 +13,13 @@ from aiosmtplib import SMTPResponse, SMTPServerDisconnected
 from aiosmtplib.protocol import SMTPProtocol
 
 from worker.adapters.credentials import Credentials
-from worker.adapters.dialing import Dialer, DialError
+from worker.adapters.network.egress import Dialer, DialError
+from worker.adapters.network.tls import verifying
 from worker.adapters.smtp.authentication import known_secrets, sign_in
 from worker.adapters.smtp.progress import Progress
 from worker.adapters.smtp.protocol import PairedProtocol
 from worker.adapters.smtp.timeouts import Timeouts
 from worker.adapters.smtp.troubles import Failed, failing_in, refusal
-from worker.adapters.tls import verifying
 from worker.delivery.ports import Route
 from worker.domain.hosts import certified_name
 from worker.domain.snapshot import SmtpServer

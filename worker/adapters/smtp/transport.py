@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from worker.adapters.credentials import Credentials
-from worker.adapters.dialing import Dialer
+from worker.adapters.network.egress import Dialer
 from worker.adapters.smtp.content import is_canonical
 from worker.adapters.smtp.envelope import Envelope
 from worker.adapters.smtp.lanes import Lease

@@ -9,15 +9,14 @@ from contextlib import asynccontextmanager
 
 import aiosmtplib
 
-from worker.adapters.dialing import DialError
-from worker.adapters.egress import EgressGuard
+from worker.adapters.network.egress import DialError, EgressGuard
+from worker.adapters.network.tls import tls_facts
 from worker.adapters.smtp.envelope import Envelope
 from worker.adapters.smtp.progress import Progress
 from worker.adapters.smtp.protocol import PairedProtocol
 from worker.adapters.smtp.session import Offer, Opener, Session
 from worker.adapters.smtp.transaction import Transaction
 from worker.adapters.smtp.troubles import Failed, refusal, reply_of
-from worker.adapters.tls import tls_facts
 from worker.delivery.ports import Route
 from worker.domain.addresses import parse_address
 from worker.domain.egress import SMTP_PORTS

@@ -10,10 +10,10 @@ from pydantic import SecretStr
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 from yarl import URL
 
+from worker.adapters.network.egress import RefusedLookup
+from worker.adapters.network.tls import tls_refusal
 from worker.adapters.snapshot.problems import Refusal, RefusedDocument
 from worker.adapters.snapshot.sources import MAX_DOCUMENT_BYTES, Document, Unchanged
-from worker.adapters.tls import tls_refusal
-from worker.adapters.vetting import RefusedLookup
 from worker.domain.text import has_control_character
 from worker.domain.transmission import Fault
 from worker.errors import ConfigurationError, EgressDenied, Unavailable

@@ -2,6 +2,9 @@
 
 Every value that Python versions or distributions set differently is set here: TLS 1.2 at least, as Debian's Python has
 no minimum of its own, and how strictly chains are judged, as Python 3.13 sets `VERIFY_X509_STRICT` and 3.11 does not.
+
+`EncryptedTransport` and `EncryptedSentFolder` refuse servers without it: `security: none` is for a relay on a network
+that the operator vouches for.
 """
 
 import asyncio
@@ -14,10 +17,16 @@ from pathlib import Path
 
 import structlog
 
+from worker.delivery.ports import BeforeFinalDot, CopyTarget, MailTransport, Route, SavedCopy, SentFolder
 from worker.domain.inspection import TlsFacts
+from worker.domain.letters import ComposedLetter
+from worker.domain.transmission import Fault, Transmission, Trouble
+from worker.domain.vocabulary import CopyOutcome, Phase, Security
 from worker.errors import ConfigurationError
 
 log = structlog.get_logger(__name__)
+
+PLAINTEXT_REFUSED = Trouble(Phase.CONNECT, Fault.EGRESS, detail="connections without encryption are not allowed here")
 
 _SERVERS_WORDS = {
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it requires a client certificate",
@@ -228,3 +237,43 @@ def tls_facts(transport: asyncio.BaseTransport | None) -> TlsFacts:
     version = (secured.version() if secured is not None else None) or "unknown"
     valid_until = datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC) if isinstance(ends, str) else None
     return TlsFacts(version, valid_until)
+
+
+class EncryptedTransport:
+    """A `MailTransport` that hands letters only to servers with TLS or STARTTLS."""
+
+    def __init__(self, inner: MailTransport) -> None:
+        self._inner = inner
+
+    async def send(self, route: Route, letter: ComposedLetter, before_final_dot: BeforeFinalDot) -> Transmission:
+        if route.smtp.security is Security.NONE:
+            return Transmission(refused=dict.fromkeys(letter.envelope_to, PLAINTEXT_REFUSED))
+        return await self._inner.send(route, letter, before_final_dot)
+
+    async def close_idle(self, account_id: str, mailbox_id: str, keep: int) -> None:
+        await self._inner.close_idle(account_id, mailbox_id, keep)
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+class EncryptedSentFolder:
+    """A `SentFolder` that signs in only to servers with TLS."""
+
+    def __init__(self, inner: SentFolder) -> None:
+        self._inner = inner
+
+    async def save(
+        self, target: CopyTarget, message_id: str, date: datetime, copy: bytes, *, also_known_as: str | None = None
+    ) -> SavedCopy:
+        if target.imap.security is Security.NONE:
+            return SavedCopy(CopyOutcome.FAILED, target.folder, trouble=PLAINTEXT_REFUSED)
+        return await self._inner.save(target, message_id, date, copy, also_known_as=also_known_as)
+
+    async def find(self, target: CopyTarget, message_id: str) -> bool | Trouble:
+        if target.imap.security is Security.NONE:
+            return PLAINTEXT_REFUSED
+        return await self._inner.find(target, message_id)
+
+    async def close(self) -> None:
+        await self._inner.close()

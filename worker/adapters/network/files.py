@@ -6,7 +6,7 @@ import aiohttp
 from pydantic import SecretStr
 from yarl import URL
 
-from worker.adapters.http_session import GuardedSession, TooLarge, read_at_most
+from worker.adapters.network.http import GuardedSession, TooLarge, read_at_most
 from worker.domain.events import File
 from worker.errors import ConfigurationError, EgressDenied, FileUnavailable, Unavailable
 

@@ -7,6 +7,7 @@ a stray record of the customer's does not stop their mail.
 """
 
 import asyncio
+import errno
 import os
 import socket
 import time
@@ -17,13 +18,16 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import chain, zip_longest
 from typing import Protocol
 
-from worker.adapters.dialing import DialError
-from worker.adapters.silent_names import SilentNames
+from aiohttp import AddrInfoType
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from worker.adapters.network.silent_names import SilentNames
 from worker.delivery.places import USUAL, FairShares, Holder, Places, acting_for
 from worker.domain.egress import EgressPolicy, special_range
 from worker.domain.hosts import IpAddress, NumericSpelling, parse_host
 from worker.domain.internal_names import is_localhost
 from worker.domain.transmission import Fault
+from worker.errors import SendasError
 
 INSIDE_S = 1.0
 """How long an internal name is looked up, and when its refusal comes; a cluster's DNS answers in milliseconds."""
@@ -32,6 +36,25 @@ _MAX_ADDRESSES = 8
 _LOCALHOST = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 # EAI_NODATA is not everywhere.
 _NO_SUCH_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
+
+
+class DialError(SendasError):
+    """No connection; `fault` says at which step (name, policy, connection, time)."""
+
+    def __init__(self, message: str, fault: Fault) -> None:
+        super().__init__(message)
+        self.fault = fault
+
+
+class Dialer(Protocol):
+    """Connects to vetted addresses only."""
+
+    async def dial(self, host: str, port: int, timeout_s: float) -> socket.socket:
+        """A connected non-blocking TCP socket (with TCP_NODELAY) to one of the host's vetted addresses.
+
+        Raises:
+            DialError: with fault `dns`, `egress`, `connect` or `timeout`.
+        """
 
 
 class Aliased(list[str]):
@@ -291,3 +314,60 @@ def _reason(error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     return os.strerror(error.errno).lower() if error.errno else "it failed"
+
+
+class RefusedLookup(OSError):
+    """Carries a `DialError` through aiohttp, which lets only `OSError` pass a resolver."""
+
+    def __init__(self, denial: DialError) -> None:
+        super().__init__(str(denial))
+        self.denial = denial
+
+
+class VettingResolver(AbstractResolver):
+    """Gives aiohttp the vetted addresses of a name."""
+
+    def __init__(self, guard: EgressGuard, usual_ports: frozenset[int]) -> None:
+        self._guard = guard
+        self._usual_ports = usual_ports
+
+    async def resolve(
+        self,
+        host: str,
+        port: int = 0,
+        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002 - both families are always asked for
+    ) -> list[ResolveResult]:
+        """See `AbstractResolver`; the exchange around it bounds the time."""
+        try:
+            addresses = await self._guard.vetted(host, port, self._usual_ports, timeout_s=60)
+        except DialError as denial:
+            raise RefusedLookup(denial) from None
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(address),
+                port=port,
+                family=socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6,
+                proto=0,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for address in addresses
+        ]
+
+    async def close(self) -> None:
+        """Nothing of its own to close."""
+
+
+def vetting_socket_factory(guard: EgressGuard, usual_ports: frozenset[int]) -> Callable[[AddrInfoType], socket.socket]:
+    """Makes a connector's sockets, for allowed addresses only: the last gate.
+
+    aiohttp asks no resolver about hosts that look like addresses to it, but it makes every socket here.
+    """
+
+    def vetted_socket(info: AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, (host, port, *_) = info
+        if guard.policy.refusal(ip_address(str(host)), int(port), usual_ports) is not None:
+            raise PermissionError(errno.EACCES, "not allowed by the egress policy")
+        return socket.socket(family, kind, protocol)
+
+    return vetted_socket

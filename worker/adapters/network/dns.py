@@ -6,7 +6,7 @@ import dns.name
 import dns.resolver
 from dns.rdata import Rdata
 
-from worker.adapters.dns_answers import WeighingBackend
+from worker.adapters.network.dns_answers import WeighingBackend
 from worker.domain.hosts import parse_host
 from worker.domain.inspection import Lookup, LookupOutcome, RecordType
 from worker.domain.internal_names import is_internal_name

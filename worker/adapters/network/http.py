@@ -14,8 +14,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 import aiohttp
 from yarl import URL
 
-from worker.adapters.egress import EgressGuard
-from worker.adapters.vetting import RefusedLookup, VettingResolver, vetting_socket_factory
+from worker.adapters.network.egress import EgressGuard, RefusedLookup, VettingResolver, vetting_socket_factory
 from worker.domain.egress import HTTP_PORTS, HTTPS_PORTS
 from worker.domain.hosts import parse_host
 from worker.domain.transmission import Fault
