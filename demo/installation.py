@@ -21,7 +21,7 @@ from stack.ports import free_ports
 from stack.probe import greets
 from stack.process import Child, tail
 from stack.scripted_smtp import ScriptedSmtpServer
-from worker.adapters.secrets import generate_key
+from worker.adapters.auth.secrets import generate_key
 
 PASSWORD = "sendas"
 INTERNAL = ("maria@studio.product.example",)  # employees who receive letters too

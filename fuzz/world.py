@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from fuzz.target import CANARY
-from worker.adapters.credentials import AccessToken, Password
+from worker.adapters.auth.credentials import AccessToken, Password
 from worker.domain.snapshot import Account, Auth, NoAuth, OAuthAuth, Platform, Snapshot
 
 NOW = datetime(2026, 11, 23, 10, 0, 30, tzinfo=UTC)

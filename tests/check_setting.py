@@ -7,8 +7,8 @@ from typing import Any
 from tests.builders import a_mailbox
 from tests.doubles.name_server import TableNameServer
 from tests.imap_setting import NamedCredentials
+from worker.adapters.auth.credentials import Credentials
 from worker.adapters.clock import SystemClock
-from worker.adapters.credentials import Credentials
 from worker.adapters.dkim import DkimSignatures
 from worker.adapters.imap.connection import ImapTimeouts
 from worker.adapters.network.egress import EgressGuard, Resolver, SystemResolver

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pydantic import SecretStr
 
 from stack import client_context
-from worker.adapters.credentials import AccessToken, Password
+from worker.adapters.auth.credentials import AccessToken, Password
 from worker.adapters.imap.connection import ImapTimeouts
 from worker.adapters.imap.sent_folder import ImapSentFolder
 from worker.delivery.ports import CopyTarget

@@ -13,6 +13,10 @@ from uuid import uuid4
 import structlog
 
 from worker.adapters.addresses.ledger import LedgerAddress
+from worker.adapters.auth.credentials import SecretCredentials
+from worker.adapters.auth.oauth import TokenSource
+from worker.adapters.auth.secrets import SealingKeys, SecretStore, load_sealing_keys
+from worker.adapters.auth.token_rotation import RotationKeeper
 from worker.adapters.clock import SystemClock
 from worker.adapters.dkim import DkimSignatures
 from worker.adapters.imap.connection import ImapTimeouts
@@ -23,10 +27,6 @@ from worker.adapters.network.egress import EgressGuard, GuardedDialer, SystemRes
 from worker.adapters.network.files import HttpFileStore
 from worker.adapters.network.http import guarded_client_session, guarded_connector
 from worker.adapters.network.tls import EncryptedSentFolder, EncryptedTransport, client_context
-from worker.adapters.oauth import TokenSource
-from worker.adapters.rotation import RotationKeeper
-from worker.adapters.secrets import SealingKeys, SecretStore, load_sealing_keys
-from worker.adapters.sign_in import SecretCredentials
 from worker.adapters.smtp import PoolLimits, PoolNumbers, SmtpTransport
 from worker.adapters.snapshot.http import HttpSource
 from worker.adapters.snapshot.sources import FileSource, Source

@@ -12,7 +12,8 @@ from pydantic import SecretStr
 
 from fuzz.foreign.entry import Entry, Runs, shapes
 from fuzz.world import NOW
-from worker.adapters.credentials import AccessToken, Password
+from worker.adapters.auth.credentials import AccessToken, Password
+from worker.adapters.auth.redaction import Redaction
 from worker.adapters.imap import responses
 from worker.adapters.imap.connection import ImapTimeouts
 from worker.adapters.imap.encoding import Dialogue, decode_mailbox_name, encode_mailbox_name, quotable
@@ -30,7 +31,6 @@ from worker.adapters.imap.protocol import (
 )
 from worker.adapters.imap.responses import mailbox_name
 from worker.adapters.imap.session import ImapSession
-from worker.adapters.redaction import Redaction
 from worker.adapters.smtp.protocol import MAX_TEXT_CHARS, PairedProtocol
 from worker.adapters.smtp.troubles import refusal, reply_of
 from worker.domain.classification import classify, is_session_limit, refuses_mechanism
@@ -196,7 +196,7 @@ ENTRIES = (
     ),
     Entry(("adapters.imap.responses:mailbox_name",), mailbox_name, MAX_LINE_BYTES, shapes=shapes(b"&AAA-")),
     Entry(
-        ("adapters.redaction:Redaction.__call__",),
+        ("adapters.auth.redaction:Redaction.__call__",),
         lambda data: [each(_text(data), is_cut=True) for each in _REDACTIONS.values()],
         max(MAX_TEXT_CHARS, MAX_WORDS_BYTES),
         shapes=_SECRETS,

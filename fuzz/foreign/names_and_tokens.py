@@ -7,11 +7,11 @@ import dns.exception
 import dns.message
 
 from fuzz.foreign.entry import Entry, Make, Runs, shapes
+from worker.adapters.auth.secrets import SealingKeys
+from worker.adapters.auth.token_response import MAX_RESPONSE_BYTES, parse_token_response
 from worker.adapters.dkim_names import signature_name, signature_names
 from worker.adapters.imap.connection import ImapTimeouts
 from worker.adapters.network.dns_answers import MAX_ANSWER_BYTES, require_light
-from worker.adapters.secrets import SealingKeys
-from worker.adapters.token_response import MAX_RESPONSE_BYTES, parse_token_response
 from worker.domain.addresses import as_written, masked, parse_address, problem_of
 from worker.domain.hosts import is_domain, parse_host
 from worker.domain.inspection import Lookup, LookupOutcome, RecordType
@@ -143,7 +143,7 @@ ENTRIES = (
         shapes=shapes(b"d=a;", b"a=b; ", b"=", before=b"d=a.example; s=s;"),
     ),
     Entry(
-        ("adapters.token_response:parse_token_response",),
+        ("adapters.auth.token_response:parse_token_response",),
         lambda data: parse_token_response(200, data, "login.example"),
         MAX_RESPONSE_BYTES,
         errors=(TokenRefused, Unavailable),
@@ -182,11 +182,11 @@ ENTRIES = (
     Entry(("domain.providers:provider_of",), lambda data: provider_of(_text(data)), _MAX_TOKEN_CHARS),
     Entry(
         (
-            "adapters.secrets:SealingKeys.open",
-            "adapters.sealed_box:read_boxes",
-            "adapters.sealed_box:open_box",
-            "adapters.sealed_box:decode",
-            "adapters.sealed_box:is_key_name",
+            "adapters.auth.secrets:SealingKeys.open",
+            "adapters.auth.sealed_box:read_boxes",
+            "adapters.auth.sealed_box:open_box",
+            "adapters.auth.sealed_box:decode",
+            "adapters.auth.sealed_box:is_key_name",
         ),
         lambda data: _KEYS.open(_text(data), "acme"),
         _MAX_SEALED_CHARS,

@@ -6,7 +6,7 @@ from pathlib import Path
 from nacl.public import PrivateKey
 
 from fuzz.target import CANARY, Target
-from worker.adapters.secrets import SealingKeys, load_sealing_keys
+from worker.adapters.auth.secrets import SealingKeys, load_sealing_keys
 from worker.domain.text import has_control_character
 from worker.errors import ConfigurationError, SecretUnavailable
 

@@ -2,7 +2,7 @@
 
 from fuzz.target import CANARY, Target
 from fuzz.words import check_shown
-from worker.adapters.token_response import parse_token_response
+from worker.adapters.auth.token_response import parse_token_response
 from worker.errors import TokenRefused, Unavailable
 
 _DAY_S = 86_400.0

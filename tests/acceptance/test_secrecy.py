@@ -17,7 +17,7 @@ from stack.scripted_imap import ScriptedFolder, ScriptedImap
 from stack.scripted_smtp import ScriptedSmtpServer
 from tests.acceptance.command import running_worker, sendas
 from tests.acceptance.office import Json, Office
-from worker.adapters.secrets import generate_key, seal
+from worker.adapters.auth.secrets import generate_key, seal
 
 CANARY = f"canary{secrets.token_hex(8)}"
 

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from tests.acceptance.command import running_worker, sendas
 from tests.acceptance.office import Office
-from worker.adapters.secrets import generate_key, seal
+from worker.adapters.auth.secrets import generate_key, seal
 
 Json = dict[str, Any]
 VICTIMS, RELAYS, OWN = "victims-pa55word", "relays-pa55word", "own-pa55word"

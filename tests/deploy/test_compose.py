@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tests.deploy.rendering import DEVELOPMENT, PROJECT, pod_templates
-from worker.adapters.secrets import load_sealing_keys
+from worker.adapters.auth.secrets import load_sealing_keys
 from worker.cli import status
 from worker.cli.inputs import read_event
 from worker.cli.snapshots import read_snapshot

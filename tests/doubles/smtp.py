@@ -13,7 +13,7 @@ import trustme
 from pydantic import SecretStr
 
 from stack.scripted_smtp import ScriptedSmtpServer
-from worker.adapters.credentials import AccessToken, Password
+from worker.adapters.auth.credentials import AccessToken, Password
 from worker.adapters.network.egress import DialError
 from worker.adapters.network.tls import client_context
 from worker.adapters.smtp import PoolLimits, SmtpTransport, Timeouts

@@ -14,13 +14,13 @@ from pydantic import SecretStr
 
 from tests.doubles.clock import SteppedClock
 from tests.integration.web_server import server_context, session, web_server
+from worker.adapters.auth.credentials import SecretCredentials
+from worker.adapters.auth.oauth import TokenSource
+from worker.adapters.auth.secrets import SealingKeys, SecretStore, generate_key, seal
+from worker.adapters.auth.token_rotation import RotationKeeper
 from worker.adapters.mailbox_memory import MemoryRefreshTokens
 from worker.adapters.network.files import FileServerToken, HttpFileStore
 from worker.adapters.network.http import GuardedSession
-from worker.adapters.oauth import TokenSource
-from worker.adapters.rotation import RotationKeeper
-from worker.adapters.secrets import SealingKeys, SecretStore, generate_key, seal
-from worker.adapters.sign_in import SecretCredentials
 from worker.domain.events import File
 from worker.domain.snapshot import EnvSecret, OAuthAuth, PasswordAuth, SealedSecret
 from worker.domain.vocabulary import AuthMethod

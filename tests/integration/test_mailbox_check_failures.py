@@ -20,7 +20,7 @@ from tests.check_setting import PATIENT_IMAP, PATIENT_SMTP, CheckSetting, a_subj
 from tests.doubles.resolver import TableResolver
 from tests.doubles.smtp import CERTIFICATES, PASSWORD, TOKEN, USERNAME
 from tests.imap_setting import FixedCredentials, password
-from worker.adapters.credentials import AccessToken
+from worker.adapters.auth.credentials import AccessToken
 from worker.adapters.network.tls import client_context
 from worker.domain.results import CheckStepResult
 from worker.domain.snapshot import Mailbox

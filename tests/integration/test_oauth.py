@@ -14,15 +14,13 @@ from pydantic import SecretStr
 
 from tests.doubles.clock import SteppedClock
 from tests.integration.web_server import session, web_server
-from worker.adapters import oauth
-from worker.adapters.credentials import AccessToken, Password
-from worker.adapters.grants import grant_key
+from worker.adapters.auth import oauth
+from worker.adapters.auth.credentials import AccessToken, Password, SealedOnlyCredentials, SecretCredentials
+from worker.adapters.auth.oauth import TokenSource, grant_key
+from worker.adapters.auth.secrets import SealingKeys, SecretStore
+from worker.adapters.auth.token_rotation import RotationKeeper, digest
 from worker.adapters.mailbox_memory import MemoryRefreshTokens
 from worker.adapters.network.http import GuardedSession
-from worker.adapters.oauth import TokenSource
-from worker.adapters.rotation import RotationKeeper, digest
-from worker.adapters.secrets import SealingKeys, SecretStore
-from worker.adapters.sign_in import SealedOnlyCredentials, SecretCredentials
 from worker.delivery.refresh_tokens import Rotation
 from worker.domain.snapshot import EnvSecret, NoAuth, OAuthAuth, PasswordAuth
 from worker.domain.vocabulary import AuthMethod

@@ -11,7 +11,7 @@ from stack import Authority
 from tests.doubles.smtp import PATIENT, FixedCredentials, Hook, LocalDialer, letter, password_auth, route
 from tests.interop.matrix import Matrix
 from tests.interop.servers import MAX_BYTES, MEETINGS, PASSWORD, SMTP_SERVERS, USER, SmtpServer
-from worker.adapters.credentials import Password
+from worker.adapters.auth.credentials import Password
 from worker.adapters.smtp import PoolLimits, SmtpTransport
 from worker.delivery.ports import Route
 from worker.domain.transmission import Fault, Transmission

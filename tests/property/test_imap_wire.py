@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from worker.adapters.credentials import Password
+from worker.adapters.auth.credentials import Password
 from worker.adapters.imap.encoding import (
     Literal,
     Malformed,

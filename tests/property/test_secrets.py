@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from nacl.public import PrivateKey
 from pydantic import SecretStr
 
-from worker.adapters.secrets import SealingKeys, seal
+from worker.adapters.auth.secrets import SealingKeys, seal
 from worker.errors import SecretUnavailable
 
 PRIVATE = PrivateKey(b"\x07" * 32)

@@ -15,10 +15,10 @@ from nacl.public import PublicKey, SealedBox
 
 from tests.builders import a_mailbox, an_account, an_employees_mailbox
 from tests.documents import a_document, account_document, as_document, write
+from worker.adapters.auth.sealed_box import decode, encode
+from worker.adapters.auth.secrets import load_sealing_keys
 from worker.adapters.clock import SystemClock
 from worker.adapters.ledger import open_ledger
-from worker.adapters.sealed_box import decode, encode
-from worker.adapters.secrets import load_sealing_keys
 from worker.cli import app, status
 from worker.cli.snapshots import read_own_snapshot
 from worker.delivery.mailbox_states import Announcement, MailboxKey, Revision, Suspension

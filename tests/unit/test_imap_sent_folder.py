@@ -24,7 +24,7 @@ from tests.imap_setting import (
     sent_folder,
     target,
 )
-from worker.adapters.credentials import AccessToken
+from worker.adapters.auth.credentials import AccessToken
 from worker.adapters.imap.connection import ImapTimeouts
 from worker.adapters.imap.saving import FOLDER_MEMORY_S
 from worker.adapters.imap.sent_folder import ImapSentFolder

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from worker.adapters.redaction import HIDDEN, Redaction
+from worker.adapters.auth.redaction import HIDDEN, Redaction
 
 PASSWORD = 'canary-Pa55 w\\ö"rd+/'
 TOKEN = "ya29." + "canaryT0ken_" * 30

@@ -9,8 +9,8 @@ from nacl.public import PrivateKey, PublicKey, SealedBox
 from pydantic import SecretStr
 
 from tests.documents import a_document, account_document, write
-from worker.adapters.sealed_box import encode
-from worker.adapters.secrets import SealingKeys
+from worker.adapters.auth.sealed_box import encode
+from worker.adapters.auth.secrets import SealingKeys
 from worker.adapters.snapshot.directory import load_directory
 from worker.adapters.snapshot.resealing import Resealed, Resealing
 from worker.domain.secret_references import PLATFORM

@@ -7,8 +7,8 @@ import pytest
 from nacl.public import PublicKey, SealedBox
 from pydantic import SecretStr
 
-from worker.adapters.sealed_box import decode, encode
-from worker.adapters.secrets import SealingKeys, SecretStore, generate_key, load_sealing_keys, seal
+from worker.adapters.auth.sealed_box import decode, encode
+from worker.adapters.auth.secrets import SealingKeys, SecretStore, generate_key, load_sealing_keys, seal
 from worker.domain.secret_references import PLATFORM
 from worker.domain.snapshot import EnvSecret, FileSecret, SealedSecret, Secret
 from worker.errors import ConfigurationError, SecretUnavailable

@@ -31,7 +31,7 @@ from tests.doubles.smtp import (
     transport,
     world,
 )
-from worker.adapters.credentials import AccessToken, Password
+from worker.adapters.auth.credentials import AccessToken, Password
 from worker.adapters.network.egress import DialError
 from worker.adapters.smtp import SmtpTransport
 from worker.delivery.ports import Route

@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.documents import a_document, account_document, write
-from worker.adapters.secrets import SealingKeys, SecretStore, generate_key, seal
+from worker.adapters.auth.secrets import SealingKeys, SecretStore, generate_key, seal
 from worker.adapters.snapshot.audit import Audit, audit_document
 from worker.adapters.snapshot.directory import load_directory
 from worker.domain.egress import EgressPolicy, parse_allowlist

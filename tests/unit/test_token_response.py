@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.adapters.token_response import parse_token_response
+from worker.adapters.auth.token_response import parse_token_response
 from worker.errors import TokenRefused, Unavailable
 
 GOOD: dict[str, Any] = {"access_token": "at-1", "token_type": "Bearer", "expires_in": 3600}

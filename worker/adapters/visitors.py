@@ -5,12 +5,11 @@ import time
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from worker.adapters.credentials import Credentials
+from worker.adapters.auth.credentials import Credentials, SealedOnlyCredentials
 from worker.adapters.imap.connection import ImapTimeouts
 from worker.adapters.imap.probe import ImapCheckVisit, ImapVisitor
 from worker.adapters.network.egress import EgressGuard, GuardedDialer
 from worker.adapters.network.tls import PLAINTEXT_REFUSED
-from worker.adapters.sign_in import SealedOnlyCredentials
 from worker.adapters.smtp.session import Opener
 from worker.adapters.smtp.timeouts import Timeouts
 from worker.adapters.smtp.visit import SmtpCheckVisit, smtp_visit

@@ -10,8 +10,8 @@ from typing import Annotated
 from cyclopts import Parameter
 from pydantic import SecretStr
 
-from worker.adapters.secrets import generate_key, load_sealing_keys
-from worker.adapters.secrets import seal as seal_text
+from worker.adapters.auth.secrets import generate_key, load_sealing_keys
+from worker.adapters.auth.secrets import seal as seal_text
 from worker.adapters.snapshot.resealing import Resealing
 from worker.cli.output import print_line, say
 from worker.domain.secret_references import PLATFORM

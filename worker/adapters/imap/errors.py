@@ -7,9 +7,9 @@ import base64
 import binascii
 from collections.abc import Iterable
 
-from worker.adapters.credentials import AccessToken, Credentials, Password
+from worker.adapters.auth.credentials import AccessToken, Credentials, Password
+from worker.adapters.auth.redaction import Redaction
 from worker.adapters.imap.responses import ResponseCode
-from worker.adapters.redaction import Redaction
 from worker.domain.snapshot import Auth
 from worker.domain.text import one_line
 from worker.domain.transmission import Fault, Trouble

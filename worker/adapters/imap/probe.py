@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+from worker.adapters.auth.credentials import Credentials
 from worker.adapters.clock import SystemClock
-from worker.adapters.credentials import Credentials
 from worker.adapters.imap import connection
 from worker.adapters.imap.connection import ImapTimeouts
 from worker.adapters.imap.errors import ImapTrouble, Refused, ServerWords, opened_credentials

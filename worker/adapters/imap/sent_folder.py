@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from worker.adapters.credentials import AccessToken, Credentials, Password
+from worker.adapters.auth.credentials import AccessToken, Credentials, Password
 from worker.adapters.imap.connection import ImapTimeouts, connect
 from worker.adapters.imap.errors import ImapTrouble, Refused, ServerWords, opened_credentials
 from worker.adapters.imap.saving import NO_FOLDER, FolderMemory, Look, Missing, Place, already_there, looked, save

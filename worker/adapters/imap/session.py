@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import chain
 
-from worker.adapters.credentials import AccessToken, Password
+from worker.adapters.auth.credentials import AccessToken, Password
 from worker.adapters.imap.connection import ImapTimeouts
 from worker.adapters.imap.encoding import (
     Argument,

@@ -12,8 +12,8 @@ import aiosmtplib
 from aiosmtplib import SMTPAuthenticationError, SMTPResponse, SMTPResponseException
 from aiosmtplib.auth import auth_login_encode, auth_plain_encode, auth_xoauth2_encode
 
-from worker.adapters.credentials import AccessToken, Credentials, Password
-from worker.adapters.redaction import Redaction
+from worker.adapters.auth.credentials import AccessToken, Credentials, Password
+from worker.adapters.auth.redaction import Redaction
 from worker.adapters.smtp.progress import Progress
 from worker.adapters.smtp.protocol import MALFORMED, PairedProtocol
 from worker.adapters.smtp.troubles import Failed, failing_in, reply_of

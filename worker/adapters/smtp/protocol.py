@@ -17,7 +17,7 @@ from aiosmtplib import SMTPReadTimeoutError, SMTPResponse, SMTPResponseException
 from aiosmtplib.errors import SMTPException
 from aiosmtplib.protocol import COMMAND_INJECTION_REGEX, MAX_LINE_LENGTH, MAX_RESPONSE_LENGTH, SMTPProtocol
 
-from worker.adapters.redaction import Redaction
+from worker.adapters.auth.redaction import Redaction
 
 _REPLY_LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?")  # RFC 5321 section 4.2
 MALFORMED = -1

@@ -12,7 +12,7 @@ import aiosmtplib
 from aiosmtplib import SMTPResponse, SMTPServerDisconnected
 from aiosmtplib.protocol import SMTPProtocol
 
-from worker.adapters.credentials import Credentials
+from worker.adapters.auth.credentials import Credentials
 from worker.adapters.network.egress import Dialer, DialError
 from worker.adapters.network.tls import verifying
 from worker.adapters.smtp.authentication import known_secrets, sign_in

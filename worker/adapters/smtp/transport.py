@@ -4,7 +4,7 @@ import ssl
 import time
 from collections.abc import Callable
 
-from worker.adapters.credentials import Credentials
+from worker.adapters.auth.credentials import Credentials
 from worker.adapters.network.egress import Dialer
 from worker.adapters.smtp.content import is_canonical
 from worker.adapters.smtp.envelope import Envelope

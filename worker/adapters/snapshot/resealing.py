@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from worker.adapters.secrets import SealingKeys
+from worker.adapters.auth.secrets import SealingKeys
 from worker.adapters.snapshot.compile import usable_id
 from worker.adapters.snapshot.document import Element, Member, read_document
 from worker.domain.secret_references import PLATFORM

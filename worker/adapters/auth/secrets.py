@@ -14,7 +14,7 @@ from pathlib import Path
 from nacl.public import PrivateKey, PublicKey
 from pydantic import SecretStr
 
-from worker.adapters.sealed_box import (
+from worker.adapters.auth.sealed_box import (
     MAX_BOXES,
     MAX_SECRET_BYTES,
     checked_secret,

@@ -3,33 +3,79 @@
 A *grant* here is what renews a mailbox's token: a refresh token or client credentials. Many servers hand out a new
 refresh token with each renewal and void the former one (RFC 6749 section 6). The snapshot then lags behind, or
 catches up with a token from some renewals ago; so a grant answers to every refresh token it ever had, and goes on
-with its newest, whichever worker got it (`rotation`).
+with its newest, whichever worker got it (`token_rotation`).
 """
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import NamedTuple
 
 from pydantic import SecretStr
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 from yarl import URL
 
-from worker.adapters.grants import Grant, GrantKey, grant_key
+from worker.adapters.auth.secrets import SecretStore
+from worker.adapters.auth.token_response import MAX_RESPONSE_BYTES, TokenResponse, parse_token_response
+from worker.adapters.auth.token_rotation import Owner, RotationKeeper, digest
 from worker.adapters.network.http import GuardedSession, TooLarge, read_at_most
-from worker.adapters.rotation import RotationKeeper, digest
-from worker.adapters.secrets import SecretStore
-from worker.adapters.token_response import MAX_RESPONSE_BYTES, TokenResponse, parse_token_response
 from worker.delivery.ports import Clock
 from worker.delivery.refresh_tokens import Rotation
 from worker.domain.snapshot import OAuthAuth
 from worker.errors import EgressDenied, SecretUnavailable, SendasError, TokenRefused, Unavailable
 
+_ISSUED = 3
 _ATTEMPTS = 3
 _MAX_WAIT_S = 2.0
 _RENEW_BEFORE_S = 300.0
 _PAUSE_S = 30.0
 _FRESH_S = 60.0
 _MAX_KEYS = 200_000
+
+
+class GrantKey(NamedTuple):
+    """Whose grant: never less than all of this, so that two accounts with the same mailbox never share a token."""
+
+    account_id: str
+    username: str
+    token_endpoint: str
+    client_id: str
+    scope: str | None
+    secret_digest: bytes
+
+    @property
+    def owner(self) -> Owner:
+        """Whose it is, whichever token it has by now."""
+        parts = (self.account_id, self.username, self.token_endpoint, self.client_id, self.scope or "")
+        # The length before each part keeps ("ab", "c") and ("a", "bc") apart.
+        text = "".join(f"{len(part)}:{part}" for part in parts)
+        return Owner(sha256(text.encode("utf-8", "surrogatepass")).digest(), self.account_id, self.username)
+
+
+@dataclass(slots=True, eq=False)
+class Grant:
+    """The memory of one grant; times are monotonic seconds.
+
+    `issued` are the last access tokens, the one in use among them: what mail servers may have seen.
+    From `renew_at` a renewal is begun while the token is still handed out; from `wait_at` callers wait for it.
+    """
+
+    refresh_token: SecretStr | None
+    access_token: SecretStr | None = None
+    issued: deque[SecretStr] = field(default_factory=lambda: deque(maxlen=_ISSUED))
+    issued_at: float = 0.0
+    renew_at: float = 0.0
+    wait_at: float = 0.0
+    expires_at: float = 0.0
+    has_failed: bool = False
+    renewal: asyncio.Task[None] | None = field(default=None, repr=False)
+
+
+def grant_key(account_id: str, auth: OAuthAuth, secret: SecretStr) -> GrantKey:
+    """The key of a sign-in whose refresh token, or else client secret, is `secret`."""
+    return GrantKey(account_id, auth.username, auth.token_endpoint, auth.client_id, auth.scope, digest(secret))
 
 
 class TokenSource:
