@@ -12,7 +12,7 @@ from worker.adapters.imap import connection
 from worker.adapters.imap.connection import ImapTimeouts
 from worker.adapters.imap.errors import ImapTrouble, Refused, ServerWords, opened_credentials
 from worker.adapters.imap.protocol import ImapProtocol
-from worker.adapters.imap.saving import Folder, FolderMemory, Missing, Place, looked, made, save
+from worker.adapters.imap.saving import Folder, FolderMemory, Missing, Place, look, made, save
 from worker.adapters.imap.session import ImapSession
 from worker.adapters.network.egress import Dialer, DialError, EgressGuard
 from worker.adapters.network.tls import tls_facts
@@ -103,7 +103,7 @@ class ImapCheckVisit:
         if self._session is None:
             return _NOT_OPEN
         try:
-            found = await looked(self._session, self._place(named), (message_id,))
+            found = await look(self._session, self._place(named), (message_id,))
             if found is None:
                 return None
             folder = await made(self._session, found) if isinstance(found, Missing) else found.folder

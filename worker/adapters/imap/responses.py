@@ -1,14 +1,9 @@
 """What comes in: a server's responses, parsed without trust; what cannot be read gives `Malformed`, never an error."""
 
-import asyncio
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from worker.adapters.imap.encoding import Malformed, decode_mailbox_name
-
-T = TypeVar("T")
 
 MAX_NUMBER = 2**32 - 1  # RFC 3501 section 9, `number`
 
@@ -32,9 +27,6 @@ MAX_QUOTA_BYTES = 4 * 1024  # of a QUOTA or MYRIGHTS response: a folder's name a
 MAX_CAPABILITY_BYTES = 8 * 1024  # more capabilities than that are as if they were not there
 MAX_CODE_BYTES = 8 * 1024  # of the text that is searched for a response code
 _MAX_FETCH_ITEMS_BYTES = 1_024  # before the message itself: its UID and flags
-
-_AT_A_TIME_BYTES = 64 * 1024  # of responses, before other tasks get their turn: some milliseconds
-_RESPONSE_WEIGHT_BYTES = 256  # the shortest response costs as much as that many bytes
 
 _NOT_SELECTABLE = frozenset({"\\noselect", "\\nonexistent"})
 
@@ -73,20 +65,6 @@ class ListedFolder:
     def exists(self) -> bool:
         """False for a name that is listed only because something stands below it, or was subscribed."""
         return "\\nonexistent" not in self.flags
-
-
-async def read_all(parse: Callable[[bytes], T | None], responses: Sequence[bytes]) -> list[T]:
-    """What `parse` makes of the responses, without those that it makes nothing of; others get their turn meanwhile."""
-    found: list[T] = []
-    weight = 0
-    for response in responses:
-        if (parsed := parse(response)) is not None:
-            found.append(parsed)
-        weight += len(response) + _RESPONSE_WEIGHT_BYTES
-        if weight >= _AT_A_TIME_BYTES:
-            weight = 0
-            await asyncio.sleep(0)
-    return found
 
 
 def mailbox_name(raw: bytes) -> str:

@@ -79,15 +79,23 @@ class FolderMemory:
         self._folders.pop(key, None)
 
 
-async def look(
-    session: ImapSession, named: str | None, key: Hashable, memory: FolderMemory, ids: Sequence[str]
-) -> Look | Missing | None:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a mailbox's copies go: the folder that its settings name, if they do, and whose memory of it counts."""
+
+    named: str | None
+    key: Hashable
+    memory: FolderMemory
+
+
+async def look(session: ImapSession, place: Place, ids: Sequence[str]) -> Look | Missing | None:
     """Open the Sent folder and look for a letter with one of these Message-IDs, in their order; at least one.
 
     Returns None when there is no such folder. The one that the mailbox's settings name wins over everything, and may be
     missing. Raises `ImapTrouble`.
     """
     first, *others = ids
+    named, memory, key = place.named, place.memory, (place.key, place.named)
     opened: _Opened | Missing | None = await _open_remembered(session, key, memory, first)
     if opened is None:
         opened = await (_open_located(session, first) if named is None else _open_named(session, named, first))
@@ -229,23 +237,9 @@ NO_FOLDER = Trouble(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a mailbox's copies go: the folder that its settings name, if they do, and whose memory of it counts."""
-
-    named: str | None
-    key: Hashable
-    memory: FolderMemory
-
-
-async def looked(session: ImapSession, place: Place, ids: Sequence[str]) -> Look | Missing | None:
-    """Look for a letter with one of these Message-IDs. Raises `ImapTrouble`."""
-    return await look(session, place.named, (place.key, place.named), place.memory, ids)
-
-
 async def save(session: ImapSession, place: Place, ids: Sequence[str], date: datetime, letter: bytes) -> SavedCopy:
     """Append the letter, unless one with one of its Message-IDs is there. Raises `ImapTrouble`."""
-    found = await looked(session, place, ids)
+    found = await look(session, place, ids)
     if found is None:
         return SavedCopy(CopyOutcome.NO_FOLDER, trouble=NO_FOLDER)
     if isinstance(found, Missing):

@@ -14,7 +14,7 @@ from typing import TypeVar
 from worker.adapters.auth.credentials import AccessToken, Credentials, Password
 from worker.adapters.imap.connection import ImapTimeouts, connect
 from worker.adapters.imap.errors import ImapTrouble, Refused, ServerWords, opened_credentials
-from worker.adapters.imap.saving import NO_FOLDER, FolderMemory, Look, Missing, Place, already_there, looked, save
+from worker.adapters.imap.saving import NO_FOLDER, FolderMemory, Look, Missing, Place, already_there, look, save
 from worker.adapters.imap.session import ImapSession
 from worker.adapters.network.egress import Dialer
 from worker.adapters.network.tls import verifying
@@ -100,7 +100,7 @@ class ImapSentFolder:
 
     async def _look(self, target: CopyTarget, ids: Sequence[str]) -> Look | Missing | None:
         place = self._place(target)
-        return await self._with_session(target, lambda session: looked(session, place, ids))
+        return await self._with_session(target, lambda session: look(session, place, ids))
 
     def _place(self, target: CopyTarget) -> Place:
         return Place(target.folder, _key(target), self._memory)

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import chain
+from typing import TypeVar
 
 from worker.adapters.auth.credentials import AccessToken, Password
 from worker.adapters.imap.connection import ImapTimeouts
@@ -33,7 +34,6 @@ from worker.adapters.imap.responses import (
     listed_folder,
     my_rights,
     quota_free_kib,
-    read_all,
     response_code,
     search_result,
     uid_validity,
@@ -41,7 +41,11 @@ from worker.adapters.imap.responses import (
 from worker.domain.transmission import Fault
 from worker.domain.vocabulary import Phase
 
+T = TypeVar("T")
+
 _IDENTITY = '("name" "sendas" "vendor" "sendas")'
+_AT_A_TIME_BYTES = 64 * 1024  # of responses, before other tasks get their turn: some milliseconds
+_RESPONSE_WEIGHT_BYTES = 256  # the shortest response costs as much as that many bytes
 _MAX_CAPABILITIES = 8  # responses; the last ones count
 _WRITABLE = {"READ-WRITE": True, "READ-ONLY": False}
 _TOO_LARGE_CODES = frozenset({"TOOBIG"})  # RFC 7889 section 5.1
@@ -125,7 +129,7 @@ class ImapSession:
         answers = list(await self._converse_in_turn(Phase.MAIL, asked))
         told = answers.pop(0).untagged if wants_namespaces else ()
         if self._namespaces is None:
-            parsed = (found for found in await read_all(namespaces, told) if isinstance(found, Namespaces))
+            parsed = (found for found in await _read(namespaces, told) if isinstance(found, Namespaces))
             self._namespaces = next(parsed, Namespaces())
         found = [await _listed(each) if each.is_ok else self._refused(Phase.MAIL, each) for each in answers]
         return self._namespaces, found
@@ -164,20 +168,20 @@ class ImapSession:
         if not self.has("ACL"):
             return None
         answer = await self._on_folder("MYRIGHTS", folder)
-        return next(iter(await read_all(my_rights, answer.untagged)), None)
+        return next(iter(await _read(my_rights, answer.untagged)), None)
 
     async def free_kib(self, folder: bytes) -> int | None:
         """How much room is left for a folder (RFC 9208), in units of 1,024 bytes, where the server tells it."""
         if not self.has("QUOTA"):
             return None
         answer = await self._on_folder("GETQUOTAROOT", folder)
-        return min(await read_all(quota_free_kib, answer.untagged), default=None)
+        return min(await _read(quota_free_kib, answer.untagged), default=None)
 
     async def fetch(self, uid: int) -> bytes | None:
         """A message of the open folder as it is, which is not marked as read by that; None when it has gone."""
         sent = Dialogue(f"{uid} (BODY.PEEK[])")
         answer = await self._run(Phase.MAIL, "FETCH", sent, self._timeouts.command_s, by_uid=True)
-        return next(iter(await read_all(fetched_body, answer.untagged)), None)
+        return next(iter(await _read(fetched_body, answer.untagged)), None)
 
     async def create(self, folder: bytes) -> None:
         """Create a folder."""
@@ -295,7 +299,7 @@ class ImapSession:
 
 
 async def _listed(answer: Answer) -> list[ListedFolder]:
-    return [folder for folder in await read_all(listed_folder, answer.untagged) if isinstance(folder, ListedFolder)]
+    return [folder for folder in await _read(listed_folder, answer.untagged) if isinstance(folder, ListedFolder)]
 
 
 def _names(requests: Sequence[Request]) -> str:
@@ -303,14 +307,14 @@ def _names(requests: Sequence[Request]) -> str:
 
 
 async def _uid_validity(opened: Answer) -> int | None:
-    return next(iter(await read_all(uid_validity, opened.untagged)), None)
+    return next(iter(await _read(uid_validity, opened.untagged)), None)
 
 
 async def _uids(*answers: Answer) -> tuple[int, ...]:
     """The numbers of all SEARCH responses, before whichever end of a command they came. Raises `ImapTrouble`."""
     found: set[int] = set()
     untagged = list(chain.from_iterable(answer.untagged for answer in answers))
-    results: list[tuple[int, ...] | Malformed] = await read_all(search_result, untagged)
+    results: list[tuple[int, ...] | Malformed] = await _read(search_result, untagged)
     for numbers in results:
         if isinstance(numbers, Malformed):
             raise ImapTrouble(Phase.MAIL, Fault.PROTOCOL, numbers.why)
@@ -318,6 +322,20 @@ async def _uids(*answers: Answer) -> tuple[int, ...]:
         if len(found) > MAX_FOUND:
             raise ImapTrouble(Phase.MAIL, Fault.PROTOCOL, f"SEARCH with more than {MAX_FOUND} numbers")
     return tuple(sorted(found))
+
+
+async def _read(parse: Callable[[bytes], T | None], responses: Sequence[bytes]) -> list[T]:
+    """What `parse` makes of the responses, without those that it makes nothing of; others get their turn meanwhile."""
+    found: list[T] = []
+    weight = 0
+    for response in responses:
+        if (parsed := parse(response)) is not None:
+            found.append(parsed)
+        weight += len(response) + _RESPONSE_WEIGHT_BYTES
+        if weight >= _AT_A_TIME_BYTES:
+            weight = 0
+            await asyncio.sleep(0)
+    return found
 
 
 def _way_to_sign_in(credentials: Password | AccessToken, has: _Has) -> Request:
