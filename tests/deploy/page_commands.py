@@ -29,8 +29,8 @@ class Command:
 
 
 def pages() -> list[Path]:
-    """README and everything in docs/."""
-    return [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
+    """README, CONTRIBUTING and everything in docs/."""
+    return [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 
 
 def commands(page: Path) -> Iterator[Command]:
