@@ -47,7 +47,6 @@ NOT_FOREIGN = MappingProxyType(
         "adapters.network.egress:EgressGuard.vetted": _IN_PARTS,
         "adapters.network.egress:GuardedDialer.dial": _IN_PARTS,
         "adapters.network.tls:EncryptedSentFolder.find": _IN_PARTS,
-        "adapters.imap.saving:place_by_search": _IN_PARTS,
         "adapters.imap.saving:look": _IN_PARTS,
         "adapters.imap.saving:save": _IN_PARTS,
         "adapters.imap.session:ImapSession.append": _OUR_WORDS,

@@ -187,13 +187,13 @@ def _folder(session: ImapSession, raw: bytes) -> Folder:
     return Folder(session.shown(mailbox_name(raw)), raw)
 
 
-async def is_listed(session: ImapSession, folder: Folder) -> bool:
+async def _is_listed(session: ImapSession, folder: Folder) -> bool:
     """Whether the folder is there, though perhaps not to be opened."""
     # As a pattern: a % or * in the name matches itself too.
     return any(_is(other, folder.raw) for other in await session.list_folders(folder.raw))
 
 
-async def append(
+async def _append(
     session: ImapSession, folder: bytes, date: datetime, letter: bytes, *, may_create: bool
 ) -> AppendUid | None:
     """Append the letter; create its folder first where the server asks for that (RFC 3501 section 6.3.11).
@@ -205,11 +205,11 @@ async def append(
     except Refused as refused:
         if refused.code_name != "TRYCREATE" or not may_create:
             raise
-    await create(session, folder)
+    await _create(session, folder)
     return await session.append(folder, date, letter)
 
 
-async def create(session: ImapSession, folder: bytes) -> None:
+async def _create(session: ImapSession, folder: bytes) -> None:
     """Create a folder and have mail programs show it. Raises `ImapTrouble`."""
     try:
         await session.create(folder)
@@ -222,7 +222,7 @@ async def create(session: ImapSession, folder: bytes) -> None:
         return  # the folder is there; only some mail programs do not show it
 
 
-async def place_by_search(session: ImapSession, folder: bytes, message_id: str) -> AppendUid | None:
+async def _place_by_search(session: ImapSession, folder: bytes, message_id: str) -> AppendUid | None:
     """Where the letter is that was just appended, where the server did not say (no UIDPLUS)."""
     try:
         uid_validity = await session.examine(folder)  # anew: what came since it was opened may not be seen yet
@@ -247,9 +247,9 @@ async def save(session: ImapSession, place: Place, ids: Sequence[str], date: dat
     if found.uids:
         return already_there(found)
     may_create = place.named is not None  # a folder of our own choice would be one that nobody knows of
-    appended = await append(session, found.folder.raw, date, letter, may_create=may_create)
+    appended = await _append(session, found.folder.raw, date, letter, may_create=may_create)
     if appended is None:
-        appended = await place_by_search(session, found.folder.raw, ids[0])
+        appended = await _place_by_search(session, found.folder.raw, ids[0])
     if appended is None:
         return SavedCopy(CopyOutcome.SAVED, found.folder.name, uid_validity=found.uid_validity)
     return SavedCopy(CopyOutcome.SAVED, found.folder.name, appended.uid, appended.uid_validity)
@@ -268,9 +268,9 @@ async def made(session: ImapSession, missing: Missing) -> Folder:
     refusals: list[Refused] = []
     for folder in missing.candidates:
         try:
-            await create(session, folder.raw)
+            await _create(session, folder.raw)
         except Refused as refused:
-            if not await is_listed(session, folder):  # else somebody was quicker (RFC 5530 ALREADYEXISTS)
+            if not await _is_listed(session, folder):  # else somebody was quicker (RFC 5530 ALREADYEXISTS)
                 refusals.append(refused)
                 continue
         return folder
