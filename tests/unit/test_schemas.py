@@ -150,6 +150,7 @@ def test_the_example_of_a_snapshot_is_one() -> None:
         ("mail.sent.json", b"{", "mail.sent.json: not JSON: "),
         ("mail.sent.json", b"\xff", "mail.sent.json: not JSON: "),
         ("mail.sent.json", b"[]", "mail.sent.json: not a JSON object"),
+        ("task.created.json", b"{}", "task.created.json: no field `data`"),
         ("mail.snet.json", b"{}", "mail.snet.json: no event, result or snapshot is called so"),
     ],
 )
@@ -164,6 +165,6 @@ def test_an_example_that_is_none_is_named(tmp_path: Path, name: str, content: by
 
 def test_a_type_s_further_examples_follow_its_first(tmp_path: Path) -> None:
     for name in ("mail.sent", "mail.sent.again"):
-        (tmp_path / f"{name}.json").write_text(json.dumps({"id": name}))
-    assert read_examples(tmp_path)[ResultType.MAIL_SENT] == [{"id": "mail.sent"}, {"id": "mail.sent.again"}]
+        (tmp_path / f"{name}.json").write_text(json.dumps({"data": name}))
+    assert read_examples(tmp_path)[ResultType.MAIL_SENT] == [{"data": "mail.sent"}, {"data": "mail.sent.again"}]
     assert read_examples(tmp_path)[ResultType.MAIL_FAILED] == []

@@ -9,7 +9,7 @@ from worker.operations.schemas import differences, write
 def schemas(directory: Path = Path("schemas"), *, check: bool = False) -> int:
     """Write the contract's schemas, or say which files differ from what the models generate.
 
-    The schemas carry the examples that are in the directory's own directory `examples`, if there is one.
+    The schemas carry the examples that DIRECTORY/examples holds, if there are any.
 
     Parameters
     ----------

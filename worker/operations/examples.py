@@ -23,22 +23,24 @@ def read_examples(directory: Path) -> Examples:
     """The examples by their type, each type's in the order of file names; none where there is no such directory.
 
     Raises:
-        ConfigurationError: a file is not a JSON object, or named after no type.
+        ConfigurationError: a file is not a JSON object, has no data, or is named after no type.
     """
     found: dict[str, list[Json]] = {str(name): [] for name in NAMES}
     for path in sorted(directory.glob("*.json"), key=lambda path: path.stem):
         name = path.stem if path.stem in found else path.stem.rpartition(".")[0]
         if name not in found:
             raise ConfigurationError(f"{path}: no event, result or snapshot is called so")
-        found[name].append(_read(path))
+        found[name].append(_read(path, needs_data=name != SNAPSHOT))
     return found
 
 
-def _read(path: Path) -> Json:
+def _read(path: Path, *, needs_data: bool) -> Json:
     try:
         example = json.loads(path.read_bytes())
     except ValueError as error:
         raise ConfigurationError(f"{path}: not JSON: {error}") from None
     if not isinstance(example, dict):
         raise ConfigurationError(f"{path}: not a JSON object")
+    if needs_data and "data" not in example:
+        raise ConfigurationError(f"{path}: no field `data`")
     return example
