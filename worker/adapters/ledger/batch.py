@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import Connection
+
 from worker.adapters.ledger.claiming import claim
-from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.consents import consent, reopen
 from worker.adapters.ledger.limiting import limit
 from worker.adapters.ledger.mailbox_looks import find, list_suspended, look, tell
@@ -43,54 +44,54 @@ class Owner:
     clock: Clock
     id: int | None = None
 
-    async def run(self, connection: Connected, operations: Sequence[Operation[Any]]) -> Answers:
+    def run(self, connection: Connection, operations: Sequence[Operation[Any]]) -> Answers:
         """Execute and commit all operations; answers that are errors concern their operation only.
 
         No two operations touch the same entry, except that releases may: they come first.
         """
-        async with connection.begin():
+        with connection.begin():
             if all(isinstance(operation, _READING) for operation in operations):
-                return await self._read(connection, operations)
+                return self._read(connection, operations)
             now = self.clock.now()
-            me = await renew(connection, self.id, self.name, now, now + self.lease)
-            answers = await self._write(connection, me, operations) | await self._read(connection, operations)
+            me = renew(connection, self.id, self.name, now, now + self.lease)
+            answers = self._write(connection, me, operations) | self._read(connection, operations)
         self.id = me
         return answers
 
-    async def _write(
-        self, connection: Connected, me: int, operations: Sequence[Operation[Any]]
+    def _write(
+        self, connection: Connection, me: int, operations: Sequence[Operation[Any]]
     ) -> dict[Operation[Any], Any]:
         now = self.clock.now()
         answers: dict[Operation[Any], Any] = dict.fromkeys(operations)
-        await release(connection, me, [each for each in operations if isinstance(each, ToRelease)])
-        await consent(connection, now, [each for each in operations if isinstance(each, ToConsent)])
-        await reopen(connection, [each for each in operations if isinstance(each, ToReopen)])
-        claims = await claim(connection, me, now, [each for each in operations if isinstance(each, ToClaim)])
+        release(connection, me, [each for each in operations if isinstance(each, ToRelease)])
+        consent(connection, now, [each for each in operations if isinstance(each, ToConsent)])
+        reopen(connection, [each for each in operations if isinstance(each, ToReopen)])
+        claims = claim(connection, me, now, [each for each in operations if isinstance(each, ToClaim)])
         # After the entries, as all who count do it: so that nobody waits for each other.
-        answers |= await limit(connection, now, claims)
-        answers |= await advance(
+        answers |= limit(connection, now, claims)
+        answers |= advance(
             connection, me, now, [each for each in operations if isinstance(each, ToHandOver | ToRecord)]
         )
         # After the entries: whoever waits for a mailbox's row waits for nobody's entries then.
-        answers |= await change(connection, me, now, [each for each in operations if isinstance(each, OnMailbox)])
-        answers |= await tell(connection, now, [each for each in operations if isinstance(each, ToTell | ToTakeOver)])
+        answers |= change(connection, me, now, [each for each in operations if isinstance(each, OnMailbox)])
+        answers |= tell(connection, now, [each for each in operations if isinstance(each, ToTell | ToTakeOver)])
         for operation in operations:
             if isinstance(operation, ToExpire):
-                answers[operation] = await forget(connection, now, operation)
+                answers[operation] = forget(connection, now, operation)
             elif isinstance(operation, ToLeave):
-                await leave(connection, me, now)
+                leave(connection, me, now)
         return answers
 
-    async def _read(self, connection: Connected, operations: Sequence[Operation[Any]]) -> dict[Operation[Any], Any]:
+    def _read(self, connection: Connection, operations: Sequence[Operation[Any]]) -> dict[Operation[Any], Any]:
         now = self.clock.now()
         answers: dict[Operation[Any], Any] = {}
         for operation in operations:
             if isinstance(operation, ToList):
-                answers[operation] = await list_entries(connection, now, operation.event_key)
+                answers[operation] = list_entries(connection, now, operation.event_key)
             elif isinstance(operation, ToListSuspended):
-                answers[operation] = await list_suspended(connection)
+                answers[operation] = list_suspended(connection)
             elif isinstance(operation, ToFind):
-                answers[operation] = await find(connection, operation)
+                answers[operation] = find(connection, operation)
             elif isinstance(operation, ToLook):
-                answers[operation] = await look(connection, self.id, now, operation)
+                answers[operation] = look(connection, self.id, now, operation)
         return answers

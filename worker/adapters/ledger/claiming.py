@@ -5,10 +5,9 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Row, bindparam, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.entry import State
 from worker.adapters.ledger.operations import Key, ToClaim
 from worker.adapters.ledger.ownership import lock_dead
@@ -48,12 +47,12 @@ _TAKE = (
 )
 
 
-async def claim(
-    connection: Connected, me: int, now: datetime, operations: Sequence[ToClaim]
+def claim(
+    connection: Connection, me: int, now: datetime, operations: Sequence[ToClaim]
 ) -> dict[ToClaim, dict[int, Claim] | SendasError]:
     """Claim all that is free for all operations together; one that cannot be answered does not cost the others."""
     accounts = {key: operation.account_id for operation in operations for key in operation.keys}
-    verdicts = await _claim_all(connection, me, now, accounts) if accounts else {}
+    verdicts = _claim_all(connection, me, now, accounts) if accounts else {}
     return {operation: _answer(operation, verdicts) for operation in operations}
 
 
@@ -67,25 +66,23 @@ def _answer(operation: ToClaim, verdicts: Mapping[Key, Claim | SendasError]) -> 
     return claims
 
 
-async def _claim_all(
-    connection: Connected, me: int, now: datetime, accounts: Mapping[Key, str]
+def _claim_all(
+    connection: Connection, me: int, now: datetime, accounts: Mapping[Key, str]
 ) -> Mapping[Key, Claim | SendasError]:
     verdicts: dict[Key, Claim | SendasError] = {}
     for _ in range(_MAX_ROUNDS):
         # In the order of the keys, so that two owners that claim the same entries do not wait for each other.
         missing = sorted(accounts.keys() - verdicts.keys())
-        verdicts |= dict.fromkeys(await _insert(connection, me, now, accounts, missing), Granted())
+        verdicts |= dict.fromkeys(_insert(connection, me, now, accounts, missing), Granted())
         if existing := accounts.keys() - verdicts.keys():
-            verdicts |= await _claim_existing(connection, me, now, {key: accounts[key] for key in existing})
+            verdicts |= _claim_existing(connection, me, now, {key: accounts[key] for key in existing})
         if len(verdicts) == len(accounts):
             return verdicts
         # Between two looks an entry was released, forgotten or taken by somebody else: look again.
     return verdicts
 
 
-async def _insert(
-    connection: Connected, me: int, now: datetime, accounts: Mapping[Key, str], keys: list[Key]
-) -> list[Key]:
+def _insert(connection: Connection, me: int, now: datetime, accounts: Mapping[Key, str], keys: list[Key]) -> list[Key]:
     inserted: list[Key] = []
     for first in range(0, len(keys), _MAX_INSERTED):
         rows = padded(keys[first : first + _MAX_INSERTED])
@@ -94,7 +91,7 @@ async def _insert(
             parameters[f"event_{number}"], parameters[f"recipient_{number}"] = key
             parameters[f"account_{number}"] = accounts[key]
         statement = _insert_new(connection.dialect.name, len(rows))
-        inserted += [(event_key, recipient) for event_key, recipient in await statement.rows(connection, parameters)]
+        inserted += [(event_key, recipient) for event_key, recipient in statement.rows(connection, parameters)]
     return inserted
 
 
@@ -116,10 +113,10 @@ def _insert_new(dialect: str, rows: int) -> Statement:
     return Statement(new.returning(entries.c.event_key, entries.c.recipient))
 
 
-async def _claim_existing(
-    connection: Connected, me: int, now: datetime, keys: Mapping[Key, str]
+def _claim_existing(
+    connection: Connection, me: int, now: datetime, keys: Mapping[Key, str]
 ) -> Mapping[Key, Claim | SendasError]:
-    found = await connection.execute(_LOOK, {**near(keys), "now": now})
+    found = connection.execute(_LOOK, {**near(keys), "now": now})
     seen = {key: row for row in found if (key := (row.event_key, row.recipient)) in keys}
     verdicts = {key: verdict for key, row in seen.items() if (verdict := _verdict(row, me, keys[key]))}
     free: dict[int | None, list[Key]] = {}
@@ -129,19 +126,19 @@ async def _claim_existing(
     if free:
         # A row of `ledger_owners` that is gone never comes back: there is nobody to lock.
         suspects = {row.owner for row in seen.values() if row.owner in free and row.owner_name is not None}
-        alive = suspects - await lock_dead(connection, suspects, now)
+        alive = suspects - lock_dead(connection, suspects, now)
         for owner, theirs in free.items():
             if owner in alive:
                 verdicts |= {key: Held(seen[key].owner_name) for key in theirs}
             else:
-                verdicts |= await _take(connection, me, now, owner, theirs)
+                verdicts |= _take(connection, me, now, owner, theirs)
     return verdicts
 
 
-async def _take(
-    connection: Connected, me: int, now: datetime, previous: int | None, keys: Sequence[Key]
+def _take(
+    connection: Connection, me: int, now: datetime, previous: int | None, keys: Sequence[Key]
 ) -> Mapping[Key, Claim]:
-    taken = await connection.execute(_TAKE, {"keys": keys, "previous": previous, "me": me, "now": now})
+    taken = connection.execute(_TAKE, {"keys": keys, "previous": previous, "me": me, "now": now})
     return {(row.event_key, row.recipient): _ours(row) for row in taken}
 
 

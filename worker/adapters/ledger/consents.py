@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, exists, select
+from sqlalchemy import Connection, bindparam, delete, exists, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.entry import State
 from worker.adapters.ledger.operations import ToConsent, ToReopen
 from worker.adapters.ledger.schema import consents, entries
@@ -27,7 +26,7 @@ _REOPEN = delete(entries).where(
 )
 
 
-async def consent(connection: Connected, now: datetime, operations: Sequence[ToConsent]) -> None:
+def consent(connection: Connection, now: datetime, operations: Sequence[ToConsent]) -> None:
     """Keep consents; a later one of the same recipient reaches at least as far as the one before."""
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     new = insert(consents)
@@ -40,10 +39,10 @@ async def consent(connection: Connected, now: datetime, operations: Sequence[ToC
         for key, recipient in sorted(operation.keys)
     ]
     if rows:
-        await connection.execute(statement, rows)
+        connection.execute(statement, rows)
 
 
-async def reopen(connection: Connected, operations: Sequence[ToReopen]) -> None:
+def reopen(connection: Connection, operations: Sequence[ToReopen]) -> None:
     """Free what is done as uncertain, whoever recorded it; nobody works on it any more, so there is nobody to lock."""
     rows = [
         {"of_event": event_key, "of_recipient": recipient}
@@ -51,4 +50,4 @@ async def reopen(connection: Connected, operations: Sequence[ToReopen]) -> None:
         for event_key, recipient in sorted(operation.keys)
     ]
     if rows:
-        await connection.execute(_REOPEN, rows)
+        connection.execute(_REOPEN, rows)

@@ -10,8 +10,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
 
 from worker.adapters.addresses.ledger import Ledger, LedgerAddress, ledger_address
-from worker.adapters.ledger.connection import Work
-from worker.adapters.ledger.lines import FileLine, Line, NetworkLine
+from worker.adapters.ledger.lines import FileLine, Line, NetworkLine, Work
 from worker.adapters.tls import tls_refusal
 from worker.errors import ConfigurationError, Unavailable
 

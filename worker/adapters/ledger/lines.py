@@ -3,6 +3,7 @@
 import asyncio
 import math
 import ssl
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -12,9 +13,10 @@ from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from worker.adapters.addresses.ledger import LedgerAddress
-from worker.adapters.ledger.connection import Work, finish
 
 T = TypeVar("T")
+Work = Callable[[Connection], T]
+"""A whole transaction over a blocking connection: SQLite's in a thread of its own, PostgreSQL's in one greenlet."""
 
 
 class Line(Protocol):
@@ -56,7 +58,7 @@ class FileLine:
         return cls(thread, connection)
 
     async def run(self, work: Work[T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, finish, self._connection, work)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._connection)
 
     async def discard(self) -> None:
         # Behind whatever the thread is still busy with: nobody waits for that.
@@ -90,7 +92,7 @@ class NetworkLine:
         return self._connection.invalidated
 
     async def run(self, work: Work[T]) -> T:
-        return await self._connection.run_sync(finish, work)
+        return await self._connection.run_sync(work)
 
     async def discard(self) -> None:
         try:

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, bindparam, cast, delete, func, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, cast, delete, func, select, update
 
-from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.mailbox_operations import Seen, ToFind, ToLook, ToTakeOver, ToTell
 from worker.adapters.ledger.mailbox_rows import imap_refusal, state_of
 from worker.adapters.ledger.schema import announcements, mailboxes, shares
@@ -65,43 +64,43 @@ _TAKE_OVER = (
 _FORGET = delete(announcements).where(announcements.c.id == bindparam("of_id"))
 
 
-async def look(connection: Connected, me: int | None, now: datetime, operation: ToLook) -> tuple[News, Seen]:
+def look(connection: Connection, me: int | None, now: datetime, operation: ToLook) -> tuple[News, Seen]:
     """What is new for an owner, and what it has seen then."""
     held = {}
     if me is not None:
-        for row in await connection.execute(_HELD, {"me": me}):
+        for row in connection.execute(_HELD, {"me": me}):
             key = MailboxKey(row.account_id, row.mailbox_id)
             held[key] = held_news(state_of(row), row.connections, row.others or 0, me, now)
-    numbers = (await connection.execute(_SEEN)).one()
+    numbers = connection.execute(_SEEN).one()
     seen = Seen(*(int(number or 0) for number in numbers))
-    suspended = None if seen == operation.seen else await list_suspended(connection)
-    overdue = await connection.execute(_OVERDUE, {"before": now - OVERDUE_AFTER})
+    suspended = None if seen == operation.seen else list_suspended(connection)
+    overdue = connection.execute(_OVERDUE, {"before": now - OVERDUE_AFTER})
     return News(held, suspended, [Overdue(Announcement(row.id, row.body), row.at) for row in overdue]), seen
 
 
-async def find(connection: Connected, operation: ToFind) -> Standing:
+def find(connection: Connection, operation: ToFind) -> Standing:
     """How one mailbox stands."""
     parameters = {"account": operation.key.account_id, "mailbox": operation.key.mailbox_id}
-    for suspension, *refused in await _FIND.rows(connection, parameters):
+    for suspension, *refused in _FIND.rows(connection, parameters):
         return Standing(None if suspension is None else suspension_from(suspension), imap_refusal(*refused))
     return Standing()
 
 
-async def list_suspended(connection: Connected) -> list[Suspension]:
+def list_suspended(connection: Connection) -> list[Suspension]:
     """All suspensions, the oldest first."""
-    return [suspension_from(text) for text in (await connection.execute(_SUSPENDED)).scalars()]
+    return [suspension_from(text) for text in connection.execute(_SUSPENDED).scalars()]
 
 
-async def tell(connection: Connected, now: datetime, operations: Sequence[ToTell | ToTakeOver]) -> dict[Any, Any]:
+def tell(connection: Connection, now: datetime, operations: Sequence[ToTell | ToTakeOver]) -> dict[Any, Any]:
     """Forget announcements that were published, and take over those that were left behind."""
     answers: dict[Any, Any] = {}
     for operation in operations:
         if isinstance(operation, ToTell):
-            await connection.execute(_FORGET, {"of_id": operation.announcement_id})
+            connection.execute(_FORGET, {"of_id": operation.announcement_id})
             answers[operation] = None
         else:
             overdue = operation.overdue
-            taken = await connection.execute(
+            taken = connection.execute(
                 _TAKE_OVER, {"of_id": overdue.announcement.id, "seen_at": overdue.at, "now": now}
             )
             answers[operation] = bool(taken.rowcount)

@@ -5,11 +5,10 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
+from sqlalchemy import Connection, bindparam, delete, select, tuple_, update
 from sqlalchemy import Row as SqlRow
-from sqlalchemy import bindparam, delete, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.mailbox_operations import OnMailbox, Row
 from worker.adapters.ledger.operations import Operation
 from worker.adapters.ledger.schema import announcements, mailboxes, owners, shares
@@ -45,41 +44,41 @@ _WRITE = (
 )
 
 
-async def change(
-    connection: Connected, me: int, now: datetime, operations: Sequence[OnMailbox[Any]]
+def change(
+    connection: Connection, me: int, now: datetime, operations: Sequence[OnMailbox[Any]]
 ) -> dict[Operation[Any], Any]:
     """Apply operations in their order; each mailbox's row is locked until the end of the transaction."""
     if not operations:
         return {}
     keys = sorted({operation.key for operation in operations})
-    before = await _locked(connection, keys)
+    before = _locked(connection, keys)
     rows = {key: Row(state, {}, []) for key, state in before.items()}
-    dead = await _read_shares(connection, rows, now)
+    dead = _read_shares(connection, rows, now)
     mine = {key: row.shares.get(me, 0) for key, row in rows.items()}
     answers: dict[Operation[Any], Any] = {
         operation: operation.apply(rows[operation.key], me, now) for operation in operations
     }
     changed = [(key, row.state) for key, row in rows.items() if row.state != before[key]]
     if changed:
-        await connection.execute(_WRITE, [_values(key, state) for key, state in changed])
-    await _write_shares(connection, me, {key: row.shares.get(me, 0) for key, row in rows.items()}, mine)
+        connection.execute(_WRITE, [_values(key, state) for key, state in changed])
+    _write_shares(connection, me, {key: row.shares.get(me, 0) for key, row in rows.items()}, mine)
     if dead:
-        await connection.execute(_DROP_SHARE, dead)
-    await _announce(connection, now, [each for row in rows.values() for each in row.announcements])
+        connection.execute(_DROP_SHARE, dead)
+    _announce(connection, now, [each for row in rows.values() for each in row.announcements])
     return answers
 
 
-async def _locked(connection: Connected, keys: Sequence[MailboxKey]) -> dict[MailboxKey, MailboxState]:
-    found = await _lock(connection, keys)
+def _locked(connection: Connection, keys: Sequence[MailboxKey]) -> dict[MailboxKey, MailboxState]:
+    found = _lock(connection, keys)
     if missing := [key for key in keys if key not in found]:
         rows = [{"account_id": key.account_id, "mailbox_id": key.mailbox_id} for key in missing]
-        await connection.execute(_insert_new(connection.dialect.name), rows)
-        found |= await _lock(connection, missing)
+        connection.execute(_insert_new(connection.dialect.name), rows)
+        found |= _lock(connection, missing)
     return found
 
 
-async def _lock(connection: Connected, keys: Collection[MailboxKey]) -> dict[MailboxKey, MailboxState]:
-    rows = await connection.execute(_LOCK, {"keys": [tuple(key) for key in keys]})
+def _lock(connection: Connection, keys: Collection[MailboxKey]) -> dict[MailboxKey, MailboxState]:
+    rows = connection.execute(_LOCK, {"keys": [tuple(key) for key in keys]})
     return {MailboxKey(row.account_id, row.mailbox_id): state_of(row) for row in rows}
 
 
@@ -89,10 +88,10 @@ def _insert_new(dialect: str) -> Any:
     return insert(mailboxes).on_conflict_do_nothing()
 
 
-async def _read_shares(connection: Connected, rows: dict[MailboxKey, Row], now: datetime) -> list[dict[str, Any]]:
+def _read_shares(connection: Connection, rows: dict[MailboxKey, Row], now: datetime) -> list[dict[str, Any]]:
     """Put the living owners' shares into the rows; gives those of the dead, which nobody will ever give back."""
     dead = []
-    found = await connection.execute(_SHARES, {"keys": [tuple(key) for key in rows], "now": now})
+    found = connection.execute(_SHARES, {"keys": [tuple(key) for key in rows], "now": now})
     for share in found:
         if share.is_alive:
             rows[MailboxKey(share.account_id, share.mailbox_id)].shares[share.owner] = share.connections
@@ -101,22 +100,20 @@ async def _read_shares(connection: Connected, rows: dict[MailboxKey, Row], now: 
     return dead
 
 
-async def _write_shares(
-    connection: Connected, me: int, after: dict[MailboxKey, int], before: dict[MailboxKey, int]
-) -> None:
+def _write_shares(connection: Connection, me: int, after: dict[MailboxKey, int], before: dict[MailboxKey, int]) -> None:
     changed = [(key, number) for key, number in after.items() if number != before[key]]
     dropped = [
         {"account": k.account_id, "mailbox": k.mailbox_id, "of_owner": me} for k, number in changed if not number
     ]
     if dropped:
-        await connection.execute(_DROP_SHARE, dropped)
+        connection.execute(_DROP_SHARE, dropped)
     kept = [
         {"account_id": key.account_id, "mailbox_id": key.mailbox_id, "owner": me, "connections": number}
         for key, number in changed
         if number
     ]
     if kept:
-        await connection.execute(_put_share(connection.dialect.name), kept)
+        connection.execute(_put_share(connection.dialect.name), kept)
 
 
 @cache
@@ -129,10 +126,10 @@ def _put_share(dialect: str) -> Any:
     )
 
 
-async def _announce(connection: Connected, now: datetime, made: Sequence[Announcement]) -> None:
+def _announce(connection: Connection, now: datetime, made: Sequence[Announcement]) -> None:
     if made:
         rows = [{"id": each.id, "at": now, "body": each.body} for each in made]
-        await connection.execute(_insert_announcement(connection.dialect.name), rows)
+        connection.execute(_insert_announcement(connection.dialect.name), rows)
 
 
 @cache

@@ -5,10 +5,9 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.entry import State
 from worker.adapters.ledger.operations import Key, Operation, ToHandOver, ToRecord, ToRelease
 from worker.adapters.ledger.rows import compressed, near, near_keys
@@ -59,15 +58,15 @@ _FREE = delete(entries).where(*_THIS_ENTRY_IF_MINE, entries.c.state == State.CLA
 _LEAVE_IN_DOUBT = update(entries).where(*_THIS_ENTRY_IF_MINE, entries.c.state == State.HANDED_OVER).values(owner=None)
 
 
-async def release(connection: Connected, me: int, operations: Sequence[ToRelease]) -> None:
+def release(connection: Connection, me: int, operations: Sequence[ToRelease]) -> None:
     """Give back what is ours of the operations' entries."""
     let_go = _rows_of(me, (operation for operation in operations if operation.keeps_doubt))
     if let_go:
-        await connection.execute(_FREE, let_go)
-        await connection.execute(_LEAVE_IN_DOUBT, let_go)
+        connection.execute(_FREE, let_go)
+        connection.execute(_LEAVE_IN_DOUBT, let_go)
     released = _rows_of(me, (operation for operation in operations if not operation.keeps_doubt))
     if released:
-        await _RELEASE.each(connection, released)
+        _RELEASE.each(connection, released)
 
 
 def _rows_of(me: int, operations: Iterable[ToRelease]) -> list[dict[str, Any]]:
@@ -75,8 +74,8 @@ def _rows_of(me: int, operations: Iterable[ToRelease]) -> list[dict[str, Any]]:
     return [{"of_event": event_key, "of_recipient": recipient, "me": me} for event_key, recipient in keys]
 
 
-async def advance(
-    connection: Connected, me: int, now: datetime, operations: Sequence[ToHandOver | ToRecord]
+def advance(
+    connection: Connection, me: int, now: datetime, operations: Sequence[ToHandOver | ToRecord]
 ) -> dict[Operation[Any], LostClaim | None]:
     """Hand over and record, each operation whole or not at all.
 
@@ -85,13 +84,13 @@ async def advance(
     if not operations:
         return {}
     keys = {key for operation in operations for key in operation.keys}
-    stand = {row[:2]: _Stand(*row) for row in await _STAND.rows(connection, near(keys))}
+    stand = {row[:2]: _Stand(*row) for row in _STAND.rows(connection, near(keys))}
     answers: dict[Operation[Any], LostClaim | None] = {
         operation: None if _is_ours(operation, stand, me) else LostClaim(_LOST) for operation in operations
     }
     ours = [operation for operation in operations if answers[operation] is None]
-    await _hand_over(connection, me, [operation for operation in ours if isinstance(operation, ToHandOver)])
-    await _record(connection, me, now, [operation for operation in ours if isinstance(operation, ToRecord)])
+    _hand_over(connection, me, [operation for operation in ours if isinstance(operation, ToHandOver)])
+    _record(connection, me, now, [operation for operation in ours if isinstance(operation, ToRecord)])
     return answers
 
 
@@ -108,7 +107,7 @@ def _is_ours(operation: ToHandOver | ToRecord, stand: Mapping[Key, _Stand], me: 
     }
 
 
-async def _hand_over(connection: Connected, me: int, operations: Sequence[ToHandOver]) -> None:
+def _hand_over(connection: Connection, me: int, operations: Sequence[ToHandOver]) -> None:
     rows = [
         {
             "of_event": operation.event_key,
@@ -124,10 +123,10 @@ async def _hand_over(connection: Connected, me: int, operations: Sequence[ToHand
         for recipient in operation.recipients
     ]
     if rows:
-        await _HAND_OVER.each(connection, rows)
+        _HAND_OVER.each(connection, rows)
 
 
-async def _record(connection: Connected, me: int, now: datetime, operations: Sequence[ToRecord]) -> None:
+def _record(connection: Connection, me: int, now: datetime, operations: Sequence[ToRecord]) -> None:
     records = [(operation.event_key, record) for operation in operations for record in operation.records]
     rows = [
         {
@@ -143,14 +142,14 @@ async def _record(connection: Connected, me: int, now: datetime, operations: Seq
     if not rows:
         return
     bodies = {record.result_id: record.result for _, record in records if record.recipients}
-    await _insert_result(connection.dialect.name).each(
+    _insert_result(connection.dialect.name).each(
         connection,
         [
             {"result_id": result_id, "recorded_at": now, "body": compressed(body)}
             for result_id, body in sorted(bodies.items())
         ],
     )
-    await _RECORD.each(connection, rows)
+    _RECORD.each(connection, rows)
 
 
 @cache

@@ -3,9 +3,8 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, or_, select, tuple_
+from sqlalchemy import Connection, Row, bindparam, delete, or_, select, tuple_
 
-from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.entry import Entry, State
 from worker.adapters.ledger.operations import ToExpire
 from worker.adapters.ledger.rows import hand_over_of
@@ -72,24 +71,22 @@ _LIST = (
 )
 
 
-async def forget(connection: Connected, now: datetime, operation: ToExpire) -> tuple[int, int]:
+def forget(connection: Connection, now: datetime, operation: ToExpire) -> tuple[int, int]:
     """Delete at most `limit` rows of each kind; returns how many entries, and the most of another kind."""
     before = now - timedelta(seconds=operation.retention_s)
-    await connection.execute(_FORGET_OWNERS, {"before": before})
-    old = await connection.execute(_FORGET_ENTRIES, {"before": before, "limit": operation.limit})
-    await connection.execute(_FORGET_SHARES)
-    await connection.execute(_FORGET_CONSENTS, {"before": before})
-    await connection.execute(_FORGET_MAILBOXES, {"before": before})
-    orphaned = await connection.execute(_FORGET_RESULTS, {"before": before - _RESULT_MARGIN, "limit": operation.limit})
-    uncounted = await connection.execute(
-        _FORGET_LETTERS, {"oldest": slot_of(now) - KEPT_SLOTS, "limit": operation.limit}
-    )
+    connection.execute(_FORGET_OWNERS, {"before": before})
+    old = connection.execute(_FORGET_ENTRIES, {"before": before, "limit": operation.limit})
+    connection.execute(_FORGET_SHARES)
+    connection.execute(_FORGET_CONSENTS, {"before": before})
+    connection.execute(_FORGET_MAILBOXES, {"before": before})
+    orphaned = connection.execute(_FORGET_RESULTS, {"before": before - _RESULT_MARGIN, "limit": operation.limit})
+    uncounted = connection.execute(_FORGET_LETTERS, {"oldest": slot_of(now) - KEPT_SLOTS, "limit": operation.limit})
     return old.rowcount, max(orphaned.rowcount, uncounted.rowcount)
 
 
-async def list_entries(connection: Connected, now: datetime, event_key: str) -> list[Entry]:
+def list_entries(connection: Connection, now: datetime, event_key: str) -> list[Entry]:
     """What the ledger knows of an event's recipients."""
-    return [_entry(row) for row in await connection.execute(_LIST, {"event": event_key, "now": now})]
+    return [_entry(row) for row in connection.execute(_LIST, {"event": event_key, "now": now})]
 
 
 def _entry(row: Row[Any]) -> Entry:

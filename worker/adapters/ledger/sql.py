@@ -5,11 +5,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from worker.adapters.addresses.ledger import Ledger
 from worker.adapters.ledger.batch import Answers, Owner
-from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.database import Database
 from worker.adapters.ledger.entry import Entry, hand_overs_of
 from worker.adapters.ledger.group_commit import GroupCommit, Observer
@@ -83,10 +82,9 @@ async def open_ledger(
 async def _check_clock(database: Database, clock: Clock, max_skew_s: float) -> None:
     """Whether somebody lives is decided by comparing times of different hosts."""
 
-    async def look(connection: Connected) -> datetime:
-        async with connection.begin():
-            now = await connection.execute(text("SELECT clock_timestamp()"))
-            server_time: datetime = now.scalar_one()
+    def look(connection: Connection) -> datetime:
+        with connection.begin():
+            server_time: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
             return server_time.astimezone(UTC)
 
     skew_s = abs((clock.now() - await database.run(look)).total_seconds())

@@ -6,14 +6,11 @@ compiles the statement and names the conversions of its values; what is left for
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Delete, Dialect, Insert, Select, Update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import ReturningInsert
-
-from worker.adapters.ledger.connection import Connected
 
 Parameters = Mapping[str, Any]
 Convert = Callable[[Any], Any]
@@ -70,31 +67,22 @@ class Statement:
         self._clause = clause
         self._forms: dict[tuple[str, tuple[int, ...]], _Form] = {}
 
-    async def rows(self, connection: Connected, parameters: Parameters) -> list[tuple[Any, ...]]:
+    def rows(self, connection: Connection, parameters: Parameters) -> list[tuple[Any, ...]]:
         """Execute, and give the rows."""
-        return await connection.run_sync(partial(self._fetch, parameters))
-
-    async def count(self, connection: Connected, parameters: Parameters) -> int:
-        """Execute, and say how many rows were changed."""
-        return await connection.run_sync(partial(self._count, parameters))
-
-    async def each(self, connection: Connected, many: Sequence[Parameters]) -> None:
-        """Execute with each of the parameters, all of one shape; at least one."""
-        await connection.run_sync(partial(self._each, many))
-
-    def _fetch(self, parameters: Parameters, connection: Connection) -> list[tuple[Any, ...]]:
         form = self._form(connection, parameters)
         with _Cursor(connection, form.text) as cursor:
             cursor.execute(form.text, form.values(parameters))
             return [form.row(raw) for raw in cursor.fetchall()]
 
-    def _count(self, parameters: Parameters, connection: Connection) -> int:
+    def count(self, connection: Connection, parameters: Parameters) -> int:
+        """Execute, and say how many rows were changed."""
         form = self._form(connection, parameters)
         with _Cursor(connection, form.text) as cursor:
             cursor.execute(form.text, form.values(parameters))
             return int(cursor.rowcount)
 
-    def _each(self, many: Sequence[Parameters], connection: Connection) -> None:
+    def each(self, connection: Connection, many: Sequence[Parameters]) -> None:
+        """Execute with each of the parameters, all of one shape; at least one."""
         form = self._form(connection, many[0])
         with _Cursor(connection, form.text) as cursor:
             cursor.executemany(form.text, [form.values(parameters) for parameters in many])

@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from sqlalchemy import Connection
+
 from worker.adapters.addresses.ledger import Ledger
-from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.database import Database
 from worker.adapters.mailbox_memory.recalled import RecalledSentHabits
 from worker.adapters.mailbox_memory.refresh_tokens import SqlRefreshTokens
@@ -40,10 +41,10 @@ async def mailbox_memory(ledger: Ledger, clock: Clock) -> AsyncIterator[MailboxM
     """
     database = Database(ledger, _TIMEOUT_S)
 
-    async def run(work: Callable[[Connected], Awaitable[T]]) -> T:
-        async def transaction(connection: Connected) -> T:
-            async with connection.begin():
-                return await work(connection)
+    async def run(work: Callable[[Connection], T]) -> T:
+        def transaction(connection: Connection) -> T:
+            with connection.begin():
+                return work(connection)
 
         try:
             async with asyncio.timeout(_TIMEOUT_S):

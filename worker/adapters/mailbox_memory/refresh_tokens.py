@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import Connection, delete, or_, select, update
 
-from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.schema import refresh_tokens as table
 from worker.adapters.mailbox_memory.transactions import Transactions, upsert
 from worker.delivery.ports import Clock
@@ -38,8 +37,8 @@ class SqlRefreshTokens:
         now = self._clock.now()
         turn = {"turn_of": holder, "turn_until": now + timedelta(seconds=for_s)}
 
-        async def take(connection: Connected) -> bool:
-            taken = await connection.execute(
+        def take(connection: Connection) -> bool:
+            taken = connection.execute(
                 upsert(connection, table)
                 .values(grant_key=grant, **turn)
                 .on_conflict_do_update(
@@ -62,8 +61,8 @@ class SqlRefreshTokens:
         """See `RefreshTokens`."""
         wanted = select(*_COLUMNS).where(table.c.grant_key == grant, table.c.sealed.is_not(None))
 
-        async def read(connection: Connected) -> Rotation | None:
-            row = (await connection.execute(wanted)).first()
+        def read(connection: Connection) -> Rotation | None:
+            row = connection.execute(wanted).first()
             return None if row is None else _rotation(row)
 
         return await self._run(read)
@@ -79,8 +78,8 @@ class SqlRefreshTokens:
             "told_at": None,
         }
 
-        async def write(connection: Connected) -> None:
-            await connection.execute(
+        def write(connection: Connection) -> None:
+            connection.execute(
                 upsert(connection, table)
                 .values(grant_key=rotation.grant, turn_until=rotation.rotated_at, **values)
                 .on_conflict_do_update(index_elements=[table.c.grant_key], set_=values)
@@ -92,8 +91,8 @@ class SqlRefreshTokens:
         """See `RefreshTokens`."""
         wanted = select(*_COLUMNS).where(table.c.sealed.is_not(None), table.c.told_at.is_(None))
 
-        async def read(connection: Connected) -> list[Rotation]:
-            rows = await connection.execute(wanted.order_by(table.c.rotated_at).limit(limit))
+        def read(connection: Connection) -> list[Rotation]:
+            rows = connection.execute(wanted.order_by(table.c.rotated_at).limit(limit))
             return [_rotation(row) for row in rows]
 
         return await self._run(read)
@@ -108,8 +107,8 @@ class SqlRefreshTokens:
         await self._write(delete(table).where(table.c.turn_until < self._clock.now() - _FORGOTTEN_AFTER))
 
     async def _write(self, statement: Any) -> None:
-        async def write(connection: Connected) -> None:
-            await connection.execute(statement)
+        def write(connection: Connection) -> None:
+            connection.execute(statement)
 
         await self._run(write)
 

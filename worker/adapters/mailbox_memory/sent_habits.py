@@ -2,9 +2,8 @@
 
 from datetime import timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import Connection, delete, select
 
-from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.schema import sent_habits as table
 from worker.adapters.mailbox_memory.transactions import Transactions, upsert
 from worker.delivery.ports import Clock
@@ -29,10 +28,10 @@ class SqlSentHabits:
     async def saw(self, place: SentPlace, *, was_there: bool) -> None:
         """See `SentHabits`. Of two looks at the same moment one may be lost: there are more letters."""
 
-        async def note(connection: Connected) -> None:
-            habit = after_look(await _read(connection, place), was_there=was_there, at=self._clock.now())
+        def note(connection: Connection) -> None:
+            habit = after_look(_read(connection, place), was_there=was_there, at=self._clock.now())
             values = {"settings": place.settings, "streak": habit.streak, "seen_at": habit.seen_at}
-            await connection.execute(
+            connection.execute(
                 upsert(connection, table)
                 .values(account_id=place.account_id, mailbox_id=place.mailbox_id, **values)
                 .on_conflict_do_update(index_elements=[table.c.account_id, table.c.mailbox_id], set_=values)
@@ -44,14 +43,14 @@ class SqlSentHabits:
         """Drop what was not seen for long."""
         old = delete(table).where(table.c.seen_at < self._clock.now() - _FORGOTTEN_AFTER)
 
-        async def write(connection: Connected) -> None:
-            await connection.execute(old)
+        def write(connection: Connection) -> None:
+            connection.execute(old)
 
         await self._run(write)
 
 
-async def _read(connection: Connected, place: SentPlace) -> SentHabit | None:
-    found = await connection.execute(
+def _read(connection: Connection, place: SentPlace) -> SentHabit | None:
+    found = connection.execute(
         select(table.c.streak, table.c.seen_at).where(
             table.c.account_id == place.account_id,
             table.c.mailbox_id == place.mailbox_id,

@@ -1,12 +1,10 @@
 """How the memory's parts reach the database."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Table
+from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
-
-from worker.adapters.ledger.connection import Connected
 
 T = TypeVar("T")
 
@@ -14,10 +12,10 @@ T = TypeVar("T")
 class Transactions(Protocol):
     """Runs work in a transaction of its own. Raises `Unavailable`."""
 
-    async def __call__(self, work: Callable[[Connected], Awaitable[T]]) -> T: ...
+    async def __call__(self, work: Callable[[Connection], T]) -> T: ...
 
 
-def upsert(connection: Connected, table: Table) -> Any:
+def upsert(connection: Connection, table: Table) -> Any:
     """An INSERT that can say what happens on conflict; each database has a class of its own for it."""
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     return insert(table)
