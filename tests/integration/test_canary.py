@@ -13,10 +13,10 @@ from nacl.public import PrivateKey
 from pydantic import SecretStr
 
 from tests.doubles.clock import SteppedClock
+from tests.doubles.mailbox_memory import MemoryRefreshTokens
 from tests.integration.web_server import server_context, session, web_server
 from worker.adapters.files import FileServerToken, HttpFileStore
 from worker.adapters.http_session import GuardedSession
-from worker.adapters.mailbox_memory import MemoryRefreshTokens
 from worker.adapters.oauth import TokenSource
 from worker.adapters.rotation import RotationKeeper
 from worker.adapters.secrets import SealingKeys, SecretStore, generate_key, seal

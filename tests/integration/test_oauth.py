@@ -13,12 +13,12 @@ from nacl.public import PrivateKey
 from pydantic import SecretStr
 
 from tests.doubles.clock import SteppedClock
+from tests.doubles.mailbox_memory import MemoryRefreshTokens
 from tests.integration.web_server import session, web_server
 from worker.adapters import oauth
 from worker.adapters.credentials import AccessToken, Password
 from worker.adapters.grants import grant_key
 from worker.adapters.http_session import GuardedSession
-from worker.adapters.mailbox_memory import MemoryRefreshTokens
 from worker.adapters.oauth import TokenSource
 from worker.adapters.rotation import RotationKeeper, digest
 from worker.adapters.secrets import SealingKeys, SecretStore

@@ -1,4 +1,4 @@
-"""The shared states of mailboxes as operations on a ledger: in its database by its one writer, or in its memory."""
+"""The shared states of mailboxes as operations that the ledger's one writer carries out."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -1,12 +1,12 @@
-"""The ledger in memory: for delivering one event without a database, and for tests. Nothing of it survives."""
+"""The ledger in memory: passes the same contract as the databases, and ends with the test."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from tests.doubles.ledger_mailboxes import MailboxStore, MemoryMailboxes
 from worker.adapters.ledger.entry import Entry, State, hand_overs_of
 from worker.adapters.ledger.mailboxes import OperatedMailboxStates
-from worker.adapters.ledger.memory_mailboxes import MailboxStore, MemoryMailboxes
 from worker.adapters.ledger.operations import (
     checked_key,
     to_claim,
