@@ -4,9 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from tests.doubles.ledger_mailboxes import MailboxStore, MemoryMailboxes
+from tests.doubles.ledger_mailboxes import MailboxStore, MemoryMailboxStates
 from worker.adapters.ledger.entry import Entry, State, hand_overs_of
-from worker.adapters.ledger.mailboxes import OperatedMailboxStates
 from worker.adapters.ledger.operations import (
     checked_key,
     to_claim,
@@ -71,8 +70,7 @@ class MemoryLedger:
         self._letters = store.letters
         self._me = _Owner(owner, clock.now())
         self._is_closed = False
-        memory = MemoryMailboxes(store.mailboxes, self._me, clock, self._renew, self._is_living)
-        self.mailboxes = OperatedMailboxStates(memory)
+        self.mailboxes = MemoryMailboxStates(store.mailboxes, self._me, clock, self._renew, self._is_living)
 
     async def claim(
         self, event_key: str, account_id: str, recipients: Sequence[int], limit: RecipientLimit | None = None

@@ -1,29 +1,18 @@
-"""The shared states of mailboxes in memory, by the very rules and operations of the database."""
+"""The shared states of mailboxes in memory, by the very rules of the database."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar, cast
+from typing import Concatenate, ParamSpec, TypeVar
 
 from worker.adapters.ledger.mailbox_looks import OVERDUE_AFTER
-from worker.adapters.ledger.mailbox_operations import (
-    OnMailbox,
-    Row,
-    Seen,
-    ToFind,
-    ToListSuspended,
-    ToLook,
-    ToTakeOver,
-    ToTell,
-    living,
-)
-from worker.adapters.ledger.operations import Operation
-from worker.delivery.mailbox_rules import held_news
+from worker.adapters.ledger.mailboxes import LedgerMailboxStates
+from worker.adapters.ledger.operations import check_texts
+from worker.delivery.mailbox_rules import SharedMailbox, held_news
 from worker.delivery.mailbox_states import MailboxKey, MailboxState, News, Overdue, Standing, Suspension
 from worker.delivery.ports import Clock
 
 T = TypeVar("T")
-
-_UNSEEN = Seen(0, 0, 0)
+P = ParamSpec("P")
 
 
 @dataclass
@@ -35,8 +24,8 @@ class MailboxStore:
     announcements: dict[str, Overdue] = field(default_factory=dict)
 
 
-class MemoryMailboxes:
-    """Carries operations out on a store, for one owner.
+class MemoryMailboxStates(LedgerMailboxStates):
+    """The states in a store, for one owner: the same calls apply the same rules, and no database is asked.
 
     `begin` is called at the beginning of each, and may refuse it; `is_alive` says of an owner whether it lives.
     """
@@ -55,37 +44,34 @@ class MemoryMailboxes:
         self._begin = begin
         self._is_alive = is_alive
 
-    async def submit(self, operation: Operation[T]) -> T:
-        """The operation's answer, at once."""
+    async def apply(
+        self, key: MailboxKey, rule: Callable[Concatenate[SharedMailbox, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        check_texts(*key)
         self._begin()
-        return cast(T, self._answer(operation))
+        now = self._clock.now()
+        shares = {owner: n for owner, n in self._store.shares.get(key, {}).items() if self._is_alive(owner)}
+        mailbox = SharedMailbox(self._owner, now, self._state(key), shares)
+        answer = rule(mailbox, *args, **kwargs)
+        self._store.states[key] = mailbox.state
+        self._store.shares[key] = {owner: number for owner, number in mailbox.shares.items() if number > 0}
+        for announcement in mailbox.announcements:
+            self._store.announcements.setdefault(announcement.id, Overdue(announcement, now))
+        return answer
 
-    def _answer(self, operation: Operation[T]) -> object:
-        match operation:
-            case OnMailbox():
-                return self._apply(operation)
-            case ToFind():
-                state = self._state(operation.key)
-                return Standing(state.suspension, state.imap_refusal)
-            case ToListSuspended():
-                return self._suspended()
-            case ToLook():
-                return self._look(), _UNSEEN
-            case ToTell():
-                self._store.announcements.pop(operation.announcement_id, None)
-                return None
-            case ToTakeOver():
-                return self._taken_over(operation.overdue)
-            case _:
-                raise TypeError(f"{type(operation).__name__} is no operation on mailboxes")
+    async def told(self, announcement_id: str) -> None:
+        self._begin()
+        self._store.announcements.pop(announcement_id, None)
 
-    def _taken_over(self, overdue: Overdue) -> bool:
+    async def take_over(self, overdue: Overdue) -> bool:
+        self._begin()
         if self._store.announcements.get(overdue.announcement.id) != overdue:
             return False
         self._store.announcements[overdue.announcement.id] = Overdue(overdue.announcement, self._clock.now())
         return True
 
-    def _look(self) -> News:
+    async def look(self) -> News:
+        self._begin()
         now = self._clock.now()
         held = {}
         for key, shares in self._store.shares.items():
@@ -94,20 +80,19 @@ class MemoryMailboxes:
         overdue = [each for each in self._store.announcements.values() if each.at < now - OVERDUE_AFTER]
         return News(held, self._suspended(), overdue)
 
+    async def standing(self, key: MailboxKey) -> Standing:
+        check_texts(*key)
+        self._begin()
+        state = self._state(key)
+        return Standing(state.suspension, state.imap_refusal)
+
+    async def suspended(self) -> Sequence[Suspension]:
+        self._begin()
+        return self._suspended()
+
     def _suspended(self) -> list[Suspension]:
         suspensions = [state.suspension for state in self._store.states.values() if state.suspension is not None]
         return sorted(suspensions, key=lambda suspension: suspension.since)
 
     def _state(self, key: MailboxKey) -> MailboxState:
         return self._store.states.get(key, MailboxState())
-
-    def _apply(self, operation: OnMailbox[T]) -> T:
-        key, now = operation.key, self._clock.now()
-        shares = self._store.shares.get(key, {})
-        row = Row(self._state(key), {owner: n for owner, n in shares.items() if self._is_alive(owner)}, [])
-        answer = operation.apply(row, self._owner, now)
-        self._store.states[key] = row.state
-        self._store.shares[key] = living(row.shares)
-        for announcement in row.announcements:
-            self._store.announcements.setdefault(announcement.id, Overdue(announcement, now))
-        return answer

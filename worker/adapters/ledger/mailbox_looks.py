@@ -1,12 +1,10 @@
-"""Looks at the shared states of mailboxes: nothing is locked, and only announcements are taken or forgotten."""
+"""Looks at the shared states of mailboxes, which lock nothing; and announcements, once they are there."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import BigInteger, Connection, bindparam, cast, delete, func, select, update
 
-from worker.adapters.ledger.mailbox_operations import Seen, ToFind, ToLook, ToTakeOver, ToTell
 from worker.adapters.ledger.mailbox_rows import imap_refusal, state_of
 from worker.adapters.ledger.schema import announcements, mailboxes, shares
 from worker.adapters.ledger.statements import Statement
@@ -64,8 +62,17 @@ _TAKE_OVER = (
 _FORGET = delete(announcements).where(announcements.c.id == bindparam("of_id"))
 
 
-def look(connection: Connection, me: int | None, now: datetime, operation: ToLook) -> tuple[News, Seen]:
-    """What is new for an owner, and what it has seen then."""
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Tells two sets of suspensions apart without reading them: how many, the latest, and a sum over their times."""
+
+    count: int
+    latest: int
+    total: int
+
+
+def look(connection: Connection, me: int | None, now: datetime, before: Seen | None) -> tuple[News, Seen]:
+    """What is new for an owner, and what it has seen then; suspensions that it saw `before` are not read once more."""
     held = {}
     if me is not None:
         for row in connection.execute(_HELD, {"me": me}):
@@ -73,15 +80,14 @@ def look(connection: Connection, me: int | None, now: datetime, operation: ToLoo
             held[key] = held_news(state_of(row), row.connections, row.others or 0, me, now)
     numbers = connection.execute(_SEEN).one()
     seen = Seen(*(int(number or 0) for number in numbers))
-    suspended = None if seen == operation.seen else list_suspended(connection)
+    suspended = None if seen == before else list_suspended(connection)
     overdue = connection.execute(_OVERDUE, {"before": now - OVERDUE_AFTER})
     return News(held, suspended, [Overdue(Announcement(row.id, row.body), row.at) for row in overdue]), seen
 
 
-def find(connection: Connection, operation: ToFind) -> Standing:
+def find(connection: Connection, key: MailboxKey) -> Standing:
     """How one mailbox stands."""
-    parameters = {"account": operation.key.account_id, "mailbox": operation.key.mailbox_id}
-    for suspension, *refused in _FIND.rows(connection, parameters):
+    for suspension, *refused in _FIND.rows(connection, {"account": key.account_id, "mailbox": key.mailbox_id}):
         return Standing(None if suspension is None else suspension_from(suspension), imap_refusal(*refused))
     return Standing()
 
@@ -91,17 +97,12 @@ def list_suspended(connection: Connection) -> list[Suspension]:
     return [suspension_from(text) for text in connection.execute(_SUSPENDED).scalars()]
 
 
-def tell(connection: Connection, now: datetime, operations: Sequence[ToTell | ToTakeOver]) -> dict[Any, Any]:
-    """Forget announcements that were published, and take over those that were left behind."""
-    answers: dict[Any, Any] = {}
-    for operation in operations:
-        if isinstance(operation, ToTell):
-            connection.execute(_FORGET, {"of_id": operation.announcement_id})
-            answers[operation] = None
-        else:
-            overdue = operation.overdue
-            taken = connection.execute(
-                _TAKE_OVER, {"of_id": overdue.announcement.id, "seen_at": overdue.at, "now": now}
-            )
-            answers[operation] = bool(taken.rowcount)
-    return answers
+def forget_announcement(connection: Connection, announcement_id: str) -> None:
+    """Drop an announcement that was published."""
+    connection.execute(_FORGET, {"of_id": announcement_id})
+
+
+def take_over(connection: Connection, now: datetime, overdue: Overdue) -> bool:
+    """Take over an announcement that was left behind; False when another owner was faster."""
+    taken = connection.execute(_TAKE_OVER, {"of_id": overdue.announcement.id, "seen_at": overdue.at, "now": now})
+    return bool(taken.rowcount)

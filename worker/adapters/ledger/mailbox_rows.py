@@ -1,4 +1,4 @@
-"""Mailboxes' shared states in the database: read and locked, changed by operations, written back."""
+"""Mailboxes' shared states in the database: read and locked, changed by rules, written back."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -9,10 +9,10 @@ from sqlalchemy import Connection, bindparam, delete, select, tuple_, update
 from sqlalchemy import Row as SqlRow
 from sqlalchemy.dialects import postgresql, sqlite
 
-from worker.adapters.ledger.mailbox_operations import OnMailbox, Row
-from worker.adapters.ledger.operations import Operation
+from worker.adapters.ledger.operations import OnMailbox, Operation
 from worker.adapters.ledger.schema import announcements, mailboxes, owners, shares
 from worker.adapters.ledger.suspension_text import suspension_from, suspension_text
+from worker.delivery.mailbox_rules import SharedMailbox
 from worker.delivery.mailbox_states import Announcement, Cap, ImapRefusal, MailboxKey, MailboxState, Resting, Revision
 from worker.domain.rate_windows import counts_of, text_of
 from worker.domain.vocabulary import Reason
@@ -47,17 +47,15 @@ _WRITE = (
 def change(
     connection: Connection, me: int, now: datetime, operations: Sequence[OnMailbox[Any]]
 ) -> dict[Operation[Any], Any]:
-    """Apply operations in their order; each mailbox's row is locked until the end of the transaction."""
+    """Apply rules in their order; each mailbox's row is locked until the end of the transaction."""
     if not operations:
         return {}
     keys = sorted({operation.key for operation in operations})
     before = _locked(connection, keys)
-    rows = {key: Row(state, {}, []) for key, state in before.items()}
+    rows = {key: SharedMailbox(me, now, state, {}) for key, state in before.items()}
     dead = _read_shares(connection, rows, now)
     mine = {key: row.shares.get(me, 0) for key, row in rows.items()}
-    answers: dict[Operation[Any], Any] = {
-        operation: operation.apply(rows[operation.key], me, now) for operation in operations
-    }
+    answers: dict[Operation[Any], Any] = {operation: operation.rule(rows[operation.key]) for operation in operations}
     changed = [(key, row.state) for key, row in rows.items() if row.state != before[key]]
     if changed:
         connection.execute(_WRITE, [_values(key, state) for key, state in changed])
@@ -88,7 +86,7 @@ def _insert_new(dialect: str) -> Any:
     return insert(mailboxes).on_conflict_do_nothing()
 
 
-def _read_shares(connection: Connection, rows: dict[MailboxKey, Row], now: datetime) -> list[dict[str, Any]]:
+def _read_shares(connection: Connection, rows: dict[MailboxKey, SharedMailbox], now: datetime) -> list[dict[str, Any]]:
     """Put the living owners' shares into the rows; gives those of the dead, which nobody will ever give back."""
     dead = []
     found = connection.execute(_SHARES, {"keys": [tuple(key) for key in rows], "now": now})

@@ -1,13 +1,17 @@
 """What callers ask of the ledger, checked before it meets others in one transaction, so that none can spoil it."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Generic, TypeVar
 from uuid import UUID
 
-from worker.adapters.ledger.entry import Entry
+from sqlalchemy import Connection
+
 from worker.delivery.ledger import Claim, HandOver, Record
+from worker.delivery.mailbox_rules import SharedMailbox
+from worker.delivery.mailbox_states import MailboxKey
 from worker.domain.recipient_limit import RecipientLimit
 
 T = TypeVar("T")
@@ -76,26 +80,30 @@ class ToConsent(OnEntries[None]):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class ToKeepAlive(Operation[None]):
-    pass
+class OnMailbox(Operation[T]):
+    """A rule of `delivery.mailbox_rules` for one mailbox. Several on the same one follow one another."""
+
+    key: MailboxKey
+    rule: Callable[[SharedMailbox], T]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class ToExpire(Operation[tuple[int, int]]):
-    """Forget at most `limit` rows of each kind; returns how many entries, and the most of another kind."""
+class Command(Operation[T]):
+    """A function that writes what is neither an entry nor a mailbox; the owner and the time are its arguments."""
 
-    retention_s: float
-    limit: int
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class ToList(Operation[list[Entry]]):
-    event_key: str
+    execute: Callable[[Connection, int, datetime], T]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class ToLeave(Operation[None]):
-    pass
+class Query(Operation[T]):
+    """A function that only reads; the owner is None when it has written nothing yet."""
+
+    execute: Callable[[Connection, int | None, datetime], T]
+
+
+def on_mailbox(key: MailboxKey, rule: Callable[[SharedMailbox], T]) -> OnMailbox[T]:
+    check_texts(*key)
+    return OnMailbox(key, rule)
 
 
 def to_claim(

@@ -6,7 +6,6 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, delete, or_, select, tuple_
 
 from worker.adapters.ledger.entry import Entry, State
-from worker.adapters.ledger.operations import ToExpire
 from worker.adapters.ledger.rows import hand_over_of
 from worker.adapters.ledger.schema import consents, entries, letters, mailboxes, owners, results, shares
 from worker.domain.recipient_limit import KEPT_SLOTS, slot_of
@@ -71,16 +70,16 @@ _LIST = (
 )
 
 
-def forget(connection: Connection, now: datetime, operation: ToExpire) -> tuple[int, int]:
+def forget(connection: Connection, now: datetime, retention: timedelta, limit: int) -> tuple[int, int]:
     """Delete at most `limit` rows of each kind; returns how many entries, and the most of another kind."""
-    before = now - timedelta(seconds=operation.retention_s)
+    before = now - retention
     connection.execute(_FORGET_OWNERS, {"before": before})
-    old = connection.execute(_FORGET_ENTRIES, {"before": before, "limit": operation.limit})
+    old = connection.execute(_FORGET_ENTRIES, {"before": before, "limit": limit})
     connection.execute(_FORGET_SHARES)
     connection.execute(_FORGET_CONSENTS, {"before": before})
     connection.execute(_FORGET_MAILBOXES, {"before": before})
-    orphaned = connection.execute(_FORGET_RESULTS, {"before": before - _RESULT_MARGIN, "limit": operation.limit})
-    uncounted = connection.execute(_FORGET_LETTERS, {"oldest": slot_of(now) - KEPT_SLOTS, "limit": operation.limit})
+    orphaned = connection.execute(_FORGET_RESULTS, {"before": before - _RESULT_MARGIN, "limit": limit})
+    uncounted = connection.execute(_FORGET_LETTERS, {"oldest": slot_of(now) - KEPT_SLOTS, "limit": limit})
     return old.rowcount, max(orphaned.rowcount, uncounted.rowcount)
 
 
