@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from tests.doubles.ledger_mailboxes import MailboxStore, MemoryMailboxStates
-from worker.adapters.ledger.entry import Entry, State, hand_overs_of
 from worker.adapters.ledger.operations import (
+    Entry,
+    State,
     checked_key,
+    hand_overs_of,
     to_claim,
     to_consent,
     to_hand_over,

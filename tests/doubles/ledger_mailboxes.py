@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Concatenate, ParamSpec, TypeVar
 
-from worker.adapters.ledger.mailbox_looks import OVERDUE_AFTER
+from worker.adapters.ledger.mailbox_tables import OVERDUE_AFTER
 from worker.adapters.ledger.mailboxes import LedgerMailboxStates
 from worker.adapters.ledger.operations import check_texts
 from worker.delivery.mailbox_rules import SharedMailbox, held_news

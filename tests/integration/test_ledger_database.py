@@ -22,7 +22,7 @@ from stack import PostgreSQL
 from tests.ledger_worlds import LEASE_S, AnyLedger, HandClock, World, database_world, driver_url, options, sqlite_url
 from worker.adapters.ledger import LedgerOptions, migrate, open_ledger
 from worker.adapters.ledger.migration import VERSION_TABLE
-from worker.adapters.ledger.ownership import lock_dead, renew
+from worker.adapters.ledger.owners import lock_dead, renew
 from worker.adapters.ledger.schema import metadata
 from worker.delivery.ledger import Granted, HandOver, Held, InDoubt, Record
 from worker.domain.identity import event_key, result_id

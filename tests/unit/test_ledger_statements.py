@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import Connection, bindparam, create_engine, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
-from worker.adapters.ledger.entry import State
-from worker.adapters.ledger.rows import near, near_keys
+from worker.adapters.ledger.entries import near, near_keys
+from worker.adapters.ledger.operations import State
 from worker.adapters.ledger.schema import entries, metadata
 from worker.adapters.ledger.statements import Statement
 

@@ -15,7 +15,7 @@ from hashlib import sha256
 import structlog
 from pydantic import SecretStr
 
-from worker.adapters.mailbox_memory.refresh_tokens import DIGEST_BYTES
+from worker.adapters.ledger.refresh_tokens import DIGEST_BYTES
 from worker.adapters.secrets import SealingKeys
 from worker.delivery.ports import Clock
 from worker.delivery.refresh_tokens import RefreshTokens, Rotation

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from worker.adapters.clock import SystemClock
 from worker.adapters.ledger import open_ledger
-from worker.adapters.mailbox_memory import mailbox_memory
+from worker.adapters.ledger.shared_memory import mailbox_memory
 from worker.adapters.snapshot.directory import CompiledDirectory
 from worker.app import delivery_rules, open_outside, token_telling
 from worker.cli.configured import configured

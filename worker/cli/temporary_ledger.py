@@ -8,7 +8,7 @@ from pathlib import Path
 from worker.adapters.addresses.ledger import LedgerAddress
 from worker.adapters.clock import SystemClock
 from worker.adapters.ledger import migrate
-from worker.adapters.mailbox_memory import MailboxMemory, mailbox_memory
+from worker.adapters.ledger.shared_memory import MailboxMemory, mailbox_memory
 from worker.errors import ConfigurationError
 
 

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, delete, exists, select
-from sqlalchemy.dialects import postgresql, sqlite
 
-from worker.adapters.ledger.entry import State
-from worker.adapters.ledger.operations import ToConsent, ToReopen
+from worker.adapters.ledger.operations import State, ToConsent, ToReopen
 from worker.adapters.ledger.schema import consents, entries
+from worker.adapters.ledger.statements import upsert
 from worker.domain.vocabulary import Outcome
 
 _REOPEN = delete(entries).where(
@@ -28,8 +27,7 @@ _REOPEN = delete(entries).where(
 
 def consent(connection: Connection, now: datetime, operations: Sequence[ToConsent]) -> None:
     """Keep consents; a later one of the same recipient reaches at least as far as the one before."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    new = insert(consents)
+    new = upsert(connection.dialect.name, consents)
     is_wider = consents.c.up_to_attempt < new.excluded.up_to_attempt
     later = {"up_to_attempt": new.excluded.up_to_attempt, "given_at": new.excluded.given_at}
     statement = new.on_conflict_do_update(index_elements=["event_key", "recipient"], set_=later, where=is_wider)

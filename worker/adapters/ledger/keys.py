@@ -3,9 +3,9 @@
 import secrets
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.adapters.ledger.schema import keys
+from worker.adapters.ledger.statements import upsert
 
 _MESSAGES = "messages"
 _KEY_BYTES = 32
@@ -13,8 +13,11 @@ _KEY_BYTES = 32
 
 def message_key(connection: Connection) -> bytes:
     """The key for `delivery.signatures`; the first who asks makes it, and all others get the same."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    new = insert(keys).values(name=_MESSAGES, key=secrets.token_bytes(_KEY_BYTES)).on_conflict_do_nothing()
+    new = (
+        upsert(connection.dialect.name, keys)
+        .values(name=_MESSAGES, key=secrets.token_bytes(_KEY_BYTES))
+        .on_conflict_do_nothing()
+    )
     with connection.begin():
         connection.execute(new)
         found = connection.execute(select(keys.c.key).where(keys.c.name == _MESSAGES))

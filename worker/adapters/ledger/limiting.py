@@ -6,12 +6,10 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.adapters.ledger.operations import Operation, ToClaim
-from worker.adapters.ledger.rows import padded
 from worker.adapters.ledger.schema import letters
-from worker.adapters.ledger.statements import Statement
+from worker.adapters.ledger.statements import Statement, padded, upsert
 from worker.delivery.ledger import Claim, Granted
 from worker.domain.identity import counted_letter
 from worker.domain.recipient_limit import Letters, RecipientLimit
@@ -102,9 +100,8 @@ def _lock(connection: Connection, addresses: list[str]) -> dict[str, Letters]:
 
 @cache
 def _insert_new(dialect: str) -> Statement:
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     values = {name: bindparam(name, type_=letters.c[name].type) for name in ("address", "newest", "letters")}
-    return Statement(insert(letters).values(values).on_conflict_do_nothing())
+    return Statement(upsert(dialect, letters).values(values).on_conflict_do_nothing())
 
 
 def _row(address: str, counted: Letters) -> dict[str, Any]:

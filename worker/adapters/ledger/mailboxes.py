@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Concatenate, ParamSpec, TypeVar
 
 from worker.adapters.ledger.group_commit import GroupCommit
-from worker.adapters.ledger.mailbox_looks import Seen, find, forget_announcement, list_suspended, look, take_over
+from worker.adapters.ledger.mailbox_tables import Seen, find, forget_announcement, list_suspended, look, take_over
 from worker.adapters.ledger.operations import Command, Query, check_texts, on_mailbox
 from worker.delivery import mailbox_rules as rules
 from worker.delivery.mailbox_rules import SharedMailbox

@@ -6,12 +6,14 @@ compiles the statement and names the conversions of its values; what is left for
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Delete, Dialect, Insert, Select, Update
+from sqlalchemy import Connection, Delete, Dialect, Insert, Select, Table, Update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import ReturningInsert
 
+T = TypeVar("T")
 Parameters = Mapping[str, Any]
 Convert = Callable[[Any], Any]
 _Slot = tuple[str, int | None, Convert | None]
@@ -113,3 +115,14 @@ class _Cursor:
         driver = self._connection.dialect.dbapi
         if driver is not None and isinstance(error, driver.Error):
             raise DBAPIError(self._text, None, error, hide_parameters=True) from error
+
+
+def padded(values: list[T]) -> list[T]:
+    """The values, and the last one again up to a power of two: with few lengths there are few statements."""
+    return values + values[-1:] * ((1 << (len(values) - 1).bit_length()) - len(values))
+
+
+def upsert(dialect: str, table: Table) -> Any:
+    """An INSERT that can say what happens on conflict; each database has a class of its own for it."""
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return insert(table)

@@ -6,8 +6,9 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, or_, select, update
 
+from worker.adapters.ledger.database import Database
 from worker.adapters.ledger.schema import refresh_tokens as table
-from worker.adapters.mailbox_memory.transactions import Transactions, upsert
+from worker.adapters.ledger.statements import upsert
 from worker.delivery.ports import Clock
 from worker.delivery.refresh_tokens import Rotation
 
@@ -28,8 +29,8 @@ _COLUMNS = (
 class SqlRefreshTokens:
     """Implements `RefreshTokens`."""
 
-    def __init__(self, run: Transactions, clock: Clock) -> None:
-        self._run = run
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
         self._clock = clock
 
     async def take_turn(self, grant: bytes, holder: str, for_s: float) -> bool:
@@ -39,7 +40,7 @@ class SqlRefreshTokens:
 
         def take(connection: Connection) -> bool:
             taken = connection.execute(
-                upsert(connection, table)
+                upsert(connection.dialect.name, table)
                 .values(grant_key=grant, **turn)
                 .on_conflict_do_update(
                     index_elements=[table.c.grant_key],
@@ -50,7 +51,7 @@ class SqlRefreshTokens:
             )
             return taken.first() is not None
 
-        return await self._run(take)
+        return await self._database.transact(take)
 
     async def end_turn(self, grant: bytes, holder: str) -> None:
         """See `RefreshTokens`."""
@@ -65,7 +66,7 @@ class SqlRefreshTokens:
             row = connection.execute(wanted).first()
             return None if row is None else _rotation(row)
 
-        return await self._run(read)
+        return await self._database.transact(read)
 
     async def keep(self, rotation: Rotation) -> None:
         """See `RefreshTokens`."""
@@ -80,12 +81,12 @@ class SqlRefreshTokens:
 
         def write(connection: Connection) -> None:
             connection.execute(
-                upsert(connection, table)
+                upsert(connection.dialect.name, table)
                 .values(grant_key=rotation.grant, turn_until=rotation.rotated_at, **values)
                 .on_conflict_do_update(index_elements=[table.c.grant_key], set_=values)
             )
 
-        await self._run(write)
+        await self._database.transact(write)
 
     async def untold(self, limit: int) -> Sequence[Rotation]:
         """See `RefreshTokens`."""
@@ -95,7 +96,7 @@ class SqlRefreshTokens:
             rows = connection.execute(wanted.order_by(table.c.rotated_at).limit(limit))
             return [_rotation(row) for row in rows]
 
-        return await self._run(read)
+        return await self._database.transact(read)
 
     async def told(self, rotation: Rotation) -> None:
         """See `RefreshTokens`."""
@@ -110,7 +111,7 @@ class SqlRefreshTokens:
         def write(connection: Connection) -> None:
             connection.execute(statement)
 
-        await self._run(write)
+        await self._database.transact(write)
 
 
 def _rotation(row: Any) -> Rotation:

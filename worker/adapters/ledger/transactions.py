@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from worker.adapters.ledger.claiming import claim
 from worker.adapters.ledger.consents import consent, reopen
+from worker.adapters.ledger.entries import advance, claim, release
 from worker.adapters.ledger.limiting import limit
-from worker.adapters.ledger.mailbox_rows import change
+from worker.adapters.ledger.mailbox_tables import change
 from worker.adapters.ledger.operations import (
     Command,
     OnMailbox,
@@ -23,8 +23,7 @@ from worker.adapters.ledger.operations import (
     ToRelease,
     ToReopen,
 )
-from worker.adapters.ledger.ownership import renew
-from worker.adapters.ledger.progress import advance, release
+from worker.adapters.ledger.owners import renew
 from worker.delivery.ports import Clock
 
 Answers = Mapping[Operation[Any], Any]

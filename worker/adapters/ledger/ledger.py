@@ -8,18 +8,19 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection, text
 
 from worker.adapters.addresses.ledger import Ledger
-from worker.adapters.ledger.batch import Answers, Owner
 from worker.adapters.ledger.database import Database
-from worker.adapters.ledger.entry import Entry, hand_overs_of
+from worker.adapters.ledger.entries import list_entries
 from worker.adapters.ledger.group_commit import GroupCommit, Observer
 from worker.adapters.ledger.keys import message_key
 from worker.adapters.ledger.mailboxes import LedgerMailboxStates
 from worker.adapters.ledger.migration import check_schema, upgrade
 from worker.adapters.ledger.operations import (
     Command,
+    Entry,
     Operation,
     Query,
     checked_key,
+    hand_overs_of,
     to_claim,
     to_consent,
     to_hand_over,
@@ -27,8 +28,9 @@ from worker.adapters.ledger.operations import (
     to_release,
     to_reopen,
 )
-from worker.adapters.ledger.ownership import leave
-from worker.adapters.ledger.retention import forget, list_entries
+from worker.adapters.ledger.owners import leave
+from worker.adapters.ledger.retention import forget
+from worker.adapters.ledger.transactions import Answers, Owner
 from worker.delivery.ledger import Claim, HandOver, Record
 from worker.delivery.ports import Clock
 from worker.domain.recipient_limit import RecipientLimit

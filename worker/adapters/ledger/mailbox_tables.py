@@ -1,19 +1,30 @@
-"""Mailboxes' shared states in the database: read and locked, changed by rules, written back."""
+"""Mailboxes' shared states in the database: locked, changed by rules and written back; or only looked at."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
-from functools import cache
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, select, tuple_, update
-from sqlalchemy import Row as SqlRow
-from sqlalchemy.dialects import postgresql, sqlite
+from pydantic import TypeAdapter
+from sqlalchemy import BigInteger, Connection, Row, bindparam, cast, delete, func, select, tuple_, update
 
 from worker.adapters.ledger.operations import OnMailbox, Operation
 from worker.adapters.ledger.schema import announcements, mailboxes, owners, shares
-from worker.adapters.ledger.suspension_text import suspension_from, suspension_text
-from worker.delivery.mailbox_rules import SharedMailbox
-from worker.delivery.mailbox_states import Announcement, Cap, ImapRefusal, MailboxKey, MailboxState, Resting, Revision
+from worker.adapters.ledger.statements import Statement, upsert
+from worker.delivery.mailbox_rules import SharedMailbox, held_news
+from worker.delivery.mailbox_states import (
+    Announcement,
+    Cap,
+    ImapRefusal,
+    MailboxKey,
+    MailboxState,
+    News,
+    Overdue,
+    Resting,
+    Revision,
+    Standing,
+    Suspension,
+)
 from worker.domain.rate_windows import counts_of, text_of
 from worker.domain.vocabulary import Reason
 
@@ -70,7 +81,7 @@ def _locked(connection: Connection, keys: Sequence[MailboxKey]) -> dict[MailboxK
     found = _lock(connection, keys)
     if missing := [key for key in keys if key not in found]:
         rows = [{"account_id": key.account_id, "mailbox_id": key.mailbox_id} for key in missing]
-        connection.execute(_insert_new(connection.dialect.name), rows)
+        connection.execute(upsert(connection.dialect.name, mailboxes).on_conflict_do_nothing(), rows)
         found |= _lock(connection, missing)
     return found
 
@@ -78,12 +89,6 @@ def _locked(connection: Connection, keys: Sequence[MailboxKey]) -> dict[MailboxK
 def _lock(connection: Connection, keys: Collection[MailboxKey]) -> dict[MailboxKey, MailboxState]:
     rows = connection.execute(_LOCK, {"keys": [tuple(key) for key in keys]})
     return {MailboxKey(row.account_id, row.mailbox_id): state_of(row) for row in rows}
-
-
-@cache
-def _insert_new(dialect: str) -> Any:
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    return insert(mailboxes).on_conflict_do_nothing()
 
 
 def _read_shares(connection: Connection, rows: dict[MailboxKey, SharedMailbox], now: datetime) -> list[dict[str, Any]]:
@@ -114,10 +119,8 @@ def _write_shares(connection: Connection, me: int, after: dict[MailboxKey, int],
         connection.execute(_put_share(connection.dialect.name), kept)
 
 
-@cache
 def _put_share(dialect: str) -> Any:
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    statement = insert(shares)
+    statement = upsert(dialect, shares)
     return statement.on_conflict_do_update(
         index_elements=[shares.c.account_id, shares.c.mailbox_id, shares.c.owner],
         set_={"connections": statement.excluded.connections},
@@ -127,16 +130,10 @@ def _put_share(dialect: str) -> Any:
 def _announce(connection: Connection, now: datetime, made: Sequence[Announcement]) -> None:
     if made:
         rows = [{"id": each.id, "at": now, "body": each.body} for each in made]
-        connection.execute(_insert_announcement(connection.dialect.name), rows)
+        connection.execute(upsert(connection.dialect.name, announcements).on_conflict_do_nothing(), rows)
 
 
-@cache
-def _insert_announcement(dialect: str) -> Any:
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    return insert(announcements).on_conflict_do_nothing()
-
-
-def state_of(row: SqlRow[Any]) -> MailboxState:
+def state_of(row: Row[Any]) -> MailboxState:
     """A mailbox's state as its row has it."""
     suspension = None if row.suspension is None else suspension_from(row.suspension)
     return MailboxState(
@@ -183,3 +180,113 @@ def _values(key: MailboxKey, state: MailboxState) -> dict[str, Any]:
         "cap_since": state.cap.since if state.cap else None,
     }
     return {"account": key.account_id, "mailbox": key.mailbox_id, **{f"new_{n}": v for n, v in values.items()}}
+
+
+OVERDUE_AFTER = timedelta(seconds=30)
+_MAX_OVERDUE = 100
+
+_OTHERS = shares.alias()
+_OF_OTHERS = (
+    select(func.sum(_OTHERS.c.connections))
+    .where(
+        _OTHERS.c.account_id == shares.c.account_id,
+        _OTHERS.c.mailbox_id == shares.c.mailbox_id,
+        _OTHERS.c.owner != shares.c.owner,
+    )
+    .scalar_subquery()
+)
+_HELD = (
+    select(mailboxes, shares.c.connections, _OF_OTHERS.label("others"))
+    .select_from(
+        shares.join(
+            mailboxes,
+            (shares.c.account_id == mailboxes.c.account_id) & (shares.c.mailbox_id == mailboxes.c.mailbox_id),
+        )
+    )
+    .where(shares.c.owner == bindparam("me"))
+)
+_IS_SUSPENDED = mailboxes.c.suspended_at.is_not(None)
+_MOMENT = cast(mailboxes.c.suspended_at, BigInteger)
+# The sum of remainders: that of whole moments would not fit into 64 bits.
+_SEEN = select(func.count(), func.max(_MOMENT), func.sum(_MOMENT % 1_000_003)).where(_IS_SUSPENDED)
+_SUSPENDED = select(mailboxes.c.suspension).where(_IS_SUSPENDED).order_by(mailboxes.c.suspended_at)
+_FIND = Statement(
+    select(
+        mailboxes.c.suspension,
+        mailboxes.c.imap_refused_of,
+        mailboxes.c.imap_refused_until,
+        mailboxes.c.imap_refused_for,
+    ).where(mailboxes.c.account_id == bindparam("account"), mailboxes.c.mailbox_id == bindparam("mailbox"))
+)
+_OVERDUE = (
+    select(announcements)
+    .where(announcements.c.at < bindparam("before"))
+    .order_by(announcements.c.at)
+    .limit(_MAX_OVERDUE)
+)
+_TAKE_OVER = (
+    update(announcements)
+    .where(announcements.c.id == bindparam("of_id"), announcements.c.at == bindparam("seen_at"))
+    .values(at=bindparam("now"))
+)
+_FORGET = delete(announcements).where(announcements.c.id == bindparam("of_id"))
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Tells two sets of suspensions apart without reading them: how many, the latest, and a sum over their times."""
+
+    count: int
+    latest: int
+    total: int
+
+
+def look(connection: Connection, me: int | None, now: datetime, before: Seen | None) -> tuple[News, Seen]:
+    """What is new for an owner, and what it has seen then; suspensions that it saw `before` are not read once more."""
+    held = {}
+    if me is not None:
+        for row in connection.execute(_HELD, {"me": me}):
+            key = MailboxKey(row.account_id, row.mailbox_id)
+            held[key] = held_news(state_of(row), row.connections, row.others or 0, me, now)
+    numbers = connection.execute(_SEEN).one()
+    seen = Seen(*(int(number or 0) for number in numbers))
+    suspended = None if seen == before else list_suspended(connection)
+    overdue = connection.execute(_OVERDUE, {"before": now - OVERDUE_AFTER})
+    return News(held, suspended, [Overdue(Announcement(row.id, row.body), row.at) for row in overdue]), seen
+
+
+def find(connection: Connection, key: MailboxKey) -> Standing:
+    """How one mailbox stands."""
+    for suspension, *refused in _FIND.rows(connection, {"account": key.account_id, "mailbox": key.mailbox_id}):
+        return Standing(None if suspension is None else suspension_from(suspension), imap_refusal(*refused))
+    return Standing()
+
+
+def list_suspended(connection: Connection) -> list[Suspension]:
+    """All suspensions, the oldest first."""
+    return [suspension_from(text) for text in connection.execute(_SUSPENDED).scalars()]
+
+
+def forget_announcement(connection: Connection, announcement_id: str) -> None:
+    """Drop an announcement that was published."""
+    connection.execute(_FORGET, {"of_id": announcement_id})
+
+
+def take_over(connection: Connection, now: datetime, overdue: Overdue) -> bool:
+    """Take over an announcement that was left behind; False when another owner was faster."""
+    taken = connection.execute(_TAKE_OVER, {"of_id": overdue.announcement.id, "seen_at": overdue.at, "now": now})
+    return bool(taken.rowcount)
+
+
+_SUSPENSION = TypeAdapter(Suspension)
+
+
+def suspension_text(suspension: Suspension) -> str:
+    """JSON; all of the suspension."""
+    # PostgreSQL stores no NUL; what else JSON escapes, it escapes too.
+    return _SUSPENSION.dump_json(suspension).decode()
+
+
+def suspension_from(text: str) -> Suspension:
+    """The suspension of which `suspension_text` made this."""
+    return _SUSPENSION.validate_json(text)
