@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
@@ -25,6 +25,8 @@ from worker.adapters.ledger.operations import (
 )
 from worker.adapters.ledger.owners import renew
 from worker.delivery.ports import Clock
+
+K = TypeVar("K", bound=Operation[Any])
 
 Answers = Mapping[Operation[Any], Any]
 
@@ -57,22 +59,23 @@ class Owner:
     ) -> dict[Operation[Any], Any]:
         now = self.clock.now()
         answers: dict[Operation[Any], Any] = dict.fromkeys(operations)
-        release(connection, me, [each for each in operations if isinstance(each, ToRelease)])
-        consent(connection, now, [each for each in operations if isinstance(each, ToConsent)])
-        reopen(connection, [each for each in operations if isinstance(each, ToReopen)])
-        claims = claim(connection, me, now, [each for each in operations if isinstance(each, ToClaim)])
+        release(connection, me, _of(ToRelease, operations))
+        consent(connection, now, _of(ToConsent, operations))
+        reopen(connection, _of(ToReopen, operations))
+        claims = claim(connection, me, now, _of(ToClaim, operations))
         # After the entries, as all who count do it: so that nobody waits for each other.
         answers |= limit(connection, now, claims)
-        answers |= advance(
-            connection, me, now, [each for each in operations if isinstance(each, ToHandOver | ToRecord)]
-        )
+        answers |= advance(connection, me, now, [*_of(ToHandOver, operations), *_of(ToRecord, operations)])
         # After the entries: whoever waits for a mailbox's row waits for nobody's entries then.
-        answers |= change(connection, me, now, [each for each in operations if isinstance(each, OnMailbox)])
-        for operation in operations:
-            if isinstance(operation, Command):
-                answers[operation] = operation.execute(connection, me, now)
+        answers |= change(connection, me, now, _of(OnMailbox, operations))
+        for command in _of(Command, operations):
+            answers[command] = command.execute(connection, me, now)
         return answers
 
     def _read(self, connection: Connection, operations: Sequence[Operation[Any]]) -> dict[Operation[Any], Any]:
         now = self.clock.now()
-        return {each: each.execute(connection, self.id, now) for each in operations if isinstance(each, Query)}
+        return {query: query.execute(connection, self.id, now) for query in _of(Query, operations)}
+
+
+def _of(kind: type[K], operations: Sequence[Operation[Any]]) -> list[K]:
+    return [operation for operation in operations if isinstance(operation, kind)]
