@@ -85,26 +85,27 @@ async def _deliver(settings: Settings, directory: CompiledDirectory, references:
         mailbox_memory(address, clock) as memory,
         open_outside(settings, memory.refresh_tokens, _no_matter, references=references) as outside,
     ):
-        snapshot = _FixedSnapshot(directory)
         ledger = await open_ledger(address, "sendas deliver", clock)
+        world = World(
+            snapshot=_FixedSnapshot(directory),
+            ledger=ledger,
+            mailboxes=ledger.mailboxes,
+            transport=outside.transport,
+            sent_folder=outside.sent_folder,
+            files=outside.files,
+            clock=clock,
+            observer=MetricsObserver(Metrics(CollectorRegistry())),
+            publish=_print,
+            sent_habits=memory.sent_habits,
+        )
         try:
-            world = World(
-                snapshot=snapshot,
-                ledger=ledger,
-                mailboxes=ledger.mailboxes,
-                transport=outside.transport,
-                sent_folder=outside.sent_folder,
-                files=outside.files,
-                clock=clock,
-                observer=MetricsObserver(Metrics(CollectorRegistry())),
-                publish=_print,
-                sent_habits=memory.sent_habits,
-            )
             delivery = build_delivery(world, delivery_rules(settings))
             return await _Errand(delivery, settings.topology).run(arrival)
         finally:
-            await ledger.close()
-            await token_telling(settings, memory.refresh_tokens, outside, snapshot, _print).tell()
+            try:
+                await token_telling(settings, memory.refresh_tokens, outside, world.snapshot, _print).tell()
+            finally:
+                await ledger.close()
 
 
 def _no_matter() -> None:
