@@ -28,6 +28,11 @@ from worker.delivery.mailbox_states import (
 from worker.domain.rate_windows import counts_of, text_of
 from worker.domain.vocabulary import Reason
 
+OVERDUE_AFTER = timedelta(seconds=30)
+_MAX_OVERDUE = 100
+
+_SUSPENSION = TypeAdapter(Suspension)
+
 _KEYS: Any = bindparam("keys", expanding=True)
 _LOCK = (
     select(mailboxes)
@@ -53,6 +58,51 @@ _WRITE = (
     .where(mailboxes.c.account_id == bindparam("account"), mailboxes.c.mailbox_id == bindparam("mailbox"))
     .values({name: bindparam(f"new_{name}") for name in _STATE_COLUMNS})
 )
+_OTHERS = shares.alias()
+_OF_OTHERS = (
+    select(func.sum(_OTHERS.c.connections))
+    .where(
+        _OTHERS.c.account_id == shares.c.account_id,
+        _OTHERS.c.mailbox_id == shares.c.mailbox_id,
+        _OTHERS.c.owner != shares.c.owner,
+    )
+    .scalar_subquery()
+)
+_HELD = (
+    select(mailboxes, shares.c.connections, _OF_OTHERS.label("others"))
+    .select_from(
+        shares.join(
+            mailboxes,
+            (shares.c.account_id == mailboxes.c.account_id) & (shares.c.mailbox_id == mailboxes.c.mailbox_id),
+        )
+    )
+    .where(shares.c.owner == bindparam("me"))
+)
+_IS_SUSPENDED = mailboxes.c.suspended_at.is_not(None)
+_MOMENT = cast(mailboxes.c.suspended_at, BigInteger)
+# The sum of remainders: that of whole moments would not fit into 64 bits.
+_SEEN = select(func.count(), func.max(_MOMENT), func.sum(_MOMENT % 1_000_003)).where(_IS_SUSPENDED)
+_SUSPENDED = select(mailboxes.c.suspension).where(_IS_SUSPENDED).order_by(mailboxes.c.suspended_at)
+_FIND = Statement(
+    select(
+        mailboxes.c.suspension,
+        mailboxes.c.imap_refused_of,
+        mailboxes.c.imap_refused_until,
+        mailboxes.c.imap_refused_for,
+    ).where(mailboxes.c.account_id == bindparam("account"), mailboxes.c.mailbox_id == bindparam("mailbox"))
+)
+_OVERDUE = (
+    select(announcements)
+    .where(announcements.c.at < bindparam("before"))
+    .order_by(announcements.c.at)
+    .limit(_MAX_OVERDUE)
+)
+_TAKE_OVER = (
+    update(announcements)
+    .where(announcements.c.id == bindparam("of_id"), announcements.c.at == bindparam("seen_at"))
+    .values(at=bindparam("now"))
+)
+_FORGET = delete(announcements).where(announcements.c.id == bindparam("of_id"))
 
 
 def change(
@@ -182,56 +232,6 @@ def _values(key: MailboxKey, state: MailboxState) -> dict[str, Any]:
     return {"account": key.account_id, "mailbox": key.mailbox_id, **{f"new_{n}": v for n, v in values.items()}}
 
 
-OVERDUE_AFTER = timedelta(seconds=30)
-_MAX_OVERDUE = 100
-
-_OTHERS = shares.alias()
-_OF_OTHERS = (
-    select(func.sum(_OTHERS.c.connections))
-    .where(
-        _OTHERS.c.account_id == shares.c.account_id,
-        _OTHERS.c.mailbox_id == shares.c.mailbox_id,
-        _OTHERS.c.owner != shares.c.owner,
-    )
-    .scalar_subquery()
-)
-_HELD = (
-    select(mailboxes, shares.c.connections, _OF_OTHERS.label("others"))
-    .select_from(
-        shares.join(
-            mailboxes,
-            (shares.c.account_id == mailboxes.c.account_id) & (shares.c.mailbox_id == mailboxes.c.mailbox_id),
-        )
-    )
-    .where(shares.c.owner == bindparam("me"))
-)
-_IS_SUSPENDED = mailboxes.c.suspended_at.is_not(None)
-_MOMENT = cast(mailboxes.c.suspended_at, BigInteger)
-# The sum of remainders: that of whole moments would not fit into 64 bits.
-_SEEN = select(func.count(), func.max(_MOMENT), func.sum(_MOMENT % 1_000_003)).where(_IS_SUSPENDED)
-_SUSPENDED = select(mailboxes.c.suspension).where(_IS_SUSPENDED).order_by(mailboxes.c.suspended_at)
-_FIND = Statement(
-    select(
-        mailboxes.c.suspension,
-        mailboxes.c.imap_refused_of,
-        mailboxes.c.imap_refused_until,
-        mailboxes.c.imap_refused_for,
-    ).where(mailboxes.c.account_id == bindparam("account"), mailboxes.c.mailbox_id == bindparam("mailbox"))
-)
-_OVERDUE = (
-    select(announcements)
-    .where(announcements.c.at < bindparam("before"))
-    .order_by(announcements.c.at)
-    .limit(_MAX_OVERDUE)
-)
-_TAKE_OVER = (
-    update(announcements)
-    .where(announcements.c.id == bindparam("of_id"), announcements.c.at == bindparam("seen_at"))
-    .values(at=bindparam("now"))
-)
-_FORGET = delete(announcements).where(announcements.c.id == bindparam("of_id"))
-
-
 @dataclass(frozen=True, slots=True)
 class Seen:
     """Tells two sets of suspensions apart without reading them: how many, the latest, and a sum over their times."""
@@ -276,9 +276,6 @@ def take_over(connection: Connection, now: datetime, overdue: Overdue) -> bool:
     """Take over an announcement that was left behind; False when another owner was faster."""
     taken = connection.execute(_TAKE_OVER, {"of_id": overdue.announcement.id, "seen_at": overdue.at, "now": now})
     return bool(taken.rowcount)
-
-
-_SUSPENSION = TypeAdapter(Suspension)
 
 
 def suspension_text(suspension: Suspension) -> str:
