@@ -15,7 +15,7 @@ import tempfile
 import time
 from datetime import UTC, datetime
 
-from worker.adapters.ledger import MemoryLedger, SqlLedger, migrate, open_ledger
+from worker.adapters.ledger import SqlLedger, migrate, open_ledger
 from worker.delivery.ledger import HandOver, Record
 from worker.delivery.mailbox_states import MailboxKey, MailboxLimits, Revision
 from worker.domain.identity import event_key, result_id
@@ -52,7 +52,7 @@ class Totals:
         self.seconds += seconds
 
 
-async def send_letters(ledger: SqlLedger | MemoryLedger, caller: int, until: float, *, is_cold: bool) -> int:
+async def send_letters(ledger: SqlLedger, caller: int, until: float, *, is_cold: bool) -> int:
     """Take letters through the ledger one after the other; returns how many operations that were."""
     run = os.urandom(8).hex()
     letters = 0

@@ -10,12 +10,12 @@ from tests.doubles.broker import MemoryBroker
 from tests.doubles.clock import SteppedClock
 from tests.doubles.directory import MemoryDirectory, a_directory
 from tests.doubles.files import MemoryFileStore
+from tests.doubles.ledger import MemoryLedger, MemoryStore
+from tests.doubles.ledger_mailboxes import MemoryMailboxStates
 from tests.doubles.mail_transport import FakeMailTransport
+from tests.doubles.mailbox_memory import MemorySentHabits
 from tests.doubles.observer import RecordingObserver
 from tests.doubles.sent_folder import FakeSentFolder
-from worker.adapters.ledger import MemoryLedger, MemoryStore
-from worker.adapters.ledger.mailboxes import OperatedMailboxStates
-from worker.adapters.mailbox_memory import MemorySentHabits
 from worker.delivery.building import Delivery, Rules, World, build_delivery
 from worker.delivery.copies import CopyLimits
 from worker.delivery.ledger import Claim, HandOver, Record
@@ -106,7 +106,7 @@ class FlakyLedger(MemoryLedger):
     async def _suspend(self, suspension: Suspension, announcement: Announcement) -> Suspension | None:
         if self._is_away("suspend"):
             raise Unavailable("the ledger is away")
-        return await OperatedMailboxStates.suspend(self.mailboxes, suspension, announcement)
+        return await MemoryMailboxStates.suspend(self.mailboxes, suspension, announcement)
 
     async def let_go(self, event_key: str, recipients: Sequence[int]) -> None:
         if self._is_away("let_go"):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from sqlalchemy import URL, make_url
 
-from worker.adapters.ledger import LedgerOptions, MemoryLedger, MemoryStore, Observer, SqlLedger, migrate, open_ledger
+from tests.doubles.ledger import MemoryLedger, MemoryStore
+from worker.adapters.ledger import LedgerOptions, Observer, SqlLedger, migrate, open_ledger
 from worker.delivery.ledger import Ledger
 
 LEASE_S = 60.0

@@ -22,8 +22,8 @@ from worker.adapters.broker.publisher import Publisher
 from worker.adapters.clock import SystemClock
 from worker.adapters.http_server import serve_http
 from worker.adapters.ledger import SqlLedger
-from worker.adapters.ledger.keeping import LedgerKeeping
-from worker.adapters.mailbox_memory import MailboxMemory, mailbox_memory
+from worker.adapters.ledger.heartbeat import LeaseHeartbeat
+from worker.adapters.ledger.shared_memory import MailboxMemory, mailbox_memory
 from worker.adapters.network.tls import client_context
 from worker.adapters.snapshot.keeper import Schedule, SnapshotKeeper
 from worker.adapters.snapshot.looks import Look, LookOutcome
@@ -134,7 +134,7 @@ class Worker:
         telling = token_telling(settings, memory.refresh_tokens, outside, snapshot, publisher.publish)
         consumers = self._consumers(broker, delivery, publisher, signatures)
         consumers.append(self._checking(broker, outside, snapshot, publisher, signatures))
-        depths, keeping = QueueDepths(broker, settings.topology), LedgerKeeping(ledger, settings.ledger_lease_s)
+        depths, keeping = QueueDepths(broker, settings.topology), LeaseHeartbeat(ledger, settings.ledger_lease_s)
         self._watch(outside, delivery, snapshot, publisher, consumers)
         self._health.require("ledger", keeping.problem)
         self._readings.add_by_labels("sendas_queue_messages", depths.messages)

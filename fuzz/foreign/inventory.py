@@ -13,7 +13,7 @@ import worker
 
 _ROOT = Path(worker.__file__).parent
 _PACKAGES = ("adapters", "delivery", "domain", "operations")
-_OUTSIDE = ("adapters/ledger/", "adapters/mailbox_memory/")  # what they read is what the worker itself wrote there
+_OUTSIDE = ("adapters/ledger/",)  # what they read is what the worker itself wrote there
 _TAKEN = frozenset(
     {"str", "bytes", "bytearray", "memoryview", "object", "Any", "Token", "Line", "Arrival", "Reply", "Trouble"}
     | {"SMTPResponse", "SMTPResponseException", "Answer", "Lookup", "Rdata", "ClientResponse", "DeadMessage"}

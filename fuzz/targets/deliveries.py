@@ -8,7 +8,7 @@ from fuzz.target import CANARY, Target
 from fuzz.virtual_loop import VirtualLoop
 from fuzz.words import check_refusal
 from fuzz.world import FixedClock, FixedDirectory
-from worker.adapters.ledger.memory import MemoryLedger
+from tests.doubles.ledger import MemoryLedger
 from worker.delivery.building import Rules, World, build_delivery
 from worker.delivery.case import Case
 from worker.delivery.copies import CopyLimits

@@ -9,14 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.builders import a_mailbox
+from tests.doubles.mailbox_memory import MemoryRefreshTokens, MemorySentHabits
 from tests.ledger_worlds import HandClock, sqlite_url
 from worker.adapters.ledger import migrate
-from worker.adapters.mailbox_memory import (
-    MemoryRefreshTokens,
-    MemorySentHabits,
-    RecalledSentHabits,
-    mailbox_memory,
-)
+from worker.adapters.ledger.sent_autosave import RecalledSentHabits
+from worker.adapters.ledger.shared_memory import mailbox_memory
 from worker.delivery.refresh_tokens import RefreshTokens, Rotation
 from worker.delivery.sent_habits import SentHabits, SentPlace, sent_place
 from worker.domain.snapshot import SealedSecret

@@ -13,12 +13,12 @@ from nacl.public import PrivateKey
 from pydantic import SecretStr
 
 from tests.doubles.clock import SteppedClock
+from tests.doubles.mailbox_memory import MemoryRefreshTokens
 from tests.integration.web_server import server_context, session, web_server
 from worker.adapters.auth.credentials import SecretCredentials
 from worker.adapters.auth.oauth import TokenSource
 from worker.adapters.auth.secrets import SealingKeys, SecretStore, generate_key, seal
 from worker.adapters.auth.token_rotation import RotationKeeper
-from worker.adapters.mailbox_memory import MemoryRefreshTokens
 from worker.adapters.network.files import FileServerToken, HttpFileStore
 from worker.adapters.network.http import GuardedSession
 from worker.domain.events import File

@@ -22,7 +22,7 @@ from stack import PostgreSQL
 from tests.ledger_worlds import LEASE_S, AnyLedger, HandClock, World, database_world, driver_url, options, sqlite_url
 from worker.adapters.ledger import LedgerOptions, migrate, open_ledger
 from worker.adapters.ledger.migration import VERSION_TABLE
-from worker.adapters.ledger.ownership import lock_dead, renew
+from worker.adapters.ledger.owners import lock_dead, renew
 from worker.adapters.ledger.schema import metadata
 from worker.delivery.ledger import Granted, HandOver, Held, InDoubt, Record
 from worker.domain.identity import event_key, result_id
@@ -489,10 +489,10 @@ async def test_only_who_is_dead_and_not_just_writing_can_be_locked(database_url:
     until = now + timedelta(seconds=LEASE_S)
     async with connected(database_url) as engine:
         async with engine.begin() as connection:
-            alive = await renew(connection, None, "alive", now, until)
-            dead = await renew(connection, None, "dead", now, now)
-            returning = await renew(connection, None, "returning", now, now)
+            alive = await connection.run_sync(renew, None, "alive", now, until)
+            dead = await connection.run_sync(renew, None, "dead", now, now)
+            returning = await connection.run_sync(renew, None, "returning", now, now)
         async with engine.begin() as of_returning, engine.begin() as of_taker:
-            await renew(of_returning, returning, "returning", now, until)
+            await of_returning.run_sync(renew, returning, "returning", now, until)
             async with asyncio.timeout(5):
-                assert await lock_dead(of_taker, {alive, dead, returning}, now) == {dead}
+                assert await of_taker.run_sync(lock_dead, {alive, dead, returning}, now) == {dead}

@@ -13,13 +13,13 @@ from nacl.public import PrivateKey
 from pydantic import SecretStr
 
 from tests.doubles.clock import SteppedClock
+from tests.doubles.mailbox_memory import MemoryRefreshTokens
 from tests.integration.web_server import session, web_server
 from worker.adapters.auth import oauth
 from worker.adapters.auth.credentials import AccessToken, Password, SealedOnlyCredentials, SecretCredentials
 from worker.adapters.auth.oauth import TokenSource, grant_key
 from worker.adapters.auth.secrets import SealingKeys, SecretStore
 from worker.adapters.auth.token_rotation import RotationKeeper, digest
-from worker.adapters.mailbox_memory import MemoryRefreshTokens
 from worker.adapters.network.http import GuardedSession
 from worker.delivery.refresh_tokens import Rotation
 from worker.domain.snapshot import EnvSecret, NoAuth, OAuthAuth, PasswordAuth

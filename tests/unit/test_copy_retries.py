@@ -10,9 +10,9 @@ import pytest
 from tests.builders import a_mailbox, an_account
 from tests.doubles.clock import SteppedClock
 from tests.doubles.directory import MemoryDirectory, a_directory
+from tests.doubles.ledger import MemoryLedger, MemoryStore
 from tests.doubles.observer import RecordingObserver
 from tests.doubles.sent_folder import FakeSentFolder
-from worker.adapters.ledger import MemoryLedger, MemoryStore
 from worker.delivery.copies import Copies, CopyLimits
 from worker.delivery.copy_jobs import JOB, CopyJob
 from worker.delivery.imap_sign_in import ImapSignIn

@@ -15,7 +15,7 @@ from tests.broker_setting import SIGNATURES
 from tests.dead_letter_samples import DEATH, a_dead_letter, a_letter_the_broker_gave_up
 from tests.doubles.clock import SteppedClock
 from tests.doubles.dead_queue import KeptMessage, MemoryDeadQueue
-from worker.adapters.ledger import MemoryLedger
+from tests.doubles.ledger import MemoryLedger
 from worker.cli import status
 from worker.delivery.messages import Publication
 from worker.delivery.signatures import SIGNATURE

@@ -7,9 +7,8 @@ import pytest
 from sqlalchemy import Connection, bindparam, create_engine, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
-from worker.adapters.ledger.connection import Direct
-from worker.adapters.ledger.entry import State
-from worker.adapters.ledger.rows import near, near_keys
+from worker.adapters.ledger.entries import near, near_keys
+from worker.adapters.ledger.operations import State
 from worker.adapters.ledger.schema import entries, metadata
 from worker.adapters.ledger.statements import Statement
 
@@ -43,16 +42,15 @@ def _row(event_key: str, recipient: int) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("count", [1, 2, 6])
-async def test_rows_are_pythons_values_whatever_the_number_asked_for(blocking: Connection, count: int) -> None:
-    found = await _STAND.rows(Direct(blocking), near(KEYS[:count]))
+def test_rows_are_pythons_values_whatever_the_number_asked_for(blocking: Connection, count: int) -> None:
+    found = _STAND.rows(blocking, near(KEYS[:count]))
     assert {(row[0], row[1]) for row in found} >= set(KEYS[:count])
     assert {row[2:] for row in found} == {(State.CLAIMED, NOON)}
 
 
-async def test_constants_of_the_statement_and_values_of_each_turn_are_stored(blocking: Connection) -> None:
-    connection = Direct(blocking)
-    await _HAND_OVER.each(connection, [{"of_event": KEYS[0][0], "message": "<a@x>"}])
-    await _HAND_OVER.each(connection, [{"of_event": KEYS[2][0], "message": name} for name in ("<b@x>", "<c@x>")])
+def test_constants_of_the_statement_and_values_of_each_turn_are_stored(blocking: Connection) -> None:
+    _HAND_OVER.each(blocking, [{"of_event": KEYS[0][0], "message": "<a@x>"}])
+    _HAND_OVER.each(blocking, [{"of_event": KEYS[2][0], "message": name} for name in ("<b@x>", "<c@x>")])
 
     stored = blocking.execute(select(entries.c.state, entries.c.message_id).order_by(entries.c.event_key))
     assert [tuple(row) for row in stored] == [
@@ -65,14 +63,13 @@ async def test_constants_of_the_statement_and_values_of_each_turn_are_stored(blo
     ]
 
 
-async def test_how_many_rows_were_changed_is_said(blocking: Connection) -> None:
-    connection = Direct(blocking)
-    assert await _HAND_OVER.count(connection, {"of_event": KEYS[0][0], "message": None}) == 2
-    assert await _HAND_OVER.count(connection, {"of_event": "f" * 32, "message": None}) == 0
+def test_how_many_rows_were_changed_is_said(blocking: Connection) -> None:
+    assert _HAND_OVER.count(blocking, {"of_event": KEYS[0][0], "message": None}) == 2
+    assert _HAND_OVER.count(blocking, {"of_event": "f" * 32, "message": None}) == 0
 
 
-async def test_an_error_of_the_driver_is_sqlalchemys_and_tells_no_values(blocking: Connection) -> None:
+def test_an_error_of_the_driver_is_sqlalchemys_and_tells_no_values(blocking: Connection) -> None:
     again = Statement(insert(entries).values({name: bindparam(name) for name in _row(*KEYS[0])}))
     with pytest.raises(DBAPIError) as caught:
-        await again.each(Direct(blocking), [_row(*KEYS[0]) | {"account_id": _CANARY}])
+        again.each(blocking, [_row(*KEYS[0]) | {"account_id": _CANARY}])
     assert _CANARY not in str(caught.value)

@@ -8,11 +8,11 @@ from tests.builders import NOON, SOURCE, a_mailbox, a_recipient, an_account
 from tests.doubles.clock import SteppedClock
 from tests.doubles.directory import a_directory
 from tests.doubles.files import MemoryFileStore
+from tests.doubles.ledger import MemoryLedger
 from tests.doubles.mail_transport import FakeMailTransport
 from tests.doubles.observer import RecordingObserver
 from tests.doubles.sent_folder import FakeSentFolder
 from tests.unit.test_copy_retries import FixedSnapshot
-from worker.adapters.ledger import MemoryLedger
 from worker.delivery.building import Delivery, Rules, World, build_delivery
 from worker.delivery.copies import CopyLimits
 from worker.delivery.ledger import HandOver, InDoubt

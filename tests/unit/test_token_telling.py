@@ -9,7 +9,7 @@ import pytest
 from tests.builders import a_mailbox, an_account
 from tests.doubles.clock import SteppedClock
 from tests.doubles.directory import MemoryDirectory, a_directory
-from worker.adapters.mailbox_memory import MemoryRefreshTokens
+from tests.doubles.mailbox_memory import MemoryRefreshTokens
 from worker.delivery.messages import Publication
 from worker.delivery.refresh_tokens import Rotation
 from worker.delivery.reporting import Reporter

@@ -10,8 +10,8 @@ from cyclopts import Parameter
 from prometheus_client import CollectorRegistry
 
 from worker.adapters.clock import SystemClock
-from worker.adapters.ledger import MemoryLedger
-from worker.adapters.mailbox_memory import MemoryRefreshTokens, MemorySentHabits
+from worker.adapters.ledger import open_ledger
+from worker.adapters.ledger.shared_memory import mailbox_memory
 from worker.adapters.snapshot.directory import CompiledDirectory
 from worker.app import delivery_rules, open_outside, token_telling
 from worker.cli.configured import configured
@@ -19,6 +19,7 @@ from worker.cli.inputs import read_event
 from worker.cli.letters import show_letters
 from worker.cli.output import print_line, say
 from worker.cli.snapshots import read_own_snapshot
+from worker.cli.temporary_ledger import temporary_ledger
 from worker.delivery.building import Delivery, World, build_delivery
 from worker.delivery.messages import Arrival, Publication
 from worker.domain.cloudevents import STRUCTURED
@@ -79,9 +80,12 @@ class _FixedSnapshot:
 
 async def _deliver(settings: Settings, directory: CompiledDirectory, references: References, arrival: Arrival) -> bool:
     clock = SystemClock()
-    tokens = MemoryRefreshTokens(clock)
-    async with open_outside(settings, tokens, _no_matter, references=references) as outside:
-        ledger = MemoryLedger("sendas deliver", clock)
+    async with (
+        temporary_ledger() as address,
+        mailbox_memory(address, clock) as memory,
+        open_outside(settings, memory.refresh_tokens, _no_matter, references=references) as outside,
+    ):
+        ledger = await open_ledger(address, "sendas deliver", clock)
         world = World(
             snapshot=_FixedSnapshot(directory),
             ledger=ledger,
@@ -92,13 +96,16 @@ async def _deliver(settings: Settings, directory: CompiledDirectory, references:
             clock=clock,
             observer=MetricsObserver(Metrics(CollectorRegistry())),
             publish=_print,
-            sent_habits=MemorySentHabits(clock),
+            sent_habits=memory.sent_habits,
         )
-        delivery = build_delivery(world, delivery_rules(settings))
         try:
+            delivery = build_delivery(world, delivery_rules(settings))
             return await _Errand(delivery, settings.topology).run(arrival)
         finally:
-            await token_telling(settings, tokens, outside, world.snapshot, _print).tell()
+            try:
+                await token_telling(settings, memory.refresh_tokens, outside, world.snapshot, _print).tell()
+            finally:
+                await ledger.close()
 
 
 def _no_matter() -> None:

@@ -2,11 +2,10 @@
 
 from datetime import UTC, datetime
 
-from worker.adapters.clock import SystemClock
-from worker.adapters.mailbox_memory import MemoryRefreshTokens
 from worker.adapters.snapshot.directory import CompiledDirectory
 from worker.app import open_outside
 from worker.cli.output import print_bytes, say
+from worker.cli.temporary_ledger import temporary_mailbox_memory
 from worker.delivery.attachments import Attachments
 from worker.delivery.case import Case, LetterCase
 from worker.delivery.composition import Composer
@@ -47,7 +46,10 @@ async def _show(settings: Settings, case: Case) -> None:
     mailbox = case.sender.mailbox
     most = provider_of(mailbox.smtp.host).recipients_per_letter if mailbox else None
     server = f"{mailbox.smtp.host}:{mailbox.smtp.port}" if mailbox else "the platform's relay"
-    async with open_outside(settings, MemoryRefreshTokens(SystemClock()), _no_matter) as outside:
+    async with (
+        temporary_mailbox_memory() as memory,
+        open_outside(settings, memory.refresh_tokens, _no_matter) as outside,
+    ):
         composer = Composer(Attachments(outside.files, settings.files_timeout_s))
         for planned in plan(case.event.data, case.sender.account.settings, most=most):
             letter = await composer.compose(LetterCase(case, planned))

@@ -9,8 +9,6 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from pydantic import TypeAdapter, ValidationError
 
-from worker.adapters.clock import SystemClock
-from worker.adapters.mailbox_memory import MemoryRefreshTokens
 from worker.adapters.snapshot.problems import complaints
 from worker.app import open_outside
 from worker.cli.configured import configured
@@ -18,6 +16,8 @@ from worker.cli.inputs import read_bytes
 from worker.cli.mailbox_check_report import show_report
 from worker.cli.output import print_json, say
 from worker.cli.snapshots import read_own_snapshot
+from worker.cli.temporary_ledger import temporary_mailbox_memory
+from worker.delivery.refresh_tokens import RefreshTokens
 from worker.domain.addresses import EmailAddress
 from worker.domain.results import MailboxChecked
 from worker.domain.secret_references import PLATFORM, References
@@ -81,12 +81,14 @@ def check(
 
 
 async def _checked(settings: Settings, references: References, subject: Subject, *, is_saved: bool) -> MailboxChecked:
-    tokens = MemoryRefreshTokens(SystemClock())
-    async with open_outside(settings, tokens, _no_matter, references=references) as outside:
+    async with (
+        temporary_mailbox_memory() as memory,
+        open_outside(settings, memory.refresh_tokens, _no_matter, references=references) as outside,
+    ):
         try:
             steps = await outside.check.run(subject)
         finally:
-            await _say_rotated(tokens)
+            await _say_rotated(memory.refresh_tokens)
     return MailboxChecked(
         account_id=subject.account_id,
         event_id=subject.key,
@@ -102,7 +104,7 @@ def _no_matter() -> None:
     """Rotated tokens are told of at the end."""
 
 
-async def _say_rotated(tokens: MemoryRefreshTokens) -> None:
+async def _say_rotated(tokens: RefreshTokens) -> None:
     """The sign-in may have voided the mailbox's refresh token for a new one, which somebody has to store."""
     for rotation in await tokens.untold(_MOST_ROTATED):
         token = json.dumps({"sealed": rotation.sealed})

@@ -1,13 +1,14 @@
-"""What each call of `mailbox_states.MailboxStates` does to a mailbox's state, as pure functions.
+"""What each call of `mailbox_states.MailboxStates` does to one mailbox.
 
-`owner` and the keys of `shares` are processes; `shares` are the connections of those that live.
+A rule takes the mailbox as its caller has it locked, and the call's own arguments; it changes the mailbox and returns
+the call's answer. Rules know neither database nor clock.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from worker.delivery.mailbox_states import (
+    Announcement,
     Cap,
     Entered,
     Entry,
@@ -42,30 +43,49 @@ Long, because each step may run into the same refusal, which lets the mailbox re
 """
 
 
-def enter(
-    state: MailboxState,
-    shares: Mapping[object, int],
-    owner: object,
-    request: tuple[Revision, MailboxLimits, int],
-    now: datetime,
-) -> tuple[MailboxState, Entry]:
+@dataclass(slots=True)
+class SharedMailbox:
+    """One mailbox as `owner`, a process, sees it at one moment, and changes it.
+
+    `shares`: the connections of each living process. `announcements`: results to be kept with the change.
+    """
+
+    owner: object
+    now: datetime
+    state: MailboxState
+    shares: dict[object, int]
+    announcements: list[Announcement] = field(default_factory=list)
+
+    def touch(self) -> None:
+        """Keep the state from being forgotten as unused."""
+        self.state = replace(self.state, touched_at=self.now)
+
+
+def enter(mailbox: SharedMailbox, revision: Revision, limits: MailboxLimits, connections: int) -> Entry:
     """Ask for connections. While it is not known whether the mailbox works, there is one, for one worker."""
-    revision, limits, connections = request
+    state, now = mailbox.state, mailbox.now
     if state.suspension is not None:
-        return state, Shut(state.suspension)
+        return Shut(state.suspension)
     if _is_outdated(state, revision, now):
-        return state, Outdated()
-    state = _touched(_with_settings(state, revision), now)
+        return Outdated()
+    mailbox.state = state = _touched(_with_settings(state, revision), now)
     if resting := resting_of(state, now):
-        return state, resting
+        return resting
     proof_age = now - state.proven_at if state.proven_at is not None else PROOF
     is_proven = proof_age < PROOF
-    mine = shares.get(owner, 0)
-    others = sum(shares.values()) - mine
+    mine = mailbox.shares.get(mailbox.owner, 0)
+    others = sum(mailbox.shares.values()) - mine
     allowed = min(limits.connections, capped(state, now) or limits.connections) if is_proven else 1
     if connections > mine and others + connections > allowed:
-        return replace(state, wanted_at=now, wanted_by=owner), Full()
-    return state, Entered(connections, not is_proven, proof_age >= PROOF / 2, _eased_since(state, now, limits))
+        mailbox.state = replace(state, wanted_at=now, wanted_by=mailbox.owner)
+        return Full()
+    mailbox.shares[mailbox.owner] = connections
+    return Entered(connections, not is_proven, proof_age >= PROOF / 2, _eased_since(state, now, limits))
+
+
+def keep(mailbox: SharedMailbox, connections: int) -> None:
+    """Use only so many connections from now on."""
+    mailbox.shares[mailbox.owner] = connections
 
 
 def _is_outdated(state: MailboxState, revision: Revision, now: datetime) -> bool:
@@ -88,56 +108,58 @@ def _touched(state: MailboxState, now: datetime) -> MailboxState:
     return state if is_noted else replace(state, touched_at=now)
 
 
-def permit(
-    state: MailboxState, limits: MailboxLimits, recipients: int, now: datetime
-) -> tuple[MailboxState, Shut | Resting | Limited | None]:
+def permit(mailbox: SharedMailbox, limits: MailboxLimits, recipients: int) -> Shut | Resting | Limited | None:
     """Let one letter through, or say when it may come again."""
+    state, now = mailbox.state, mailbox.now
     if state.suspension is not None:
-        return state, Shut(state.suspension)
+        return Shut(state.suspension)
     if resting := resting_of(state, now):
-        return state, resting
+        return resting
     per_minute = _lower(limits.per_minute, _eased_per_minute(state, now, limits))
     until = MINUTE.free_at(state.minute, now, per_minute, 1) if per_minute is not None else None
     day_until = DAY.free_at(state.day, now, limits.per_day, recipients) if limits.per_day is not None else None
     if day_until is not None:
-        return state, Limited(day_until, is_of_day=True)
+        return Limited(day_until, is_of_day=True)
     if until is not None:
-        return state, Limited(until, is_of_day=False)
-    return _counted(state, 1, recipients, now), None
+        return Limited(until, is_of_day=False)
+    mailbox.state = _counted(state, 1, recipients, now)
+    return None
 
 
 def _counted(state: MailboxState, letters: int, recipients: int, now: datetime) -> MailboxState:
     return replace(state, minute=MINUTE.added(state.minute, now, letters), day=DAY.added(state.day, now, recipients))
 
 
-def refund(state: MailboxState, recipients: int, now: datetime) -> MailboxState:
+def refund(mailbox: SharedMailbox, recipients: int) -> None:
     """Take a letter out of the day's count; not out of the minute's, because the server did see it."""
-    return _counted(state, 0, -recipients, now)
+    mailbox.state = _counted(mailbox.state, 0, -recipients, mailbox.now)
 
 
-def prove(state: MailboxState, revision: Revision, now: datetime) -> MailboxState:
+def prove(mailbox: SharedMailbox, revision: Revision) -> None:
     """Note that a sign-in succeeded, unless it was with settings that count no more."""
+    state = mailbox.state
     is_of_now = state.revision is not None and not state.revision.is_newer_than(revision)
-    return replace(state, proven_at=now) if is_of_now and state.suspension is None else state
+    if is_of_now and state.suspension is None:
+        mailbox.state = replace(state, proven_at=mailbox.now)
 
 
-def rest(
-    state: MailboxState, shares: Mapping[object, int], resting: Resting, now: datetime
-) -> tuple[MailboxState, int | None]:
+def rest(mailbox: SharedMailbox, until: datetime, reason: Reason) -> int | None:
     """Let nothing through for a while, and fewer at a time after that where there were too many connections.
 
     The same rest once more changes nothing. Of several connections that are refused together each takes one away, so
     that as many are left as were not refused.
     """
-    known = resting_of(state, now)
-    if known is not None and known.until >= resting.until:
-        return state, None
-    state = replace(state, resting=resting)
-    if resting.reason is not Reason.TOO_MANY_CONNECTIONS:
-        return state, None
-    in_use = sum(shares.values())
-    connections = max(min(capped(state, now) or in_use, in_use) - 1, 1)
-    return replace(state, cap=Cap(connections, now)), connections
+    mailbox.touch()
+    known = resting_of(mailbox.state, mailbox.now)
+    if known is not None and known.until >= until:
+        return None
+    mailbox.state = replace(mailbox.state, resting=Resting(until, reason))
+    if reason is not Reason.TOO_MANY_CONNECTIONS:
+        return None
+    in_use = sum(mailbox.shares.values())
+    connections = max(min(capped(mailbox.state, mailbox.now) or in_use, in_use) - 1, 1)
+    mailbox.state = replace(mailbox.state, cap=Cap(connections, mailbox.now))
+    return connections
 
 
 def capped(state: MailboxState, now: datetime) -> int | None:
@@ -145,12 +167,13 @@ def capped(state: MailboxState, now: datetime) -> int | None:
     return None if state.cap is None else state.cap.connections + (now - state.cap.since) // CAP_STEP
 
 
-def refuse_imap(state: MailboxState, refusal: ImapRefusal) -> MailboxState:
+def refuse_imap(mailbox: SharedMailbox, refusal: ImapRefusal) -> None:
     """Note a refused sign-in; of two with the same settings the later end counts."""
-    known = state.imap_refusal
+    mailbox.touch()
+    known = mailbox.state.imap_refusal
     if known is not None and known.fingerprint == refusal.fingerprint and known.until >= refusal.until:
-        return state
-    return replace(state, imap_refusal=refusal)
+        return
+    mailbox.state = replace(mailbox.state, imap_refusal=refusal)
 
 
 def resting_of(state: MailboxState, now: datetime) -> Resting | None:
@@ -158,30 +181,37 @@ def resting_of(state: MailboxState, now: datetime) -> Resting | None:
     return state.resting if state.resting is not None and state.resting.until > now else None
 
 
-def suspend(state: MailboxState, suspension: Suspension) -> tuple[MailboxState, Suspension | None]:
+def suspend(mailbox: SharedMailbox, suspension: Suspension, announcement: Announcement) -> Suspension | None:
     """Stop the mailbox, once, unless its settings are other ones by now."""
+    mailbox.touch()
+    state = mailbox.state
     if state.suspension is not None:
-        return state, state.suspension
+        return state.suspension
     if state.revision is not None and state.revision.is_newer_than(suspension.revision):
-        return state, None
-    revision = suspension.revision
-    return replace(state, suspension=suspension, revision=revision, proven_at=None, resumed_at=None), suspension
+        return None
+    mailbox.state = replace(state, suspension=suspension, revision=suspension.revision, proven_at=None, resumed_at=None)
+    mailbox.announcements.append(announcement)
+    return suspension
 
 
 def resume(
-    state: MailboxState, suspension: Suspension, revision: Revision | None, now: datetime
-) -> tuple[MailboxState, bool]:
+    mailbox: SharedMailbox, suspension: Suspension, announcement: Announcement, revision: Revision | None
+) -> bool:
     """End this very suspension. A rest ends with it: whoever resumes a mailbox wants to see it go on.
 
     `revision`: of the settings that ended it, if they did. From now on they are the ones that count: a worker that
     has not read them yet would try the old ones once more.
     """
-    if state.suspension != suspension:
-        return state, False
+    mailbox.touch()
+    if mailbox.state.suspension != suspension:
+        return False
     if revision is not None:
-        state = replace(state, revision=revision, touched_at=now, cap=None)
-    ended = replace(state, suspension=None, resumed_at=now, proven_at=None, resting=None, imap_refusal=None)
-    return ended, True
+        mailbox.state = replace(mailbox.state, revision=revision, cap=None)
+    mailbox.state = replace(
+        mailbox.state, suspension=None, resumed_at=mailbox.now, proven_at=None, resting=None, imap_refusal=None
+    )
+    mailbox.announcements.append(announcement)
+    return True
 
 
 def held_news(state: MailboxState, connections: int, others: int, owner: object, now: datetime) -> HeldNews:

@@ -20,7 +20,6 @@ _SILENCED = (
     "opentelemetry",
     "urllib3",
     "sqlalchemy",
-    "aiosqlite",
     "watchfiles",
 )
 

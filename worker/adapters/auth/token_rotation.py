@@ -16,7 +16,7 @@ import structlog
 from pydantic import SecretStr
 
 from worker.adapters.auth.secrets import SealingKeys
-from worker.adapters.mailbox_memory.refresh_tokens import DIGEST_BYTES
+from worker.adapters.ledger.refresh_tokens import DIGEST_BYTES
 from worker.delivery.ports import Clock
 from worker.delivery.refresh_tokens import RefreshTokens, Rotation
 from worker.domain.addresses import masked

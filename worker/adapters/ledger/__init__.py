@@ -1,16 +1,13 @@
-"""The ledger's adapters: in a database, and in memory."""
+"""The ledger in a database: SQLite or PostgreSQL."""
 
-from worker.adapters.ledger.entry import Entry, State
 from worker.adapters.ledger.group_commit import Observer
-from worker.adapters.ledger.memory import MemoryLedger, MemoryStore
+from worker.adapters.ledger.ledger import LedgerOptions, SqlLedger, open_ledger
 from worker.adapters.ledger.migration import migrate
-from worker.adapters.ledger.sql import LedgerOptions, SqlLedger, open_ledger
+from worker.adapters.ledger.operations import Entry, State
 
 __all__ = [
     "Entry",
     "LedgerOptions",
-    "MemoryLedger",
-    "MemoryStore",
     "Observer",
     "SqlLedger",
     "State",

@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, exists, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, bindparam, delete, exists, select
 
-from worker.adapters.ledger.connection import Connected
-from worker.adapters.ledger.entry import State
-from worker.adapters.ledger.operations import ToConsent, ToReopen
+from worker.adapters.ledger.operations import State, ToConsent, ToReopen
 from worker.adapters.ledger.schema import consents, entries
+from worker.adapters.ledger.statements import upsert
 from worker.domain.vocabulary import Outcome
 
 _REOPEN = delete(entries).where(
@@ -27,10 +25,9 @@ _REOPEN = delete(entries).where(
 )
 
 
-async def consent(connection: Connected, now: datetime, operations: Sequence[ToConsent]) -> None:
+def consent(connection: Connection, now: datetime, operations: Sequence[ToConsent]) -> None:
     """Keep consents; a later one of the same recipient reaches at least as far as the one before."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    new = insert(consents)
+    new = upsert(connection.dialect.name, consents)
     is_wider = consents.c.up_to_attempt < new.excluded.up_to_attempt
     later = {"up_to_attempt": new.excluded.up_to_attempt, "given_at": new.excluded.given_at}
     statement = new.on_conflict_do_update(index_elements=["event_key", "recipient"], set_=later, where=is_wider)
@@ -40,10 +37,10 @@ async def consent(connection: Connected, now: datetime, operations: Sequence[ToC
         for key, recipient in sorted(operation.keys)
     ]
     if rows:
-        await connection.execute(statement, rows)
+        connection.execute(statement, rows)
 
 
-async def reopen(connection: Connected, operations: Sequence[ToReopen]) -> None:
+def reopen(connection: Connection, operations: Sequence[ToReopen]) -> None:
     """Free what is done as uncertain, whoever recorded it; nobody works on it any more, so there is nobody to lock."""
     rows = [
         {"of_event": event_key, "of_recipient": recipient}
@@ -51,4 +48,4 @@ async def reopen(connection: Connected, operations: Sequence[ToReopen]) -> None:
         for event_key, recipient in sorted(operation.keys)
     ]
     if rows:
-        await connection.execute(_REOPEN, rows)
+        connection.execute(_REOPEN, rows)

@@ -1,21 +1,28 @@
-"""The connection to the ledger's database: where it is, how it is opened, and what its errors mean."""
+"""The connection to the ledger's database: how it is opened, how work runs over it, and what its errors mean."""
 
 import asyncio
+import math
 import sqlite3
+import ssl
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import asyncpg  # type: ignore[import-untyped]  # it has none
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
 
 from worker.adapters.addresses.ledger import Ledger, LedgerAddress, ledger_address
-from worker.adapters.ledger.connection import Work
-from worker.adapters.ledger.lines import FileLine, Line, NetworkLine
 from worker.adapters.network.tls import tls_refusal
 from worker.errors import ConfigurationError, Unavailable
 
 T = TypeVar("T")
+Work = Callable[[Connection], T]
+"""A whole transaction over a blocking connection: SQLite's in a thread of its own, PostgreSQL's in one greenlet."""
 
 _LONGEST_WAIT_S = 1.0
 _ROLLED_BACK_FOR_ANOTHER = {"40001", "40P01"}  # serialization failure, deadlock: the whole transaction may be repeated
@@ -26,13 +33,30 @@ _MAX_WORDS = 200
 _UNAVAILABLE = (SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, sqlite3.Error)
 
 
+class DatabaseConnection(Protocol):
+    """An open connection; it serves one caller at a time."""
+
+    @property
+    def is_broken(self) -> bool:
+        """True when it was found to be of no use any more."""
+
+    async def run(self, work: Work[T]) -> T:
+        """Do the work."""
+
+    async def discard(self) -> None:
+        """Drop it, in whatever state it is."""
+
+    async def close(self) -> None:
+        """Close it in good order."""
+
+
 class Database:
     """One connection, opened again whenever it was lost; used by one task at a time."""
 
     def __init__(self, ledger: Ledger, timeout_s: float) -> None:
         self._address: LedgerAddress = ledger_address(ledger)
         self._timeout_s = timeout_s
-        self._idle: Line | None = None
+        self._idle: DatabaseConnection | None = None
         path = self._address.path
         if path is not None and not Path(path).parent.is_dir():
             raise ConfigurationError(f"the ledger's directory does not exist: {Path(path).parent}")
@@ -76,36 +100,49 @@ class Database:
         except (TimeoutError, *_UNAVAILABLE) as error:
             raise self._unavailable(error) from None
 
+    async def transact(self, work: Work[T]) -> T:
+        """Do the work in a transaction of its own, within the timeout. Raises `Unavailable` as `run` does."""
+
+        def transaction(connection: Connection) -> T:
+            with connection.begin():
+                return work(connection)
+
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self.run(transaction)
+        except TimeoutError:
+            raise Unavailable(f"the ledger's database has not answered within {self._timeout_s:g} s") from None
+
     async def _run_once(self, work: Work[T]) -> T:
         # Taken while it is in use: should this hang and be abandoned, the next one opens another.
-        line, self._idle = self._idle, None
-        if line is None or line.is_broken:
-            line = await self._open()
+        connection, self._idle = self._idle, None
+        if connection is None or connection.is_broken:
+            connection = await self._open()
         is_sound = False
         try:
-            outcome = await line.run(work)
+            outcome = await connection.run(work)
             is_sound = True
             return outcome
         finally:
             if is_sound and self._idle is None:
-                self._idle = line
+                self._idle = connection
             else:
-                await line.discard()
+                await connection.discard()
 
     async def close(self) -> None:
-        line, self._idle = self._idle, None
-        if line is not None:
-            await line.close()
+        connection, self._idle = self._idle, None
+        if connection is not None:
+            await connection.close()
 
-    async def _open(self) -> Line:
+    async def _open(self) -> DatabaseConnection:
         give_up = stop_after_delay(self._timeout_s / 2)
         # The last try ends before the time does, so that its reason is told, and not only that time was up.
         wait = _jitter(longest_s=min(_LONGEST_WAIT_S, self._timeout_s / 4))
         patiently = AsyncRetrying(retry=retry_if_exception(_may_pass), stop=give_up, wait=wait, reraise=True)
         return await patiently(self._open_once)
 
-    async def _open_once(self) -> Line:
-        kind = FileLine if self.is_sqlite else NetworkLine
+    async def _open_once(self) -> DatabaseConnection:
+        kind = SqliteConnection if self.is_sqlite else PostgresqlConnection
         return await kind.open(self._address, self._timeout_s)
 
     def _unavailable(self, error: BaseException) -> Unavailable:
@@ -153,3 +190,127 @@ def _is_without_tls(error: BaseException) -> bool:
 
 def _jitter(longest_s: float = _LONGEST_WAIT_S) -> wait_random_exponential:
     return wait_random_exponential(multiplier=0.05, max=longest_s)
+
+
+class SqliteConnection:
+    """SQLite, in a thread of its own: a transaction costs one way there and back, however many statements it has."""
+
+    is_broken = False
+
+    def __init__(self, thread: ThreadPoolExecutor, connection: Connection) -> None:
+        self._thread = thread
+        self._connection = connection
+
+    @classmethod
+    async def open(cls, address: LedgerAddress, timeout_s: float) -> Self:
+        """A connection to the file, which is made when it is not there."""
+        thread = ThreadPoolExecutor(1, "ledger")
+        try:
+            loop = asyncio.get_running_loop()
+            connection = await loop.run_in_executor(thread, partial(_open_file, address.path or "", timeout_s))
+        except BaseException:  # also cancellation: nobody else knows of this thread
+            thread.shutdown(wait=False)
+            raise
+        return cls(thread, connection)
+
+    async def run(self, work: Work[T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._connection)
+
+    async def discard(self) -> None:
+        # Behind whatever the thread is still busy with: nobody waits for that.
+        self._thread.submit(self._leave)
+        self._thread.shutdown(wait=False)
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._leave)
+        self._thread.shutdown(wait=False)
+
+    def _leave(self) -> None:
+        self._connection.close()
+        self._connection.engine.dispose()
+
+
+class PostgresqlConnection:
+    """PostgreSQL, on the event loop."""
+
+    def __init__(self, engine: AsyncEngine, connection: AsyncConnection) -> None:
+        self._engine = engine
+        self._connection = connection
+
+    @classmethod
+    async def open(cls, address: LedgerAddress, timeout_s: float) -> Self:
+        """A connection to the server."""
+        engine = _server_engine(address, await address.ssl(), timeout_s)
+        return cls(engine, await engine.connect())
+
+    @property
+    def is_broken(self) -> bool:
+        return self._connection.invalidated
+
+    async def run(self, work: Work[T]) -> T:
+        return await self._connection.run_sync(work)
+
+    async def discard(self) -> None:
+        try:
+            await self._connection.invalidate()
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        await self._connection.close()
+        await self._engine.dispose()
+
+
+# Neither engine has a pool, and no error text of them holds parameters, because letters' results are among them.
+
+
+def _server_engine(address: LedgerAddress, tls: ssl.SSLContext | str, timeout_s: float) -> AsyncEngine:
+    settings = {
+        "application_name": "sendas",
+        **address.server_settings,
+        # A worker that is cut off in the middle of a transaction must not keep its locks.
+        "idle_in_transaction_session_timeout": _milliseconds(timeout_s),
+        "statement_timeout": _milliseconds(timeout_s),
+    }
+    longest_s = min(timeout_s / 2, address.connect_timeout_s or math.inf)
+    return create_async_engine(
+        URL.create("postgresql+asyncpg"),
+        poolclass=NullPool,
+        hide_parameters=True,
+        isolation_level="READ COMMITTED",
+        connect_args={**address.arguments, "ssl": tls, "timeout": longest_s, "server_settings": settings},
+    )
+
+
+def _open_file(path: str, timeout_s: float) -> Connection:
+    # Results hold addresses: for this user only, and so are the files that SQLite puts beside it.
+    Path(path).touch(mode=0o600)
+    return _file_engine(path, timeout_s).connect()
+
+
+def _file_engine(path: str, timeout_s: float) -> Engine:
+    engine = create_engine(URL.create("sqlite", database=path), poolclass=NullPool, hide_parameters=True)
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # sqlite3 shall not begin transactions by itself
+        cursor = connection.cursor()
+        # Shorter than our own patience: "locked" is an answer, while a hanging connection has to be thrown away.
+        cursor.execute(f"PRAGMA busy_timeout = {_milliseconds(timeout_s / 2)}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")  # in WAL mode, NORMAL loses commits when the power fails
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # Takes the write lock at once: one that begins by reading cannot always get it later (SQLITE_BUSY_SNAPSHOT).
+        # By the driver alone, as the letters' own statements: see `statements`.
+        cursor = connection.connection.cursor()
+        cursor.execute("BEGIN IMMEDIATE")
+        cursor.close()
+
+    return engine
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(max(1, int(seconds * 1000)))

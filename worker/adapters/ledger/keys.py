@@ -2,21 +2,23 @@
 
 import secrets
 
-from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, select
 
-from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.schema import keys
+from worker.adapters.ledger.statements import upsert
 
 _MESSAGES = "messages"
 _KEY_BYTES = 32
 
 
-async def message_key(connection: Connected) -> bytes:
+def message_key(connection: Connection) -> bytes:
     """The key for `delivery.signatures`; the first who asks makes it, and all others get the same."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    new = insert(keys).values(name=_MESSAGES, key=secrets.token_bytes(_KEY_BYTES)).on_conflict_do_nothing()
-    async with connection.begin():
-        await connection.execute(new)
-        found = await connection.execute(select(keys.c.key).where(keys.c.name == _MESSAGES))
+    new = (
+        upsert(connection.dialect.name, keys)
+        .values(name=_MESSAGES, key=secrets.token_bytes(_KEY_BYTES))
+        .on_conflict_do_nothing()
+    )
+    with connection.begin():
+        connection.execute(new)
+        found = connection.execute(select(keys.c.key).where(keys.c.name == _MESSAGES))
         return bytes(found.scalar_one())

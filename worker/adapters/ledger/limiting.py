@@ -5,14 +5,11 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, bindparam, select, update
 
-from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.operations import Operation, ToClaim
-from worker.adapters.ledger.rows import padded
 from worker.adapters.ledger.schema import letters
-from worker.adapters.ledger.statements import Statement
+from worker.adapters.ledger.statements import Statement, padded, upsert
 from worker.delivery.ledger import Claim, Granted
 from worker.domain.identity import counted_letter
 from worker.domain.recipient_limit import Letters, RecipientLimit
@@ -32,12 +29,12 @@ _WRITE = Statement(
 )
 
 
-async def limit(
-    connection: Connected, now: datetime, claims: Mapping[ToClaim, dict[int, Claim] | SendasError]
+def limit(
+    connection: Connection, now: datetime, claims: Mapping[ToClaim, dict[int, Claim] | SendasError]
 ) -> dict[Operation[Any], dict[int, Claim] | SendasError]:
     """The claims, of which those are marked that are over their limit; all others are counted."""
     asked = list(_asked(claims))
-    before = await _locked(connection, sorted({each.address for each in asked})) if asked else {}
+    before = _locked(connection, sorted({each.address for each in asked})) if asked else {}
     after = dict(before)
     over: set[tuple[ToClaim, int]] = set()
     for each in asked:
@@ -48,7 +45,7 @@ async def limit(
             over.add((each.operation, each.recipient))
     changed = {address: counted for address, counted in after.items() if counted != before[address]}
     if changed:
-        await _WRITE.each(connection, [_row(*item) for item in changed.items()])
+        _WRITE.each(connection, [_row(*item) for item in changed.items()])
     return {operation: _marked(operation, answer, over) for operation, answer in claims.items()}
 
 
@@ -84,28 +81,27 @@ def _marked(
     }
 
 
-async def _locked(connection: Connected, addresses: list[str]) -> dict[str, Letters]:
+def _locked(connection: Connection, addresses: list[str]) -> dict[str, Letters]:
     """What was let through to each, and nobody else counts for these until the transaction ends."""
-    found = await _lock(connection, addresses)
+    found = _lock(connection, addresses)
     # Between a look and an insertion others may have made the row, or forgotten an old one.
     while missing := [address for address in addresses if address not in found]:
-        await _insert_new(connection.dialect.name).each(
+        _insert_new(connection.dialect.name).each(
             connection, [{"address": address, "newest": 0, "letters": b""} for address in missing]
         )
-        found |= await _lock(connection, missing)
+        found |= _lock(connection, missing)
     return found
 
 
-async def _lock(connection: Connected, addresses: list[str]) -> dict[str, Letters]:
-    rows = await _LOCK.rows(connection, {"addresses": padded(addresses)})
+def _lock(connection: Connection, addresses: list[str]) -> dict[str, Letters]:
+    rows = _LOCK.rows(connection, {"addresses": padded(addresses)})
     return {address: Letters.from_bytes(stored) for address, stored in rows}
 
 
 @cache
 def _insert_new(dialect: str) -> Statement:
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     values = {name: bindparam(name, type_=letters.c[name].type) for name in ("address", "newest", "letters")}
-    return Statement(insert(letters).values(values).on_conflict_do_nothing())
+    return Statement(upsert(dialect, letters).values(values).on_conflict_do_nothing())
 
 
 def _row(address: str, counted: Letters) -> dict[str, Any]:

@@ -1,28 +1,14 @@
-"""The shared states of mailboxes as operations on a ledger: in its database by its one writer, or in its memory."""
+"""The shared states of mailboxes as operations that the ledger's one writer carries out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
-from worker.adapters.ledger.mailbox_operations import (
-    Seen,
-    ToEnter,
-    ToFind,
-    ToKeep,
-    ToListSuspended,
-    ToLook,
-    ToPermit,
-    ToProve,
-    ToRefund,
-    ToRefuseImap,
-    ToRest,
-    ToResume,
-    ToSuspend,
-    ToTakeOver,
-    ToTell,
-    checked_mailbox,
-)
-from worker.adapters.ledger.operations import Operation
+from worker.adapters.ledger.group_commit import GroupCommit
+from worker.adapters.ledger.mailbox_tables import Seen, find, forget_announcement, list_suspended, look, take_over
+from worker.adapters.ledger.operations import Command, Query, check_texts, on_mailbox
+from worker.delivery import mailbox_rules as rules
+from worker.delivery.mailbox_rules import SharedMailbox
 from worker.delivery.mailbox_states import (
     Announcement,
     Entry,
@@ -41,65 +27,66 @@ from worker.delivery.mailbox_states import (
 from worker.domain.vocabulary import Reason
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
-class Submits(Protocol):
-    """What carries an operation out. Raises `Unavailable`."""
-
-    async def submit(self, operation: Operation[T]) -> T:
-        """The operation's answer."""
-
-
-class OperatedMailboxStates:
+class LedgerMailboxStates:
     """Implements `worker.delivery.mailbox_states.MailboxStates`; see there."""
 
-    def __init__(self, ledger: Submits) -> None:
-        self._ledger = ledger
+    def __init__(self, writer: GroupCommit) -> None:
+        self._writer = writer
         self._seen: Seen | None = None
 
+    async def apply(
+        self, key: MailboxKey, rule: Callable[Concatenate[SharedMailbox, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Apply a rule to one mailbox, and give its answer."""
+        return await self._writer.submit(on_mailbox(key, lambda mailbox: rule(mailbox, *args, **kwargs)))
+
     async def enter(self, key: MailboxKey, revision: Revision, limits: MailboxLimits, connections: int) -> Entry:
-        return await self._ledger.submit(ToEnter(checked_mailbox(key), revision, limits, connections))
+        return await self.apply(key, rules.enter, revision, limits, connections)
 
     async def keep(self, key: MailboxKey, connections: int) -> None:
-        await self._ledger.submit(ToKeep(checked_mailbox(key), connections))
+        await self.apply(key, rules.keep, connections)
 
     async def permit(self, key: MailboxKey, limits: MailboxLimits, recipients: int) -> Shut | Resting | Limited | None:
-        return await self._ledger.submit(ToPermit(checked_mailbox(key), limits, recipients))
+        return await self.apply(key, rules.permit, limits, recipients)
 
     async def refund(self, key: MailboxKey, recipients: int) -> None:
-        await self._ledger.submit(ToRefund(checked_mailbox(key), recipients))
+        await self.apply(key, rules.refund, recipients)
 
     async def prove(self, key: MailboxKey, revision: Revision) -> None:
-        await self._ledger.submit(ToProve(checked_mailbox(key), revision))
+        await self.apply(key, rules.prove, revision)
 
     async def rest(self, key: MailboxKey, until: datetime, reason: Reason) -> int | None:
-        return await self._ledger.submit(ToRest(checked_mailbox(key), until, reason))
+        return await self.apply(key, rules.rest, until, reason)
 
     async def refuse_imap(self, key: MailboxKey, refusal: ImapRefusal) -> None:
-        await self._ledger.submit(ToRefuseImap(checked_mailbox(key), refusal))
+        await self.apply(key, rules.refuse_imap, refusal)
 
     async def suspend(self, suspension: Suspension, announcement: Announcement) -> Suspension | None:
-        return await self._ledger.submit(ToSuspend(checked_mailbox(suspension.key), suspension, announcement))
+        return await self.apply(suspension.key, rules.suspend, suspension, announcement)
 
     async def resume(
         self, suspension: Suspension, announcement: Announcement, revision: Revision | None = None
     ) -> bool:
-        key = checked_mailbox(suspension.key)
-        return await self._ledger.submit(ToResume(key, suspension, announcement, revision))
+        return await self.apply(suspension.key, rules.resume, suspension, announcement, revision)
 
     async def told(self, announcement_id: str) -> None:
-        await self._ledger.submit(ToTell(announcement_id))
+        await self._writer.submit(Command(lambda connection, *_: forget_announcement(connection, announcement_id)))
 
     async def take_over(self, overdue: Overdue) -> bool:
-        return await self._ledger.submit(ToTakeOver(overdue))
+        return await self._writer.submit(Command(lambda connection, _, now: take_over(connection, now, overdue)))
 
     async def look(self) -> News:
-        answer = await self._ledger.submit(ToLook(self._seen))
+        before = self._seen
+        answer = await self._writer.submit(Query(lambda connection, me, now: look(connection, me, now, before)))
         news, self._seen = answer
         return news
 
     async def standing(self, key: MailboxKey) -> Standing:
-        return await self._ledger.submit(ToFind(checked_mailbox(key)))
+        check_texts(*key)
+        return await self._writer.submit(Query(lambda connection, *_: find(connection, key)))
 
     async def suspended(self) -> Sequence[Suspension]:
-        return await self._ledger.submit(ToListSuspended())
+        return await self._writer.submit(Query(lambda connection, *_: list_suspended(connection)))

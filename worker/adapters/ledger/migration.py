@@ -16,7 +16,6 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from worker.adapters.addresses.ledger import Ledger
-from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.database import Database
 from worker.errors import ConfigurationError
 
@@ -42,18 +41,23 @@ async def migrate(ledger: Ledger, timeout_s: float = 60) -> None:
         await database.close()
 
 
-async def upgrade(connection: Connected) -> None:
+def upgrade(connection: Connection) -> None:
     """Bring the schema up to date in one transaction, which others that want the same wait for."""
-    async with connection.begin():
+    with connection.begin():
         if connection.dialect.name == "postgresql":
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _ADVISORY_LOCK})
-        await connection.run_sync(_upgrade)
+            connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _ADVISORY_LOCK})
+        config = alembic_config()
+        if _is_usable(connection, ScriptDirectory.from_config(config)):
+            return
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
 
 
-async def check_schema(connection: Connected) -> None:
+def check_schema(connection: Connection) -> None:
     """Raises `ConfigurationError` when the schema is not one that this code works with."""
-    async with connection.begin():
-        await connection.run_sync(_check)
+    with connection.begin():
+        if not _is_usable(connection, ScriptDirectory.from_config(alembic_config())):
+            raise ConfigurationError("the ledger's tables are missing or out of date: run `sendas ledger migrate`")
 
 
 def oldest_code(revision: str) -> int:
@@ -62,19 +66,6 @@ def oldest_code(revision: str) -> int:
     if found is None:
         raise ValueError(f"{revision} is no revision of the ledger's tables")
     return int(found["oldest"] or _FIRST)
-
-
-def _upgrade(connection: Connection) -> None:
-    config = alembic_config()
-    if _is_usable(connection, ScriptDirectory.from_config(config)):
-        return
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
-
-
-def _check(connection: Connection) -> None:
-    if not _is_usable(connection, ScriptDirectory.from_config(alembic_config())):
-        raise ConfigurationError("the ledger's tables are missing or out of date: run `sendas ledger migrate`")
 
 
 def _is_usable(connection: Connection, scripts: ScriptDirectory) -> bool:

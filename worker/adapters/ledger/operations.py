@@ -1,14 +1,20 @@
 """What callers ask of the ledger, checked before it meets others in one transaction, so that none can spoil it."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
 from typing import Generic, TypeVar
 from uuid import UUID
 
-from worker.adapters.ledger.entry import Entry
+from sqlalchemy import Connection
+
 from worker.delivery.ledger import Claim, HandOver, Record
+from worker.delivery.mailbox_rules import SharedMailbox
+from worker.delivery.mailbox_states import MailboxKey
 from worker.domain.recipient_limit import RecipientLimit
+from worker.domain.vocabulary import Outcome
 
 T = TypeVar("T")
 Key = tuple[str, int]
@@ -76,26 +82,30 @@ class ToConsent(OnEntries[None]):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class ToKeepAlive(Operation[None]):
-    pass
+class OnMailbox(Operation[T]):
+    """A rule of `delivery.mailbox_rules` for one mailbox. Several on the same one follow one another."""
+
+    key: MailboxKey
+    rule: Callable[[SharedMailbox], T]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class ToExpire(Operation[tuple[int, int]]):
-    """Forget at most `limit` rows of each kind; returns how many entries, and the most of another kind."""
+class Command(Operation[T]):
+    """A function that writes what is neither an entry nor a mailbox; the owner and the time are its arguments."""
 
-    retention_s: float
-    limit: int
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class ToList(Operation[list[Entry]]):
-    event_key: str
+    execute: Callable[[Connection, int, datetime], T]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class ToLeave(Operation[None]):
-    pass
+class Query(Operation[T]):
+    """A function that only reads; the owner is None when it has written nothing yet."""
+
+    execute: Callable[[Connection, int | None, datetime], T]
+
+
+def on_mailbox(key: MailboxKey, rule: Callable[[SharedMailbox], T]) -> OnMailbox[T]:
+    check_texts(*key)
+    return OnMailbox(key, rule)
 
 
 def to_claim(
@@ -164,3 +174,37 @@ def check_texts(*texts: str) -> None:
     for text in texts:
         if _NOT_STORED.search(text):
             raise ValueError("a text holds a character that the ledger cannot store")
+
+
+class State(StrEnum):
+    """How far a recipient's entry has come."""
+
+    CLAIMED = "claimed"
+    HANDED_OVER = "handed_over"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the ledger knows of one recipient; `owner` is who had it last, None when it was let go or is forgotten."""
+
+    recipient: int
+    state: State
+    account_id: str
+    owner: str | None
+    is_owner_alive: bool
+    claimed_at: datetime
+    hand_over: HandOver | None
+    outcome: Outcome | None = None
+    result_id: str | None = None
+    recorded_at: datetime | None = None
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Handed over, and nobody living is busy finding out what became of it."""
+        return self.state is State.HANDED_OVER and not self.is_owner_alive
+
+
+def hand_overs_of(entries: Iterable[Entry]) -> dict[int, HandOver | None]:
+    """The hand-overs of one event's entries, by recipient."""
+    return {entry.recipient: entry.hand_over for entry in entries}

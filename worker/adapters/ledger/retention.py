@@ -1,14 +1,10 @@
-"""Forgetting what is old, a bounded number of rows at a time, and showing what is there."""
+"""Forgetting what is old, a bounded number of rows at a time."""
 
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, or_, select, tuple_
+from sqlalchemy import Connection, bindparam, delete, or_, select, tuple_
 
-from worker.adapters.ledger.connection import Connected
-from worker.adapters.ledger.entry import Entry, State
-from worker.adapters.ledger.operations import ToExpire
-from worker.adapters.ledger.rows import hand_over_of
+from worker.adapters.ledger.operations import State
 from worker.adapters.ledger.schema import consents, entries, letters, mailboxes, owners, results, shares
 from worker.domain.recipient_limit import KEPT_SLOTS, slot_of
 
@@ -55,53 +51,16 @@ _FORGET_MAILBOXES = delete(mailboxes).where(
 )
 _FORGET_CONSENTS = delete(consents).where(consents.c.given_at < bindparam("before"))
 _FORGET_SHARES = delete(shares).where(shares.c.owner.not_in(select(owners.c.id)))
-_LIST = (
-    select(
-        entries,
-        owners.c.name.label("owner_name"),
-        (owners.c.alive_until > bindparam("now")).label("is_alive"),
-        results.c.recorded_at,
-    )
-    .select_from(
-        entries.outerjoin(owners, owners.c.id == entries.c.owner).outerjoin(
-            results, results.c.result_id == entries.c.result_id
-        )
-    )
-    .where(entries.c.event_key == bindparam("event"))
-    .order_by(entries.c.recipient)
-)
 
 
-async def forget(connection: Connected, now: datetime, operation: ToExpire) -> tuple[int, int]:
+def forget(connection: Connection, now: datetime, retention: timedelta, limit: int) -> tuple[int, int]:
     """Delete at most `limit` rows of each kind; returns how many entries, and the most of another kind."""
-    before = now - timedelta(seconds=operation.retention_s)
-    await connection.execute(_FORGET_OWNERS, {"before": before})
-    old = await connection.execute(_FORGET_ENTRIES, {"before": before, "limit": operation.limit})
-    await connection.execute(_FORGET_SHARES)
-    await connection.execute(_FORGET_CONSENTS, {"before": before})
-    await connection.execute(_FORGET_MAILBOXES, {"before": before})
-    orphaned = await connection.execute(_FORGET_RESULTS, {"before": before - _RESULT_MARGIN, "limit": operation.limit})
-    uncounted = await connection.execute(
-        _FORGET_LETTERS, {"oldest": slot_of(now) - KEPT_SLOTS, "limit": operation.limit}
-    )
+    before = now - retention
+    connection.execute(_FORGET_OWNERS, {"before": before})
+    old = connection.execute(_FORGET_ENTRIES, {"before": before, "limit": limit})
+    connection.execute(_FORGET_SHARES)
+    connection.execute(_FORGET_CONSENTS, {"before": before})
+    connection.execute(_FORGET_MAILBOXES, {"before": before})
+    orphaned = connection.execute(_FORGET_RESULTS, {"before": before - _RESULT_MARGIN, "limit": limit})
+    uncounted = connection.execute(_FORGET_LETTERS, {"oldest": slot_of(now) - KEPT_SLOTS, "limit": limit})
     return old.rowcount, max(orphaned.rowcount, uncounted.rowcount)
-
-
-async def list_entries(connection: Connected, now: datetime, event_key: str) -> list[Entry]:
-    """What the ledger knows of an event's recipients."""
-    return [_entry(row) for row in await connection.execute(_LIST, {"event": event_key, "now": now})]
-
-
-def _entry(row: Row[Any]) -> Entry:
-    return Entry(
-        recipient=row.recipient,
-        state=row.state,
-        account_id=row.account_id,
-        owner=row.owner_name,
-        is_owner_alive=bool(row.is_alive),
-        claimed_at=row.claimed_at,
-        hand_over=None if row.handed_over_at is None else hand_over_of(row),
-        outcome=row.outcome,
-        result_id=row.result_id,
-        recorded_at=row.recorded_at,
-    )

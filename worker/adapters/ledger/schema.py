@@ -21,7 +21,7 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-from worker.adapters.ledger.entry import State
+from worker.adapters.ledger.operations import State
 from worker.domain.vocabulary import Outcome
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -224,7 +224,7 @@ consents = Table(
     sqlite_with_rowid=False,
 )
 
-# Rotated refresh tokens and habits of Sent folders (`adapters.mailbox_memory`). Tokens are sealed, their forerunners
+# Rotated refresh tokens and habits of Sent folders (`shared_memory`). Tokens are sealed, their forerunners
 # only digests.
 refresh_tokens = Table(
     "mailbox_refresh_tokens",

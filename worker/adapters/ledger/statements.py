@@ -6,15 +6,14 @@ compiles the statement and names the conversions of its values; what is left for
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Delete, Dialect, Insert, Select, Update
+from sqlalchemy import Connection, Delete, Dialect, Insert, Select, Table, Update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import ReturningInsert
 
-from worker.adapters.ledger.connection import Connected
-
+T = TypeVar("T")
 Parameters = Mapping[str, Any]
 Convert = Callable[[Any], Any]
 _Slot = tuple[str, int | None, Convert | None]
@@ -70,31 +69,22 @@ class Statement:
         self._clause = clause
         self._forms: dict[tuple[str, tuple[int, ...]], _Form] = {}
 
-    async def rows(self, connection: Connected, parameters: Parameters) -> list[tuple[Any, ...]]:
+    def rows(self, connection: Connection, parameters: Parameters) -> list[tuple[Any, ...]]:
         """Execute, and give the rows."""
-        return await connection.run_sync(partial(self._fetch, parameters))
-
-    async def count(self, connection: Connected, parameters: Parameters) -> int:
-        """Execute, and say how many rows were changed."""
-        return await connection.run_sync(partial(self._count, parameters))
-
-    async def each(self, connection: Connected, many: Sequence[Parameters]) -> None:
-        """Execute with each of the parameters, all of one shape; at least one."""
-        await connection.run_sync(partial(self._each, many))
-
-    def _fetch(self, parameters: Parameters, connection: Connection) -> list[tuple[Any, ...]]:
         form = self._form(connection, parameters)
         with _Cursor(connection, form.text) as cursor:
             cursor.execute(form.text, form.values(parameters))
             return [form.row(raw) for raw in cursor.fetchall()]
 
-    def _count(self, parameters: Parameters, connection: Connection) -> int:
+    def count(self, connection: Connection, parameters: Parameters) -> int:
+        """Execute, and say how many rows were changed."""
         form = self._form(connection, parameters)
         with _Cursor(connection, form.text) as cursor:
             cursor.execute(form.text, form.values(parameters))
             return int(cursor.rowcount)
 
-    def _each(self, many: Sequence[Parameters], connection: Connection) -> None:
+    def each(self, connection: Connection, many: Sequence[Parameters]) -> None:
+        """Execute with each of the parameters, all of one shape; at least one."""
         form = self._form(connection, many[0])
         with _Cursor(connection, form.text) as cursor:
             cursor.executemany(form.text, [form.values(parameters) for parameters in many])
@@ -125,3 +115,14 @@ class _Cursor:
         driver = self._connection.dialect.dbapi
         if driver is not None and isinstance(error, driver.Error):
             raise DBAPIError(self._text, None, error, hide_parameters=True) from error
+
+
+def padded(values: list[T]) -> list[T]:
+    """The values, and the last one again up to a power of two: with few lengths there are few statements."""
+    return values + values[-1:] * ((1 << (len(values) - 1).bit_length()) - len(values))
+
+
+def upsert(dialect: str, table: Table) -> Any:
+    """An INSERT that can say what happens on conflict; each database has a class of its own for it."""
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return insert(table)

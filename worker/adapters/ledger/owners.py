@@ -9,9 +9,8 @@
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
-from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.schema import owners
 from worker.adapters.ledger.statements import Statement
 
@@ -26,26 +25,26 @@ _LOCK_DEAD = (
 )
 
 
-async def renew(connection: Connected, me: int | None, name: str, now: datetime, until: datetime) -> int:
+def renew(connection: Connection, me: int | None, name: str, now: datetime, until: datetime) -> int:
     """Say that the owner lives and keep others from its entries until the end of the transaction.
 
     Returns:
         The owner's id: another one when it was silent for so long that it is forgotten; its claims are lost then.
     """
-    if me is not None and await _RENEW.count(connection, {"me": me, "until": until}):
+    if me is not None and _RENEW.count(connection, {"me": me, "until": until}):
         return me
-    registered = await connection.execute(_REGISTER, {"name": name, "started_at": now, "alive_until": until})
+    registered = connection.execute(_REGISTER, {"name": name, "started_at": now, "alive_until": until})
     return int(registered.scalar_one())
 
 
-async def leave(connection: Connected, me: int, now: datetime) -> None:
+def leave(connection: Connection, me: int, now: datetime) -> None:
     """Say that the owner is gone."""
-    await _RENEW.count(connection, {"me": me, "until": now})
+    _RENEW.count(connection, {"me": me, "until": now})
 
 
-async def lock_dead(connection: Connected, suspects: Collection[int], now: datetime) -> set[int]:
+def lock_dead(connection: Connection, suspects: Collection[int], now: datetime) -> set[int]:
     """Those of the suspects that are dead for certain, and cannot come back before the end of the transaction."""
     if not suspects:
         return set()
-    locked = await connection.execute(_LOCK_DEAD, {"ids": sorted(suspects), "now": now})
+    locked = connection.execute(_LOCK_DEAD, {"ids": sorted(suspects), "now": now})
     return set(locked.scalars())

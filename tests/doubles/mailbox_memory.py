@@ -1,4 +1,4 @@
-"""The same memory without a database, for `sendas deliver` and for tests: it ends with the process."""
+"""What workers share about mailboxes, in memory: passes the same contract as the databases, and ends with the test."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

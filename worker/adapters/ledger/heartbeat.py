@@ -1,4 +1,4 @@
-"""Keeping the ledger's word that this worker lives, and knowing whether the ledger answers."""
+"""The lease heartbeat: renews this worker's lease, and reports whether the ledger answers."""
 
 import asyncio
 
@@ -13,8 +13,8 @@ _EVERY_S = 2.0
 _SILENT_S = 5.0
 
 
-class LedgerKeeping:
-    """Says again and again that this worker lives; whoever stops saying so loses its letters to others."""
+class LeaseHeartbeat:
+    """Renews the lease; a worker whose lease ends loses its letters to other workers."""
 
     def __init__(self, ledger: Ledger, lease_s: float) -> None:
         self._ledger = ledger
@@ -23,7 +23,7 @@ class LedgerKeeping:
         self._answered_at: float | None = None
 
     async def run(self) -> None:
-        """Go on until cancelled."""
+        """Renew every few seconds, until cancelled."""
         while True:
             try:
                 await self._ledger.keep_alive()
@@ -35,7 +35,7 @@ class LedgerKeeping:
             await asyncio.sleep(self._every_s)
 
     def problem(self) -> str | None:
-        """What is wrong with the ledger, in words. That it is silent is told before its own timeout is over."""
+        """What is wrong with the ledger, in words. Reports silence before the ledger's own timeout ends."""
         if self._problem is not None or self._answered_at is None:
             return self._problem
         silent_s = asyncio.get_running_loop().time() - self._answered_at

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import Connection, delete, or_, select, update
 
-from worker.adapters.ledger.connection import Connected
+from worker.adapters.ledger.database import Database
 from worker.adapters.ledger.schema import refresh_tokens as table
-from worker.adapters.mailbox_memory.transactions import Transactions, upsert
+from worker.adapters.ledger.statements import upsert
 from worker.delivery.ports import Clock
 from worker.delivery.refresh_tokens import Rotation
 
@@ -29,8 +29,8 @@ _COLUMNS = (
 class SqlRefreshTokens:
     """Implements `RefreshTokens`."""
 
-    def __init__(self, run: Transactions, clock: Clock) -> None:
-        self._run = run
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
         self._clock = clock
 
     async def take_turn(self, grant: bytes, holder: str, for_s: float) -> bool:
@@ -38,9 +38,9 @@ class SqlRefreshTokens:
         now = self._clock.now()
         turn = {"turn_of": holder, "turn_until": now + timedelta(seconds=for_s)}
 
-        async def take(connection: Connected) -> bool:
-            taken = await connection.execute(
-                upsert(connection, table)
+        def take(connection: Connection) -> bool:
+            taken = connection.execute(
+                upsert(connection.dialect.name, table)
                 .values(grant_key=grant, **turn)
                 .on_conflict_do_update(
                     index_elements=[table.c.grant_key],
@@ -51,7 +51,7 @@ class SqlRefreshTokens:
             )
             return taken.first() is not None
 
-        return await self._run(take)
+        return await self._database.transact(take)
 
     async def end_turn(self, grant: bytes, holder: str) -> None:
         """See `RefreshTokens`."""
@@ -62,11 +62,11 @@ class SqlRefreshTokens:
         """See `RefreshTokens`."""
         wanted = select(*_COLUMNS).where(table.c.grant_key == grant, table.c.sealed.is_not(None))
 
-        async def read(connection: Connected) -> Rotation | None:
-            row = (await connection.execute(wanted)).first()
+        def read(connection: Connection) -> Rotation | None:
+            row = connection.execute(wanted).first()
             return None if row is None else _rotation(row)
 
-        return await self._run(read)
+        return await self._database.transact(read)
 
     async def keep(self, rotation: Rotation) -> None:
         """See `RefreshTokens`."""
@@ -79,24 +79,24 @@ class SqlRefreshTokens:
             "told_at": None,
         }
 
-        async def write(connection: Connected) -> None:
-            await connection.execute(
-                upsert(connection, table)
+        def write(connection: Connection) -> None:
+            connection.execute(
+                upsert(connection.dialect.name, table)
                 .values(grant_key=rotation.grant, turn_until=rotation.rotated_at, **values)
                 .on_conflict_do_update(index_elements=[table.c.grant_key], set_=values)
             )
 
-        await self._run(write)
+        await self._database.transact(write)
 
     async def untold(self, limit: int) -> Sequence[Rotation]:
         """See `RefreshTokens`."""
         wanted = select(*_COLUMNS).where(table.c.sealed.is_not(None), table.c.told_at.is_(None))
 
-        async def read(connection: Connected) -> list[Rotation]:
-            rows = await connection.execute(wanted.order_by(table.c.rotated_at).limit(limit))
+        def read(connection: Connection) -> list[Rotation]:
+            rows = connection.execute(wanted.order_by(table.c.rotated_at).limit(limit))
             return [_rotation(row) for row in rows]
 
-        return await self._run(read)
+        return await self._database.transact(read)
 
     async def told(self, rotation: Rotation) -> None:
         """See `RefreshTokens`."""
@@ -108,10 +108,10 @@ class SqlRefreshTokens:
         await self._write(delete(table).where(table.c.turn_until < self._clock.now() - _FORGOTTEN_AFTER))
 
     async def _write(self, statement: Any) -> None:
-        async def write(connection: Connected) -> None:
-            await connection.execute(statement)
+        def write(connection: Connection) -> None:
+            connection.execute(statement)
 
-        await self._run(write)
+        await self._database.transact(write)
 
 
 def _rotation(row: Any) -> Rotation:

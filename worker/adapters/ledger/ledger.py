@@ -5,24 +5,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from worker.adapters.addresses.ledger import Ledger
-from worker.adapters.ledger.batch import Answers, Owner
-from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.database import Database
-from worker.adapters.ledger.entry import Entry, hand_overs_of
+from worker.adapters.ledger.entries import list_entries
 from worker.adapters.ledger.group_commit import GroupCommit, Observer
 from worker.adapters.ledger.keys import message_key
-from worker.adapters.ledger.mailboxes import OperatedMailboxStates
+from worker.adapters.ledger.mailboxes import LedgerMailboxStates
 from worker.adapters.ledger.migration import check_schema, upgrade
 from worker.adapters.ledger.operations import (
+    Command,
+    Entry,
     Operation,
-    ToExpire,
-    ToKeepAlive,
-    ToLeave,
-    ToList,
+    Query,
     checked_key,
+    hand_overs_of,
     to_claim,
     to_consent,
     to_hand_over,
@@ -30,6 +28,9 @@ from worker.adapters.ledger.operations import (
     to_release,
     to_reopen,
 )
+from worker.adapters.ledger.owners import leave
+from worker.adapters.ledger.retention import forget
+from worker.adapters.ledger.transactions import Answers, Owner
 from worker.delivery.ledger import Claim, HandOver, Record
 from worker.delivery.ports import Clock
 from worker.domain.recipient_limit import RecipientLimit
@@ -83,10 +84,9 @@ async def open_ledger(
 async def _check_clock(database: Database, clock: Clock, max_skew_s: float) -> None:
     """Whether somebody lives is decided by comparing times of different hosts."""
 
-    async def look(connection: Connected) -> datetime:
-        async with connection.begin():
-            now = await connection.execute(text("SELECT clock_timestamp()"))
-            server_time: datetime = now.scalar_one()
+    def look(connection: Connection) -> datetime:
+        with connection.begin():
+            server_time: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
             return server_time.astimezone(UTC)
 
     skew_s = abs((clock.now() - await database.run(look)).total_seconds())
@@ -110,7 +110,7 @@ class SqlLedger:
         self._owner = owner
         self._options = options
         self._writer = GroupCommit(self._run, owner.clock, options.timeout_s, options.max_operations, observer)
-        self.mailboxes = OperatedMailboxStates(self._writer)
+        self.mailboxes = LedgerMailboxStates(self._writer)
 
     async def claim(
         self, event_key: str, account_id: str, recipients: Sequence[int], limit: RecipientLimit | None = None
@@ -147,26 +147,28 @@ class SqlLedger:
         return next((entry.account_id for entry in await self.entries(event_key)), None)
 
     async def keep_alive(self) -> None:
-        await self._writer.submit(ToKeepAlive())
+        await self._writer.submit(Command(lambda *_: None))  # every transaction that writes renews the lease
 
     async def expire(self) -> int:
         """As in the port; a chunk per transaction, between which the letters' own writes have their turn."""
-        chunk_rows = self._options.rows_per_expiry
+        retention, chunk_rows = timedelta(seconds=self._options.retention_s), self._options.rows_per_expiry
         forgotten = 0
         while True:
-            entries, others = await self._writer.submit(ToExpire(self._options.retention_s, chunk_rows))
+            chunk = Command(lambda connection, _, now: forget(connection, now, retention, chunk_rows))
+            entries, others = await self._writer.submit(chunk)
             forgotten += entries
             if max(entries, others) < chunk_rows:
                 return forgotten
 
     async def entries(self, event_key: str) -> list[Entry]:
         """What is known of an event's recipients, for an operator; nothing is written."""
-        return await self._writer.submit(ToList(checked_key(event_key)))
+        checked_key(event_key)
+        return await self._writer.submit(Query(lambda connection, _, now: list_entries(connection, now, event_key)))
 
     async def close(self) -> None:
         if self._owner.id is not None:
             with suppress(Unavailable):  # the lease runs out then
-                await self._writer.submit(ToLeave())
+                await self._writer.submit(Command(leave))
         await self._writer.close()
         await self._database.close()
 

@@ -1,14 +1,15 @@
-"""The ledger in memory: for delivering one event without a database, and for tests. Nothing of it survives."""
+"""The ledger in memory: passes the same contract as the databases, and ends with the test."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from worker.adapters.ledger.entry import Entry, State, hand_overs_of
-from worker.adapters.ledger.mailboxes import OperatedMailboxStates
-from worker.adapters.ledger.memory_mailboxes import MailboxStore, MemoryMailboxes
+from tests.doubles.ledger_mailboxes import MailboxStore, MemoryMailboxStates
 from worker.adapters.ledger.operations import (
+    Entry,
+    State,
     checked_key,
+    hand_overs_of,
     to_claim,
     to_consent,
     to_hand_over,
@@ -71,8 +72,7 @@ class MemoryLedger:
         self._letters = store.letters
         self._me = _Owner(owner, clock.now())
         self._is_closed = False
-        memory = MemoryMailboxes(store.mailboxes, self._me, clock, self._renew, self._is_living)
-        self.mailboxes = OperatedMailboxStates(memory)
+        self.mailboxes = MemoryMailboxStates(store.mailboxes, self._me, clock, self._renew, self._is_living)
 
     async def claim(
         self, event_key: str, account_id: str, recipients: Sequence[int], limit: RecipientLimit | None = None
