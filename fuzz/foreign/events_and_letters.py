@@ -9,7 +9,7 @@ from functools import cache
 
 from fuzz.foreign.entry import Entry, Runs, shapes
 from fuzz.world import NOW, FixedDirectory
-from worker.adapters.broker.decoding import read_moment, read_table, read_text
+from worker.adapters.broker.header_decoding import read_moment, read_table, read_text
 from worker.adapters.broker.properties import read_properties
 from worker.adapters.smtp.content import is_canonical, stuffed_pieces
 from worker.adapters.snapshot.document import read_document
@@ -310,15 +310,15 @@ ENTRIES = (
     ),
     Entry(
         (
-            "adapters.broker.decoding:read_table",
-            "adapters.broker.decoding:read_moment",
+            "adapters.broker.header_decoding:read_table",
+            "adapters.broker.header_decoding:read_moment",
             "adapters.broker.properties:read_properties",
         ),
         _table,
         _MAX_FRAME_BYTES,
         shapes=_TABLES,
     ),
-    Entry(("adapters.broker.decoding:read_text",), lambda data: read_text(b"\xff" + data), 255),
+    Entry(("adapters.broker.header_decoding:read_text",), lambda data: read_text(b"\xff" + data), 255),
     Entry(
         ("domain.work:read_work", "domain.work:parse_positions"),
         _work,

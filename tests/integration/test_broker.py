@@ -19,9 +19,9 @@ from tests.broker_setting import (
     eventually,
     nothing,
 )
+from worker.adapters.broker.connection import connect_patiently
 from worker.adapters.broker.consumer import Consumer
-from worker.adapters.broker.declaring import apply_topology, check_topology
-from worker.adapters.broker.link import connect_patiently
+from worker.adapters.broker.topology import apply_topology, check_topology
 from worker.delivery import requeueing
 from worker.delivery.messages import Arrival, Publication
 from worker.domain.topology import Topology
@@ -502,8 +502,8 @@ async def test_many_reconnects_leave_nothing_behind(setting: BrokerSetting) -> N
     async with setting.consuming(handler) as consumer, asyncio.timeout(60):
 
         async def reconnect() -> None:
-            consumer._link.give_up()
-            setting.publisher._link.give_up()
+            consumer._reconnecting.reset()
+            setting.publisher._reconnecting.reset()
             await eventually(lambda: not consumer.is_consuming and setting.publisher.problem() is not None)
             await eventually(lambda: consumer.is_consuming and setting.publisher.problem() is None)
 

@@ -12,9 +12,9 @@ from aiormq.abc import DeliveredMessage
 
 from worker.adapters.addresses.broker import Broker
 from worker.adapters.broker.acknowledging import Acknowledgements
+from worker.adapters.broker.connection import BROKER_ERRORS, ReconnectingConnection, end_if_cancelled
 from worker.adapters.broker.deliveries import Deliveries
 from worker.adapters.broker.delivery import Delivery, counting_headers
-from worker.adapters.broker.link import BROKER_ERRORS, Link, end_if_cancelled
 from worker.adapters.broker.tap import TappedConnection
 from worker.adapters.broker.underlay import underlay
 from worker.delivery.messages import Arrival, Handler, Publication
@@ -69,7 +69,7 @@ class Consumer:
         hold_s: float = _HOLD_S,
     ) -> None:
         self.queue = queue
-        self._link = Link(broker, f"sendas-consumer {queue}", self._up)
+        self._reconnecting = ReconnectingConnection(broker, f"sendas-consumer {queue}", self._up)
         self._handler = handler
         self._publisher = publisher
         self._metrics = metrics
@@ -105,7 +105,7 @@ class Consumer:
 
     async def run(self) -> None:
         """Consume until cancelled; stop with `stop` first."""
-        await asyncio.gather(self._link.run(), self._watch())
+        await asyncio.gather(self._reconnecting.run(), self._watch())
 
     async def stop(self, grace_s: float, answers_s: float = _LAST_MOMENT_S) -> None:
         """Take no more, finish what is in flight within `grace_s`, and give back the rest.
@@ -170,7 +170,7 @@ class Consumer:
         if not self._is_stopping:
             log.warning("consumer.lost", queue=self.queue)
             self._tag = None
-            self._link.give_up()
+            self._reconnecting.reset()
 
     async def _watch(self) -> None:
         """Consume anew when messages are ready, there is room for them here, and none came between two looks."""

@@ -13,8 +13,8 @@ from typing import Any
 import structlog
 from pamqp import encode
 
-from worker.adapters.broker.decoding import UNREADABLE, read_table, read_text
 from worker.adapters.broker.frames import fits_short_string, short_string
+from worker.adapters.broker.header_decoding import UNREADABLE, read_table, read_text
 from worker.delivery.messages import Publication
 
 log = structlog.get_logger(__name__)

@@ -7,7 +7,7 @@ import structlog
 
 from worker.adapters.addresses.broker import Broker
 from worker.adapters.broker.confirms import Fate
-from worker.adapters.broker.link import BROKER_ERRORS, Link, end_if_cancelled
+from worker.adapters.broker.connection import BROKER_ERRORS, ReconnectingConnection, end_if_cancelled
 from worker.adapters.broker.outlet import Outlet
 from worker.adapters.broker.tap import TappedConnection
 from worker.delivery.messages import MAX_HEADER_BYTES, Publication, header_bytes
@@ -34,7 +34,7 @@ class Publisher:
         name: str = "sendas-publisher",
     ) -> None:
         """`signatures` signs all messages for queues; without it their headers of ours are believed nowhere."""
-        self._link = Link(broker, name, self._up)
+        self._reconnecting = ReconnectingConnection(broker, name, self._up)
         self._metrics = metrics
         self._results = cache(metrics.results.labels)  # types are a closed list
         self._max_bytes = max_bytes
@@ -60,7 +60,7 @@ class Publisher:
 
     async def run(self) -> None:
         """Keep the connection up, until cancelled."""
-        await self._link.run()
+        await self._reconnecting.run()
 
     async def wait_until_up(self) -> None:
         """Return when there is a connection, however long that takes."""
@@ -132,7 +132,7 @@ class Publisher:
                 await self._open(self._connection)
                 await outlet.retire()
             except BaseException as error:  # also cancellation: others wait for a channel
-                self._link.give_up()
+                self._reconnecting.reset()
                 if not isinstance(error, BROKER_ERRORS):
                     raise
         await asyncio.sleep(_NACK_WAIT_S)
@@ -142,7 +142,7 @@ class Publisher:
         if outlet is self._outlet:
             self._is_up.clear()
             self._outlet = None
-            self._link.give_up()
+            self._reconnecting.reset()
 
     async def _up(self, connection: TappedConnection) -> None:
         self._connection = connection

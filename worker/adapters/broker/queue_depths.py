@@ -13,7 +13,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelClosed
 
 from worker.adapters.addresses.broker import Broker
-from worker.adapters.broker.link import Link, end_if_cancelled
+from worker.adapters.broker.connection import ReconnectingConnection, end_if_cancelled
 from worker.domain.topology import Topology
 
 _EVERY_S = 10.0
@@ -33,7 +33,7 @@ class QueueDepths:
     """Keeps the depths of all queues. What is older than a few looks is not told any more: no number, no false calm."""
 
     def __init__(self, broker: Broker, topology: Topology, every_s: float = _EVERY_S) -> None:
-        self._link = Link(broker, "sendas-depths", self._up)
+        self._connection = ReconnectingConnection(broker, "sendas-depths", self._up)
         self._topology = topology
         self._every_s = every_s
         self._depths: Mapping[str, Depth] = {}
@@ -41,7 +41,7 @@ class QueueDepths:
 
     async def run(self) -> None:
         """Look until cancelled."""
-        await self._link.run()
+        await self._connection.run()
 
     def messages(self) -> dict[tuple[str, ...], float]:
         """Messages by queue and kind of queue."""

@@ -31,7 +31,7 @@ from aiormq.abc import AbstractChannel as Underlay
 from aiormq.abc import DeliveredMessage
 
 from worker.adapters.addresses.broker import Broker
-from worker.adapters.broker.link import BROKER_ERRORS, close_quietly, connect_patiently
+from worker.adapters.broker.connection import BROKER_ERRORS, close_quietly, connect_patiently
 from worker.errors import ConfigurationError, Unavailable
 
 log = structlog.get_logger(__name__)

@@ -4,7 +4,7 @@ import structlog
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 
 from worker.adapters.addresses.broker import Broker
-from worker.adapters.broker.link import Link
+from worker.adapters.broker.connection import ReconnectingConnection
 from worker.delivery.ports import SnapshotService
 from worker.domain.cloudevents import parse
 from worker.domain.events import ConfigurationChanged
@@ -17,21 +17,21 @@ log = structlog.get_logger(__name__)
 _MAX_BYTES = 16 * 1024  # it holds a number
 
 
-class Announcements:
+class ConfigurationEvents:
     """Has the snapshot refreshed when the product says that there is a newer one."""
 
     def __init__(self, broker: Broker, topology: Topology, snapshot: SnapshotService) -> None:
-        self._link = Link(broker, "sendas-announcements", self._up)
+        self._connection = ReconnectingConnection(broker, "sendas-configuration-events", self._up)
         self._topology = topology
         self._snapshot = snapshot
 
     async def run(self) -> None:
         """Listen until cancelled."""
-        await self._link.run()
+        await self._connection.run()
 
     async def _up(self, connection: AbstractConnection) -> None:
         channel = await connection.channel()
-        channel.close_callbacks.add(lambda *_: self._link.give_up())
+        channel.close_callbacks.add(lambda *_: self._connection.reset())
         # Without a name the broker makes one up; exclusive: it goes with the connection. What is announced while
         # nobody listens is found at the next interval.
         self._queue = await channel.declare_queue(exclusive=True, auto_delete=True)

@@ -1,4 +1,4 @@
-"""What a link to the broker and the look at its topology do when the broker goes away in the middle."""
+"""What a connection to the broker and the check of its topology do when the broker goes away in the middle."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from aiormq.exceptions import AMQPConnectionError, ChannelAccessRefused, ConnectionInternalError
 
-from worker.adapters.broker import declaring, link
-from worker.adapters.broker.link import Link
+from worker.adapters.broker import connection, topology
+from worker.adapters.broker.connection import ReconnectingConnection
 from worker.domain.topology import Topology
 from worker.errors import ConfigurationError
 
@@ -34,7 +34,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[FakeConnection]:
         opened.append(FakeConnection())
         return opened[-1]
 
-    monkeypatch.setattr(link, "connect_patiently", connect)
+    monkeypatch.setattr(connection, "connect_patiently", connect)
     monkeypatch.setattr("random.uniform", lambda *_: 0.0)
     return opened
 
@@ -51,7 +51,7 @@ async def test_whatever_word_the_library_has_for_an_end_a_new_connection_is_open
             raise error
         is_up.set()
 
-    task = asyncio.create_task(Link("amqp://localhost/", "test", up).run())
+    task = asyncio.create_task(ReconnectingConnection("amqp://localhost/", "test", up).run())
     await asyncio.wait_for(is_up.wait(), 10)
     assert opened[0].is_closed
     task.cancel()
@@ -59,21 +59,21 @@ async def test_whatever_word_the_library_has_for_an_end_a_new_connection_is_open
     assert opened[1].is_closed
 
 
-async def test_a_mistake_of_ours_ends_the_link(opened: list[FakeConnection]) -> None:
+async def test_a_mistake_of_ours_ends_the_connection(opened: list[FakeConnection]) -> None:
     """If what is built on a connection fails for a reason of its own, then trying again would hide it."""
 
     async def up(_: object) -> None:
         raise LookupError("a mistake of ours")
 
     with pytest.raises(LookupError):
-        await Link("amqp://localhost/", "test", up).run()
+        await ReconnectingConnection("amqp://localhost/", "test", up).run()
     assert opened[0].is_closed
 
 
 async def test_a_cancellation_that_the_library_took_for_an_end_of_the_connection_counts(
     opened: list[FakeConnection],
 ) -> None:
-    """If a call raises an error of the connection in the place of its cancellation, then the link ends all the same."""
+    """If a call raises an error of the connection in the place of its cancellation, then it ends all the same."""
     is_in_call = asyncio.Event()
 
     async def up(_: object) -> None:
@@ -83,7 +83,7 @@ async def test_a_cancellation_that_the_library_took_for_an_end_of_the_connection
         except asyncio.CancelledError:
             raise AMQPConnectionError("gone") from None
 
-    task = asyncio.create_task(Link("amqp://localhost/", "test", up).run())
+    task = asyncio.create_task(ReconnectingConnection("amqp://localhost/", "test", up).run())
     await is_in_call.wait()
     task.cancel()
     await asyncio.wait({task}, timeout=10)
@@ -92,7 +92,7 @@ async def test_a_cancellation_that_the_library_took_for_an_end_of_the_connection
 
 
 @pytest.mark.parametrize("error", [AMQPConnectionError("gone"), ConnectionInternalError("INTERNAL_ERROR")])
-@pytest.mark.parametrize("step", [declaring.check_topology, declaring.apply_topology])
+@pytest.mark.parametrize("step", [topology.check_topology, topology.apply_topology])
 async def test_a_topology_is_gone_through_again_when_the_broker_ends_the_connection_in_the_middle(
     step: Callable[[str, Topology], Awaitable[None]], error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,13 +107,13 @@ async def test_a_topology_is_gone_through_again_when_the_broker_ends_the_connect
     async def connect(*_: object) -> Any:
         return FakeCluster()
 
-    monkeypatch.setattr(declaring, "connect_patiently", connect)
+    monkeypatch.setattr(topology, "connect_patiently", connect)
     for kind in ("find", "declare"):
-        monkeypatch.setattr(declaring, f"_{kind}_exchange", find)
-        monkeypatch.setattr(declaring, f"_{kind}_queue", lambda *_: asyncio.sleep(0))
-    topology = Topology()
-    await step("amqp://localhost/", topology)
-    assert looks == [topology.events_exchange, topology.events_exchange, topology.results_exchange]
+        monkeypatch.setattr(topology, f"_{kind}_exchange", find)
+        monkeypatch.setattr(topology, f"_{kind}_queue", lambda *_: asyncio.sleep(0))
+    names = Topology()
+    await step("amqp://localhost/", names)
+    assert looks == [names.events_exchange, names.events_exchange, names.results_exchange]
 
 
 async def test_a_binding_that_is_refused_is_told_of_and_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,13 +125,13 @@ async def test_a_binding_that_is_refused_is_told_of_and_not_tried_for_ever(monke
     async def connect(*_: object) -> Any:
         return FakeCluster()
 
-    monkeypatch.setattr(declaring, "connect_patiently", connect)
+    monkeypatch.setattr(topology, "connect_patiently", connect)
     for kind in ("exchange", "queue"):
-        monkeypatch.setattr(declaring, f"_declare_{kind}", lambda *_: asyncio.sleep(0))
-    monkeypatch.setattr(declaring, "_bind", refused)
+        monkeypatch.setattr(topology, f"_declare_{kind}", lambda *_: asyncio.sleep(0))
+    monkeypatch.setattr(topology, "_bind", refused)
     with pytest.raises(ConfigurationError, match=r"binding of queue sendas\.outbound to .*ACCESS_REFUSED"):
         async with asyncio.timeout(10):
-            await declaring.apply_topology("amqp://localhost/", Topology())
+            await topology.apply_topology("amqp://localhost/", Topology())
 
 
 class FakeCluster(FakeConnection):
@@ -155,12 +155,12 @@ class FakeCluster(FakeConnection):
         """Nothing is to be closed."""
 
 
-async def test_a_first_connection_that_is_refused_ends_the_link_and_a_later_one_is_an_outage(
+async def test_a_first_connection_that_is_refused_ends_the_connection_and_a_later_one_is_an_outage(
     opened: list[FakeConnection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If a certificate is refused at the start, then somebody has to mend it; later, the worker waits for that."""
     refusals: list[ConfigurationError] = []
-    connect = link.connect_patiently
+    connect = connection.connect_patiently
 
     async def refusing(*arguments: Any) -> Any:
         if len(opened) == len(refusals):
@@ -168,8 +168,8 @@ async def test_a_first_connection_that_is_refused_ends_the_link_and_a_later_one_
             raise refusals[-1]
         return await connect(*arguments)
 
-    monkeypatch.setattr(link, "connect_patiently", refusing)
-    monkeypatch.setattr(link, "_LONGEST_WAIT_S", 0.0)
+    monkeypatch.setattr(connection, "connect_patiently", refusing)
+    monkeypatch.setattr(connection, "_LONGEST_WAIT_S", 0.0)
     is_up = asyncio.Event()
 
     async def up(_: object) -> None:
@@ -177,7 +177,7 @@ async def test_a_first_connection_that_is_refused_ends_the_link_and_a_later_one_
             raise AMQPConnectionError("gone")
         is_up.set()
 
-    made = Link("amqp://localhost/", "test", up)
+    made = ReconnectingConnection("amqp://localhost/", "test", up)
     with pytest.raises(ConfigurationError, match="expired"):
         await made.run()
     task = asyncio.create_task(made.run())

@@ -25,14 +25,14 @@ from tenacity import (
 )
 
 from worker.adapters.addresses.broker import Broker, broker_address
-from worker.adapters.broker import decoding
+from worker.adapters.broker import header_decoding
 from worker.adapters.broker.tap import TappedConnection
 from worker.adapters.tls import tls_refusal
 from worker.errors import ConfigurationError
 
 log = structlog.get_logger(__name__)
 
-decoding.install()  # before the first connection, whoever opens it
+header_decoding.install()  # before the first connection, whoever opens it
 
 _CONNECT_TIMEOUT_S = 10.0
 _LONGEST_WAIT_S = 15.0
@@ -116,7 +116,7 @@ def _is_hopeless(state: RetryCallState) -> bool:
     return isinstance(error, _VHOST_ERRORS) and state.attempt_number >= _VHOST_TRIES
 
 
-class Link:
+class ReconnectingConnection:
     """Keeps one connection up: `on_up` builds what lives on it, and is called again after each loss."""
 
     def __init__(self, broker: Broker, name: str, on_up: Callable[[TappedConnection], Awaitable[None]]) -> None:
@@ -126,7 +126,7 @@ class Link:
         self._lost = asyncio.Event()
         self._was_connected = False
 
-    def give_up(self) -> None:
+    def reset(self) -> None:
         """Say that what was built on the connection is broken: everything is built again on a new one."""
         self._lost.set()
 
