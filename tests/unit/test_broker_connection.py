@@ -1,14 +1,19 @@
 """What a connection to the broker and the check of its topology do when the broker goes away in the middle."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiormq.exceptions import AMQPConnectionError, ChannelAccessRefused, ConnectionInternalError
 
+from stack.authority import Authority
 from worker.adapters.broker import connection, topology
-from worker.adapters.broker.connection import ReconnectingConnection
+from worker.adapters.broker.connection import ReconnectingConnection, broker_call
+from worker.adapters.tls import TlsExpected, tls_refusal
 from worker.domain.topology import Topology
 from worker.errors import ConfigurationError
 
@@ -185,3 +190,93 @@ async def test_a_first_connection_that_is_refused_ends_the_connection_and_a_late
     assert len(refusals) == 2
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_the_library_raises_for_an_end_of_the_connection_is_one_of_the_brokers_errors() -> None:
+    """If a heartbeat is missed, then aiormq rejects what waits with `CancelledError`, and no task may end of that."""
+    for error in (asyncio.CancelledError(), Exception()):
+        with pytest.raises(ConnectionError), broker_call():
+            raise error
+    for kept in (AMQPConnectionError("gone"), LookupError("a mistake of ours")):
+        with pytest.raises(type(kept)) as caught, broker_call():
+            raise kept
+        assert caught.value is kept
+
+
+@pytest.mark.parametrize("error", [None, AMQPConnectionError("gone"), Exception()])
+async def test_a_cancellation_that_the_library_swallowed_is_raised_again(error: Exception | None) -> None:
+    is_in_call = asyncio.Event()
+
+    async def call() -> None:
+        with broker_call():
+            is_in_call.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if error is not None:
+                    raise error from None
+
+    task = asyncio.create_task(call())
+    await is_in_call.wait()
+    task.cancel()
+    await asyncio.wait({task}, timeout=10)
+    assert task.cancelled()
+
+
+async def test_a_task_that_goes_on_after_its_cancellation_can_still_call_the_broker() -> None:
+    """If a letter was handed over in the last moment, then its result is published although its task was cancelled."""
+    is_waiting = asyncio.Event()
+
+    async def finish() -> str:
+        try:
+            is_waiting.set()
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            with broker_call():
+                await asyncio.sleep(0)
+        return "published"
+
+    task = asyncio.create_task(finish())
+    await is_waiting.wait()
+    task.cancel()
+    assert await task == "published"
+
+
+@pytest.mark.parametrize("answer", [b"", b"\x01\x00\x00\x00\x00\x00\xff", b"\x01\x00\x00\x00\x02\x00\x00\x00\x00"])
+async def test_a_server_that_hangs_up_is_no_server_that_speaks_tls(answer: bytes) -> None:
+    """If a proxy or a broker that ends cuts the first frame off, then that is an outage."""
+    async with answering(answer) as url:
+        with pytest.raises(AMQPConnectionError) as caught:
+            await connection.connect(url, "test")
+    assert tls_refusal(caught.value) is None
+
+
+@asynccontextmanager
+async def answering(answer: bytes) -> AsyncIterator[str]:
+    """A server that answers the greeting with this, and hangs up."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(8)
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"amqp://u:p@127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+
+
+async def test_tls_that_is_refused_or_not_asked_for_is_named(tmp_path: Path) -> None:
+    """If the broker's port speaks TLS, then a worker with a plain URL does not wait for it for ever."""
+    certificate = Authority(tmp_path).issue("broker")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate.chain, certificate.key)
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as server:
+        place = f"u:p@localhost:{server.sockets[0].getsockname()[1]}/"
+        with pytest.raises(TlsExpected):
+            await connection.connect(f"amqp://{place}", "test")
+        with pytest.raises(ConnectionError) as caught:
+            await connection.connect(f"amqps://{place}", "test")
+    assert "the server's certificate is not accepted" in str(tls_refusal(caught.value))

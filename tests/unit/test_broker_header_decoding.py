@@ -1,6 +1,7 @@
 """Whatever table RabbitMQ passes on, reading it never ends the connection."""
 
 import struct
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pamqp import commands, encode
+from pamqp import commands, decode, encode
 from pamqp.common import FieldTable
 
 from worker.adapters.broker import header_decoding
@@ -37,6 +38,21 @@ def test_a_table_that_cannot_be_read_is_skipped_whole(fields: bytes) -> None:
     assert not table or "a" in table
 
 
+@pytest.mark.parametrize(
+    ("read", "value"),
+    [
+        (decode.short_str, b"\x02\xff\xfe"),
+        (decode.field_table, sized(b"\x02\xff\xfeV")),
+        (decode.field_table, sized(b"\x01tT" + b"\xff" * 8)),
+        (decode.timestamp, b"\xff" * 8),
+    ],
+)
+def test_the_library_alone_cannot_read_what_the_broker_passes_on(read: Callable[[bytes], object], value: bytes) -> None:
+    """If this fails because nothing is raised, then the library has learned it, and our decoders may go."""
+    with pytest.raises((ValueError, OverflowError)):
+        read(value)
+
+
 @given(st.binary(max_size=60))
 def test_any_fields_are_a_table(fields: bytes) -> None:
     assert header_decoding.read_table(sized(fields))[0] == len(sized(fields))
@@ -53,9 +69,17 @@ def test_properties_of_a_message_are_read_in_this_way() -> None:
     properties = commands.Basic.Properties()
     flags = sum(properties.flags[name] for name in ("content_type", "headers", "timestamp"))
     properties.unmarshal(flags, b"\x02\xff\xfe" + sized(b"\x02\xff\xfeV") + b"\xff" * 8)
-    assert properties.content_type == "\ufffd\ufffd"
+    assert properties.content_type == "??"
     assert properties.headers == {}
     assert properties.timestamp is None
+
+
+@given(st.binary(max_size=255))
+def test_a_text_that_was_read_can_be_written_again(text: bytes) -> None:
+    """If a producer's content type is rubbish, then the message can go on to a delay queue or the dead queue."""
+    length, read = header_decoding.read_text(bytes((len(text),)) + text + b"what follows")
+    assert length == len(text) + 1
+    assert len(encode.short_string(read)) <= length
 
 
 _MANY = b"\x01aA" + struct.pack(">I", 100_000) + b"V" * 100_000

@@ -180,7 +180,8 @@ class AmqpTaking:
     async def settle(self, message: Placed) -> None:
         hold = self._holds[message.place]
         try:
-            await hold.window.underlay.basic_ack(hold.delivery_tag, wait=False)
+            async with asyncio.timeout(_RPC_TIMEOUT_S):  # it waits for a writer, which may end with its connection
+                await hold.window.underlay.basic_ack(hold.delivery_tag, wait=False)
         except BROKER_ERRORS as error:
             raise _lost(error) from None
         del self._holds[message.place]
