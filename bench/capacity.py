@@ -29,7 +29,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from stack import Authority, Mailbox, MailServer, PostgreSQL, RabbitMQ, private_directory, running
 from stack.scripted_smtp import ScriptedSmtpServer
-from worker.adapters.broker.declaring import apply_topology
+from worker.adapters.broker.topology import apply_topology
 from worker.adapters.clock import SystemClock
 from worker.adapters.ledger import LedgerOptions, migrate, open_ledger
 from worker.domain.cloudevents import STRUCTURED

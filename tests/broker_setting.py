@@ -10,8 +10,8 @@ import aio_pika
 from prometheus_client import CollectorRegistry
 
 from worker.adapters.broker.consumer import Consumer
-from worker.adapters.broker.declaring import apply_topology
 from worker.adapters.broker.publisher import Publisher
+from worker.adapters.broker.topology import apply_topology
 from worker.delivery import requeueing
 from worker.delivery.messages import Arrival, Handler, Publication
 from worker.delivery.signatures import Signatures

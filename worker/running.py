@@ -14,11 +14,11 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from worker import __version__
 from worker.adapters.addresses.broker import BrokerAddress
 from worker.adapters.addresses.ledger import LedgerAddress
-from worker.adapters.broker.announcements import Announcements
+from worker.adapters.broker.configuration_events import ConfigurationEvents
 from worker.adapters.broker.consumer import Consumer
-from worker.adapters.broker.declaring import check_topology
-from worker.adapters.broker.depths import QueueDepths
 from worker.adapters.broker.publisher import Publisher
+from worker.adapters.broker.queue_depths import QueueDepths
+from worker.adapters.broker.topology import check_topology
 from worker.adapters.clock import SystemClock
 from worker.adapters.http_server import serve_http
 from worker.adapters.ledger import SqlLedger
@@ -141,7 +141,7 @@ class Worker:
         self._readings.add_by_label("sendas_queue_consumers", depths.consumers)
         async with background(
             publisher.run(),
-            Announcements(broker, settings.topology, snapshot).run(),
+            ConfigurationEvents(broker, settings.topology, snapshot).run(),
             keeping.run(),
             self._expire_ledger(ledger, memory),
             depths.run(),

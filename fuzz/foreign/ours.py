@@ -7,16 +7,13 @@ _OF_SETTINGS = "what it is given stands in the snapshot or the settings, where e
 _IN_PARTS = "it calls others, which have entries, and does nothing with a text itself"
 _IDENTITY = "a digest of texts that are bounded where they come in"
 _OPERATOR = "an operator types it, at a terminal of their own"
-_BROKER = "frames of the operator's own broker; what producers put into them is read by `read_properties`"
+_BROKER = "a word of the operator's own broker"
 _DIGEST = "a digest of a message, whose size the broker bounds"
 _CHILD = "it runs in a process of its own, whose time is limited"
 
 NOT_FOREIGN = MappingProxyType(
     {
-        "adapters.broker.confirms:Confirms.take": _BROKER,
-        "adapters.broker.deliveries:Deliveries.take": _BROKER,
-        "adapters.broker.frames:content_header": _BROKER,
-        "adapters.broker.tap:TappedProtocol.data_received": _BROKER,
+        "adapters.broker.consumer:counting_headers": _BROKER,
         "adapters.imap.errors:login_responses": _OF_SETTINGS,
         "adapters.imap.errors:plain_response": _OF_SETTINGS,
         "adapters.auth.sealed_box:checked_secret": "as much as `read_boxes` let through",
@@ -30,14 +27,9 @@ NOT_FOREIGN = MappingProxyType(
         "adapters.snapshot.resealing:Resealing.run": _OPERATOR,
         "delivery.narrowing:only": _IN_PARTS,
         "domain.internal_names:parse_zones": _OPERATOR,
-        "adapters.broker.delivery:counting_headers": _BROKER,
-        "adapters.broker.frames:fits_short_string": _OUR_WORDS,
         "adapters.snapshot.audit:audit_document": _OPERATOR,
         "delivery.signatures:Signatures.trusted": _IN_PARTS,
         "domain.service_url:parse_service_url": _OPERATOR,
-        "adapters.broker.frames:short_string": _OUR_WORDS,
-        "adapters.broker.frames:publish_frame": _OUR_WORDS,
-        "adapters.broker.properties:write_properties": _OUR_WORDS,
         "adapters.dkim:DkimSignatures.verify": "it hands the letter to a process of its own",
         "adapters.dkim_verifying:verify": _CHILD,
         "adapters.network.egress:Dialer.dial": "a port; what it takes goes through `parse_host`",

@@ -7,7 +7,7 @@ import pytest
 from stack import MailServer
 from tests.acceptance.office import Office, an_office
 from tests.conftest import CUSTOMER_DOMAIN, NewMailbox
-from worker.adapters.broker.declaring import apply_topology
+from worker.adapters.broker.topology import apply_topology
 from worker.domain.topology import Topology
 
 _MAILBOXES = 4

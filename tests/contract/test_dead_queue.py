@@ -9,8 +9,8 @@ import aio_pika
 import pytest
 
 from tests.doubles.dead_queue import KeptMessage, MemoryDeadQueue
-from worker.adapters.broker.dead_queue import open_dead_queue
-from worker.adapters.broker.declaring import apply_topology
+from worker.adapters.broker.dead_letter_queue import open_dead_queue
+from worker.adapters.broker.topology import apply_topology
 from worker.domain.topology import Topology
 from worker.operations.dead_letters.queue import DeadMessage, DeadQueue
 

@@ -1,11 +1,13 @@
 """Consumer, publisher and topology against a real RabbitMQ: what is published, settled, lost and found again."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 from aio_pika.abc import AbstractChannel
+from aiormq import spec
 
 from stack import RabbitMQ
 from tests.broker_setting import (
@@ -19,9 +21,9 @@ from tests.broker_setting import (
     eventually,
     nothing,
 )
+from worker.adapters.broker.connection import connect_patiently
 from worker.adapters.broker.consumer import Consumer
-from worker.adapters.broker.declaring import apply_topology, check_topology
-from worker.adapters.broker.link import connect_patiently
+from worker.adapters.broker.topology import apply_topology, check_topology
 from worker.delivery import requeueing
 from worker.delivery.messages import Arrival, Publication
 from worker.domain.topology import Topology
@@ -210,6 +212,102 @@ async def test_what_is_given_back_between_acknowledgements_costs_nobody_the_chan
         await eventually(lambda: len(handler.arrivals) == 4)
         assert consumer.is_consuming
     assert [arrival.is_redelivered for arrival in handler.arrivals] == [False, False, True, False]
+
+
+async def test_acknowledgements_that_a_lost_connection_never_takes_leave_no_task_behind(setting: BrokerSetting) -> None:
+    """If a connection ends while many letters are done at once, then all come again, and there is room for them."""
+    may_end = asyncio.Event()
+
+    async def slow(arrival: Arrival) -> Sequence[Publication]:
+        if not arrival.is_redelivered:
+            await may_end.wait()
+        return []
+
+    handler = Scripted(slow)
+    for number in range(100):
+        await setting.publisher.publish(a_work_message(str(number).encode()))
+    async with setting.consuming(handler, prefetch=100) as consumer:
+        await eventually(lambda: len(handler.arrivals) == 100)
+        assert consumer._underlay is not None
+        closing = asyncio.ensure_future(consumer._underlay.connection.close())
+        may_end.set()
+        await closing
+        await eventually(lambda: len(handler.arrivals) > 100)
+        await eventually(lambda: consumer.in_flight == 0)
+        await eventually(setting.is_empty)
+    again = [arrival.body for arrival in handler.arrivals if arrival.is_redelivered]
+    assert len(again) == len(set(again))
+    async with setting.consuming(nothing):
+        assert await setting.is_empty()
+
+
+async def test_what_is_acknowledged_in_the_last_moment_does_not_come_again(setting: BrokerSetting) -> None:
+    """If many letters are done as the worker stops, then the broker has read that before the connection ends."""
+    may_end = asyncio.Event()
+
+    async def slow(_: Arrival) -> Sequence[Publication]:
+        await may_end.wait()
+        return []
+
+    handler = Scripted(slow)
+    for _ in range(30):
+        await setting.publisher.publish(a_work_message())
+    async with setting.consuming(handler, prefetch=30) as consumer, asyncio.timeout(60):
+        await eventually(lambda: len(handler.arrivals) == 30)
+        stopping = asyncio.ensure_future(consumer.stop(20))
+        await eventually(lambda: not consumer.is_consuming)
+        may_end.set()
+        await stopping
+    handler_of_the_next = Scripted(nothing)
+    async with setting.consuming(handler_of_the_next):
+        await setting.publisher.publish(a_work_message(b"marker"))
+        await handler_of_the_next.came.wait()
+    assert [arrival.body for arrival in handler_of_the_next.arrivals] == [b"marker"]
+
+
+async def test_what_a_producer_writes_into_properties_costs_nobody_the_connection(setting: BrokerSetting) -> None:
+    """RabbitMQ passes names and texts on that are no UTF-8, and moments that no calendar has."""
+    handler = Scripted(nothing)
+    rubbish = b"\x02\xff\xfeV" + b"\x01tT" + b"\xff" * 8 + b"\x01s" + b"S\x00\x00\x00\x01\xff"
+    async with setting.admin.channel() as channel, setting.consuming(handler, prefetch=1) as consumer:
+        underlay = await channel.get_underlay_channel()
+        for table in (rubbish, b"", b"\x01aV" * 20_000):
+            properties = RawProperties(table)
+            await underlay.basic_publish(b"foreign", routing_key=TOPOLOGY.outbound, properties=properties)
+        consuming = consumer._underlay
+        await setting.publisher.publish(a_work_message(b"ours"))
+        await eventually(lambda: len(handler.arrivals) == 4)
+        await eventually(setting.is_empty)
+        assert consumer._underlay is consuming
+    assert [(arrival.body, arrival.content_type) for arrival in handler.arrivals] == [
+        *[(b"foreign", "??")] * 3,
+        (b"ours", "application/cloudevents+json"),
+    ]
+    assert all(not arrival.headers for arrival in handler.arrivals[:3])
+
+
+class RawProperties(spec.Basic.Properties):
+    """Content type, this table of headers, a message id and a moment, as bytes that no library would write."""
+
+    def __init__(self, table: bytes) -> None:
+        super().__init__(message_id="1")
+        self._table = table
+
+    def marshal(self) -> bytes:
+        flags = 1 << 15 | 1 << 13 | 1 << 7 | 1 << 6
+        table = len(self._table).to_bytes(4, "big") + self._table
+        return flags.to_bytes(2, "big") + b"\x02\xff\xfe" + table + b"\x011" + b"\xff" * 8
+
+
+@pytest.mark.parametrize("size", [0, 131_064, 131_065, 900_000])
+async def test_a_message_of_many_frames_arrives_as_it_was(setting: BrokerSetting, size: int) -> None:
+    """Frames have at most 128 KiB; the sizes are those around one full frame."""
+    handler = Scripted(nothing)
+    body = random.Random(size).randbytes(size)
+    async with setting.consuming(handler), asyncio.timeout(30):
+        await asyncio.gather(*(setting.publisher.publish(a_work_message(each)) for each in (body, b"small") * 3))
+        await eventually(lambda: len(handler.arrivals) == 6)
+    assert sorted(arrival.body for arrival in handler.arrivals) == sorted((body, b"small") * 3)
 
 
 async def test_while_something_is_unavailable_intake_pauses_and_goes_on_by_itself(setting: BrokerSetting) -> None:
@@ -484,6 +582,45 @@ async def test_a_blocked_broker_stops_publishing_but_not_the_process_and_goes_on
     assert await setting.count(TOPOLOGY.outbound) == 1
 
 
+async def test_a_publication_in_flight_when_its_connection_is_found_dead_is_published_again(
+    setting: BrokerSetting, rabbitmq: RabbitMQ
+) -> None:
+    """If a heartbeat is missed, then aiormq ends what waits as if it had been cancelled; nothing has been."""
+    try:
+        await rabbitmq.first.ctl("set_vm_memory_high_watermark", "0.00001")
+        task = asyncio.ensure_future(setting.publisher.publish(a_work_message()))
+        await asyncio.wait([task], timeout=0.5)
+        connection = setting.publisher._connection
+        assert connection is not None
+        assert connection.transport is not None
+        await asyncio.wait(
+            [asyncio.ensure_future(connection.transport.connection.close(asyncio.CancelledError))], timeout=5
+        )
+    finally:
+        await rabbitmq.first.ctl("set_vm_memory_high_watermark", "0.6")
+    async with asyncio.timeout(60):
+        await task
+    assert await setting.count(TOPOLOGY.outbound) >= 1
+    assert (await setting.get(TOPOLOGY.outbound)).body == b"work"
+
+
+async def test_many_publications_in_flight_when_their_connection_ends_are_published_on_the_next_one(
+    setting: BrokerSetting,
+) -> None:
+    """If a connection ends while publications still wait to be written, then they do not wait for it any longer."""
+    connection = setting.publisher._connection
+    assert connection is not None
+    assert connection.transport is not None
+    closing = asyncio.ensure_future(connection.transport.connection.close())
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(setting.publisher.publish(a_work_message(b"%d" % n)) for n in range(100)))
+    await closing
+    handler = Scripted(nothing)
+    async with setting.consuming(handler, prefetch=100):
+        await eventually(setting.is_empty)
+        await eventually(lambda: {arrival.body for arrival in handler.arrivals} == {b"%d" % n for n in range(100)})
+
+
 async def test_after_a_restart_of_the_broker_everything_goes_on(setting: BrokerSetting, rabbitmq: RabbitMQ) -> None:
     """What is published while the broker is away is published when it is back; consumers consume again."""
     handler = Scripted(nothing)
@@ -502,8 +639,8 @@ async def test_many_reconnects_leave_nothing_behind(setting: BrokerSetting) -> N
     async with setting.consuming(handler) as consumer, asyncio.timeout(60):
 
         async def reconnect() -> None:
-            consumer._link.give_up()
-            setting.publisher._link.give_up()
+            consumer._reconnecting.reset()
+            setting.publisher._reconnecting.reset()
             await eventually(lambda: not consumer.is_consuming and setting.publisher.problem() is not None)
             await eventually(lambda: consumer.is_consuming and setting.publisher.problem() is None)
 

@@ -17,8 +17,8 @@ from bench.measured_process import Measured, MeasuredProcess
 from tests.broker_setting import SIGNATURES
 from tests.dead_letter_samples import BURIED, a_body, a_dead_letter
 from tests.doubles.ledger import MemoryLedger
-from worker.adapters.broker.dead_queue import open_dead_queue
-from worker.adapters.broker.declaring import apply_topology
+from worker.adapters.broker.dead_letter_queue import open_dead_queue
+from worker.adapters.broker.topology import apply_topology
 from worker.adapters.clock import SystemClock
 from worker.adapters.ledger import migrate
 from worker.delivery.messages import Publication

@@ -9,7 +9,7 @@ import pytest
 from aio_pika.abc import AbstractChannel
 
 from tests.acceptance.command import sendas
-from worker.adapters.broker.declaring import apply_topology, check_topology
+from worker.adapters.broker.topology import apply_topology, check_topology
 from worker.domain.topology import BindingSpec, QueueSpec, Topology
 from worker.errors import ConfigurationError
 

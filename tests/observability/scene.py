@@ -18,7 +18,7 @@ from stack import BUSY, MailServer, Prometheus, running
 from stack.scripted_smtp import ScriptedSmtpServer
 from tests.acceptance.command import running_worker
 from tests.acceptance.office import Json, Office
-from worker.adapters.broker.declaring import apply_topology
+from worker.adapters.broker.topology import apply_topology
 from worker.domain.topology import Topology
 
 JOB = "sendas"

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pamqp.header import ContentHeader
 
-from worker.adapters.broker.properties import read_properties, write_properties
+from worker.adapters.broker.publisher import message_properties
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.signatures import SIGNATURE, Signatures
 
@@ -23,8 +24,11 @@ WORK = Publication(
 
 def arrived(publication: Publication, **headers: object) -> Arrival:
     """The message as it comes out of a queue, after the broker added headers of its own."""
-    content_type, given = read_properties(write_properties(publication, "m-1"))
-    return Arrival("sendas.outbound", publication.body, {**given, "x-death": [{}], **headers}, content_type)
+    header = ContentHeader()
+    header.unmarshal(ContentHeader(properties=message_properties(publication)).marshal())
+    given = header.properties.headers or {}
+    all_headers = {**given, "x-death": [{}], **headers}
+    return Arrival("sendas.outbound", publication.body, all_headers, header.properties.content_type)
 
 
 def own(arrival: Arrival) -> dict[str, object]:

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from worker.adapters.broker.dead_queue import AmqpDeadQueue, open_dead_queue
+from worker.adapters.broker.dead_letter_queue import AmqpDeadQueue, open_dead_queue
 from worker.adapters.clock import SystemClock
 from worker.adapters.ledger import SqlLedger, open_ledger
 from worker.addresses import broker_of, ledger_of

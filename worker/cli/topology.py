@@ -4,7 +4,7 @@ import asyncio
 
 from cyclopts import App
 
-from worker.adapters.broker.declaring import apply_topology, check_topology
+from worker.adapters.broker.topology import apply_topology, check_topology
 from worker.addresses import broker_of
 from worker.cli.configured import configured
 from worker.cli.output import print_line

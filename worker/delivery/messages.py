@@ -44,7 +44,6 @@ class Publication:
     body: bytes
     headers: Mapping[str, HeaderValue] = field(default_factory=dict)
     content_type: str | None = None
-    message_id: str | None = None
     correlation_id: str | None = None
     type: str | None = None
     timestamp: datetime | None = None

@@ -1,22 +1,18 @@
 """Consuming a queue: bounded, each message in a task of its own, and settled in one place."""
 
 import asyncio
+import re
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import structlog
-from aio_pika.abc import AbstractChannel
-from aiormq import Channel
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aiormq.abc import AbstractChannel as Underlay
 from aiormq.abc import DeliveredMessage
 
 from worker.adapters.addresses.broker import Broker
-from worker.adapters.broker.acknowledging import Acknowledgements
-from worker.adapters.broker.deliveries import Deliveries
-from worker.adapters.broker.delivery import Delivery, counting_headers
-from worker.adapters.broker.link import BROKER_ERRORS, Link, end_if_cancelled
-from worker.adapters.broker.tap import TappedConnection
-from worker.adapters.broker.underlay import underlay
+from worker.adapters.broker.connection import BROKER_ERRORS, ChannelCalls, ReconnectingConnection, broker_call
 from worker.delivery.messages import Arrival, Handler, Publication
 from worker.delivery.observing import Stage
 from worker.delivery.signatures import Signatures
@@ -29,9 +25,79 @@ log = structlog.get_logger(__name__)
 _FIRST_WAIT_S = 1.0
 _LONGEST_WAIT_S = 15.0
 _LAST_MOMENT_S = 5.0
+_SETTLE_TIMEOUT_S = 10.0
 _LOOK_EVERY_S = 30.0
 _LOOK_TIMEOUT_S = 10.0
 _HOLD_S = 20 * 60.0  # the broker takes messages back by force that are held for 30 minutes
+
+_DELIVERIES = "x-delivery-count"
+_ACQUISITIONS = "x-acquired-count"
+_ACQUISITIONS_SINCE = (4, 3)
+_VERSION = re.compile(r"(\d+)\.(\d+)")
+
+
+def counting_headers(server_properties: Mapping[str, object]) -> tuple[str, ...]:
+    """The headers in which this broker's quorum queues count how often a message came back.
+
+    From RabbitMQ 4.3 on the first leaves out what was given back by `basic.nack`, and the second counts everything.
+    Before, the second is a header like any other: what a producer writes there is no count.
+    """
+    version = server_properties.get("version")
+    found = _VERSION.match(version.decode("ascii", "replace") if isinstance(version, bytes) else str(version))
+    if found is not None and (int(found[1]), int(found[2])) < _ACQUISITIONS_SINCE:
+        return (_DELIVERIES,)
+    return (_DELIVERIES, _ACQUISITIONS)
+
+
+class Delivery:
+    """A message that was delivered and is not settled yet.
+
+    Settling only hands a frame to the connection's writer, so acknowledgements do not wait for one another.
+    """
+
+    __slots__ = ("_calls", "_counts", "_message")
+
+    def __init__(self, message: DeliveredMessage, counts: Sequence[str], calls: ChannelCalls) -> None:
+        self._message = message
+        self._counts = counts
+        self._calls = calls
+
+    @property
+    def is_taken_back(self) -> bool:
+        """Whether the channel that it came on is gone, and so the message is the broker's again."""
+        return self._message.channel.is_closed
+
+    def arrival(self, queue: str) -> Arrival:
+        """The message as the delivery sees it."""
+        message, properties = self._message, self._message.header.properties
+        headers: Mapping[str, object] = properties.headers or {}
+        is_redelivered = bool(message.redelivered)
+        # A message that comes for the first time has at most what a producer wrote there.
+        returns = max(_count(headers, name) for name in self._counts) if is_redelivered else 0
+        return Arrival(queue, message.body, headers, properties.content_type, is_redelivered, returns)
+
+    async def acknowledge(self) -> None:
+        """It is dealt with. Raises one of `BROKER_ERRORS`."""
+        async with self._calls.bounded():
+            await self._message.channel.basic_ack(self._tag, wait=False)
+
+    async def give_back(self, *, has_failed: bool = False) -> None:
+        """It is to be delivered again; one that has failed counts towards the queue's delivery limit.
+
+        Up to RabbitMQ 4.2 both count. Raises one of `BROKER_ERRORS`.
+        """
+        settle = self._message.channel.basic_reject if has_failed else self._message.channel.basic_nack
+        async with self._calls.bounded():
+            await settle(self._tag, requeue=True, wait=False)
+
+    @property
+    def _tag(self) -> int:
+        return self._message.delivery_tag or 0  # the library allows for none, which only an answer to `basic.get` has
+
+
+def _count(headers: Mapping[str, object], name: str) -> int:
+    count = headers.get(name)
+    return count if isinstance(count, int) else 0
 
 
 class Publishes(Protocol):
@@ -50,7 +116,8 @@ class Consumer:
     makes the message anew that could not be dealt with for `hold_s`; without it such messages are held on to.
     Headers of ours that `signatures` does not vouch for are gone before anybody sees the message.
 
-    Messages are taken before the libraries see them, which build several objects and a task around each.
+    Messages come from aiormq's channel, below aio-pika's, which builds another object and task around each: that would
+    be a quarter of the processor time of consuming.
     """
 
     def __init__(
@@ -69,7 +136,7 @@ class Consumer:
         hold_s: float = _HOLD_S,
     ) -> None:
         self.queue = queue
-        self._link = Link(broker, f"sendas-consumer {queue}", self._up)
+        self._reconnecting = ReconnectingConnection(broker, f"sendas-consumer {queue}", self._up)
         self._handler = handler
         self._publisher = publisher
         self._metrics = metrics
@@ -80,8 +147,7 @@ class Consumer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: deque[Delivery] = deque()
         self._channel: AbstractChannel | None = None  # strong references: aio-pika keeps weak ones
-        self._underlay: Channel | None = None
-        self._acknowledgements: Acknowledgements | None = None
+        self._underlay: Underlay | None = None
         self._tag: str | None = None
         self._late: list[Delivery] = []
         self._is_stopping = False
@@ -105,7 +171,7 @@ class Consumer:
 
     async def run(self) -> None:
         """Consume until cancelled; stop with `stop` first."""
-        await asyncio.gather(self._link.run(), self._watch())
+        await asyncio.gather(self._reconnecting.run(), self._watch())
 
     async def stop(self, grace_s: float, answers_s: float = _LAST_MOMENT_S) -> None:
         """Take no more, finish what is in flight within `grace_s`, and give back the rest.
@@ -126,12 +192,19 @@ class Consumer:
         await self._flush()
 
     async def _flush(self) -> None:
-        """Let the broker know what is done before the connection is closed: it would all come once more."""
-        if self._acknowledgements is None:
+        """Have the broker apply every acknowledgement before the connection ends, or messages come once more.
+
+        It reads a channel's frames in their order, so its answer to anything sent after them says that it has them. A
+        quorum queue holds those beyond 32 back until the first ones are applied, and forgets them with the channel
+        (seen with 3.10): hence a second round trip.
+        """
+        if self._channel is None or self._channel.is_closed:
             return
         try:
             async with asyncio.timeout(_LAST_MOMENT_S):
-                await self._acknowledgements.flush()
+                with broker_call():
+                    for _ in range(2):
+                        await self._channel.declare_queue(self.queue, passive=True)
         except BROKER_ERRORS as error:
             log.info("consumer.late_settlement", queue=self.queue, error=type(error).__name__)
 
@@ -143,34 +216,37 @@ class Consumer:
         if self._underlay is None or self._tag is None or not self.is_consuming:
             return
         try:
-            await self._underlay.basic_cancel(self._tag, timeout=5)
+            with broker_call():
+                await self._underlay.basic_cancel(self._tag, timeout=5)
         except BROKER_ERRORS as error:
             log.warning("consumer.cancel_failed", queue=self.queue, error=type(error).__name__)
         self._tag = None
 
-    async def _up(self, connection: TappedConnection) -> None:
+    async def _up(self, connection: AbstractConnection) -> None:
         if self._is_stopping:
             return
         self._waiting.clear()  # they are the broker's again, and come once more
         channel = await connection.channel(publisher_confirms=False)
         await channel.set_qos(prefetch_count=self.prefetch)
         await channel.declare_queue(self.queue, passive=True)
-        below = await underlay(channel)
-        self._acknowledgements = acknowledgements = Acknowledgements(below, connection.tap)
-        counts = counting_headers(below.connection.server_properties)
-        deliveries = Deliveries(lambda message: self._take(Delivery(message, below, acknowledgements, counts)))
-        connection.tap.listeners[below.number] = deliveries
+        underlay = await channel.get_underlay_channel()
+        counts = counting_headers(underlay.connection.server_properties)
+        calls = ChannelCalls(channel, _SETTLE_TIMEOUT_S)
+
+        async def take(message: DeliveredMessage) -> None:
+            self._take(Delivery(message, counts, calls))
+
         # The broker cancels consumers when a queue is deleted or its leader is lost; nothing else would tell.
-        below.on_consumer_cancel_callbacks.add(lambda *_: self._lose())
+        underlay.on_consumer_cancel_callbacks.add(lambda *_: self._lose())
         channel.close_callbacks.add(lambda *_: self._lose())
-        self._channel, self._underlay = channel, below
-        self._tag = (await below.basic_consume(self.queue, _none_is_left)).consumer_tag
+        self._channel, self._underlay = channel, underlay
+        self._tag = (await underlay.basic_consume(self.queue, take)).consumer_tag
 
     def _lose(self) -> None:
         if not self._is_stopping:
             log.warning("consumer.lost", queue=self.queue)
             self._tag = None
-            self._link.give_up()
+            self._reconnecting.reset()
 
     async def _watch(self) -> None:
         """Consume anew when messages are ready, there is room for them here, and none came between two looks."""
@@ -192,9 +268,9 @@ class Consumer:
     async def _has_ready(self, channel: AbstractChannel) -> bool:
         """Whether messages wait in the queue; a broker that does not say so within its time has lost us."""
         try:
-            found = await channel.declare_queue(self.queue, passive=True, timeout=_LOOK_TIMEOUT_S)
+            with broker_call():
+                found = await channel.declare_queue(self.queue, passive=True, timeout=_LOOK_TIMEOUT_S)
         except BROKER_ERRORS as error:
-            end_if_cancelled(error)
             if channel is self._channel:
                 log.warning("consumer.look_failed", queue=self.queue, error=type(error).__name__)
                 self._lose()
@@ -253,7 +329,7 @@ class Consumer:
     async def _settle(self, delivery: Delivery, *, is_done: bool, has_failed: bool = False) -> None:
         try:
             if is_done:
-                delivery.acknowledge()
+                await delivery.acknowledge()
             else:
                 await delivery.give_back(has_failed=has_failed)
         except BROKER_ERRORS as error:
@@ -316,7 +392,3 @@ class Consumer:
         except Unavailable as error:
             return [error]
         return [None]
-
-
-async def _none_is_left(_: DeliveredMessage) -> None:
-    """What the library does with messages: all are taken before it."""

@@ -2,14 +2,16 @@
 
 import asyncio
 from functools import cache
+from typing import Self, cast
 
 import structlog
+from aio_pika import DeliveryMode
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import DeliveryError, PublishError
+from aiormq import Channel, spec
 
 from worker.adapters.addresses.broker import Broker
-from worker.adapters.broker.confirms import Fate
-from worker.adapters.broker.link import BROKER_ERRORS, Link, end_if_cancelled
-from worker.adapters.broker.outlet import Outlet
-from worker.adapters.broker.tap import TappedConnection
+from worker.adapters.broker.connection import BROKER_ERRORS, ChannelCalls, ReconnectingConnection, broker_call
 from worker.delivery.messages import MAX_HEADER_BYTES, Publication, header_bytes
 from worker.delivery.signatures import Signatures
 from worker.errors import OversizedPublication, Unavailable
@@ -17,8 +19,10 @@ from worker.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
+_CONFIRM_TIMEOUT_S = 60.0
 _NACK_WAIT_S = 1.0
 _SILENT_S = 10.0
+_MAX_SHORT_BYTES = 255  # of a property that is text (AMQP 0-9-1, section 4.2.5.3)
 
 
 class Publisher:
@@ -34,13 +38,13 @@ class Publisher:
         name: str = "sendas-publisher",
     ) -> None:
         """`signatures` signs all messages for queues; without it their headers of ours are believed nowhere."""
-        self._link = Link(broker, name, self._up)
+        self._reconnecting = ReconnectingConnection(broker, name, self._up)
         self._metrics = metrics
         self._results = cache(metrics.results.labels)  # types are a closed list
         self._max_bytes = max_bytes
         self._signatures = signatures
-        self._connection: TappedConnection | None = None
-        self._outlet: Outlet | None = None
+        self._connection: AbstractConnection | None = None
+        self._channel: _ConfirmChannel | None = None
         self._is_up = asyncio.Event()
         self._waiting: dict[object, float] = {}  # since when each publication in hand waits, the oldest first
 
@@ -60,7 +64,7 @@ class Publisher:
 
     async def run(self) -> None:
         """Keep the connection up, until cancelled."""
-        await self._link.run()
+        await self._reconnecting.run()
 
     async def wait_until_up(self) -> None:
         """Return when there is a connection, however long that takes."""
@@ -95,68 +99,155 @@ class Publisher:
             raise OversizedPublication(f"a message with {headers_size} bytes of headers")
 
     async def _try(self, publication: Publication) -> bool:
-        """One try; False when it must be repeated. A repeated message is dropped by its id further on."""
+        """One try; False when it must be repeated. Consumers drop a repeated message by the event's id."""
         await self._is_up.wait()
-        outlet = self._outlet
-        if outlet is None:
+        channel = self._channel
+        if channel is None:
             return False
         try:
-            fate = await outlet.publish(publication)
-        except BROKER_ERRORS as error:
-            end_if_cancelled(error)
-            log.warning("broker.publish_failed", routing_key=publication.routing_key, error=type(error).__name__)
-            self._down(outlet)
+            await channel.publish(publication)
+        except PublishError:
+            self._returned(publication)
+        except DeliveryError:
+            await self._refused(channel)
             return False
-        if fate is Fate.RETURNED:
-            return self._returned(publication)
-        if fate is Fate.REFUSED:
-            await self._refused(outlet)
-        return fate is Fate.CONFIRMED
+        except BROKER_ERRORS as error:
+            log.warning("broker.publish_failed", routing_key=publication.routing_key, error=type(error).__name__)
+            self._down(channel)
+            return False
+        return True
 
-    def _returned(self, publication: Publication) -> bool:
+    def _returned(self, publication: Publication) -> None:
         if publication.must_route:
             raise Unavailable(f"no queue takes messages for {publication.routing_key}: run `sendas topology apply`")
         self._metrics.results_unrouted.inc()
-        return True
 
-    async def _refused(self, outlet: Outlet) -> None:
+    async def _refused(self, channel: "_ConfirmChannel") -> None:
         """The broker said no: a queue is full or has no leader just now.
 
         A channel whose first publish meets a leader election is refused for ever (seen with 3.10), so the next try is
-        on another one. On the same connection: the other publications in flight are none of that queue's affair.
+        on another one. On the same connection: other publications in flight have nothing to do with that queue.
         """
-        if outlet is self._outlet and self._connection is not None:
+        if channel is self._channel and self._connection is not None:
             self._is_up.clear()
-            self._outlet = None
+            self._channel = None
             try:
                 await self._open(self._connection)
-                await outlet.retire()
+                await channel.retire()
             except BaseException as error:  # also cancellation: others wait for a channel
-                self._link.give_up()
+                self._reconnecting.reset()
                 if not isinstance(error, BROKER_ERRORS):
                     raise
         await asyncio.sleep(_NACK_WAIT_S)
 
-    def _down(self, outlet: Outlet) -> None:
-        """Build anew, unless somebody who failed at the same time already did."""
-        if outlet is self._outlet:
+    def _down(self, channel: "_ConfirmChannel") -> None:
+        """Reconnect, unless another publication that failed at the same time already asked for it."""
+        if channel is self._channel:
             self._is_up.clear()
-            self._outlet = None
-            self._link.give_up()
+            self._channel = None
+            self._reconnecting.reset()
 
-    async def _up(self, connection: TappedConnection) -> None:
+    async def _up(self, connection: AbstractConnection) -> None:
         self._connection = connection
         connection.close_callbacks.add(lambda *_: self._closed(connection))
         await self._open(connection)
 
-    async def _open(self, connection: TappedConnection) -> None:
-        outlet = await Outlet.open(connection)
+    async def _open(self, connection: AbstractConnection) -> None:
+        with broker_call():
+            channel = await _ConfirmChannel.open(connection)
         if connection is self._connection:
-            self._outlet = outlet
+            self._channel = channel
             self._is_up.set()
 
-    def _closed(self, connection: TappedConnection) -> None:
+    def _closed(self, connection: AbstractConnection) -> None:
         # An old connection may close long after the next one is up.
         if connection is self._connection:
             self._is_up.clear()
-            self._outlet = self._connection = None
+            self._channel = self._connection = None
+
+
+class _ConfirmChannel:
+    """A channel with publisher confirms. A retired one closes as soon as nothing is in flight on it.
+
+    Publishes through aiormq's channel, below aio-pika's: there a publication need not wait until the one before it has
+    left the socket, which saves a quarter of the processor time.
+    """
+
+    def __init__(self, channel: AbstractChannel, underlay: Channel) -> None:
+        self._channel = channel  # a strong reference: aio-pika keeps weak ones
+        self._underlay = underlay
+        self._calls = ChannelCalls(channel, _CONFIRM_TIMEOUT_S)
+        self._in_flight = 0
+        self._is_retired = False
+
+    @classmethod
+    async def open(cls, connection: AbstractConnection) -> Self:
+        """Open a channel for publishing. Raises one of `BROKER_ERRORS`."""
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        return cls(channel, cast(Channel, await channel.get_underlay_channel()))
+
+    async def publish(self, publication: Publication) -> None:
+        """Publish, and wait until the broker confirms. Many publications wait at the same time.
+
+        aiormq gives each message a random id: it matches returned messages by their id.
+
+        Raises:
+            PublishError: no queue takes the message.
+            DeliveryError: the broker could not keep it; publish it again.
+            Exception: one of `BROKER_ERRORS`: what became of it is unknown.
+            TypeError: the content type is longer than AMQP takes it.
+        """
+        self._in_flight += 1
+        try:
+            async with self._calls.bounded():
+                await self._publish(publication)
+        finally:
+            self._in_flight -= 1
+            if self._is_retired:
+                await self._close_if_done()
+
+    async def _publish(self, publication: Publication) -> None:
+        with broker_call():
+            await self._underlay.basic_publish(
+                publication.body,
+                exchange=publication.exchange,
+                routing_key=publication.routing_key,
+                properties=message_properties(publication),
+                mandatory=True,
+                wait=False,
+            )
+
+    async def retire(self) -> None:
+        """Let what is in flight end, and then close."""
+        self._is_retired = True
+        await self._close_if_done()
+
+    async def _close_if_done(self) -> None:
+        if self._in_flight or self._channel.is_closed:
+            return
+        try:
+            with broker_call():
+                await self._channel.close()
+        except BROKER_ERRORS:  # it ends with its connection; the publication that came last is confirmed all the same
+            log.debug("broker.close_failed")
+
+
+def message_properties(publication: Publication) -> spec.Basic.Properties:
+    """The properties of a persistent message.
+
+    An id may have 1,000 characters, and a property takes 255 bytes. A correlation id or a type that does not fit is
+    left out: both are in the body too, and a result must not be lost by their length.
+    """
+    return spec.Basic.Properties(
+        content_type=publication.content_type,
+        headers=dict(publication.headers),
+        delivery_mode=DeliveryMode.PERSISTENT,
+        correlation_id=_if_short(publication.correlation_id),
+        timestamp=publication.timestamp,
+        message_type=_if_short(publication.type),
+        app_id="sendas",
+    )
+
+
+def _if_short(text: str | None) -> str | None:
+    return text if text is not None and len(text.encode()) <= _MAX_SHORT_BYTES else None

@@ -192,10 +192,6 @@ class TlsExpected(ConnectionError):
     """The server answered in TLS to a client that speaks plain text."""
 
 
-TLS_ALERT = b"\x15\x03"
-"""How a TLS record begins that says what was wrong with what came (RFC 8446 section 5.1)."""
-
-
 def tls_refusal(error: BaseException | None) -> str | None:
     """Why TLS did not come about, in words, when one side refused the other; None for all other errors.
 

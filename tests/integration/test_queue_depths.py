@@ -18,7 +18,7 @@ from tests.broker_setting import (
     nothing,
     running_task,
 )
-from worker.adapters.broker.depths import QueueDepths
+from worker.adapters.broker.queue_depths import QueueDepths
 from worker.delivery.messages import Publication
 
 EVERY_S = 0.05

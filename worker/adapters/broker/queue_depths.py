@@ -1,7 +1,7 @@
-"""How many messages wait in each queue, asked of the broker passively, again and again.
+"""Polls the broker for the number of messages in each queue.
 
-Every worker asks for the same, so that no worker's failure leaves the numbers without a teller; whoever adds them up
-over workers counts them as often as there are workers (`max by (queue)` is right).
+Every worker reports all queues, so that the numbers survive any one worker. Summed over workers they count each message
+several times: use `max by (queue)`.
 """
 
 import asyncio
@@ -13,11 +13,11 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelClosed
 
 from worker.adapters.addresses.broker import Broker
-from worker.adapters.broker.link import Link, end_if_cancelled
+from worker.adapters.broker.connection import ReconnectingConnection, broker_call
 from worker.domain.topology import Topology
 
 _EVERY_S = 10.0
-_FORGOTTEN_AFTER_LOOKS = 4
+_STALE_AFTER_POLLS = 4
 _ANSWER_S = 5.0
 
 
@@ -30,18 +30,18 @@ class Depth:
 
 
 class QueueDepths:
-    """Keeps the depths of all queues. What is older than a few looks is not told any more: no number, no false calm."""
+    """Keeps the depths of all queues. Depths older than a few polls are not reported."""
 
     def __init__(self, broker: Broker, topology: Topology, every_s: float = _EVERY_S) -> None:
-        self._link = Link(broker, "sendas-depths", self._up)
+        self._reconnecting = ReconnectingConnection(broker, "sendas-depths", self._up)
         self._topology = topology
         self._every_s = every_s
         self._depths: Mapping[str, Depth] = {}
-        self._looked_at = 0.0
+        self._polled_at = 0.0
 
     async def run(self) -> None:
-        """Look until cancelled."""
-        await self._link.run()
+        """Poll until cancelled."""
+        await self._reconnecting.run()
 
     def messages(self) -> dict[tuple[str, ...], float]:
         """Messages by queue and kind of queue."""
@@ -52,36 +52,36 @@ class QueueDepths:
         return {name: depth.consumers for name, depth in self._known().items() if self._topology.kind(name) == "work"}
 
     def _known(self) -> Mapping[str, Depth]:
-        age_s = asyncio.get_running_loop().time() - self._looked_at
-        return self._depths if age_s <= self._every_s * _FORGOTTEN_AFTER_LOOKS else {}
+        age_s = asyncio.get_running_loop().time() - self._polled_at
+        return self._depths if age_s <= self._every_s * _STALE_AFTER_POLLS else {}
 
     async def _up(self, connection: AbstractConnection) -> None:
-        """Look as long as the connection lasts; what it raises when it does not has the link open another one."""
+        """Poll until the connection ends; the error it raises then has another connection opened."""
         while True:
-            await self._look(connection)
-            # Workers that started together must not ask together for ever.
+            await self._poll(connection)
+            # Workers that started together must not poll together for ever.
             await asyncio.sleep(self._every_s * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load, decides nothing
 
-    async def _look(self, connection: AbstractConnection) -> None:
+    async def _poll(self, connection: AbstractConnection) -> None:
         depths: dict[str, Depth] = {}
         channel = await connection.channel(publisher_confirms=False)
-        # Closed only at the good end: whatever else ends the look ends the connection too.
+        # Closed only when all went well: any error here ends the connection, and the channel with it.
         for queue in self._topology.queues():
             depth, channel = await self._depth(connection, channel, queue.name)
             if depth is not None:
                 depths[queue.name] = depth
-        await channel.close()
-        end_if_cancelled()
-        self._depths, self._looked_at = depths, asyncio.get_running_loop().time()
+        with broker_call():
+            await channel.close()
+        self._depths, self._polled_at = depths, asyncio.get_running_loop().time()
 
     async def _depth(
         self, connection: AbstractConnection, channel: AbstractChannel, name: str
     ) -> tuple[Depth | None, AbstractChannel]:
-        """The depth, None where there is no such queue; and the channel to go on with, as that question costs one."""
+        """The depth (None: no such queue), and the channel to use next: the answer for a missing queue closes it."""
         try:
-            queue = await channel.declare_queue(name, passive=True, timeout=_ANSWER_S)
-        except ChannelClosed as error:
-            end_if_cancelled(error)
+            with broker_call():
+                queue = await channel.declare_queue(name, passive=True, timeout=_ANSWER_S)
+        except ChannelClosed:
             return None, await connection.channel(publisher_confirms=False)
         counted = queue.declaration_result
         return Depth(counted.message_count or 0, counted.consumer_count or 0), channel

@@ -31,7 +31,7 @@ from aiormq.abc import AbstractChannel as Underlay
 from aiormq.abc import DeliveredMessage
 
 from worker.adapters.addresses.broker import Broker
-from worker.adapters.broker.link import BROKER_ERRORS, close_quietly, connect_patiently
+from worker.adapters.broker.connection import BROKER_ERRORS, close_quietly, connect_patiently
 from worker.errors import ConfigurationError, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -180,7 +180,8 @@ class AmqpTaking:
     async def settle(self, message: Placed) -> None:
         hold = self._holds[message.place]
         try:
-            await hold.window.underlay.basic_ack(hold.delivery_tag, wait=False)
+            async with asyncio.timeout(_RPC_TIMEOUT_S):  # it waits for a writer, which may end with its connection
+                await hold.window.underlay.basic_ack(hold.delivery_tag, wait=False)
         except BROKER_ERRORS as error:
             raise _lost(error) from None
         del self._holds[message.place]

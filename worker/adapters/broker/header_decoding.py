@@ -14,7 +14,7 @@ import structlog
 from pamqp import decode
 
 log = structlog.get_logger(__name__)
-UNREADABLE = (ValueError, ArithmeticError, OSError, RecursionError)
+_UNREADABLE = (ValueError, ArithmeticError, OSError, RecursionError)
 
 # The library reads field by field, which takes microseconds each: 100 kB of the shortest ones held everybody's letters
 # up for half a second. Ours are some twenty, and what brokers and producers add is not many more.
@@ -40,7 +40,7 @@ def read_table(value: bytes) -> tuple[int, dict[str, Any]]:
     try:
         _require_few(value)
         length, table = decode.field_table(value)
-    except UNREADABLE as error:
+    except _UNREADABLE as error:
         log.warning("headers.unreadable", error=type(error).__name__)
         return 4 + int(_LONG.unpack_from(value)[0]), {}
     return length, dict(table)
@@ -78,14 +78,17 @@ def read_moment(value: bytes) -> tuple[int, datetime | None]:
     """How many bytes the moment has, and which it is: None when it is none of the calendar's."""
     try:
         return decode.timestamp(value)
-    except UNREADABLE:
+    except _UNREADABLE:
         return 8, None
 
 
 def read_text(value: bytes) -> tuple[int, str]:
-    """How many bytes the text has, and what it says; what is not UTF-8 becomes replacement characters."""
+    """How many bytes the text has, and what it says, with a question mark for each character that is not UTF-8.
+
+    A replacement character takes three bytes: with it the text could get too long for the message to be passed on.
+    """
     length = value[0]
-    return length + 1, value[1 : length + 1].decode("utf-8", "replace")
+    return length + 1, value[1 : length + 1].decode("utf-8", "replace").replace("\ufffd", "?")
 
 
 def install() -> None:

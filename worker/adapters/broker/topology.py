@@ -12,7 +12,7 @@ from aio_pika.exceptions import ChannelClosed, ChannelNotFoundEntity, ChannelPre
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from worker.adapters.addresses.broker import Broker
-from worker.adapters.broker.link import BROKER_ERRORS, close_quietly, connect_patiently
+from worker.adapters.broker.connection import BROKER_ERRORS, broker_call, close_quietly, connect_patiently
 from worker.domain.topology import BindingSpec, QueueSpec, Topology
 from worker.errors import ConfigurationError
 
@@ -84,8 +84,9 @@ async def _on_channel(
     connection: AbstractConnection, what: str, step: Callable[[AbstractChannel], Awaitable[object]]
 ) -> None:
     try:
-        async with connection.channel() as channel:
-            await step(channel)
+        with broker_call():
+            async with connection.channel() as channel:
+                await step(channel)
     except ChannelNotFoundEntity:
         raise ConfigurationError(f"{what} does not exist: run `sendas topology apply`") from None
     except ChannelPreconditionFailed as error:

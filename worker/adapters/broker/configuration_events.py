@@ -1,10 +1,10 @@
-"""Hearing of `configuration.changed`: every worker does, so each has a queue of its own while it is connected."""
+"""Listens for `configuration.changed`. Every worker needs it, so each has an exclusive queue of its own."""
 
 import structlog
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 
 from worker.adapters.addresses.broker import Broker
-from worker.adapters.broker.link import Link
+from worker.adapters.broker.connection import ReconnectingConnection
 from worker.delivery.ports import SnapshotService
 from worker.domain.cloudevents import parse
 from worker.domain.events import ConfigurationChanged
@@ -17,28 +17,28 @@ log = structlog.get_logger(__name__)
 _MAX_BYTES = 16 * 1024  # it holds a number
 
 
-class Announcements:
+class ConfigurationEvents:
     """Has the snapshot refreshed when the product says that there is a newer one."""
 
     def __init__(self, broker: Broker, topology: Topology, snapshot: SnapshotService) -> None:
-        self._link = Link(broker, "sendas-announcements", self._up)
+        self._reconnecting = ReconnectingConnection(broker, "sendas-configuration-events", self._up)
         self._topology = topology
         self._snapshot = snapshot
 
     async def run(self) -> None:
         """Listen until cancelled."""
-        await self._link.run()
+        await self._reconnecting.run()
 
     async def _up(self, connection: AbstractConnection) -> None:
         channel = await connection.channel()
-        channel.close_callbacks.add(lambda *_: self._link.give_up())
-        # Without a name the broker makes one up; exclusive: it goes with the connection. What is announced while
-        # nobody listens is found at the next interval.
+        channel.close_callbacks.add(lambda *_: self._reconnecting.reset())
+        # The broker makes up the name, and deletes an exclusive queue with its connection. A version that is announced
+        # in between is found by the next periodic refresh.
         self._queue = await channel.declare_queue(exclusive=True, auto_delete=True)
         await self._queue.bind(self._topology.events_exchange, EventType.CONFIGURATION_CHANGED.value)
-        await self._queue.consume(self._heard, no_ack=True)
+        await self._queue.consume(self._refresh, no_ack=True)
 
-    async def _heard(self, message: AbstractIncomingMessage) -> None:
+    async def _refresh(self, message: AbstractIncomingMessage) -> None:
         if len(message.body) > _MAX_BYTES:
             log.warning("announcement.invalid", problem="body: too long")
             return
