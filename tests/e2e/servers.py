@@ -12,6 +12,7 @@ from stack.authority import Certificate
 from stack.ports import free_ports
 from stack.scripted_imap import Cut, Say, ScriptedFolder, ScriptedImap, Stall, Step
 from stack.scripted_smtp import AcceptedLetter, Command, ScriptedSmtpServer
+from stack.token_server import TokenServer
 from tests.e2e.case import COMPANY, PASSWORDS, BadCase, Case
 
 _OPTION = re.compile(r"(extensions|mechanisms|offers starttls|capabilities|folder|saves sent letters): *(.*)")
@@ -109,6 +110,7 @@ class Servers:
     imap: TextImap
     closed_port: int = field(default_factory=lambda: free_ports(1)[0])
     files_port: int = 0
+    tokens_port: int = 0
 
     def real(self, text: str) -> str:
         """Replace the case's placeholders, `acme` among them, by real values."""
@@ -116,12 +118,15 @@ class Servers:
         for name, port in ports.items():
             text = text.replace(f'"<{name}>"', str(port))
         company = self.case.company
+        text = text.replace("<tokens>", f"https://localhost:{self.tokens_port}/token")
         return text.replace("<files>", f"http://localhost:{self.files_port}/{company}").replace(COMPANY, company)
 
     def written(self, text: str) -> str:
         """Replace real values in an outcome by the case's placeholders."""
         text = text.replace(f"http://localhost:{self.files_port}/{self.case.company}", "<files>")
         ports = {"smtp": self.smtp.port, "imap": self.imap.port, "closed": self.closed_port, "files": self.files_port}
+        if self.tokens_port:
+            ports["tokens"] = self.tokens_port
         for name, port in ports.items():
             text = re.sub(rf"\b{port}\b", f"<{name}>", text)
         return text.replace(self.case.company, COMPANY)
@@ -180,6 +185,10 @@ async def servers_of(case: Case, certificate: Certificate) -> AsyncIterator[Serv
         await servers.imap.start(certificate.server_context())
         stack.push_async_callback(servers.imap.stop)
         servers.files_port = await stack.enter_async_context(_files(case))
+        if any(mailbox["smtp"]["auth"]["method"] == "xoauth2" for mailbox in case.mailboxes):
+            tokens = await stack.enter_async_context(TokenServer(certificate, introspection_port=0))
+            tokens.refresh_tokens[PASSWORDS["SENDAS_SECRET_PASSWORD"]] = "anyone"
+            servers.tokens_port, servers.smtp.takes_any_token = tokens.port, True
         servers.play_smtp("smtp.script", "")
         servers.play_imap("imap.script", "")
         yield servers
