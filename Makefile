@@ -39,7 +39,8 @@ run: setup ## Run a worker with the settings in the environment (SENDAS_…, see
 
 .PHONY: test
 test: servers $(WHEEL)/.ready ## Run all tests, of the built wheel against real servers that they start (ARGS="-k word" for some)
-	@PYTHONSAFEPATH=1 $(WHEEL)/bin/python -m pytest --import-mode=append --numprocesses auto --dist loadfile $(ARGS)
+	@PYTHONSAFEPATH=1 $(WHEEL)/bin/python -m pytest --import-mode=append --numprocesses auto --dist loadfile --durations 10 \
+		$(ARGS)
 
 # It takes all else from $(VENV), and the tests from here; the order of the lines says who is asked first.
 $(WHEEL)/.ready: $(READY) README.md LICENSE $(shell find worker -name __pycache__ -prune -o -print)

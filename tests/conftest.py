@@ -8,6 +8,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
+from structlog.dev import ConsoleRenderer, plain_traceback
+from structlog.processors import add_log_level
 
 from stack import Authority, Mailbox, MailServer, PostgreSQL, RabbitMQ, private_directory, running
 
@@ -15,6 +18,14 @@ COMPANY_DOMAIN = "acme.example"
 CUSTOMER_DOMAIN = "customer.example"
 
 NewMailbox = Callable[..., Awaitable[Mailbox]]
+
+
+@pytest.fixture(autouse=True)
+def _plain_tracebacks() -> None:
+    """Log exceptions without the values of all local variables, which take a second to render."""
+    if not structlog.is_configured():
+        renderer = ConsoleRenderer(exception_formatter=plain_traceback)
+        structlog.configure(processors=[structlog.contextvars.merge_contextvars, add_log_level, renderer])
 
 
 @pytest.fixture(scope="session")

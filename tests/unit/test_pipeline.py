@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.builders import a_comment_event, a_mailbox, a_recipient, an_account, an_employee
+from tests.builders import a_comment_event, a_mailbox, a_recipient, an_account
 from tests.delivery_world import (
     BUSY,
     GREYLISTED,
@@ -41,19 +41,6 @@ THREE = [*TWO, a_recipient("three@example.net")]
 
 def many(number: int) -> list[dict[str, object]]:
     return [a_recipient(f"client{n}@example.net") for n in range(number)]
-
-
-async def test_a_letter_is_sent_told_of_and_copied() -> None:
-    """If nothing goes wrong, I expect one letter, mail.sent and a copy."""
-    world = DeliveryWorld()
-
-    await world.deliver(a_comment_event())
-
-    assert world.delivered_to == ["client@example.net"]
-    assert world.types == ["mail.sent", "sent_copy.saved"]
-    [copy] = world.sent_folder.copies("mb-support")
-    assert copy.content == world.transport.delivered[0].letter.copy
-    assert world.broker.waiting == []
 
 
 async def test_if_the_server_defers_twice_and_then_accepts_each_attempt_is_told_of() -> None:
@@ -433,18 +420,6 @@ async def test_letters_of_an_account_that_is_left_out_wait_as_long_as_letters_wa
     assert world.delivered_to == ["client@example.net"]
 
 
-async def test_a_mailbox_that_may_not_be_used_here_is_never_replaced_in_silence() -> None:
-    other = an_employee(id="e-olga", internal_address="olga@acme.product.example")
-    account = an_account(employees=[an_employee(), other], mailboxes=[a_mailbox(access={"employees": ["e-olga"]})])
-    world = DeliveryWorld([account])
-
-    await world.deliver(a_comment_event(mailbox_id="mb-support"))
-
-    [failed] = world.results(MailFailedEvent)
-    assert failed.data.reason is Reason.SENDER_NOT_PERMITTED
-    assert world.transport.attempts == []
-
-
 async def test_an_event_with_many_letters_is_worked_on_in_parts_and_each_gets_one() -> None:
     world = DeliveryWorld()
 
@@ -467,14 +442,6 @@ async def test_parts_that_were_published_twice_send_nothing_twice() -> None:
 
     assert len(world.delivered_to) == 20
     assert len({sent.id for sent in world.results(MailSentEvent)}) == 20
-
-
-async def test_an_address_that_stands_twice_gets_one_letter() -> None:
-    world = DeliveryWorld()
-
-    await world.deliver(a_comment_event(recipients=[a_recipient(), a_recipient(), a_recipient("two@example.net")]))
-
-    assert sorted(world.delivered_to) == ["client@example.net", "two@example.net"]
 
 
 @pytest.mark.parametrize("name_all", [False, True], ids=["one each", "common"])
