@@ -7,7 +7,7 @@ import argparse
 import sys
 import time
 
-from worker.delivery.tracing import NO_TRACING, Subject, Tracer
+from worker.delivery.instrumentation import NO_TRACING, Subject, Tracer
 from worker.domain.trace_context import TraceContext
 
 _STAGES = ("resolve", "compose", "smtp", "smtp mail", "smtp data", "append", "publish", "lane")

@@ -14,11 +14,11 @@ from worker.adapters.broker.properties import read_properties
 from worker.adapters.smtp.content import is_canonical, stuffed_pieces
 from worker.adapters.snapshot.document import read_document
 from worker.adapters.snapshot.problems import RefusedDocument
-from worker.delivery.composition import _MANY_CHARACTERS
-from worker.delivery.copy_jobs import JOB, read_copy_job
+from worker.delivery.aside import ASIDE_BYTES
+from worker.delivery.compose import _MANY_CHARACTERS
 from worker.delivery.messages import MAX_HEADER_BYTES, Arrival
-from worker.delivery.reading import ASIDE_BYTES
-from worker.delivery.requeueing import Death, dead
+from worker.delivery.requeue import DeadLetterReason, dead
+from worker.delivery.sent_copy.jobs import JOB, read_copy_job
 from worker.delivery.signatures import Signatures
 from worker.domain.addresses import parse_address
 from worker.domain.cloudevents import STRUCTURED, attribute_text, attributes_of, parse, trace_of
@@ -213,7 +213,7 @@ def _job(data: bytes) -> None:
 
 def _headers_of_dead(data: bytes) -> None:
     arrival = Arrival("q", b"", {f"h{n}": _text(data[n::8]) for n in range(8)} | {_text(data[:1_000]): 1}, "x")
-    dead(arrival, _TOPOLOGY, Death(Reason.INVALID_EVENT, _text(data), NOW))
+    dead(arrival, _TOPOLOGY, DeadLetterReason(Reason.INVALID_EVENT, _text(data), NOW))
 
 
 def _dead_letter(data: bytes) -> None:
@@ -332,8 +332,8 @@ ENTRIES = (
         24_000,
         errors=(ValueError,),
     ),
-    Entry(("delivery.copy_jobs:read_copy_job",), _job, _MAX_FRAME_BYTES, errors=(InvalidEvent,), shapes=_JSON),
-    Entry(("delivery.requeueing:dead", "delivery.messages:header_bytes"), _headers_of_dead, MAX_HEADER_BYTES),
+    Entry(("delivery.sent_copy.jobs:read_copy_job",), _job, _MAX_FRAME_BYTES, errors=(InvalidEvent,), shapes=_JSON),
+    Entry(("delivery.requeue:dead", "delivery.messages:header_bytes"), _headers_of_dead, MAX_HEADER_BYTES),
     Entry(
         ("domain.trace_context:trace_context",),
         lambda data: trace_context(_text(data), _text(data)),

@@ -19,8 +19,9 @@ from worker.cli.inputs import read_event
 from worker.cli.letters import show_letters
 from worker.cli.output import print_line, say
 from worker.cli.snapshots import read_own_snapshot
-from worker.delivery.building import Delivery, World, build_delivery
 from worker.delivery.messages import Arrival, Publication
+from worker.delivery.services import Services
+from worker.delivery.wiring import Delivery, build_delivery
 from worker.domain.cloudevents import STRUCTURED
 from worker.domain.event import LetterEvent
 from worker.domain.events import CommentCreated, TaskCreated
@@ -82,7 +83,8 @@ async def _deliver(settings: Settings, directory: CompiledDirectory, references:
     tokens = MemoryRefreshTokens(clock)
     async with open_outside(settings, tokens, _no_matter, references=references) as outside:
         ledger = MemoryLedger("sendas deliver", clock)
-        world = World(
+        services = Services(
+            rules=delivery_rules(settings),
             snapshot=_FixedSnapshot(directory),
             ledger=ledger,
             mailboxes=ledger.mailboxes,
@@ -94,11 +96,11 @@ async def _deliver(settings: Settings, directory: CompiledDirectory, references:
             publish=_print,
             sent_habits=MemorySentHabits(clock),
         )
-        delivery = build_delivery(world, delivery_rules(settings))
+        delivery = build_delivery(services)
         try:
             return await _Errand(delivery, settings.topology).run(arrival)
         finally:
-            await token_telling(settings, tokens, outside, world.snapshot, _print).tell()
+            await token_telling(settings, tokens, outside, services.snapshot, _print).tell()
 
 
 def _no_matter() -> None:

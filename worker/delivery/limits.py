@@ -59,3 +59,14 @@ class Limits:
             per_day=own.per_day or provider.per_day or self.mailbox_per_day,
             ease_s=self.mailbox_ease_s,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class CopyLimits:
+    """For how long a copy is tried, in seconds, and how large it may be to travel through the broker; and how many the
+    worker deals with at a time.
+    """
+
+    max_age_s: float
+    max_bytes: int
+    in_hand: int = 32

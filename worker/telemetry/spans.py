@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, format_span_id, format_trace_id, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from worker.delivery.tracing import Subject
+from worker.delivery.instrumentation import Subject
 from worker.domain.trace_context import TraceContext
 from worker.telemetry.otlp_session import session
 

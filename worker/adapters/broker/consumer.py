@@ -17,10 +17,9 @@ from worker.adapters.broker.delivery import Delivery, counting_headers
 from worker.adapters.broker.link import BROKER_ERRORS, Link, end_if_cancelled
 from worker.adapters.broker.tap import TappedConnection
 from worker.adapters.broker.underlay import underlay
+from worker.delivery.instrumentation import NO_TRACING, Stage, Tracer
 from worker.delivery.messages import Arrival, Handler, Publication
-from worker.delivery.observing import Stage
 from worker.delivery.signatures import Signatures
-from worker.delivery.tracing import NO_TRACING, Tracer
 from worker.errors import Unavailable
 from worker.telemetry.metrics import Metrics
 

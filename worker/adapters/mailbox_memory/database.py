@@ -14,7 +14,7 @@ from worker.adapters.mailbox_memory.refresh_tokens import SqlRefreshTokens
 from worker.adapters.mailbox_memory.sent_habits import SqlSentHabits
 from worker.delivery.ports import Clock
 from worker.delivery.refresh_tokens import RefreshTokens
-from worker.delivery.sent_habits import SentHabits
+from worker.delivery.sent_copy.autosave_detection import SentHabits
 from worker.errors import Unavailable
 
 T = TypeVar("T")

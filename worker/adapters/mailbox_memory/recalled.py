@@ -3,7 +3,7 @@
 from collections import OrderedDict
 
 from worker.delivery.ports import Clock
-from worker.delivery.sent_habits import SentHabits, SentPlace
+from worker.delivery.sent_copy.autosave_detection import SentHabits, SentPlace
 
 _RECALLED_FOR_S = 600.0
 _MAX_PLACES = 50_000

@@ -8,7 +8,7 @@ from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.schema import sent_habits as table
 from worker.adapters.mailbox_memory.transactions import Transactions, upsert
 from worker.delivery.ports import Clock
-from worker.delivery.sent_habits import SentPlace
+from worker.delivery.sent_copy.autosave_detection import SentPlace
 from worker.domain.sent_habit import SentHabit, after_look
 
 _FORGOTTEN_AFTER = timedelta(days=30)

@@ -56,7 +56,7 @@ def part(arrival: Arrival, work: Work) -> Publication:
 
 
 @dataclass(frozen=True, slots=True)
-class Death:
+class DeadLetterReason:
     """Why and when a message went to the dead queue."""
 
     reason: Reason
@@ -65,7 +65,7 @@ class Death:
 
 
 def dead(
-    arrival: Arrival, topology: Topology, death: Death, work: Mapping[str, HeaderValue] | None = None
+    arrival: Arrival, topology: Topology, death: DeadLetterReason, work: Mapping[str, HeaderValue] | None = None
 ) -> Publication:
     """The same message for the dead queue, with the reason, where it came from, and the work that was left of it."""
     headers = dict(work) if work is not None else own_headers(arrival)

@@ -10,36 +10,34 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from worker.delivery import requeueing
-from worker.delivery.backlog import Closed
-from worker.delivery.burials import RETURNED_TOO_OFTEN, has_returned_too_often
-from worker.delivery.case import Case
-from worker.delivery.copy_jobs import (
+from worker.delivery import requeue
+from worker.delivery.backlog import Backlogged, CoolingDown
+from worker.delivery.context import EventContext
+from worker.delivery.dead_letters import RETURNED_TOO_OFTEN, has_returned_too_often
+from worker.delivery.in_hand import InHand
+from worker.delivery.in_progress import InProgress
+from worker.delivery.instrumentation import Stage, begin_subject
+from worker.delivery.lanes import Lane, Lanes
+from worker.delivery.ledger import Granted
+from worker.delivery.mailbox_states import ImapRefusal, Suspension
+from worker.delivery.messages import Arrival, Publication
+from worker.delivery.places import Holder, Places, act_for
+from worker.delivery.ports import CopyTarget, Directory, SavedCopy
+from worker.delivery.sent_copy.autosave_detection import CopyLearning
+from worker.delivery.sent_copy.imap_sign_in import REFUSED_PAUSE_S, SIGN_IN_REFUSED, Caller, ImapSignIn
+from worker.delivery.sent_copy.jobs import (
     JOB,
     Accepted,
     CopyJob,
+    classify_copy,
     copy_job,
     copy_publication,
     copy_target,
     copy_verdict,
     read_copy_job,
 )
-from worker.delivery.copy_learning import CopyLearning
-from worker.delivery.copy_telling import CopyTelling
-from worker.delivery.copy_troubles import classify_copy
-from worker.delivery.imap_sign_in import REFUSED_PAUSE_S, SIGN_IN_REFUSED, Caller, ImapSignIn
-from worker.delivery.in_hand import InHand
-from worker.delivery.in_work import InWork
-from worker.delivery.lanes import Lane, Lanes
-from worker.delivery.ledger import Granted, Ledger
-from worker.delivery.mailbox_states import ImapRefusal, Suspension
-from worker.delivery.messages import Arrival, Publication
-from worker.delivery.observing import Observer, Stage
-from worker.delivery.places import Denied, Holder, act_for
-from worker.delivery.ports import Clock, CopyTarget, Directory, SavedCopy, SentFolder, SnapshotService
-from worker.delivery.reporting import Reporter
-from worker.delivery.sent_habits import SentHabits
-from worker.delivery.tracing import Tracer, begin_subject
+from worker.delivery.sent_copy.results import CopyTelling
+from worker.delivery.services import Services
 from worker.domain.backoff import is_expired, pause_level_s, retry_level_s, waiting_level_s
 from worker.domain.classification import Classification
 from worker.domain.identity import copy_key
@@ -60,17 +58,6 @@ _ONE = (0,)  # a copy has no recipients that could be told apart
 
 
 @dataclass(frozen=True, slots=True)
-class CopyLimits:
-    """For how long a copy is tried, in seconds, and how large it may be to travel through the broker; and how many the
-    worker deals with at a time.
-    """
-
-    max_age_s: float
-    max_bytes: int
-    in_hand: int = 32
-
-
-@dataclass(frozen=True, slots=True)
 class Order:
     """A message of the copying queue, read."""
 
@@ -86,48 +73,34 @@ class Order:
     def later(self, work: Work, topology: Topology, level_s: int) -> Publication:
         """The same order for a later time, with what is left to do."""
         headers = {JOB: self.job.model_dump_json(), **work.headers()}
-        return requeueing.later(self.arrival, headers, topology, level_s)
+        return requeue.later(self.arrival, headers, topology, level_s)
 
 
 class Copies:
     """Asks for copies, and saves them."""
 
-    def __init__(
-        self,
-        *,
-        snapshot: SnapshotService,
-        ledger: Ledger,
-        sent_folder: SentFolder,
-        habits: SentHabits,
-        reporter: Reporter,
-        topology: Topology,
-        clock: Clock,
-        observer: Observer,
-        tracer: Tracer,
-        limits: CopyLimits,
-        in_hand: InHand,
-        sign_in: ImapSignIn,
-    ) -> None:
-        self._snapshot = snapshot
-        self._ledger = ledger
-        self._sent_folder = sent_folder
-        self._learning = CopyLearning(habits)
-        self._telling = CopyTelling(reporter, observer, clock)
-        self._topology = topology
-        self._clock = clock
-        self._observer = observer
-        self._tracer = tracer
-        self._limits = limits
-        self._in_hand = in_hand
+    def __init__(self, services: Services, sign_in: ImapSignIn) -> None:
+        rules = services.rules
+        self._snapshot = services.snapshot
+        self._ledger = services.ledger
+        self._sent_folder = services.sent_folder
+        self._clock = services.clock
+        self._observer = services.observer
+        self._tracer = services.tracer
+        self._topology = rules.topology
+        self._limits = rules.copy_limits
+        self._learning = CopyLearning(services.sent_habits)
+        self._telling = CopyTelling(rules.reporter, services.observer, services.clock)
+        self._in_hand = InHand(Places(rules.copy_limits.in_hand, rules.limits.shares), services.clock)
+        self._lanes = Lanes(services.clock)
+        self._in_progress = InProgress()
         self._sign_in = sign_in
-        self._lanes = Lanes(clock)
-        self._in_work = InWork()
 
     def after_sending(
-        self, case: Case, mailbox: Mailbox, letter: ComposedLetter, accepted: Accepted
+        self, context: EventContext, mailbox: Mailbox, letter: ComposedLetter, accepted: Accepted
     ) -> list[Publication]:
         """What follows from a letter that was sent: a job for this stage, or the result that no copy is wanted."""
-        job = copy_job(case, mailbox, letter.message_id, accepted)
+        job = copy_job(context, mailbox, letter.message_id, accepted)
         verdict = copy_verdict(mailbox)
         if verdict is not None:
             return [self._telling.ended(job, SavedCopy(verdict), mailbox, attempt=0)]
@@ -136,9 +109,11 @@ class Copies:
             return [self._telling.ended(job, SavedCopy(CopyOutcome.FAILED), mailbox, attempt=0, why=why)]
         return [copy_publication(job, mailbox, letter.copy, self._topology)]
 
-    def after_finding(self, case: Case, mailbox: Mailbox, message_id: str, positions: tuple[int, ...]) -> Publication:
+    def after_finding(
+        self, context: EventContext, mailbox: Mailbox, message_id: str, positions: tuple[int, ...]
+    ) -> Publication:
         """The result for a letter that was found in Sent, by which it was known to have been accepted."""
-        job = copy_job(case, mailbox, message_id, Accepted(positions))
+        job = copy_job(context, mailbox, message_id, Accepted(positions))
         return self._telling.ended(
             job, SavedCopy(copy_verdict(mailbox) or CopyOutcome.ALREADY_THERE), mailbox, attempt=0
         )
@@ -181,7 +156,7 @@ class Copies:
 
     def _buried(self, arrival: Arrival, reason: Reason, detail: str) -> Publication:
         self._observer.buried(reason)
-        return requeueing.dead(arrival, self._topology, requeueing.Death(reason, detail, self._clock.now()))
+        return requeue.dead(arrival, self._topology, requeue.DeadLetterReason(reason, detail, self._clock.now()))
 
     async def _handle(self, order: Order) -> list[Publication]:
         job, work = order.job, order.work
@@ -196,27 +171,29 @@ class Copies:
             return [self._telling.ended(job, saved, mailbox, attempt=work.attempts, work=work)]
         holder = Holder(job.account_id, job.mailbox_id)
         act_for(holder)
-        with self._in_hand.place(holder, work.turn) as denied:
-            if denied is None:
-                return await self._with_place(order, Caller(mailbox, directory.version, target))
-            closed = self._in_hand.wait_for_turn(holder, work.turn) if isinstance(denied, Denied) else denied
-            return self._wait(order, closed, mailbox)
+        place = self._in_hand.acquire(holder, work.turn)
+        if isinstance(place, Backlogged):
+            return self._wait(order, place)
+        with place:
+            return await self._with_place(order, Caller(mailbox, directory.version, target))
 
     async def _with_place(self, order: Order, caller: Caller) -> list[Publication]:
         job, work, mailbox, target = order.job, order.work, caller.mailbox, caller.target
         if obstacle := await self._sign_in.obstacle(caller):
             return self._without_sign_in(order, obstacle, mailbox)
         lane = self._lanes.of((job.account_id, job.mailbox_id), target, _CONNECTIONS)
-        place = lane.place(work.turn)
-        async with place as closed:
-            if closed is not None:
-                return self._wait(order, closed, mailbox)
+        place = await lane.acquire(work.turn)
+        if isinstance(place, CoolingDown):
+            return self._cooling_down(order, place, mailbox)
+        if isinstance(place, Backlogged):
+            return self._wait(order, place)
+        with place:
             async with self._alone(job) as is_alone:
                 if not is_alone:
                     return [order.later(work, self._topology, retry_level_s(1))]
                 saved = await self._save(target, job, order.arrival.body)
                 if saved.trouble is None:  # the next copy need not wait for the ledger with the connection idle
-                    place.leave()
+                    place.release()
             await self._learning.learn(job, mailbox, saved, is_first_look=order.is_first_look)
             if saved.trouble is None:
                 return [self._telling.ended(job, saved, mailbox, attempt=work.attempts + 1, work=work)]
@@ -260,13 +237,16 @@ class Copies:
         level_s = waiting_level_s((now - work.first_seen).total_seconds())
         return self._put_off(order, work, why, level_s)
 
-    def _wait(self, order: Order, closed: Closed, mailbox: Mailbox) -> list[Publication]:
-        if closed.reason in SIGN_IN_REFUSED:
-            return self._refused(order, closed.reason, mailbox)
-        work, level_s = replace(order.work, turn=closed.turn), pause_level_s(closed.wait_s or 0)
-        if closed.reason is None:  # only others before it
-            return [order.later(work, self._topology, level_s)]
-        return self._put_off(order, work, _again(closed.reason), level_s)
+    def _wait(self, order: Order, denied: Backlogged) -> list[Publication]:
+        """Others are before it."""
+        work = replace(order.work, turn=denied.not_before)
+        return [order.later(work, self._topology, pause_level_s(denied.wait_s))]
+
+    def _cooling_down(self, order: Order, denied: CoolingDown, mailbox: Mailbox) -> list[Publication]:
+        if denied.reason in SIGN_IN_REFUSED:
+            return self._refused(order, denied.reason, mailbox)
+        work = replace(order.work, turn=None)
+        return self._put_off(order, work, _again(denied.reason), pause_level_s(denied.wait_s))
 
     @asynccontextmanager
     async def _alone(self, job: CopyJob) -> AsyncIterator[bool]:
@@ -277,15 +257,17 @@ class Copies:
         one worker, which a changed mailbox lets into the new lane while the old one is still occupied.
         """
         key = copy_key(job.message_id)
-        with self._in_work.taking(key, _ONE) as mine:
-            if not mine:
-                yield False
-                return
+        if not self._in_progress.begin(key, _ONE):
+            yield False
+            return
+        try:
             claims = await self._ledger.claim(key, job.account_id, _ONE)
             try:
                 yield isinstance(claims[0], Granted)
             finally:
                 await asyncio.shield(self._ledger.release(key, _ONE))
+        finally:
+            self._in_progress.end(key, _ONE)
 
     async def _save(self, target: CopyTarget, job: CopyJob, letter: bytes) -> SavedCopy:
         with self._observer.stage(Stage.APPEND):

@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from worker.delivery.copy_troubles import classify_copy
 from worker.delivery.mailbox_states import ImapRefusal, MailboxKey, MailboxStates, Revision, Suspension
 from worker.delivery.newer_settings import NewerSettings
 from worker.delivery.ports import Clock, CopyTarget
+from worker.delivery.sent_copy.jobs import classify_copy
 from worker.delivery.suspensions import Suspensions
 from worker.domain.classification import Classification
 from worker.domain.fingerprint import fingerprint

@@ -1,7 +1,7 @@
-"""An event in work, with everything that was decided about it so far."""
+"""An event in work, and one of its letters, with everything that was decided about them so far."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
@@ -23,10 +23,10 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class EventContext:
     """One event, the work that is left of it, and who the sender is or why there is none.
 
-    The directory is the same from the case's beginning to its end, whatever snapshot comes in meanwhile.
+    The directory is the same from beginning to end, whatever snapshot comes in meanwhile.
     """
 
     arrival: Arrival
@@ -38,9 +38,9 @@ class Case:
 
     @property
     def sender(self) -> Sender:
-        """The sender. Only for cases that have one."""
+        """The sender. Only for events that have one."""
         if self.resolution.sender is None:
-            raise LookupError("this case has no sender")
+            raise LookupError("this event has no sender")
         return self.resolution.sender
 
     @property
@@ -69,29 +69,38 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class LetterCase:
-    """One letter of a case. `attachments`: its event's files; None as long as they are not downloaded."""
+class LetterContext:
+    """One letter of an event. `attachments`: the event's files; None as long as they are not downloaded."""
 
-    case: Case
-    letter: PlannedLetter
+    context: EventContext
+    planned: PlannedLetter
     attachments: tuple[Attachment, ...] | None = None
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """The recipients that the letter is for, as positions in the event's list."""
+        return self.planned.envelope
+
+    def to(self, positions: tuple[int, ...]) -> "LetterContext":
+        """The letter to some of its recipients."""
+        return replace(self, planned=replace(self.planned, envelope=positions))
 
     @property
     def holder(self) -> Holder:
         """On whose behalf the letter holds places."""
-        mailbox = self.case.sender.mailbox
-        return Holder(self.case.sender.account.id, mailbox.id if mailbox else None)
+        mailbox = self.context.sender.mailbox
+        return Holder(self.context.sender.account.id, mailbox.id if mailbox else None)
 
     def log(self, event: str, positions: Sequence[int], **fields: object) -> None:
-        """The one line that tells of an outcome; addresses are masked in it."""
-        sender = self.case.resolution.sender
+        """Log an outcome in one line; addresses are masked in it."""
+        sender = self.context.resolution.sender
         log.info(
             event,
             mailbox_id=sender.mailbox.id if sender and sender.mailbox else None,
-            tier=self.case.resolution.tier.value,
-            to=[masked(recipient.address) for recipient in self.case.recipients(positions[:_SHOWN])],
+            tier=self.context.resolution.tier.value,
+            to=[masked(recipient.address) for recipient in self.context.recipients(positions[:_SHOWN])],
             recipients=len(positions),
-            attempt=self.case.attempt,
+            attempt=self.context.attempt,
             **fields,
         )
 
@@ -109,12 +118,12 @@ class LetterCase:
 
         What is not said stays as it was, except the turn and its lane.
         """
-        before = self.case.work
+        before = self.context.work
         is_told_before = reason is None or reason == before.last_reason
         return Work(
             first_seen=before.first_seen,
             attempts=before.attempts if attempts is None else attempts,
-            mode=self.letter.mode,
+            mode=self.planned.mode,
             recipients=tuple(positions),
             last_reason=reason or before.last_reason,
             # The words of one reason must not be told as those of another.

@@ -1,19 +1,18 @@
-"""What is done already, told again: in the very words of the first time, so that a consumer drops it by its id."""
+"""Idempotent replay: results of what is done already, in the same words, so that consumers drop duplicates by id."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 
 import structlog
 
-from worker.delivery.case import LetterCase
-from worker.delivery.composition import Composer
-from worker.delivery.copies import Copies
-from worker.delivery.copy_jobs import Accepted
-from worker.delivery.doubts import Doubts
-from worker.delivery.ledger import Claim, Done
+from worker.delivery.compose import Composer
+from worker.delivery.context import LetterContext
+from worker.delivery.ledger import Done
 from worker.delivery.messages import Publication
-from worker.delivery.observing import Observer
-from worker.delivery.reporting import Reporter
+from worker.delivery.sent_copy.jobs import Accepted
+from worker.delivery.sent_copy.stage import Copies
+from worker.delivery.services import Services
+from worker.delivery.uncertain import UncertainDeliveries
 from worker.domain.envelope import MailSentEvent, MailUncertainEvent, parse_result
 from worker.domain.letters import ComposedLetter, LetterMode
 from worker.domain.planning import plan
@@ -22,24 +21,21 @@ from worker.errors import FileUnavailable
 log = structlog.get_logger(__name__)
 
 
-class Repeats:
+class Replay:
     """Publishes once more what a crash may have kept from being published."""
 
-    def __init__(
-        self, reporter: Reporter, composer: Composer, copies: Copies, doubts: Doubts, observer: Observer
-    ) -> None:
-        self._reporter = reporter
+    def __init__(self, services: Services, composer: Composer, copies: Copies, uncertain: UncertainDeliveries) -> None:
+        self._reporter = services.rules.reporter
+        self._observer = services.observer
         self._composer = composer
         self._copies = copies
-        self._doubts = doubts
-        self._observer = observer
+        self._uncertain = uncertain
 
-    async def of(self, item: LetterCase, claims: Mapping[int, Claim]) -> list[Publication]:
-        """The results of those recipients that are done, and what went with each result."""
+    async def of(self, letter: LetterContext, claims: Mapping[int, Done]) -> list[Publication]:
+        """The results of recipients (positions) that are done, and what went with each result."""
         done: dict[Done, tuple[int, ...]] = {}
         for position, claim in claims.items():
-            if isinstance(claim, Done):
-                done[claim] = (*done.get(claim, ()), position)
+            done[claim] = (*done.get(claim, ()), position)
         publications: list[Publication] = []
         for claim, positions in done.items():
             self._observer.repeated(claim.outcome, len(positions))
@@ -47,41 +43,41 @@ class Repeats:
             event = parse_result(claim.result)
             publications.append(self._reporter.publication(event))
             if isinstance(event, MailSentEvent):
-                publications += await self._copy(item, event, positions)
+                publications += await self._copy(letter, event, positions)
             elif isinstance(event, MailUncertainEvent):
-                publications.append(self._doubts.held_again(item, positions, event.data.attempt))
+                publications.append(self._uncertain.held_again(letter, positions, event.data.attempt))
         return publications
 
-    async def _copy(self, item: LetterCase, event: MailSentEvent, positions: tuple[int, ...]) -> list[Publication]:
+    async def _copy(self, letter: LetterContext, event: MailSentEvent, positions: tuple[int, ...]) -> list[Publication]:
         """The copy may not have been asked for before a crash; the copying stage looks before it saves one.
 
         Only a letter that is still the one that was sent: the account may have changed in the meantime. Whether it
         wants common letters does not matter: what was sent as the one kind is composed as that once more.
         """
-        sender, sent = item.case.resolution.sender, event.data
+        sender, sent = letter.context.resolution.sender, event.data
         mailbox = sender.mailbox if sender else None
         if sender is None or mailbox is None:
             return []
         if (sent.sender.mailbox_id, sent.sender.address) != (mailbox.id, mailbox.address):
             return []
         try:
-            composed = await self._as_sent(item, positions, sent.message_id)
+            composed = await self._as_sent(letter, positions, sent.message_id)
         except FileUnavailable as error:
             log.warning("sent_copy.not_repeated", error=str(error))
             return []
         if composed is None:
             return []
         accepted = Accepted(positions, provider_message_id=sent.provider_message_id)
-        return self._copies.after_sending(item.case, mailbox, composed, accepted)
+        return self._copies.after_sending(letter.context, mailbox, composed, accepted)
 
     async def _as_sent(
-        self, item: LetterCase, positions: tuple[int, ...], message_id: str | None
+        self, letter: LetterContext, positions: tuple[int, ...], message_id: str | None
     ) -> ComposedLetter | None:
         """The letter with this Message-ID; None when none of the event's letters to these recipients has it now."""
-        data, settings = item.case.event.data, item.case.sender.account.settings
-        for mode in sorted(LetterMode, key=lambda mode: mode is not item.letter.mode):
-            for letter in plan(data, settings, mode, positions):
-                composed = await self._composer.compose(replace(item, letter=letter))
+        data, settings = letter.context.event.data, letter.context.sender.account.settings
+        for mode in sorted(LetterMode, key=lambda mode: mode is not letter.planned.mode):
+            for planned in plan(data, settings, mode, positions):
+                composed = await self._composer.compose(replace(letter, planned=planned))
                 if composed.message_id == message_id:
                     return composed
         return None

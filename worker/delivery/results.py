@@ -1,19 +1,23 @@
-"""Results: built out of what is known of a letter, and made messages of."""
+"""Results: recorded in the ledger first, then published in the same words."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from worker.delivery.case import Case
-from worker.delivery.facts import Facts
-from worker.delivery.ledger import HandOver
+import structlog
+
+from worker.delivery.cancellation import cancellations, finished
+from worker.delivery.context import EventContext
+from worker.delivery.ledger import HandOver, Ledger, Record
 from worker.delivery.messages import Publication
-from worker.delivery.sent_message import sent_message
 from worker.domain.classification import UNCERTAIN, Classification
 from worker.domain.envelope import (
     AnyResultEvent,
     MailDeferredEvent,
     MailFailedEvent,
+    MailSentEvent,
     MailUncertainEvent,
 )
 from worker.domain.event import LetterEvent
@@ -24,12 +28,27 @@ from worker.domain.message import OutgoingMessage, to_message
 from worker.domain.results import (
     MailDeferred,
     MailFailed,
+    MailSent,
     MailUncertain,
     RecipientResult,
     server_reply,
 )
+from worker.domain.transmission import Reply
 from worker.domain.vocabulary import Action, Outcome, Reason, Scope, UncertainPolicy
 from worker.domain.work import Work
+from worker.errors import LostClaim, Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Which recipients (positions), and what the server said to each."""
+
+    positions: tuple[int, ...]
+    replies: Mapping[int, Reply | None] = field(default_factory=dict)
+    message_id: str | None = None
+    provider_message_id: str | None = None
+    detail: str | None = None
+    timings_s: Mapping[str, float] = field(default_factory=dict)
 
 
 class Reporter:
@@ -54,21 +73,22 @@ class Reporter:
             must_route=must_route,
         )
 
-    def sent(self, case: Case, facts: Facts, at: datetime) -> OutgoingMessage:
-        return sent_message(case, facts, self.source, at)
+    def sent(self, context: EventContext, facts: Facts, at: datetime) -> MailSentEvent:
+        data = MailSent(**self._common(context, facts, Outcome.SENT), sender=context.sender_result)
+        return MailSentEvent(**self._envelope(context, facts.positions, "sent", at), data=data)
 
     def deferred(
-        self, case: Case, facts: Facts, why: Classification, at: datetime, *, attempt: int, wait_s: float
+        self, context: EventContext, facts: Facts, why: Classification, at: datetime, *, attempt: int, wait_s: float
     ) -> MailDeferredEvent:
         """`attempt`: the number of the attempt made last; equal ones for equal reasons are one and the same result."""
         data = MailDeferred(
-            **{**self._common(case, facts, Outcome.DEFERRED), "attempt": attempt},
+            **{**self._common(context, facts, Outcome.DEFERRED), "attempt": attempt},
             **_judged(why),
-            sender=case.sender_result,
+            sender=context.sender_result,
             next_attempt_at=at + timedelta(seconds=wait_s),
         )
         stage = f"deferred/{attempt}/{why.reason}"
-        return MailDeferredEvent(**self._envelope(case, facts.positions, stage, at), data=data)
+        return MailDeferredEvent(**self._envelope(context, facts.positions, stage, at), data=data)
 
     def stranded(
         self, event: LetterEvent, positions: tuple[int, ...], work: Work, at: datetime, detail: str
@@ -80,13 +100,13 @@ class Reporter:
         stage = f"stranded/{work.attempts}/{work.first_seen.astimezone(UTC).isoformat()}"
         return MailDeferredEvent(**self._envelope_of(event, positions, stage, at), data=data)
 
-    def failed(self, case: Case, facts: Facts, why: Classification, at: datetime) -> MailFailedEvent:
-        data = MailFailed(**self._common(case, facts, Outcome.FAILED), **_judged(why), sender=case.sender_result)
-        return MailFailedEvent(**self._envelope(case, facts.positions, "failed", at), data=data)
+    def failed(self, context: EventContext, facts: Facts, why: Classification, at: datetime) -> MailFailedEvent:
+        data = MailFailed(**self._common(context, facts, Outcome.FAILED), **_judged(why), sender=context.sender_result)
+        return MailFailedEvent(**self._envelope(context, facts.positions, "failed", at), data=data)
 
     def uncertain(
         self,
-        case: Case,
+        context: EventContext,
         positions: tuple[int, ...],
         hand_over: HandOver,
         policy: UncertainPolicy,
@@ -100,16 +120,16 @@ class Reporter:
         """
         facts = Facts(positions, message_id=hand_over.message_id, detail=detail)
         data = MailUncertain(
-            **{**self._common(case, facts, Outcome.UNCERTAIN), "attempt": hand_over.attempt},
+            **{**self._common(context, facts, Outcome.UNCERTAIN), "attempt": hand_over.attempt},
             **_judged(UNCERTAIN),
-            sender=case.sender_result,
+            sender=context.sender_result,
             resolution_policy=policy,
         )
         stage = f"uncertain/{hand_over.attempt}/{hand_over.at.astimezone(UTC).isoformat()}/{policy}"
-        return MailUncertainEvent(**self._envelope(case, positions, stage, at), data=data)
+        return MailUncertainEvent(**self._envelope(context, positions, stage, at), data=data)
 
-    def _envelope(self, case: Case, positions: Sequence[int], stage: str, at: datetime) -> dict[str, Any]:
-        return self._envelope_of(case.event, positions, stage, at)
+    def _envelope(self, context: EventContext, positions: Sequence[int], stage: str, at: datetime) -> dict[str, Any]:
+        return self._envelope_of(context.event, positions, stage, at)
 
     def _envelope_of(self, event: LetterEvent, positions: Sequence[int], stage: str, at: datetime) -> dict[str, Any]:
         return {
@@ -121,8 +141,8 @@ class Reporter:
             "tracestate": event.tracestate,
         }
 
-    def _common(self, case: Case, facts: Facts, outcome: Outcome) -> dict[str, Any]:
-        return _of_event(case.event, case.attempt, facts, outcome)
+    def _common(self, context: EventContext, facts: Facts, outcome: Outcome) -> dict[str, Any]:
+        return _of_event(context.event, context.attempt, facts, outcome)
 
 
 def _of_event(event: LetterEvent, attempt: int, facts: Facts, outcome: Outcome) -> dict[str, Any]:
@@ -153,3 +173,57 @@ def _of_event(event: LetterEvent, attempt: int, facts: Facts, outcome: Outcome) 
 
 def _judged(why: Classification) -> dict[str, Any]:
     return {"reason": why.reason, "scope": why.scope, "action": why.action, "hint": hint_for(why.reason, why.remedy)}
+
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """The end of some recipients of a letter (positions), and the message that tells of it."""
+
+    positions: tuple[int, ...]
+    outcome: Outcome
+    message: OutgoingMessage
+
+
+class Recorder:
+    """Writes into the ledger what cannot be asked again, however long that takes; only cancellation ends the wait.
+
+    A write that has begun is finished all the same: a server's answer that is half noted would be a doubt.
+    """
+
+    def __init__(self, ledger: Ledger, reporter: Reporter, retry_s: float = 1.0) -> None:
+        self._ledger = ledger
+        self._reporter = reporter
+        self._retry_s = retry_s
+
+    async def record(self, context: EventContext, finals: Sequence[Final]) -> list[Publication]:
+        """Record the ends, then give their results to publish."""
+        if finals:
+            records = [Record(f.positions, f.outcome, f.message.id, f.message.body) for f in finals]
+            try:
+                await self._patiently("record", lambda: self._ledger.record(context.event.key, records))
+            except LostClaim:
+                # Another worker took us for dead and settles this as a doubt; what the server did is true all the same.
+                log.warning("ledger.record_lost")
+        return [self._reporter.publication(final.message) for final in finals]
+
+    async def release(self, context: EventContext, positions: Sequence[int]) -> None:
+        """Give back what was certainly not accepted, so that a later attempt can have it."""
+        await self._patiently("release", lambda: self._ledger.release(context.event.key, positions))
+
+    async def abandon(self, context: EventContext, positions: Sequence[int]) -> None:
+        """Leave what is uncertain to the next claim."""
+        await self._patiently("abandon", lambda: self._ledger.let_go(context.event.key, positions))
+
+    async def _patiently(self, what: str, step: Callable[[], Awaitable[None]]) -> None:
+        before = cancellations()
+        while True:
+            try:
+                return await finished(step())
+            except Unavailable as error:
+                log.warning("ledger.waits", operation=what, error=str(error))
+            if cancellations() > before:
+                raise asyncio.CancelledError
+            await asyncio.sleep(self._retry_s)

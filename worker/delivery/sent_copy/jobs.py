@@ -4,18 +4,22 @@ from dataclasses import dataclass
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from worker.delivery.case import Case
+from worker.delivery.context import EventContext
+from worker.delivery.instrumentation import Subject
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.ports import CopyTarget
-from worker.delivery.tracing import Subject
 from worker.domain.backoff import PAUSE_LEVELS_S
+from worker.domain.classification import Classification
+from worker.domain.copy_refusals import judge_refusal
 from worker.domain.event import written_at
 from worker.domain.events import CommentCreated
+from worker.domain.judgements import Judgement, fail, retry
 from worker.domain.providers import provider_of
 from worker.domain.snapshot import Mailbox
 from worker.domain.topology import Topology
 from worker.domain.trace_context import TraceContext
-from worker.domain.vocabulary import CopyMode, CopyOutcome, EventType
+from worker.domain.transmission import Fault, Trouble
+from worker.domain.vocabulary import CopyMode, CopyOutcome, EventType, Reason, Scope
 from worker.domain.work import ATTEMPT, FIRST_SEEN
 from worker.errors import InvalidEvent
 
@@ -95,9 +99,9 @@ class Accepted:
     provider_message_id: str | None = None
 
 
-def copy_job(case: Case, mailbox: Mailbox, message_id: str, accepted: Accepted) -> CopyJob:
+def copy_job(context: EventContext, mailbox: Mailbox, message_id: str, accepted: Accepted) -> CopyJob:
     """The job for a letter that was just sent."""
-    event = case.event
+    event = context.event
     return CopyJob(
         account_id=event.data.account_id,
         mailbox_id=mailbox.id,
@@ -112,7 +116,7 @@ def copy_job(case: Case, mailbox: Mailbox, message_id: str, accepted: Accepted) 
         is_whole=accepted.is_whole,
         recipients=accepted.positions,
         date=written_at(event.data),
-        sent_at=case.began_at,
+        sent_at=context.began_at,
         traceparent=event.traceparent,
         tracestate=event.tracestate,
     )
@@ -141,3 +145,33 @@ def read_copy_job(arrival: Arrival) -> CopyJob:
         return CopyJob.model_validate_json(str(arrival.headers.get(JOB, "")))
     except ValidationError as error:
         raise InvalidEvent(f"{JOB}: {error.error_count()} fields are wrong") from None
+
+
+def classify_copy(trouble: Trouble) -> Classification:
+    """What a failed copy means; IMAP has no reply codes, so the server's own words are in the detail.
+
+    A refused sign-in is not repeated: providers lock mailboxes for that.
+    """
+    judged = _judged(trouble)
+    return Classification(judged.reason, Scope.MAILBOX, judged.action)
+
+
+def _judged(trouble: Trouble) -> Judgement:
+    if trouble.fault is Fault.REPLY:
+        return judge_refusal(trouble.phase, trouble.detail)
+    return _FAULTS.get(trouble.fault, retry(Reason.TEMPORARILY_UNAVAILABLE))
+
+
+_FAULTS = {
+    Fault.DNS: retry(Reason.DNS_FAILED),
+    Fault.CONNECT: retry(Reason.CONNECT_FAILED),
+    Fault.EGRESS: fail(Reason.EGRESS_DENIED),
+    Fault.TLS: retry(Reason.TLS_FAILED),
+    Fault.TIMEOUT: retry(Reason.TIMEOUT),
+    Fault.DISCONNECTED: retry(Reason.DISCONNECTED),
+    Fault.TOO_LARGE: fail(Reason.MESSAGE_TOO_LARGE),
+    Fault.NO_FOLDER: fail(Reason.SENT_FOLDER_MISSING),
+    Fault.SECRET: fail(Reason.AUTH_FAILED),
+    Fault.NO_AUTH_MECHANISM: fail(Reason.AUTH_BASIC_DISABLED),
+    Fault.TOKEN_REFUSED: fail(Reason.AUTH_TOKEN_REVOKED),
+}
