@@ -13,7 +13,7 @@ from worker.domain.vocabulary import CopyOutcome, EventType, Outcome, Reason
 
 
 class RecordingObserver:
-    """Implements `delivery.observing.Observer`: `counts` by what was told."""
+    """Implements `delivery.instrumentation.Observer`: `counts` by what was told."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()

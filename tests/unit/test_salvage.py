@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from tests import golden
-from worker.domain.cloudevents import parse
+from worker.domain.cloudevents import TraceContext, parse
 from worker.domain.salvage import Salvaged, salvage
-from worker.domain.trace_context import TraceContext
 from worker.domain.vocabulary import EventType
 from worker.errors import InvalidEvent
 from worker.operations.contract_examples import event_examples

@@ -19,7 +19,7 @@ from tests.delivery_world import TOPOLOGY, DeliveryWorld, an_arrival
 from worker.delivery.instrumentation import NO_TRACING, Subject
 from worker.delivery.messages import Arrival
 from worker.delivery.wiring import build_delivery
-from worker.domain.trace_context import TraceContext, ids_of
+from worker.domain.cloudevents import TraceContext, ids_of
 from worker.errors import ConfigurationError, Unavailable
 from worker.telemetry.metrics import Metrics
 from worker.telemetry.observer import MetricsObserver

@@ -16,11 +16,10 @@ from worker.delivery.results import Facts
 from worker.domain.addresses import masked, parse_address
 from worker.domain.classification import Classification, classify
 from worker.domain.letters import ComposedLetter
-from worker.domain.provider_ids import rewritten_message_id
 from worker.domain.providers import provider_of
 from worker.domain.results import MAX_WORDS_CHARS
 from worker.domain.text import one_line
-from worker.domain.transmission import Fault, Reply, Transmission, Trouble
+from worker.domain.transmission import Fault, Reply, Transmission, Trouble, rewritten_message_id
 from worker.domain.vocabulary import Action, Scope
 
 log = structlog.get_logger(__name__)
@@ -79,7 +78,7 @@ class Refusal:
         return tuple(sorted(self.replies))
 
     def facts(self, message_id: str | None, timings_s: Mapping[str, float]) -> Facts:
-        """The refusal as a result tells it."""
+        """What a result says of the refusal."""
         return Facts(self.positions, self.replies, message_id, detail=self.trouble.detail or None, timings_s=timings_s)
 
 

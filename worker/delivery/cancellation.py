@@ -1,4 +1,4 @@
-"""What must not be left half done, although the task that does it is told to stop."""
+"""Finishes what must not be left half done, although its task is cancelled."""
 
 import asyncio
 from collections.abc import Awaitable

@@ -92,7 +92,7 @@ class Claims:
             raise ForeignEvent("id: an event of another account has the same source and id, and came before")
 
     async def abandon(self, event_key: str, positions: Sequence[int]) -> None:
-        """Leave recipients to whoever claims them next, whatever was done with them so far."""
+        """Leave recipients to the next claim, whatever was done with them so far."""
         try:
             await asyncio.shield(self._ledger.let_go(event_key, positions))
         except Unavailable:

@@ -126,7 +126,7 @@ class LetterContext:
             mode=self.planned.mode,
             recipients=tuple(positions),
             last_reason=reason or before.last_reason,
-            # The words of one reason must not be told as those of another.
+            # One reason's words must not be reported as another's.
             last_reply=reply or (before.last_reply if is_told_before else None),
             turn=turn,
             lane=lane,

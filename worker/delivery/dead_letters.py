@@ -25,7 +25,7 @@ RETURNED_TOO_OFTEN = "it came back again and again without being settled: a work
 
 
 def has_returned_too_often(arrival: Arrival) -> bool:
-    """True when the broker would give the message up soon, with nobody told of it."""
+    """True when the broker would soon give the message up, without any result."""
     return arrival.returns >= MAX_RETURNS
 
 

@@ -1,7 +1,7 @@
 """What a worker has in hand, letters or copies, shared out: whose share is used up waits for a turn, out of the worker.
 
-An account's turns are its own: whatever its servers do to hold up its letters, they come by no more often than letters
-of this account get through, and stand before nobody else's.
+An account's turns are its own: whatever its servers do to hold up its letters, they return no more often than letters
+of this account get through, and delay no other account's.
 """
 
 from collections import OrderedDict

@@ -12,8 +12,8 @@ import structlog
 
 from worker.delivery.context import EventContext
 from worker.domain.classification import Classification
+from worker.domain.cloudevents import TraceContext, ids_of
 from worker.domain.objectives import Promptness
-from worker.domain.trace_context import TraceContext, ids_of
 from worker.domain.transmission import Transmission
 from worker.domain.vocabulary import CopyOutcome, EventType, Outcome, Reason
 
@@ -106,7 +106,7 @@ def begin_subject(tracer: Tracer, subject: Subject) -> None:
 
 
 class Stage(StrEnum):
-    """The parts of a letter's way whose times are told apart; a closed list, for metrics.
+    """The timed parts of a letter's journey; a closed list, for metrics.
 
     `queue`: from the event's time until a worker has it first. `lane`: for a place in the mailbox's lane. `files`: for
     the download of those that are attached. The five of SMTP are measured by its adapter. `copy_queue`: from the letter
@@ -148,13 +148,13 @@ class Observer(Protocol):
         """A mailbox's server accepted a letter for this many recipients."""
 
     def ended(self, context: EventContext, outcome: Outcome, why: Classification, recipients: int) -> None:
-        """A letter was not accepted for this many recipients: not yet, never, or nobody knows."""
+        """A letter was not accepted for this many recipients: deferred, failed, or uncertain."""
 
     def lost(self, recipients: int) -> None:
         """No letter will leave for this many recipients by itself: an operator has to act."""
 
     def repeated(self, outcome: Outcome, recipients: int) -> None:
-        """The event came again, and what was done already was told again in the same words."""
+        """A duplicate event: results of what was done already are published again, in the same words."""
 
     def copied(self, provider: str, outcome: CopyOutcome, seconds: float, promptness: Promptness | None) -> None:
         """A copy came to its end, so long after its letter; `promptness` None: none was wanted."""
@@ -182,8 +182,9 @@ _MANY_STEPS = 2_000  # more than wait in the longest delay queue at a time
 class Unfinished:
     """Remembers the times of events in work, and of those put off until they are due back.
 
-    Once due, they are in the work queue, and whoever takes them next knows of them. What is put off is remembered by
-    the oldest event due in each ten seconds, so that a backlog of a hundred thousand costs no more than one of ten.
+    Once due, they are in the work queue, and the worker that takes them next knows of them. What is put off is
+    remembered by the oldest event due in each ten seconds, so that a backlog of a hundred thousand costs no more than
+    one of ten.
     """
 
     def __init__(self) -> None:
@@ -204,7 +205,7 @@ class Unfinished:
         """The event, or what is left of it, waits in a delay queue."""
         step = int(due.timestamp()) // _STEP_S
         self._put_off[step] = min(event_time, self._put_off.get(step, event_time))
-        if len(self._put_off) > _MANY_STEPS:  # nobody asks
+        if len(self._put_off) > _MANY_STEPS:  # no reader prunes them
             self._forget_before(step - _MANY_STEPS // 2)
 
     def oldest_age_s(self, now: datetime) -> float:

@@ -19,7 +19,7 @@ from worker.domain.vocabulary import Reason
 _WAITING_PER_PLACE = 8
 _PATIENCE_S = 5.0  # as long as the shortest delay queue: who has to wait longer waits there
 _MAX_LANES = 50_000
-_FORGOTTEN_AFTER_S = 24 * 3_600.0  # whoever still waited for the mailbox would have looked by now
+_FORGOTTEN_AFTER_S = 24 * 3_600.0  # a letter that still waited for the mailbox would have looked by now
 _LOOKED_AT = 4
 
 
@@ -99,7 +99,7 @@ class Lane:
 
     @contextmanager
     def approaching(self) -> Iterator[None]:
-        """One more waits, while the context lasts, for something else first: it holds up nobody, and takes room."""
+        """One more waits, while the context lasts, for something else first: it takes room, and delays no letter."""
         self.waiting += 1
         try:
             yield
@@ -135,7 +135,7 @@ class Lane:
         try:
             is_admitted = await place
             return None if is_admitted else self._give_up(place, turn)
-        except BaseException:  # also cancellation: a place that came in the same moment is somebody else's
+        except BaseException:  # also cancellation: a place that came in the same moment is another letter's
             self._give_back(place)
             raise
         finally:
@@ -191,7 +191,7 @@ class Place:
 
 
 def _resolve(place: "asyncio.Future[bool]", is_admitted: bool) -> bool:
-    """Tell who waits; False when there is nobody any more."""
+    """Answer a waiter; False when it is gone."""
     if place.done():
         return False
     place.set_result(is_admitted)
@@ -216,7 +216,7 @@ class Lanes:
     def of(
         self, mailbox: Hashable, settings: object, capacity: int, most: int | None = None, token: str | None = None
     ) -> Lane:
-        """The lane of a mailbox; `settings` are all that somebody may change to have letters leave again.
+        """The lane of a mailbox; `settings` are all whose change may let letters leave again.
 
         `most`: of the worker's places that the mailbox can hold; beyond them the lane is closed, so that none of its
         letters is admitted only to be sent away. `token`: its backlog's, in headers.

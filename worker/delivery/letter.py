@@ -93,7 +93,7 @@ class LetterDelivery:
                     # Transmit: the ledger notes the hand-over durably before the final dot is written.
                     transmission = await self._transmit(attempt)
 
-                    # Record what is final, then build the results that tell of it.
+                    # Record what is final, with its results; nothing is published before that.
                     recorded, narrower = await self._record(attempt, transmission, is_last=not parts)
                     publications += recorded
                     parts = narrower + parts
@@ -184,12 +184,11 @@ class LetterDelivery:
                 with suppress(Unavailable):  # cancelled once more, or the ledger is away: it stays uncertain then
                     await asyncio.shield(self._services.ledger.release(context.event.key, positions))
             raise
-        except LostClaim as error:
-            await self._recorder.release(context, positions)
-            return error
-        except BaseException:
+        except BaseException as error:
             if not dot.is_allowed:
                 await self._recorder.release(context, positions)
+            if isinstance(error, LostClaim):
+                return error
             raise
 
     async def _record(
@@ -223,7 +222,7 @@ class LetterDelivery:
             return publications
 
     async def _end(self, letter: LetterContext, why: Classification, detail: str | None = None) -> list[Publication]:
-        """No letter leaves for those who still wait."""
+        """No letter leaves for the recipients that still wait."""
         if why.reason is Reason.EXPIRED:
             detail = _last_reason(letter.context.work)
         async with await self._claims.claim(letter, may_send=False) as claim:

@@ -20,7 +20,7 @@ from worker.delivery.services import Services
 from worker.delivery.uncertain import UncertainDeliveries
 from worker.domain.backoff import PAUSE_LEVELS_S, pause_level_s, retry_level_s, waiting_level_s
 from worker.domain.classification import Classification
-from worker.domain.message import to_message
+from worker.domain.envelope import to_message
 from worker.domain.text import one_line
 from worker.domain.transmission import Fault, Reply, Transmission, Trouble
 from worker.domain.vocabulary import Action, Outcome, Phase, Reason, Scope
@@ -48,7 +48,7 @@ class Outcomes:
         """What follows from an SMTP transaction: some recipients may have it, some not yet, some never."""
         letter = attempt.letter
         self._observer.attempted(attempt.provider, transmission)
-        # To its end also when the worker is told to stop: else what the server said would be lost.
+        # Also while the worker stops: otherwise what the server said would be lost.
         refusals = await finished(refusals_of(attempt, transmission)) if transmission.refused else []
         final = [refusal for refusal in refusals if refusal.why.action is Action.FAIL]
         not_yet = [refusal for refusal in refusals if refusal.why.action is not Action.FAIL]
@@ -113,9 +113,9 @@ class Outcomes:
         for refusal in refusals:
             facts = refusal.facts(attempt.composed.message_id, transmission.timings_s)
             publications.append(self._deferred(letter, facts, refusal.why, level_s))
-        everybody = tuple(sorted(p for refusal in refusals for p in refusal.positions))
-        await self._recorder.release(letter.context, everybody)
-        return [*publications, self._later(letter, everybody, refusals[0], attempts, level_s)]
+        waiting = tuple(sorted(p for refusal in refusals for p in refusal.positions))
+        await self._recorder.release(letter.context, waiting)
+        return [*publications, self._later(letter, waiting, refusals[0], attempts, level_s)]
 
     def _rest_s(self, letter: LetterContext, why: Classification) -> int:
         if why.action is Action.SUSPEND:

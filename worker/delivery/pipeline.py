@@ -20,13 +20,13 @@ from worker.delivery.outcomes import Outcomes
 from worker.delivery.services import Services
 from worker.domain.backoff import PAUSE_LEVELS_S, retry_level_s, waiting_level_s
 from worker.domain.classification import Classification
+from worker.domain.cloudevents import TraceContext
 from worker.domain.event import Data, Event, LetterEvent
 from worker.domain.events import CommentCreated, TaskCreated
 from worker.domain.letters import PlannedLetter
 from worker.domain.planning import distinct_positions, plan, unreadable
 from worker.domain.providers import provider_of
 from worker.domain.resolution import resolve
-from worker.domain.trace_context import TraceContext
 from worker.domain.vocabulary import Action, Reason, Scope
 from worker.domain.work import FIRST_SEEN, RECIPIENTS, Work, read_work
 from worker.errors import ForeignEvent, InvalidEvent, Unavailable
@@ -123,7 +123,7 @@ class Pipeline:
         return publications
 
     async def _delivered(self, items: Sequence[LetterContext]) -> list[Publication]:
-        """Take each letter as far as it comes. What came of one is published whatever became of the others."""
+        """Take each letter as far as it gets. Results of one are published whatever became of the others."""
         outcomes = await self._outcomes_of(items)
         publications: list[Publication] = []
         put_off: list[tuple[LetterContext, Unavailable]] = []
@@ -157,9 +157,9 @@ class Pipeline:
         before = cancellations()
         try:
             outcome = await self._letters.deliver(items[0])
-        except Exception as error:  # noqa: BLE001 - told as it is of one of several
+        except Exception as error:  # noqa: BLE001 - handled as that of one of several is
             outcome = error
-        if cancellations() > before:  # put off by what must not be broken off: see `finishing`
+        if cancellations() > before:  # deferred by what must not be broken off: see `cancellation`
             raise asyncio.CancelledError
         return [outcome]
 
@@ -212,15 +212,17 @@ class Pipeline:
         return await self._invalid(arrival, str(error), f"invalid/{event.data.account_id}")
 
     async def _invalid(self, arrival: Arrival, problem: str, stage: str = "invalid") -> list[Publication]:
-        """Keep it for an operator, and tell whoever waits for it, as far as it can be read."""
+        """Dead-letter it, with a result for the product as far as the event can be read."""
         now = self._clock.now()
         log.warning("event.invalid", problem=problem, queue=arrival.queue)
         self._observer.settled(arrival.queue, None, "invalid")
         self._observer.buried(Reason.INVALID_EVENT)
-        buried = requeue.dead(arrival, self._topology, requeue.DeadLetterReason(Reason.INVALID_EVENT, problem, now))
+        dead_letter = requeue.dead(
+            arrival, self._topology, requeue.DeadLetterReason(Reason.INVALID_EVENT, problem, now)
+        )
         salvaged = arrival, self._reporter.source, problem, now, stage
         result = await aside(invalid_result, *salvaged) if is_large(arrival) else invalid_result(*salvaged)
-        return [buried] if result is None else [self._reporter.publication(result), buried]
+        return [dead_letter] if result is None else [self._reporter.publication(result), dead_letter]
 
 
 def _letter_event(event: Event[Data]) -> LetterEvent:
@@ -235,7 +237,7 @@ def _subject(event: LetterEvent) -> Subject:
 
 
 def _checked(work: Work, event: LetterEvent) -> Work:
-    """The work, if it is for recipients that the event has: else nobody would get a letter, and nobody would know."""
+    """The work, if it is for recipients that the event has: otherwise no letter would leave, without any result."""
     if work.recipients is not None and not set(work.recipients) <= set(distinct_positions(event.data.recipients)):
         raise InvalidEvent(f"{RECIPIENTS}: the event has no such recipients")
     return work

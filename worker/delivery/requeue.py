@@ -33,7 +33,7 @@ def until_turn(
     arrival: Arrival, headers: Mapping[str, HeaderValue], topology: Topology, turn: datetime, now: datetime
 ) -> Publication:
     """The same message, whose letter waits for its turn: away from where it would stand before other letters."""
-    # Its last digits differ between letters, and are the same whenever one of them comes by.
+    # Its last digits differ between letters, and stay the same for each letter.
     level_s = turn_level_s((turn - now).total_seconds(), turn.microsecond)
     return _again(arrival, headers, topology.delay(topology.turns, level_s))
 

@@ -19,12 +19,13 @@ from worker.domain.envelope import (
     MailFailedEvent,
     MailSentEvent,
     MailUncertainEvent,
+    OutgoingMessage,
+    to_message,
 )
 from worker.domain.event import LetterEvent
 from worker.domain.events import CommentCreated
 from worker.domain.hints import hint_for
 from worker.domain.identity import result_id
-from worker.domain.message import OutgoingMessage, to_message
 from worker.domain.results import (
     MailDeferred,
     MailFailed,
@@ -59,7 +60,7 @@ class Reporter:
         self._exchange = results_exchange
 
     def publication(self, result: AnyResultEvent | OutgoingMessage, *, must_route: bool = False) -> Publication:
-        """A result as a message. Nobody has to listen to a type of results, so most need not be routed."""
+        """A result as a message. Not every type of result has a consumer, so most need not be routed."""
         message = result if isinstance(result, OutgoingMessage) else to_message(result)
         return Publication(
             exchange=self._exchange,
@@ -113,10 +114,10 @@ class Reporter:
         at: datetime,
         detail: str | None = None,
     ) -> MailUncertainEvent:
-        """The same hand-over is told of with the same id, and each other one with another.
+        """The result's id is that of the hand-over, so that consumers can drop duplicates.
 
-        An attempt's number would not tell them apart: after a crash it is made once more. The policy is in the id
-        too: that a letter is held from now on is another result than that it is in doubt.
+        The attempt's number would not do: after a crash the same attempt is made once more. The policy is in the id
+        too: that a letter is held from now on is another result than that it is uncertain.
         """
         facts = Facts(positions, message_id=hand_over.message_id, detail=detail)
         data = MailUncertain(
@@ -180,7 +181,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """The end of some recipients of a letter (positions), and the message that tells of it."""
+    """The final outcome of some recipients of a letter (positions), and the result to publish."""
 
     positions: tuple[int, ...]
     outcome: Outcome
@@ -190,7 +191,7 @@ class Final:
 class Recorder:
     """Writes into the ledger what cannot be asked again, however long that takes; only cancellation ends the wait.
 
-    A write that has begun is finished all the same: a server's answer that is half noted would be a doubt.
+    A write that has begun is finished all the same: a server's answer half noted would be uncertain.
     """
 
     def __init__(self, ledger: Ledger, reporter: Reporter, retry_s: float = 1.0) -> None:
@@ -205,7 +206,7 @@ class Recorder:
             try:
                 await self._patiently("record", lambda: self._ledger.record(context.event.key, records))
             except LostClaim:
-                # Another worker took us for dead and settles this as a doubt; what the server did is true all the same.
+                # Another worker took us for dead and resolves this as uncertain; what the server did is still true.
                 log.warning("ledger.record_lost")
         return [self._reporter.publication(final.message) for final in finals]
 

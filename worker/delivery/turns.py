@@ -1,6 +1,6 @@
-"""Letters that wait for their turn come by here, and only those whose turn has come go on to be worked on.
+"""Reschedules backlogged letters until they are due.
 
-A backlog of 100,000 letters comes by several times before it is through: in a queue of its own, taken a few at a time,
+A backlog of 100,000 letters returns several times before it is through: in a queue of its own, taken a few at a time,
 and without a look into the events. So however many of its letters come back in the same moment, no other mailbox's
 letter stands behind them, and they take little of the worker's time.
 """

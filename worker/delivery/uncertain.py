@@ -21,7 +21,7 @@ from worker.delivery.sent_copy.stage import Copies
 from worker.delivery.services import Services
 from worker.domain.backoff import retry_level_s
 from worker.domain.classification import UNCERTAIN
-from worker.domain.message import to_message
+from worker.domain.envelope import to_message
 from worker.domain.providers import provider_of
 from worker.domain.snapshot import Mailbox
 from worker.domain.transmission import Fault, Trouble
@@ -145,7 +145,7 @@ class UncertainDeliveries:
         """Whether another transaction can have put the letter into Sent.
 
         A common letter has one Message-ID, and those who were not accepted the first time get it later than others. Of
-        a recipient without an entry nobody knows whether the letter was handed over: they may be put off after it was.
+        a recipient without an entry it is unknown whether the letter was handed over: it may be deferred after that.
         """
         known = await self._ledger.hand_overs(letter.context.event.key)
         if not set(letter.planned.named) <= {*positions, *known}:

@@ -14,7 +14,7 @@ from worker.telemetry.metrics import UNKNOWN, Metrics
 
 
 class MetricsObserver:
-    """`delivery.observing.Observer` over the worker's metrics; what it times is a span as well."""
+    """`delivery.instrumentation.Observer` over the worker's metrics; what it times is a span as well."""
 
     def __init__(
         self, metrics: Metrics, tracer: Tracer = NO_TRACING, monotonic: Callable[[], float] = monotonic

@@ -63,7 +63,7 @@ def _username(auth: Auth | None) -> str | None:
 _TELLING = frozenset({CopyOutcome.ALREADY_THERE, CopyOutcome.SAVED})
 
 
-class CopyLearning:
+class AutosaveDetection:
     """For mailboxes of whose provider nothing is known, in the mode `auto`."""
 
     def __init__(self, habits: SentHabits) -> None:

@@ -21,7 +21,7 @@ from worker.domain.vocabulary import Reason
 from worker.errors import Unavailable
 
 REFUSED_PAUSE_S = 600
-"""For how long nobody tries again after a refused sign-in, unless the mailbox's settings change."""
+"""For how long no worker tries again after a refused sign-in, unless the mailbox's settings change."""
 
 SIGN_IN_REFUSED = frozenset(
     {
@@ -49,7 +49,7 @@ class Caller:
 
 
 class ImapSignIn:
-    """Knows of refused sign-ins, and tells the other workers of new ones."""
+    """Knows refused sign-ins, and shares new ones with the other workers."""
 
     def __init__(
         self, states: MailboxStates, suspensions: Suspensions, newer_settings: NewerSettings, clock: Clock
@@ -60,7 +60,7 @@ class ImapSignIn:
         self._clock = clock
 
     async def obstacle(self, caller: Caller) -> Suspension | ImapRefusal | None:
-        """Why nobody may sign in now. Raises `Unavailable`."""
+        """Why no worker may sign in now. Raises `Unavailable`."""
         standing = await self._states.standing(caller.key)
         self._suspensions.learn_of(caller.key, standing.suspension)
         auth = caller.target.auth

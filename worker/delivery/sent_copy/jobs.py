@@ -10,6 +10,7 @@ from worker.delivery.messages import Arrival, Publication
 from worker.delivery.ports import CopyTarget
 from worker.domain.backoff import PAUSE_LEVELS_S
 from worker.domain.classification import Classification
+from worker.domain.cloudevents import TraceContext
 from worker.domain.copy_refusals import judge_refusal
 from worker.domain.event import written_at
 from worker.domain.events import CommentCreated
@@ -17,7 +18,6 @@ from worker.domain.judgements import Judgement, fail, retry
 from worker.domain.providers import provider_of
 from worker.domain.snapshot import Mailbox
 from worker.domain.topology import Topology
-from worker.domain.trace_context import TraceContext
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import CopyMode, CopyOutcome, EventType, Reason, Scope
 from worker.domain.work import ATTEMPT, FIRST_SEEN

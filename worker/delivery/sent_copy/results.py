@@ -132,7 +132,7 @@ def _judged(why: Classification | None) -> dict[str, Any]:
 log = structlog.get_logger(__name__)
 
 
-class CopyTelling:
+class CopyResults:
     """Makes the results of copies."""
 
     def __init__(self, reporter: Reporter, observer: Observer, clock: Clock) -> None:

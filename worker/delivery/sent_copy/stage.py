@@ -23,7 +23,7 @@ from worker.delivery.mailbox_states import ImapRefusal, Suspension
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.places import Holder, Places, act_for
 from worker.delivery.ports import CopyTarget, Directory, SavedCopy
-from worker.delivery.sent_copy.autosave_detection import CopyLearning
+from worker.delivery.sent_copy.autosave_detection import AutosaveDetection
 from worker.delivery.sent_copy.imap_sign_in import REFUSED_PAUSE_S, SIGN_IN_REFUSED, Caller, ImapSignIn
 from worker.delivery.sent_copy.jobs import (
     JOB,
@@ -36,7 +36,7 @@ from worker.delivery.sent_copy.jobs import (
     copy_verdict,
     read_copy_job,
 )
-from worker.delivery.sent_copy.results import CopyTelling
+from worker.delivery.sent_copy.results import CopyResults
 from worker.delivery.services import Services
 from worker.domain.backoff import is_expired, pause_level_s, retry_level_s, waiting_level_s
 from worker.domain.classification import Classification
@@ -54,7 +54,7 @@ log = structlog.get_logger(__name__)
 _CONNECTIONS = 1
 _UNREACHABLE_PAUSE_S = 20
 _WAYS_IN = frozenset({Phase.CONNECT, Phase.GREETING, Phase.TLS})
-_ONE = (0,)  # a copy has no recipients that could be told apart
+_ONE = (0,)  # a copy has no recipients of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Order:
 
     @property
     def is_first_look(self) -> bool:
-        """True when nobody can have begun to save this copy before."""
+        """True when no worker can have begun to save this copy before."""
         return self.work.attempts == 0 and not self.arrival.is_redelivered
 
     def later(self, work: Work, topology: Topology, level_s: int) -> Publication:
@@ -89,8 +89,8 @@ class Copies:
         self._tracer = services.tracer
         self._topology = rules.topology
         self._limits = rules.copy_limits
-        self._learning = CopyLearning(services.sent_habits)
-        self._telling = CopyTelling(rules.reporter, services.observer, services.clock)
+        self._autosave = AutosaveDetection(services.sent_habits)
+        self._results = CopyResults(rules.reporter, services.observer, services.clock)
         self._in_hand = InHand(Places(rules.copy_limits.in_hand, rules.limits.shares), services.clock)
         self._lanes = Lanes(services.clock)
         self._in_progress = InProgress()
@@ -103,10 +103,10 @@ class Copies:
         job = copy_job(context, mailbox, letter.message_id, accepted)
         verdict = copy_verdict(mailbox)
         if verdict is not None:
-            return [self._telling.ended(job, SavedCopy(verdict), mailbox, attempt=0)]
+            return [self._results.ended(job, SavedCopy(verdict), mailbox, attempt=0)]
         if len(letter.copy) > self._limits.max_bytes:
             why = Classification(Reason.MESSAGE_TOO_LARGE, Scope.MESSAGE, Action.FAIL)
-            return [self._telling.ended(job, SavedCopy(CopyOutcome.FAILED), mailbox, attempt=0, why=why)]
+            return [self._results.ended(job, SavedCopy(CopyOutcome.FAILED), mailbox, attempt=0, why=why)]
         return [copy_publication(job, mailbox, letter.copy, self._topology)]
 
     def after_finding(
@@ -114,7 +114,7 @@ class Copies:
     ) -> Publication:
         """The result for a letter that was found in Sent, by which it was known to have been accepted."""
         job = copy_job(context, mailbox, message_id, Accepted(positions))
-        return self._telling.ended(
+        return self._results.ended(
             job, SavedCopy(copy_verdict(mailbox) or CopyOutcome.ALREADY_THERE), mailbox, attempt=0
         )
 
@@ -126,7 +126,7 @@ class Copies:
         except (InvalidEvent, ValueError) as error:
             log.warning("sent_copy.invalid", problem=str(error), queue=arrival.queue)
             self._observer.settled(arrival.queue, None, "invalid")
-            return [self._buried(arrival, Reason.INVALID_EVENT, str(error))]
+            return [self._dead_letter(arrival, Reason.INVALID_EVENT, str(error))]
         begin_subject(self._tracer, job.subject)
         if work.attempts == 0 and work.turn is None:
             self._observer.timed(Stage.COPY_QUEUE, (self._clock.now() - job.sent_at).total_seconds())
@@ -138,7 +138,7 @@ class Copies:
             return self._stranded(order, RETURNED_TOO_OFTEN)
         try:
             publications = await self._handle(order)
-        except Unavailable:  # nobody's mistake: the message is kept until what is away is back
+        except Unavailable:  # the message is kept until what is unavailable is back
             raise
         except Exception as error:  # a mistake of ours must not take the message round for ever
             log.exception("sent_copy.unhandled")
@@ -147,14 +147,14 @@ class Copies:
         return publications
 
     def _stranded(self, order: Order, detail: str) -> list[Publication]:
-        """The copy failed, unless an operator replays it after the mistake is mended."""
+        """The copy failed, unless an operator replays it after the fix."""
         self._observer.settled(order.arrival.queue, order.job.known_type, "failed")
         why = Classification(Reason.INTERNAL_ERROR, Scope.PLATFORM, Action.FAIL)
         saved = SavedCopy(CopyOutcome.FAILED)
-        told = self._telling.ended(order.job, saved, None, attempt=order.work.attempts, work=order.work, why=why)
-        return [told, self._buried(order.arrival, Reason.INTERNAL_ERROR, detail)]
+        result = self._results.ended(order.job, saved, None, attempt=order.work.attempts, work=order.work, why=why)
+        return [result, self._dead_letter(order.arrival, Reason.INTERNAL_ERROR, detail)]
 
-    def _buried(self, arrival: Arrival, reason: Reason, detail: str) -> Publication:
+    def _dead_letter(self, arrival: Arrival, reason: Reason, detail: str) -> Publication:
         self._observer.buried(reason)
         return requeue.dead(arrival, self._topology, requeue.DeadLetterReason(reason, detail, self._clock.now()))
 
@@ -164,11 +164,11 @@ class Copies:
         mailbox = _mailbox(directory, job)
         if mailbox is None:
             return self._again_or_never(order, _again(Reason.SENDER_UNAVAILABLE), None, None)
-        verdict = copy_verdict(mailbox) or await self._learning.verdict(job, mailbox)
+        verdict = copy_verdict(mailbox) or await self._autosave.verdict(job, mailbox)
         target = copy_target(job.account_id, mailbox)
         if verdict is not None or target is None:  # the mailbox was changed after the letter was sent
             saved = SavedCopy(verdict or CopyOutcome.NO_IMAP)
-            return [self._telling.ended(job, saved, mailbox, attempt=work.attempts, work=work)]
+            return [self._results.ended(job, saved, mailbox, attempt=work.attempts, work=work)]
         holder = Holder(job.account_id, job.mailbox_id)
         act_for(holder)
         place = self._in_hand.acquire(holder, work.turn)
@@ -194,9 +194,9 @@ class Copies:
                 saved = await self._save(target, job, order.arrival.body)
                 if saved.trouble is None:  # the next copy need not wait for the ledger with the connection idle
                     place.release()
-            await self._learning.learn(job, mailbox, saved, is_first_look=order.is_first_look)
+            await self._autosave.learn(job, mailbox, saved, is_first_look=order.is_first_look)
             if saved.trouble is None:
-                return [self._telling.ended(job, saved, mailbox, attempt=work.attempts + 1, work=work)]
+                return [self._results.ended(job, saved, mailbox, attempt=work.attempts + 1, work=work)]
             why = await self._judged(caller, lane, saved.trouble)
             return self._again_or_never(order, why, saved, mailbox)
 
@@ -221,7 +221,7 @@ class Copies:
     def _refused(self, order: Order, reason: Reason, mailbox: Mailbox) -> list[Publication]:
         """It was refused just now, and providers lock mailboxes for repetitions."""
         why, saved = Classification(reason, Scope.MAILBOX, Action.FAIL), SavedCopy(CopyOutcome.FAILED)
-        return [self._telling.ended(order.job, saved, mailbox, attempt=order.work.attempts, work=order.work, why=why)]
+        return [self._results.ended(order.job, saved, mailbox, attempt=order.work.attempts, work=order.work, why=why)]
 
     def _wait_for_sign_in(self, order: Order, suspension: Suspension, mailbox: Mailbox) -> list[Publication]:
         """The copy waits as the mailbox's letters do: one more wrong password may lock the account."""
@@ -229,7 +229,7 @@ class Copies:
         if is_expired(work.first_seen, now, self._limits.max_age_s):
             why = Classification(Reason.EXPIRED, Scope.MESSAGE, Action.FAIL)
             return [
-                self._telling.ended(
+                self._results.ended(
                     order.job, SavedCopy(CopyOutcome.FAILED), mailbox, attempt=work.attempts, work=work, why=why
                 )
             ]
@@ -250,7 +250,7 @@ class Copies:
 
     @asynccontextmanager
     async def _alone(self, job: CopyJob) -> AsyncIterator[bool]:
-        """Whether nobody else saves this copy, while the context lasts.
+        """Whether this task alone saves this copy, while the context lasts.
 
         Over IMAP, to look and to APPEND are two steps. A repeated event or a redelivery makes a second job for the
         same copy, and two that both look before either has appended would both append: two workers, or two tasks of
@@ -285,7 +285,7 @@ class Copies:
             why = Classification(Reason.EXPIRED, Scope.MESSAGE, Action.FAIL)
         if why.action is Action.FAIL:
             saved = saved or SavedCopy(CopyOutcome.FAILED)
-            return [self._telling.ended(job, saved, mailbox, attempt=attempts, work=work, why=why)]
+            return [self._results.ended(job, saved, mailbox, attempt=attempts, work=work, why=why)]
         again = Work(work.first_seen, attempts, last_reason=work.last_reason)
         return self._put_off(order, again, why, retry_level_s(attempts), saved)
 
@@ -294,7 +294,7 @@ class Copies:
     ) -> list[Publication]:
         """Tried again after `level_s` seconds; `work` still has the reason of the last time."""
         later = order.later(replace(work, last_reason=why.reason.value), self._topology, level_s)
-        return [*self._telling.put_off(order.job, work, why, level_s, saved), later]
+        return [*self._results.put_off(order.job, work, why, level_s, saved), later]
 
 
 def _mailbox(directory: Directory, job: CopyJob) -> Mailbox | None:

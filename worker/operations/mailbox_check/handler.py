@@ -17,6 +17,7 @@ from worker.delivery.places import Holder, act_for
 from worker.delivery.ports import Clock, SnapshotService
 from worker.delivery.results import Reporter
 from worker.domain.backoff import check_level_s, is_expired
+from worker.domain.cloudevents import TraceContext
 from worker.domain.envelope import MailboxCheckedEvent
 from worker.domain.event import Event
 from worker.domain.events import MailboxCheckRequested, NewMailboxCheck, SavedMailboxCheck
@@ -24,7 +25,6 @@ from worker.domain.identity import result_id
 from worker.domain.results import CheckStepResult, MailboxChecked
 from worker.domain.snapshot import Mailbox
 from worker.domain.topology import Topology
-from worker.domain.trace_context import TraceContext
 from worker.domain.vocabulary import EventType, Reason
 from worker.domain.work import Work, read_work
 from worker.errors import InvalidEvent
