@@ -15,6 +15,10 @@ from worker.domain.letters import Attachment, ComposedLetter
 from worker.domain.planning import FilePlan, plan_files
 from worker.errors import FileUnavailable
 
+T = TypeVar("T")
+
+_MANY_CHARACTERS = 16_000  # a few milliseconds, or some twenty for HTML that is hard to read
+
 
 class Attachments:
     """Downloads the files of letters, those of one letter within `timeout_s` seconds together."""
@@ -56,13 +60,8 @@ def _attachment(file: File, plan: FilePlan, content: bytes | None) -> Attachment
     return Attachment(file.name, file.content_type, file.size, file.link, content, content_id)
 
 
-T = TypeVar("T")
-
-_MANY_CHARACTERS = 16_000  # a few milliseconds, or some twenty for HTML that is hard to read
-
-
 class Composer:
-    """Makes letters of cases."""
+    """Makes the bytes of letters."""
 
     def __init__(self, attachments: Attachments) -> None:
         self._attachments = attachments

@@ -17,6 +17,9 @@ from worker.domain.objectives import Promptness
 from worker.domain.transmission import Transmission
 from worker.domain.vocabulary import CopyOutcome, EventType, Outcome, Reason
 
+_STEP_S = 10
+_MANY_STEPS = 2_000  # more than wait in the longest delay queue at a time
+
 
 class Timed:
     """One stay in a stage, which is a span as well.
@@ -173,10 +176,6 @@ class Observer(Protocol):
 
     def buried(self, reason: Reason) -> None:
         """A message went to the dead queue."""
-
-
-_STEP_S = 10
-_MANY_STEPS = 2_000  # more than wait in the longest delay queue at a time
 
 
 class Unfinished:

@@ -1,4 +1,4 @@
-"""Results: recorded in the ledger first, then published in the same words."""
+"""Results: built from what is known of a letter, recorded first, then published in the very words of the record."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -38,6 +38,8 @@ from worker.domain.transmission import Reply
 from worker.domain.vocabulary import Action, Outcome, Reason, Scope, UncertainPolicy
 from worker.domain.work import Work
 from worker.errors import LostClaim, Unavailable
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +176,6 @@ def _of_event(event: LetterEvent, attempt: int, facts: Facts, outcome: Outcome) 
 
 def _judged(why: Classification) -> dict[str, Any]:
     return {"reason": why.reason, "scope": why.scope, "action": why.action, "hint": hint_for(why.reason, why.remedy)}
-
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """CloudEvents 1.0 over AMQP: an event from a message, in structured or in binary mode.
 
 Whatever arrives, the outcome is an event or `InvalidEvent`, whose text names what is wrong and where, and never
-repeats a value: it goes to logs and to people who may not read the letter.
+repeats a value: it goes to logs and to people who may not read the letter. W3C Trace Context is carried to the results;
+where it is malformed it is dropped, never an error.
 """
 
 import base64

@@ -3,6 +3,8 @@
 What a person wrote carries nothing that marks it as made by a machine: help desks set such letters aside, and the
 author would not learn that the client is away. What no person wrote says so by `Auto-Submitted` (RFC 3834 section 5),
 and to Exchange, which does not read that, by `X-Auto-Response-Suppress`. `Precedence` would mark it as bulk.
+
+`In-Reply-To` and `References` put a letter beside those it answers (RFC 5322 section 3.6.4).
 """
 
 import re

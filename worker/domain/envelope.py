@@ -1,4 +1,7 @@
-"""Results in their envelope: CloudEvents 1.0, one class per type, so that a type and its data cannot disagree."""
+"""Results in their envelope: CloudEvents 1.0, one class per type, so that a type and its data cannot disagree.
+
+As a message a result is structured CloudEvents JSON, with the attributes doubled in headers and AMQP's own properties.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -4,6 +4,8 @@ The same address written twice gets one letter: the first position wins, with it
 compared as they stand on the wire (ASCII, lower case), local parts exactly: only the receiving server knows whether
 case matters there (RFC 5321 section 2.4), and to write to two readings of one mailbox is a smaller harm than to
 leave one of two people out.
+
+And which of the event's files go with a letter: as attachments, as pictures in its HTML, or not at all.
 """
 
 from collections.abc import Sequence

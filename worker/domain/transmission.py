@@ -1,4 +1,7 @@
-"""What a mail server did with a letter: facts, before anybody judges them."""
+"""What a mail server did with a letter: facts, before they are judged.
+
+Also the Message-ID that a server gave the letter in the place of its own, read from how it accepted the letter.
+"""
 
 import re
 from collections.abc import Mapping

@@ -12,6 +12,8 @@ from worker.domain.snapshot import Auth, Mailbox, NoAuth
 from worker.domain.vocabulary import CopyOutcome
 from worker.errors import Unavailable
 
+_TELLING = frozenset({CopyOutcome.ALREADY_THERE, CopyOutcome.SAVED})
+
 
 @dataclass(frozen=True, slots=True)
 class SentPlace:
@@ -58,9 +60,6 @@ def sent_place(account_id: str, mailbox: Mailbox) -> SentPlace:
 
 def _username(auth: Auth | None) -> str | None:
     return None if auth is None or isinstance(auth, NoAuth) else auth.username
-
-
-_TELLING = frozenset({CopyOutcome.ALREADY_THERE, CopyOutcome.SAVED})
 
 
 class AutosaveDetection:

@@ -23,6 +23,8 @@ from worker.domain.transmission import Trouble
 from worker.domain.vocabulary import CopyOutcome, ResultType
 from worker.domain.work import Work
 
+log = structlog.get_logger(__name__)
+
 _SAVED = frozenset({CopyOutcome.SAVED, CopyOutcome.ALREADY_THERE})
 _NOT_WANTED = frozenset({CopyOutcome.TURNED_OFF, CopyOutcome.PROVIDER_SAVES, CopyOutcome.NO_IMAP})
 
@@ -127,9 +129,6 @@ def _judged(why: Classification | None) -> dict[str, Any]:
     if why is None:
         return {}
     return {"reason": why.reason, "scope": why.scope, "action": why.action, "hint": copy_hint(why.reason)}
-
-
-log = structlog.get_logger(__name__)
 
 
 class CopyResults:
