@@ -7,8 +7,8 @@ import argparse
 import sys
 import time
 
-from worker.delivery.tracing import NO_TRACING, Subject, Tracer
-from worker.domain.trace_context import TraceContext
+from worker.delivery.instrumentation import NO_TRACING, Subject, Tracer
+from worker.domain.cloudevents import TraceContext
 
 _STAGES = ("resolve", "compose", "smtp", "smtp mail", "smtp data", "append", "publish", "lane")
 _TRACE = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")

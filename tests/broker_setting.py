@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from worker.adapters.broker.consumer import Consumer
 from worker.adapters.broker.publisher import Publisher
 from worker.adapters.broker.topology import apply_topology
-from worker.delivery import requeueing
+from worker.delivery import requeue
 from worker.delivery.messages import Arrival, Handler, Publication
 from worker.delivery.signatures import Signatures
 from worker.domain.topology import QueueSpec, Topology
@@ -116,7 +116,7 @@ class BrokerSetting:
             self.metrics,
             prefetch=prefetch,
             signatures=SIGNATURES,
-            put_back=lambda arrival: requeueing.put_back(arrival, TOPOLOGY, datetime.now(UTC)),
+            put_back=lambda arrival: requeue.put_back(arrival, TOPOLOGY, datetime.now(UTC)),
             look_every_s=look_every_s,
             hold_s=hold_s,
         )

@@ -16,12 +16,12 @@ from tests.doubles.mail_transport import FakeMailTransport
 from tests.doubles.mailbox_memory import MemorySentHabits
 from tests.doubles.observer import RecordingObserver
 from tests.doubles.sent_folder import FakeSentFolder
-from worker.delivery.building import Delivery, Rules, World, build_delivery
-from worker.delivery.copies import CopyLimits
 from worker.delivery.ledger import Claim, HandOver, Record
-from worker.delivery.limits import Limits
+from worker.delivery.limits import CopyLimits, Limits
 from worker.delivery.mailbox_states import Announcement, Suspension
 from worker.delivery.messages import Arrival, Publication
+from worker.delivery.services import Rules, Services
+from worker.delivery.wiring import Delivery, build_delivery
 from worker.domain.cloudevents import STRUCTURED
 from worker.domain.envelope import AnyResultEvent
 from worker.domain.event import LetterEvent
@@ -152,11 +152,12 @@ class DeliveryWorld:
 
     def another_worker(self, ledger: MemoryLedger) -> Delivery:
         """The delivery of a process with this ledger; everything else is shared."""
-        return build_delivery(self.world(ledger), self.rules)
+        return build_delivery(self.services(ledger))
 
-    def world(self, ledger: MemoryLedger) -> World:
+    def services(self, ledger: MemoryLedger) -> Services:
         """What is outside of a process with this ledger."""
-        return World(
+        return Services(
+            rules=self.rules,
             snapshot=self.snapshot,
             ledger=ledger,
             mailboxes=ledger.mailboxes,

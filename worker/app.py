@@ -32,15 +32,14 @@ from worker.adapters.snapshot.http import HttpSource
 from worker.adapters.snapshot.sources import FileSource, Source
 from worker.adapters.visitors import ServerVisitors
 from worker.addresses import tls_of
-from worker.delivery.building import Rules
-from worker.delivery.copies import CopyLimits
-from worker.delivery.limits import IN_HAND_FACTOR, Limits
+from worker.delivery.instrumentation import NO_TRACING, Tracer
+from worker.delivery.limits import IN_HAND_FACTOR, CopyLimits, Limits
 from worker.delivery.messages import Publish
 from worker.delivery.ports import FileStore, MailTransport, SentFolder, SnapshotService
 from worker.delivery.refresh_tokens import RefreshTokens
-from worker.delivery.reporting import Reporter
+from worker.delivery.results import Reporter
+from worker.delivery.services import Rules
 from worker.delivery.token_telling import IsOf, TokenTelling
-from worker.delivery.tracing import NO_TRACING, Tracer
 from worker.domain.egress import IMAP_PORTS, SMTP_PORTS
 from worker.domain.secret_references import References
 from worker.errors import ConfigurationError, Unavailable

@@ -37,15 +37,16 @@ from worker.app import (
     snapshot_source,
     token_telling,
 )
-from worker.delivery import requeueing
-from worker.delivery.building import Delivery, World, build_delivery
+from worker.delivery import requeue
 from worker.delivery.in_hand import InHand
+from worker.delivery.instrumentation import NO_TRACING, Tracer
 from worker.delivery.limits import IN_HAND_FACTOR
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.places import Places
-from worker.delivery.reporting import Reporter
+from worker.delivery.results import Reporter
+from worker.delivery.services import Services
 from worker.delivery.signatures import Signatures
-from worker.delivery.tracing import NO_TRACING, Tracer
+from worker.delivery.wiring import Delivery, build_delivery
 from worker.errors import Unavailable
 from worker.jobs import background, first_of
 from worker.operations.mailbox_check.handler import CheckHandler
@@ -232,7 +233,8 @@ class Worker:
         snapshot: SnapshotKeeper,
         publisher: Publisher,
     ) -> Delivery:
-        world = World(
+        services = Services(
+            rules=delivery_rules(self._settings),
             snapshot=snapshot,
             ledger=ledger,
             mailboxes=ledger.mailboxes,
@@ -245,7 +247,7 @@ class Worker:
             sent_habits=memory.sent_habits,
             tracer=self._tracer,
         )
-        return build_delivery(world, delivery_rules(self._settings))
+        return build_delivery(services)
 
     def _consumers(
         self, broker: BrokerAddress, delivery: Delivery, publisher: Publisher, signatures: Signatures
@@ -253,7 +255,7 @@ class Worker:
         topology, clock = self._settings.topology, SystemClock()
 
         def put_back(arrival: Arrival) -> Publication:
-            return requeueing.put_back(arrival, topology, clock.now())
+            return requeue.put_back(arrival, topology, clock.now())
 
         stages = (
             (topology.outbound, delivery.pipeline.handle, IN_HAND_FACTOR * self._settings.concurrency),

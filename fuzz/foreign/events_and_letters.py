@@ -15,16 +15,15 @@ from worker.adapters.broker.header_decoding import install, read_moment, read_ta
 from worker.adapters.smtp.content import is_canonical, stuffed_pieces
 from worker.adapters.snapshot.document import read_document
 from worker.adapters.snapshot.problems import RefusedDocument
-from worker.delivery.composition import _MANY_CHARACTERS
-from worker.delivery.copy_jobs import JOB, read_copy_job
+from worker.delivery.aside import ASIDE_BYTES
+from worker.delivery.compose import _MANY_CHARACTERS
 from worker.delivery.messages import MAX_HEADER_BYTES, Arrival
-from worker.delivery.reading import ASIDE_BYTES
-from worker.delivery.requeueing import Death, dead
+from worker.delivery.requeue import DeadLetterReason, dead
+from worker.delivery.sent_copy.jobs import JOB, read_copy_job
 from worker.delivery.signatures import Signatures
 from worker.domain.addresses import parse_address
-from worker.domain.cloudevents import STRUCTURED, attribute_text, attributes_of, parse, trace_of
-from worker.domain.composing import compose
-from worker.domain.conversation import is_message_id, parent, references
+from worker.domain.cloudevents import STRUCTURED, attribute_text, attributes_of, parse, trace_context, trace_of
+from worker.domain.composing import compose, is_message_id, parent, references
 from worker.domain.event import Event
 from worker.domain.events import MAX_HTML_CHARS, MAX_URL_CHARS, CommentCreated, Thread, _http_url, _media_type
 from worker.domain.headers import NamedAddress, address_field, encoded_words, identifier_field, text_field
@@ -40,7 +39,6 @@ from worker.domain.salvage import salvage
 from worker.domain.strict_json import MAX_BODY_BYTES, _fraction, _whole
 from worker.domain.text import folded, has_control_character, one_line
 from worker.domain.topology import Topology
-from worker.domain.trace_context import trace_context
 from worker.domain.vocabulary import EventType, Reason
 from worker.domain.work import RECIPIENTS, parse_positions, read_work
 from worker.errors import ConfigurationError, InvalidEvent
@@ -214,7 +212,7 @@ def _job(data: bytes) -> None:
 
 def _headers_of_dead(data: bytes) -> None:
     arrival = Arrival("q", b"", {f"h{n}": _text(data[n::8]) for n in range(8)} | {_text(data[:1_000]): 1}, "x")
-    dead(arrival, _TOPOLOGY, Death(Reason.INVALID_EVENT, _text(data), NOW))
+    dead(arrival, _TOPOLOGY, DeadLetterReason(Reason.INVALID_EVENT, _text(data), NOW))
 
 
 def _dead_letter(data: bytes) -> None:
@@ -334,10 +332,10 @@ ENTRIES = (
         24_000,
         errors=(ValueError,),
     ),
-    Entry(("delivery.copy_jobs:read_copy_job",), _job, _MAX_FRAME_BYTES, errors=(InvalidEvent,), shapes=_JSON),
-    Entry(("delivery.requeueing:dead", "delivery.messages:header_bytes"), _headers_of_dead, MAX_HEADER_BYTES),
+    Entry(("delivery.sent_copy.jobs:read_copy_job",), _job, _MAX_FRAME_BYTES, errors=(InvalidEvent,), shapes=_JSON),
+    Entry(("delivery.requeue:dead", "delivery.messages:header_bytes"), _headers_of_dead, MAX_HEADER_BYTES),
     Entry(
-        ("domain.trace_context:trace_context",),
+        ("domain.cloudevents:trace_context",),
         lambda data: trace_context(_text(data), _text(data)),
         _MAX_FRAME_BYTES,
         shapes=shapes(b"00-", b"0", before=b"00-" + b"1" * 32 + b"-" + b"1" * 16 + b"-01-"),
@@ -358,7 +356,7 @@ ENTRIES = (
         is_huge=True,
     ),
     Entry(
-        ("domain.conversation:is_message_id", "domain.conversation:parent", "domain.conversation:references"),
+        ("domain.composing:is_message_id", "domain.composing:parent", "domain.composing:references"),
         _threaded,
         64 * 1024,
         shapes=shapes(b"<a@b>,", b"<a@", b"<a@a", b"a@", b"<" + b"@" * 900 + b","),

@@ -35,12 +35,11 @@ from worker.adapters.smtp.protocol import MAX_TEXT_CHARS, PairedProtocol
 from worker.adapters.smtp.troubles import refusal, reply_of
 from worker.domain.classification import classify, is_session_limit, refuses_mechanism
 from worker.domain.copy_refusals import judge_refusal
-from worker.domain.provider_ids import rewritten_message_id
 from worker.domain.providers import GENERIC
 from worker.domain.replies import make_reply, parse_reply
 from worker.domain.reply_evidence import evidence
 from worker.domain.stated_pause import stated_pause_s
-from worker.domain.transmission import Fault, Trouble
+from worker.domain.transmission import Fault, Trouble, rewritten_message_id
 from worker.domain.vocabulary import Phase
 
 _PASSWORD, _TOKEN = "hunter2 hunter2", "ya29." + "abcXYZ0123" * 200
@@ -358,7 +357,7 @@ ENTRIES = (
         shapes=shapes(b"550-a\n", b"550 a\n", b"5"),
     ),
     Entry(
-        ("domain.provider_ids:rewritten_message_id",),
+        ("domain.transmission:rewritten_message_id",),
         lambda data: rewritten_message_id(make_reply(250, [_text(data)]), "<a@b>", GENERIC, "smtp.ses.example"),
         MAX_TEXT_CHARS,
         shapes=(*_WORDS, *shapes(b"<a@", b"<" + b"a" * 200 + b"@", b"ok 1")),

@@ -9,7 +9,7 @@ from fuzz.target import CANARY, Target
 from fuzz.words import check_refusal
 from fuzz.world import NOW
 from worker.delivery.messages import Arrival, Publication
-from worker.delivery.requeueing import Death, dead, later
+from worker.delivery.requeue import DeadLetterReason, dead, later
 from worker.domain.cloudevents import parse
 from worker.domain.salvage import salvage
 from worker.domain.topology import Topology
@@ -34,7 +34,7 @@ def check(data: bytes) -> None:
         work = read_work(arrival.headers, NOW)
     except (InvalidEvent, ValueError) as refusal:
         check_refusal(str(refusal))
-        _check_publication(dead(arrival, _TOPOLOGY, Death(Reason.INVALID_EVENT, str(refusal), NOW)))
+        _check_publication(dead(arrival, _TOPOLOGY, DeadLetterReason(Reason.INVALID_EVENT, str(refusal), NOW)))
     salvage(arrival.headers, arrival.content_type, arrival.body)
     _check_work(arrival)
     _check_publication(later(arrival, work.headers(), _TOPOLOGY, 30))

@@ -9,14 +9,14 @@ from fuzz.virtual_loop import VirtualLoop
 from fuzz.words import check_refusal
 from fuzz.world import FixedClock, FixedDirectory
 from tests.doubles.ledger import MemoryLedger
-from worker.delivery.building import Rules, World, build_delivery
-from worker.delivery.case import Case
-from worker.delivery.copies import CopyLimits
-from worker.delivery.limits import Limits
+from worker.delivery.context import EventContext
+from worker.delivery.instrumentation import Stage
+from worker.delivery.limits import CopyLimits, Limits
 from worker.delivery.messages import Arrival, Publication
-from worker.delivery.observing import Stage
 from worker.delivery.ports import BeforeFinalDot, CopyTarget, Route, SavedCopy
-from worker.delivery.requeueing import DEAD_DETAIL, DEAD_REASON
+from worker.delivery.requeue import DEAD_DETAIL, DEAD_REASON
+from worker.delivery.services import Rules, Services
+from worker.delivery.wiring import build_delivery
 from worker.domain.classification import Classification
 from worker.domain.envelope import parse_result
 from worker.domain.events import File
@@ -88,8 +88,8 @@ class _Observer:
 
     def settled(self, queue: str, event_type: EventType | None, outcome: str) -> None: ...
     def attempted(self, provider: str, transmission: Transmission) -> None: ...
-    def delivered(self, case: Case, recipients: int, at: datetime) -> None: ...
-    def ended(self, case: Case, outcome: Outcome, why: Classification, recipients: int) -> None: ...
+    def delivered(self, case: EventContext, recipients: int, at: datetime) -> None: ...
+    def ended(self, case: EventContext, outcome: Outcome, why: Classification, recipients: int) -> None: ...
     def lost(self, recipients: int) -> None: ...
     def repeated(self, outcome: Outcome, recipients: int) -> None: ...
     def copied(self, provider: str, outcome: CopyOutcome, seconds: float, promptness: Promptness | None) -> None: ...
@@ -112,7 +112,8 @@ def check(data: bytes) -> None:
 async def _check_handling(arrival: Arrival) -> None:
     clock = FixedClock()
     ledger = MemoryLedger("fuzz", clock)
-    world = World(
+    services = Services(
+        rules=_RULES,
         snapshot=_Snapshot(),
         ledger=ledger,
         mailboxes=ledger.mailboxes,
@@ -123,7 +124,7 @@ async def _check_handling(arrival: Arrival) -> None:
         observer=_Observer(),
         publish=_publish,
     )
-    delivery = build_delivery(world, _RULES)
+    delivery = build_delivery(services)
     publications = await delivery.pipeline.handle(arrival)
     assert publications, "a message vanished"
     for publication in publications:

@@ -15,7 +15,7 @@ from worker.adapters.ledger import migrate
 from worker.adapters.ledger.sent_autosave import RecalledSentHabits
 from worker.adapters.ledger.shared_memory import mailbox_memory
 from worker.delivery.refresh_tokens import RefreshTokens, Rotation
-from worker.delivery.sent_habits import SentHabits, SentPlace, sent_place
+from worker.delivery.sent_copy.autosave_detection import SentHabits, SentPlace, sent_place
 from worker.domain.snapshot import SealedSecret
 from worker.errors import ConfigurationError, Unavailable
 

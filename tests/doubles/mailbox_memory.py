@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from worker.delivery.ports import Clock
 from worker.delivery.refresh_tokens import Rotation
-from worker.delivery.sent_habits import SentPlace
+from worker.delivery.sent_copy.autosave_detection import SentPlace
 from worker.domain.sent_habit import SentHabit, after_look
 
 

@@ -4,8 +4,8 @@ from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
-from worker.delivery.case import Case
-from worker.delivery.observing import Stage
+from worker.delivery.context import EventContext
+from worker.delivery.instrumentation import Stage
 from worker.domain.classification import Classification
 from worker.domain.objectives import Promptness
 from worker.domain.transmission import Transmission
@@ -13,7 +13,7 @@ from worker.domain.vocabulary import CopyOutcome, EventType, Outcome, Reason
 
 
 class RecordingObserver:
-    """Implements `delivery.observing.Observer`: `counts` by what was told."""
+    """Implements `delivery.instrumentation.Observer`: `counts` by what was told."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -24,10 +24,10 @@ class RecordingObserver:
     def attempted(self, provider: str, transmission: Transmission) -> None:
         self.counts["attempted"] += 1
 
-    def delivered(self, case: Case, recipients: int, at: datetime) -> None:
+    def delivered(self, context: EventContext, recipients: int, at: datetime) -> None:
         self.counts["delivered"] += recipients
 
-    def ended(self, case: Case, outcome: Outcome, why: Classification, recipients: int) -> None:
+    def ended(self, context: EventContext, outcome: Outcome, why: Classification, recipients: int) -> None:
         self.counts[f"{outcome} {why.reason}"] += recipients
 
     def lost(self, recipients: int) -> None:

@@ -24,7 +24,7 @@ from tests.broker_setting import (
 from worker.adapters.broker.connection import connect_patiently
 from worker.adapters.broker.consumer import Consumer
 from worker.adapters.broker.topology import apply_topology, check_topology
-from worker.delivery import requeueing
+from worker.delivery import requeue
 from worker.delivery.messages import Arrival, Publication
 from worker.domain.topology import Topology
 from worker.errors import ConfigurationError, OversizedPublication, Unavailable
@@ -58,7 +58,7 @@ async def test_a_message_that_is_deferred_ten_times_comes_back_ten_times(setting
             done.set()
             return []
         headers = {"sendas-attempt": len(handler.arrivals)}
-        return [requeueing.later(arrival, headers, TOPOLOGY, 30 if len(handler.arrivals) % 2 else 120)]
+        return [requeue.later(arrival, headers, TOPOLOGY, 30 if len(handler.arrivals) % 2 else 120)]
 
     handler = Scripted(defer)
     async with setting.consuming(handler), asyncio.timeout(20):

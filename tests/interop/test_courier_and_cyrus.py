@@ -16,8 +16,8 @@ from tests.interop.debian_tree import TreeError, unpacked
 from tests.interop.imap_servers import PASSWORD, USER, Courier, Cyrus
 from tests.interop.matrix import Matrix
 from worker.adapters.imap.sent_folder import ImapSentFolder
-from worker.delivery.copy_troubles import classify_copy
 from worker.delivery.ports import CopyTarget, SavedCopy
+from worker.delivery.sent_copy.jobs import classify_copy
 from worker.domain.results import CheckStepResult
 from worker.domain.transmission import Trouble
 from worker.domain.vocabulary import Action, CopyOutcome, Reason

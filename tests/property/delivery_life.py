@@ -11,8 +11,8 @@ from tests.doubles.broker import redelivered
 from tests.doubles.dead_queue import KeptMessage
 from tests.doubles.moody_server import Mood, MoodyServer, MoodyTransport
 from tests.property.delivery_verdict import Verdict, waiting_in
-from worker.delivery.building import Delivery
 from worker.delivery.messages import Arrival, Handler, Publication
+from worker.delivery.wiring import Delivery
 from worker.domain.vocabulary import UncertainPolicy
 from worker.errors import Unavailable
 from worker.operations.dead_letters.letter import read_dead_letter

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from tests.builders import NOON, SOURCE, a_mailbox, a_sender, an_employee
 from tests.letter_reader import defects, names_and_addresses, read, text_of
 from worker.domain.addresses import parse_address
-from worker.domain.composing import compose
-from worker.domain.conversation import is_message_id
+from worker.domain.composing import compose, is_message_id
 from worker.domain.event import Event, LetterEvent
 from worker.domain.events import CommentCreated, TaskCreated
 from worker.domain.letters import Attachment, ComposedLetter, LetterMode

@@ -22,17 +22,17 @@ from tests.doubles.observer import RecordingObserver
 from tests.doubles.sent_folder import FakeSentFolder
 from tests.doubles.visitors import FakeVisitors
 from worker.adapters.dkim import DkimSignatures
-from worker.delivery.attachments import Attachments
+from worker.delivery.compose import Attachments
 from worker.delivery.in_hand import InHand
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.places import Places
 from worker.delivery.ports import CopyTarget, SavedCopy
-from worker.delivery.reporting import Reporter
-from worker.domain.attaching import plan_files
+from worker.delivery.results import Reporter
 from worker.domain.backoff import CHECK_LEVELS_S, TURN_LEVELS_S
 from worker.domain.cloudevents import STRUCTURED
 from worker.domain.event import LetterEvent
 from worker.domain.events import File
+from worker.domain.planning import plan_files
 from worker.domain.resolution import resolve
 from worker.domain.results import CheckStepResult
 from worker.domain.snapshot import Account

@@ -16,8 +16,8 @@ from worker.adapters.dkim import DkimSignatures
 from worker.delivery.in_hand import InHand
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.places import Places
-from worker.delivery.reporting import Reporter
-from worker.delivery.requeueing import DEAD_REASON
+from worker.delivery.requeue import DEAD_REASON
+from worker.delivery.results import Reporter
 from worker.domain.cloudevents import STRUCTURED
 from worker.domain.topology import MAX_RETURNS, Topology
 from worker.domain.transmission import Fault, Reply, Trouble

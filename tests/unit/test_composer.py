@@ -7,7 +7,7 @@ import pytest
 
 from tests.builders import a_comment_event, a_task_event
 from tests.delivery_world import DeliveryWorld, an_arrival
-from worker.delivery import composition
+from worker.delivery import compose as composing
 from worker.domain.composing import compose
 from worker.domain.event import LetterEvent
 
@@ -33,7 +33,7 @@ async def test_composing_a_large_letter_leaves_the_event_loop_to_others(
         composed_in.append(threading.current_thread())
         return compose(*arguments)  # type: ignore[arg-type]  # passed on as they are
 
-    monkeypatch.setattr(composition, "compose", noted)
+    monkeypatch.setattr(composing, "compose", noted)
     world = DeliveryWorld()
     await world.deliver(event)
 
@@ -57,7 +57,7 @@ async def test_large_letters_are_composed_one_at_a_time(monkeypatch: pytest.Monk
             inside -= 1
         return compose(*arguments)  # type: ignore[arg-type]  # passed on as they are
 
-    monkeypatch.setattr(composition, "compose", noted)
+    monkeypatch.setattr(composing, "compose", noted)
     world = DeliveryWorld()
     events = [a_comment_event(str(number), comment={"html": LARGE}) for number in range(4)]
     await asyncio.gather(*(world.delivery.pipeline.handle(an_arrival(event)) for event in events))

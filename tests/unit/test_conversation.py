@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.domain.conversation import MAX_REFERENCES, MAX_REFERENCES_CHARS, parent, references
+from worker.domain.composing import MAX_REFERENCES, MAX_REFERENCES_CHARS, parent, references
 from worker.domain.events import Thread
 
 A, B, C = "<a@x.example>", "<b@x.example>", "<c@x.example>"

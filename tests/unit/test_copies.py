@@ -8,8 +8,8 @@ import pytest
 from tests.builders import a_comment_event, a_mailbox, a_recipient, an_account
 from tests.delivery_world import GREYLISTED, IMAP, TOPOLOGY, UNREACHABLE, DeliveryWorld, an_arrival
 from tests.doubles.broker import redelivered
-from worker.delivery.copy_jobs import copy_target
 from worker.delivery.messages import Arrival
+from worker.delivery.sent_copy.jobs import copy_target
 from worker.domain.envelope import (
     MailSentEvent,
     SentCopyDeferredEvent,

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tests.builders import NOON
-from worker.delivery.copy_promptness import copy_promptness
 from worker.delivery.ports import SavedCopy
+from worker.delivery.sent_copy.results import copy_promptness
 from worker.domain.classification import Classification
 from worker.domain.objectives import Promptness
 from worker.domain.vocabulary import Action, CopyOutcome, Reason, Scope

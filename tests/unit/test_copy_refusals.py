@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.delivery.copy_troubles import classify_copy
+from worker.delivery.sent_copy.jobs import classify_copy
 from worker.domain.classification import Classification
 from worker.domain.copy_hints import COPY_HINTS, copy_hint
 from worker.domain.hints import HINTS

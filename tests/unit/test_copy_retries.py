@@ -10,27 +10,27 @@ import pytest
 from tests.builders import a_mailbox, an_account
 from tests.doubles.clock import SteppedClock
 from tests.doubles.directory import MemoryDirectory, a_directory
+from tests.doubles.files import MemoryFileStore
 from tests.doubles.ledger import MemoryLedger, MemoryStore
+from tests.doubles.mail_transport import FakeMailTransport
 from tests.doubles.observer import RecordingObserver
 from tests.doubles.sent_folder import FakeSentFolder
-from worker.delivery.copies import Copies, CopyLimits
-from worker.delivery.copy_jobs import JOB, CopyJob
-from worker.delivery.imap_sign_in import ImapSignIn
-from worker.delivery.in_hand import InHand
 from worker.delivery.ledger import Claim
+from worker.delivery.limits import CopyLimits, Limits
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.newer_settings import NewerSettings
-from worker.delivery.places import Places
 from worker.delivery.ports import CopyTarget, SavedCopy
-from worker.delivery.reporting import Reporter
-from worker.delivery.sent_habits import NothingLearned
+from worker.delivery.results import Reporter
+from worker.delivery.sent_copy.imap_sign_in import ImapSignIn
+from worker.delivery.sent_copy.jobs import JOB, CopyJob
+from worker.delivery.sent_copy.stage import Copies
+from worker.delivery.services import Rules, Services
 from worker.delivery.suspensions import Suspensions
-from worker.delivery.tracing import NO_TRACING
 from worker.domain.identity import copy_key
 from worker.domain.recipient_limit import RecipientLimit
 from worker.domain.topology import Topology
 from worker.domain.transmission import Fault, Trouble
-from worker.domain.vocabulary import Phase
+from worker.domain.vocabulary import Phase, UncertainPolicy
 from worker.errors import Unavailable
 
 TOPOLOGY = Topology()
@@ -71,20 +71,26 @@ def the_copies(folder: FakeSentFolder, ledger: MemoryLedger, snapshot: FixedSnap
     reporter = Reporter("/sendas", TOPOLOGY.results_exchange)
     snapshot = snapshot or FixedSnapshot(a_directory([an_account(mailboxes=[MAILBOX])]))
     suspensions = Suspensions(ledger.mailboxes, reporter, publish_nothing, CLOCK)
-    return Copies(
+    services = Services(
+        rules=Rules(
+            topology=TOPOLOGY,
+            source="/sendas",
+            limits=Limits(max_age_s=3_600, relay_connections=1),
+            copy_limits=CopyLimits(max_age_s=3_600, max_bytes=1_000_000),
+            uncertain_policy=UncertainPolicy.CHECK,
+            unknown_sender_wait_s=600,
+        ),
         snapshot=snapshot,
         ledger=ledger,
-        habits=NothingLearned(),
+        mailboxes=ledger.mailboxes,
+        transport=FakeMailTransport(),
         sent_folder=folder,
-        reporter=reporter,
-        topology=TOPOLOGY,
+        files=MemoryFileStore({}),
         clock=CLOCK,
         observer=RecordingObserver(),
-        tracer=NO_TRACING,
-        limits=CopyLimits(max_age_s=3_600, max_bytes=1_000_000),
-        in_hand=InHand(Places(32), CLOCK),
-        sign_in=ImapSignIn(ledger.mailboxes, suspensions, NewerSettings(snapshot, CLOCK), CLOCK),
+        publish=publish_nothing,
     )
+    return Copies(services, ImapSignIn(ledger.mailboxes, suspensions, NewerSettings(snapshot, CLOCK), CLOCK))
 
 
 async def publish_nothing(publication: Publication) -> None:

@@ -8,7 +8,7 @@ from tests.builders import a_comment_event, a_mailbox, a_recipient, an_account
 from tests.delivery_world import BUSY, GREYLISTED, IMAP, TOPOLOGY, UNREACHABLE, DeliveryWorld, an_arrival
 from worker.delivery.ledger import Done, Granted, InDoubt
 from worker.delivery.ports import CopyTarget
-from worker.delivery.sent_habits import sent_place
+from worker.delivery.sent_copy.autosave_detection import sent_place
 from worker.domain.envelope import MailFailedEvent, MailSentEvent, MailUncertainEvent
 from worker.domain.snapshot import Account, AccountSettings
 from worker.domain.vocabulary import UncertainPolicy

@@ -8,8 +8,8 @@ from itertools import count
 import pytest
 
 from tests.doubles.clock import SteppedClock
-from worker.delivery.backlog import Closed
-from worker.delivery.lanes import Lane, Lanes
+from worker.delivery.backlog import AtCapacity, Backlogged, CoolingDown, Denied
+from worker.delivery.lanes import Lane, Lanes, Place
 from worker.domain.backoff import turn_level_s
 from worker.domain.vocabulary import Reason
 
@@ -26,9 +26,9 @@ class Letters:
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
         self._may_leave = asyncio.Event()
-        self._tasks: list[asyncio.Task[Closed | None]] = []
+        self._tasks: list[asyncio.Task[Denied | None]] = []
 
-    async def enter(self, number: int = 1, turn: datetime | None = None) -> list[Closed | None]:
+    async def enter(self, number: int = 1, turn: datetime | None = None) -> list[Denied | None]:
         """Let some more try; gives what those heard who are out again."""
         fresh = [asyncio.create_task(self._stay(turn)) for _ in range(number)]
         self._tasks += fresh
@@ -36,16 +36,18 @@ class Letters:
             await asyncio.sleep(0)
         return [task.result() for task in fresh if task.done()]
 
-    async def _stay(self, turn: datetime | None) -> Closed | None:
-        async with self._lane.place(turn) as closed:
-            if closed is None:
-                await self._may_leave.wait()
-            return closed
+    async def _stay(self, turn: datetime | None) -> Denied | None:
+        place = await self._lane.acquire(turn)
+        if isinstance(place, CoolingDown | Backlogged):
+            return place
+        with place:
+            await self._may_leave.wait()
+        return None
 
     def cancel(self, index: int) -> None:
         self._tasks[index].cancel()
 
-    async def leave(self) -> list[Closed | BaseException | None]:
+    async def leave(self) -> list[Denied | BaseException | None]:
         self._may_leave.set()
         return await asyncio.gather(*self._tasks, return_exceptions=True)
 
@@ -80,7 +82,7 @@ async def test_those_turned_away_get_turns_one_after_the_other() -> None:
     letters = Letters(a_lane(clock))
     await letters.enter(10)
 
-    turns = [closed.turn for closed in await letters.enter(5) if closed and closed.turn]
+    turns = [denied.not_before for denied in await letters.enter(5) if isinstance(denied, Backlogged)]
 
     assert len(set(turns)) == 5
     assert turns == sorted(turns)
@@ -96,8 +98,8 @@ async def test_a_turn_that_has_not_come_is_kept_and_one_that_has_finds_more_room
     later = clock.now() + timedelta(seconds=500)
 
     [early] = await letters.enter(turn=later)
-    assert early is not None
-    assert early.turn == later
+    assert isinstance(early, Backlogged)
+    assert early.not_before == later
     assert early.wait_s == 500
 
     assert await letters.enter(turn=clock.now()) == []
@@ -125,10 +127,7 @@ async def test_a_waiter_whose_place_does_not_come_goes_to_a_delay_queue() -> Non
     await letters.enter(1)
     waiter = asyncio.create_task(letters._stay(None))
 
-    closed = await waiter
-
-    assert closed is not None
-    assert closed.reason is None
+    assert isinstance(await waiter, AtCapacity)
     assert lane.waiting == 0
     await letters.leave()
 
@@ -159,7 +158,7 @@ async def test_what_those_before_met_concerns_those_who_waited() -> None:
 
     _, second = await letters.leave()
 
-    assert isinstance(second, Closed)
+    assert isinstance(second, CoolingDown)
     assert (second.reason, second.wait_s) == (Reason.RATE_LIMITED, 60)
 
 
@@ -169,7 +168,7 @@ def test_of_two_pauses_the_longer_one_counts() -> None:
     lane.pause(600, Reason.QUOTA_EXCEEDED)
     lane.pause(20, Reason.CONNECT_FAILED)
 
-    assert lane.obstacle() == Closed(600, Reason.QUOTA_EXCEEDED)
+    assert lane.obstacle() == CoolingDown(Reason.QUOTA_EXCEEDED, 600)
     clock.step(600)
     assert lane.obstacle() is None
 
@@ -244,7 +243,7 @@ async def test_a_held_lane_gives_turns_after_its_moment_and_a_pace() -> None:
     held_until = clock.now() + timedelta(seconds=40)
     lane.hold(held_until)
 
-    turns = [closed.turn for closed in await Letters(lane).enter(3) if closed and closed.turn]
+    turns = [denied.not_before for denied in await Letters(lane).enter(3) if isinstance(denied, Backlogged)]
 
     assert turns == [held_until + timedelta(seconds=2 * number) for number in range(3)]
     clock.step(40)
@@ -285,12 +284,14 @@ async def test_a_backlog_keeps_its_mailbox_busy_until_it_is_done(service_s: floa
         nonlocal hops
         turn = None
         while True:
-            async with lane.place(turn) as closed:
-                if closed is None:
+            place = await lane.acquire(turn)
+            if isinstance(place, Place):
+                with place:
                     return await simulation.sleep(service_s)
+            assert isinstance(place, Backlogged)
             hops += 1
-            turn = closed.turn
-            await simulation.sleep(turn_level_s(closed.wait_s or 0, hops))
+            turn = place.not_before
+            await simulation.sleep(turn_level_s(place.wait_s, hops))
 
     await simulation.run(*(asyncio.create_task(letter()) for _ in range(letters)))
 

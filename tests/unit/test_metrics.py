@@ -25,9 +25,9 @@ from tests.delivery_world import (
 )
 from tests.doubles.directory import a_directory
 from tools.docgen import metrics as metrics_page
-from worker.delivery.case import Case
+from worker.delivery.context import EventContext
+from worker.delivery.instrumentation import Stage
 from worker.delivery.messages import Arrival
-from worker.delivery.observing import Stage
 from worker.domain.classification import UNCERTAIN, Classification
 from worker.domain.objectives import COPY_WITHIN_S, LETTER_WITHIN_S, Promptness
 from worker.domain.resolution import resolve
@@ -70,13 +70,13 @@ def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None
     return registry.get_sample_value(name, labels)
 
 
-def a_case(**work: Any) -> Case:
+def a_case(**work: Any) -> EventContext:
     """Ivan's comment from a company mailbox, in work."""
     account = an_account(mailboxes=[a_mailbox()])
     event = a_comment_event()
     resolution = resolve(account, event.data, NOON)
     arrival = Arrival("sendas.outbound", b"")
-    return Case(arrival, event, Work(NOON, **work), a_directory([account]), resolution, NOON)
+    return EventContext(arrival, event, Work(NOON, **work), a_directory([account]), resolution, NOON)
 
 
 def because(reason: Reason, scope: Scope = Scope.MESSAGE, action: Action = Action.FAIL) -> Classification:

@@ -20,7 +20,7 @@ from tests.delivery_world import (
     an_arrival,
 )
 from tests.doubles.directory import MemoryDirectory, a_directory
-from worker.delivery.reporting import Reporter
+from worker.delivery.results import Reporter
 from worker.domain.envelope import (
     MailboxResumedEvent,
     MailboxSuspendedEvent,

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from worker.delivery.places import WHOLE, Denied, FairShares, Holder, Places, act_for, acting_for
+from worker.delivery.places import WHOLE, Exhausted, FairShares, Holder, Places, act_for, acting_for
 
 HALF = FairShares(account=0.5, mailbox=0.25)
 
@@ -26,13 +26,13 @@ class TestSharing:
     def test_one_account_alone_gets_its_share_and_no_more(self) -> None:
         places = Places(64, HALF)
         assert take_all(places, "greedy") == 32 == places.most_of_account
-        assert places.denied(Holder("greedy", "another")) is Denied.ACCOUNT
+        assert places.exhausted(Holder("greedy", "another")) is Exhausted.ACCOUNT
 
     def test_one_mailbox_alone_gets_its_share_and_its_account_still_has_room(self) -> None:
         places = Places(64, HALF)
         assert take_all(places, "acme", mailboxes=1) == 16
-        assert places.denied(Holder("acme", "mb-0")) is Denied.MAILBOX
-        assert places.denied(Holder("acme", "mb-1")) is None
+        assert places.exhausted(Holder("acme", "mb-0")) is Exhausted.MAILBOX
+        assert places.exhausted(Holder("acme", "mb-1")) is None
 
     def test_the_relay_of_all_counts_for_accounts_only(self) -> None:
         places = Places(64, HALF)
@@ -51,7 +51,7 @@ class TestSharing:
         places = Places(size, FairShares(0.1, 0.1))
         for number in range(size):
             assert places.take(Holder(f"account-{number}", "mb")) is None
-        assert places.take(Holder("one too many", "mb")) is Denied.ACCOUNT
+        assert places.take(Holder("one too many", "mb")) is Exhausted.ACCOUNT
 
     def test_of_four_places_one_account_leaves_two(self) -> None:
         """If all checks of an account hang, then two of four places are there for the others."""

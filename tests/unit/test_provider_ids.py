@@ -2,9 +2,9 @@
 
 import pytest
 
-from worker.domain.provider_ids import rewritten_message_id
 from worker.domain.providers import provider_of
 from worker.domain.replies import parse_reply
+from worker.domain.transmission import rewritten_message_id
 
 OWN = "<5f0c8f1f0e7f4f0f9d0e6d8a1b2c3d4e@acme.product.example>"
 SES_ID = "0100018c5a6b7c8d-1a2b3c4d-5e6f-7a8b-9c0d-1e2f3a4b5c6d-000000"

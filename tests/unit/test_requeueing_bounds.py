@@ -7,12 +7,12 @@ import pytest
 from pamqp import encode
 
 from worker.delivery.messages import MAX_HEADER_BYTES, Arrival, header_bytes
-from worker.delivery.requeueing import Death, admitted, dead, later, own_headers, until_turn
+from worker.delivery.requeue import DeadLetterReason, admitted, dead, later, own_headers, until_turn
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import Reason
 
 MAX_FRAME_BYTES = 128 * 1024
-DEATH = Death(Reason.INVALID_EVENT, "x" * 1_000, datetime(2026, 11, 23, tzinfo=UTC))
+DEATH = DeadLetterReason(Reason.INVALID_EVENT, "x" * 1_000, datetime(2026, 11, 23, tzinfo=UTC))
 ATTRIBUTES = {"ce-id": "1", "ce-type": "comment.created"}
 
 

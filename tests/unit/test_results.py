@@ -8,8 +8,7 @@ from pydantic import ValidationError
 
 from tests.contract_examples import result_example
 from worker.domain.cloudevents import parse
-from worker.domain.envelope import EVENT_CLASSES, DeadLetterDiscardedEvent, MailSentEvent, parse_result
-from worker.domain.message import to_message
+from worker.domain.envelope import EVENT_CLASSES, DeadLetterDiscardedEvent, MailSentEvent, parse_result, to_message
 from worker.domain.resolution import Consideration, Resolution
 from worker.domain.results import (
     CheckStepResult,

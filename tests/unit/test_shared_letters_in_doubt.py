@@ -6,7 +6,7 @@ That it lies in Sent says nothing about those who were not in the transaction th
 from tests.builders import a_comment_event, a_mailbox, a_recipient, an_account
 from tests.delivery_world import GREYLISTED, IMAP, UNKNOWN_RECIPIENT, DeliveryWorld, addresses, an_arrival
 from tests.doubles.broker import redelivered
-from worker.delivery.copy_jobs import copy_target
+from worker.delivery.sent_copy.jobs import copy_target
 from worker.domain.envelope import MailSentEvent, MailUncertainEvent
 from worker.domain.snapshot import Account
 

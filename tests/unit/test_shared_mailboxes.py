@@ -19,12 +19,12 @@ from tests.delivery_world import (
 )
 from tests.doubles.clock import SteppedClock
 from tests.doubles.directory import a_directory
-from worker.delivery.copy_jobs import copy_target
-from worker.delivery.imap_sign_in import REFUSED_PAUSE_S
 from worker.delivery.ledger import Record
 from worker.delivery.mailbox_states import MailboxKey, Revision
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.newer_settings import NewerSettings
+from worker.delivery.sent_copy.imap_sign_in import REFUSED_PAUSE_S
+from worker.delivery.sent_copy.jobs import copy_target
 from worker.domain.envelope import (
     MailboxResumedEvent,
     MailboxSuspendedEvent,

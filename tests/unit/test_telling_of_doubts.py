@@ -13,11 +13,11 @@ from tests.doubles.mail_transport import FakeMailTransport
 from tests.doubles.observer import RecordingObserver
 from tests.doubles.sent_folder import FakeSentFolder
 from tests.unit.test_copy_retries import FixedSnapshot
-from worker.delivery.building import Delivery, Rules, World, build_delivery
-from worker.delivery.copies import CopyLimits
 from worker.delivery.ledger import HandOver, InDoubt
-from worker.delivery.limits import Limits
+from worker.delivery.limits import CopyLimits, Limits
 from worker.delivery.messages import Arrival, Publication, Publish
+from worker.delivery.services import Rules, Services
+from worker.delivery.wiring import Delivery, build_delivery
 from worker.domain.identity import event_key
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import UncertainPolicy
@@ -58,7 +58,16 @@ async def ledger() -> MemoryLedger:
 
 def a_delivery(ledger: MemoryLedger, transport: FakeMailTransport, publish: Publish) -> Delivery:
     """The delivery of one mailbox whose provider does not save to Sent."""
-    world = World(
+    rules = Rules(
+        topology=TOPOLOGY,
+        source="/sendas",
+        limits=Limits(max_age_s=86_400, relay_connections=1),
+        copy_limits=CopyLimits(max_age_s=86_400, max_bytes=1_000_000),
+        uncertain_policy=UncertainPolicy.CHECK,
+        unknown_sender_wait_s=600,
+    )
+    services = Services(
+        rules=rules,
         snapshot=FixedSnapshot(a_directory([an_account(mailboxes=[a_mailbox()])])),
         ledger=ledger,
         mailboxes=ledger.mailboxes,
@@ -69,15 +78,7 @@ def a_delivery(ledger: MemoryLedger, transport: FakeMailTransport, publish: Publ
         observer=RecordingObserver(),
         publish=publish,
     )
-    rules = Rules(
-        topology=TOPOLOGY,
-        source="/sendas",
-        limits=Limits(max_age_s=86_400, relay_connections=1),
-        copy_limits=CopyLimits(max_age_s=86_400, max_bytes=1_000_000),
-        uncertain_policy=UncertainPolicy.CHECK,
-        unknown_sender_wait_s=600,
-    )
-    return build_delivery(world, rules)
+    return build_delivery(services)
 
 
 async def test_if_a_letter_is_sent_again_then_the_doubt_was_published_before(ledger: MemoryLedger) -> None:

@@ -12,7 +12,7 @@ from tests.doubles.directory import MemoryDirectory, a_directory
 from tests.doubles.mailbox_memory import MemoryRefreshTokens
 from worker.delivery.messages import Publication
 from worker.delivery.refresh_tokens import Rotation
-from worker.delivery.reporting import Reporter
+from worker.delivery.results import Reporter
 from worker.delivery.token_telling import TokenTelling
 from worker.domain.envelope import MailboxTokenRotatedEvent, parse_result
 from worker.domain.snapshot import OAuthAuth

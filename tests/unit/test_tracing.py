@@ -16,10 +16,10 @@ from prometheus_client import CollectorRegistry
 
 from tests.builders import a_comment_event
 from tests.delivery_world import TOPOLOGY, DeliveryWorld, an_arrival
-from worker.delivery.building import build_delivery
+from worker.delivery.instrumentation import NO_TRACING, Subject
 from worker.delivery.messages import Arrival
-from worker.delivery.tracing import NO_TRACING, Subject
-from worker.domain.trace_context import TraceContext, ids_of
+from worker.delivery.wiring import build_delivery
+from worker.domain.cloudevents import TraceContext, ids_of
 from worker.errors import ConfigurationError, Unavailable
 from worker.telemetry.metrics import Metrics
 from worker.telemetry.observer import MetricsObserver
@@ -137,7 +137,7 @@ async def test_a_letter_and_its_copy_are_traced_and_hold_no_address(
     """If a letter is sent and its copy saved, then both are in the event's trace, and so are their results."""
     world = DeliveryWorld()
     observer = MetricsObserver(Metrics(CollectorRegistry()), tracer)
-    delivery = build_delivery(replace(world.world(world.ledger), observer=observer, tracer=tracer), world.rules)
+    delivery = build_delivery(replace(world.services(world.ledger), observer=observer, tracer=tracer))
     event = replace(a_comment_event(), traceparent=TRACEPARENT)
     arrival = with_trace(an_arrival(event))
     with tracer.message(arrival.queue):

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from tests.builders import NOON, a_comment_event
 from tests.delivery_world import GREYLISTED, DeliveryWorld
-from worker.delivery.unfinished import Unfinished
+from worker.delivery.instrumentation import Unfinished
 
 
 def test_nothing_in_hand_is_not_old() -> None:

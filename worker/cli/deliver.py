@@ -20,8 +20,9 @@ from worker.cli.letters import show_letters
 from worker.cli.output import print_line, say
 from worker.cli.snapshots import read_own_snapshot
 from worker.cli.temporary_ledger import temporary_ledger
-from worker.delivery.building import Delivery, World, build_delivery
 from worker.delivery.messages import Arrival, Publication
+from worker.delivery.services import Services
+from worker.delivery.wiring import Delivery, build_delivery
 from worker.domain.cloudevents import STRUCTURED
 from worker.domain.event import LetterEvent
 from worker.domain.events import CommentCreated, TaskCreated
@@ -86,7 +87,8 @@ async def _deliver(settings: Settings, directory: CompiledDirectory, references:
         open_outside(settings, memory.refresh_tokens, _no_matter, references=references) as outside,
     ):
         ledger = await open_ledger(address, "sendas deliver", clock)
-        world = World(
+        services = Services(
+            rules=delivery_rules(settings),
             snapshot=_FixedSnapshot(directory),
             ledger=ledger,
             mailboxes=ledger.mailboxes,
@@ -99,11 +101,10 @@ async def _deliver(settings: Settings, directory: CompiledDirectory, references:
             sent_habits=memory.sent_habits,
         )
         try:
-            delivery = build_delivery(world, delivery_rules(settings))
-            return await _Errand(delivery, settings.topology).run(arrival)
+            return await _Errand(build_delivery(services), settings.topology).run(arrival)
         finally:
             try:
-                await token_telling(settings, memory.refresh_tokens, outside, world.snapshot, _print).tell()
+                await token_telling(settings, memory.refresh_tokens, outside, services.snapshot, _print).tell()
             finally:
                 await ledger.close()
 

@@ -6,9 +6,8 @@ from worker.adapters.snapshot.directory import CompiledDirectory
 from worker.app import open_outside
 from worker.cli.output import print_bytes, say
 from worker.cli.temporary_ledger import temporary_mailbox_memory
-from worker.delivery.attachments import Attachments
-from worker.delivery.case import Case, LetterCase
-from worker.delivery.composition import Composer
+from worker.delivery.compose import Attachments, Composer
+from worker.delivery.context import EventContext, LetterContext
 from worker.delivery.messages import Arrival
 from worker.domain.event import LetterEvent
 from worker.domain.hints import HINTS
@@ -35,15 +34,15 @@ async def show_letters(settings: Settings, directory: CompiledDirectory, arrival
         say(f"no letter would leave: {f'{reason.value}: {HINTS[reason].en}' if reason else 'no sender'}")
         return False
     try:
-        await _show(settings, Case(arrival, event, Work(now), directory, resolution, now))
+        await _show(settings, EventContext(arrival, event, Work(now), directory, resolution, now))
     except FileUnavailable as error:
         say(f"the letter cannot be made: {error}")
         return False
     return True
 
 
-async def _show(settings: Settings, case: Case) -> None:
-    mailbox = case.sender.mailbox
+async def _show(settings: Settings, context: EventContext) -> None:
+    mailbox = context.sender.mailbox
     most = provider_of(mailbox.smtp.host).recipients_per_letter if mailbox else None
     server = f"{mailbox.smtp.host}:{mailbox.smtp.port}" if mailbox else "the platform's relay"
     async with (
@@ -51,8 +50,8 @@ async def _show(settings: Settings, case: Case) -> None:
         open_outside(settings, memory.refresh_tokens, _no_matter) as outside,
     ):
         composer = Composer(Attachments(outside.files, settings.files_timeout_s))
-        for planned in plan(case.event.data, case.sender.account.settings, most=most):
-            letter = await composer.compose(LetterCase(case, planned))
+        for planned in plan(context.event.data, context.sender.account.settings, most=most):
+            letter = await composer.compose(LetterContext(context, planned))
             say(f"from {letter.envelope_from} by {server} to {', '.join(letter.envelope_to)}")
             print_bytes(letter.wire)
 

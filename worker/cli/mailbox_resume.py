@@ -14,7 +14,7 @@ from worker.cli.output import print_json, print_line
 from worker.cli.publishing import publishing
 from worker.cli.who import user
 from worker.delivery.mailbox_states import MailboxKey, Suspension
-from worker.delivery.reporting import Reporter
+from worker.delivery.results import Reporter
 from worker.delivery.suspensions import Suspensions
 from worker.domain.vocabulary import ResumedBy
 from worker.errors import SendasError

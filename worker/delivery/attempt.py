@@ -1,38 +1,54 @@
-"""One attempt to send a letter."""
+"""One attempt to send a letter: what was sent, and what the server refused of it."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import asyncio
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
-from worker.delivery.case import LetterCase
+import structlog
+
+from worker.delivery.context import EventContext, LetterContext
+from worker.delivery.gate import MailboxSlot, Slot
 from worker.delivery.ledger import HandOver
-from worker.delivery.ways import Way
+from worker.delivery.mailbox_states import Suspension
+from worker.delivery.results import Facts
+from worker.domain.addresses import masked, parse_address
+from worker.domain.classification import Classification, classify
 from worker.domain.letters import ComposedLetter
-from worker.domain.provider_ids import rewritten_message_id
 from worker.domain.providers import provider_of
-from worker.domain.transmission import Transmission
+from worker.domain.results import MAX_WORDS_CHARS
+from worker.domain.text import one_line
+from worker.domain.transmission import Fault, Reply, Transmission, Trouble, rewritten_message_id
+from worker.domain.vocabulary import Action, Scope
+
+log = structlog.get_logger(__name__)
+
+_RELAY_PAUSE_S = 300
+_AT_A_TIME = 10
+_ADDRESS = re.compile(r"[^\s<>\"'(),;:@]+@[\w.-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt to send a letter: what was sent on which way, and what the ledger noted before the dot."""
+    """One attempt to send a letter: its bytes, the slot that it is sent through, and what the ledger notes of it.
 
-    item: LetterCase
+    `envelope` has the recipient's position for each address; `hand_over` is noted before the final dot.
+    """
+
+    letter: LetterContext
     composed: ComposedLetter
-    way: Way
+    envelope: Mapping[str, int]
+    slot: Slot
     hand_over: HandOver
 
-    def positions_by_address(self) -> dict[str, int]:
-        """The position of each address of the envelope."""
-        return dict(zip(self.composed.envelope_to, self.item.letter.envelope, strict=True))
-
     def positions(self, addresses: Iterable[str]) -> tuple[int, ...]:
-        """The positions of addresses as they stand in the envelope."""
-        of_address = self.positions_by_address()
-        return tuple(sorted(of_address[address] for address in addresses))
+        """The recipients with these addresses of the envelope, in their order."""
+        return tuple(sorted([self.envelope[address] for address in addresses]))
 
     def provider_message_id(self, transmission: Transmission) -> str | None:
         """The Message-ID that the server gave the letter in the place of its own, where it said so."""
-        mailbox, reply = self.item.case.sender.mailbox, next(iter(transmission.accepted.values()), None)
+        mailbox, reply = self.letter.context.sender.mailbox, next(iter(transmission.accepted.values()), None)
         if mailbox is None or reply is None:
             return None
         host = mailbox.smtp.host
@@ -41,5 +57,98 @@ class Attempt:
     @property
     def provider(self) -> str:
         """Name of the provider that the letter leaves through."""
-        mailbox = self.item.case.sender.mailbox
+        mailbox = self.letter.context.sender.mailbox
         return provider_of(mailbox.smtp.host).name if mailbox else "platform"
+
+    def is_accepted_for_all(self, transmission: Transmission) -> bool:
+        """Whether the server accepted the letter for every recipient of this attempt."""
+        return len(transmission.accepted) == len(self.envelope)
+
+
+@dataclass(slots=True)
+class Refusal:
+    """Recipients that were refused for one and the same reason, and one of the troubles that say so."""
+
+    why: Classification
+    trouble: Trouble
+    replies: dict[int, Reply | None] = field(default_factory=dict)
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        return tuple(sorted(self.replies))
+
+    def facts(self, message_id: str | None, timings_s: Mapping[str, float]) -> Facts:
+        """What a result says of the refusal."""
+        return Facts(self.positions, self.replies, message_id, detail=self.trouble.detail or None, timings_s=timings_s)
+
+
+async def refusals_of(attempt: Attempt, transmission: Transmission) -> list[Refusal]:
+    """The refused recipients, together where the reason is the same.
+
+    A server may refuse a thousand recipients in other words each, and to weigh those takes a second in all.
+    """
+    refusals: dict[Classification, Refusal] = {}
+    for number, (address, trouble) in enumerate(transmission.refused.items(), 1):
+        if number % _AT_A_TIME == 0:
+            await asyncio.sleep(0)
+        why = classify(trouble, attempt.provider, attempt.hand_over.at)
+        if attempt.letter.context.sender.mailbox is None:
+            why = _of_the_relay(why, trouble)
+        refusals.setdefault(why, Refusal(why, trouble)).replies[attempt.envelope[address]] = trouble.reply
+    return list(refusals.values())
+
+
+def _of_the_relay(why: Classification, trouble: Trouble) -> Classification:
+    """The platform's own relay has no administrator who could resume it: it cools down, and the log says so."""
+    if why.action is Action.SUSPEND:
+        log.error("relay.refused", reason=why.reason.value, detail=trouble.detail)
+        return Classification(why.reason, Scope.PLATFORM, Action.PAUSE, _RELAY_PAUSE_S, why.remedy)
+    return replace(why, scope=Scope.PLATFORM) if why.scope is Scope.MAILBOX else why
+
+
+def without_utf8(attempt: Attempt, transmission: Transmission) -> LetterContext | None:
+    """The letter without those whose addresses only SMTPUTF8 could carry (RFC 6531), where that was in its way.
+
+    None when something else was, when no recipient would be left, or when the letter needs the extension all the same.
+    Such an address is not even named to the others: a header field with it could not be sent either.
+    """
+    troubles = transmission.refused.values()
+    if not troubles or any(trouble.fault is not Fault.NO_SMTPUTF8 for trouble in troubles):
+        return None
+    letter, planned = attempt.letter, attempt.letter.planned
+    recipients = letter.context.event.data.recipients
+    named = tuple(p for p in planned.named if not parse_address(recipients[p].address).needs_smtputf8)
+    envelope = tuple(p for p in planned.envelope if p in named)
+    if not envelope or named == planned.named:
+        return None
+    return replace(letter, planned=replace(planned, named=named, envelope=envelope))
+
+
+def refused_beside(attempt: Attempt, transmission: Transmission, narrower: LetterContext) -> Transmission:
+    """The refusals of those recipients alone who are not in the narrower letter."""
+    kept = set(narrower.positions)
+    refused = {a: trouble for a, trouble in transmission.refused.items() if attempt.envelope[a] not in kept}
+    return replace(transmission, refused=refused)
+
+
+def suspension_of(context: EventContext, slot: MailboxSlot, refusal: Refusal, at: datetime) -> Suspension:
+    """The suspension that follows from a refusal; it is shown to people for as long as it lasts."""
+    mailbox, reply = context.sender.mailbox, refusal.trouble.reply
+    return Suspension(
+        key=slot.key,
+        revision=slot.revision,
+        reason=refusal.why.reason,
+        since=at,
+        address=mailbox.address if mailbox else None,
+        code=reply.code if reply else None,
+        enhanced=reply.enhanced if reply else None,
+        words=_said(reply.text) if reply else None,
+        detail=_said(refusal.trouble.detail) or None,
+        event_id=context.event.id,
+        traceparent=context.event.traceparent,
+    )
+
+
+def _said(words: str) -> str:
+    """The server's words on one line, without the addresses in them."""
+    return _ADDRESS.sub(lambda found: masked(found[0]), one_line(words[:MAX_WORDS_CHARS]))

@@ -15,17 +15,49 @@ _SMOOTHING = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
-    """A letter is not let in for now.
+class Suspended:
+    """Denied: the mailbox is suspended, until an administrator or an operator acts."""
 
-    `wait_s` None: until somebody acts. `reason` None: there is only no room, and `turn` is the letter's; `lane` names
-    the backlog in which that is, where it is not the mailbox's own.
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class CoolingDown:
+    """Denied: the mailbox sends nothing for `wait_s` seconds, for this reason."""
+
+    reason: Reason
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Backlogged:
+    """Denied: the letter waits in a backlog, for `wait_s` seconds, until `not_before`.
+
+    `backlog` is the backlog's token in headers; None where no letter waits in it outside of the worker.
     """
 
-    wait_s: float | None
-    reason: Reason | None = None
-    turn: datetime | None = None
-    lane: str | None = None
+    wait_s: float
+    not_before: datetime
+    backlog: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AtCapacity(Backlogged):
+    """Its mailbox, or its account, has as many letters in hand as it may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimited(Backlogged):
+    """Its mailbox has reached its limit of letters a minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class StaleSettings(Backlogged):
+    """Another worker knows newer settings of its mailbox: this worker needs a newer snapshot first."""
+
+
+Denied = Suspended | CoolingDown | Backlogged
+"""Why a letter may not leave now."""
 
 
 class Backlog:
@@ -35,10 +67,10 @@ class Backlog:
     their age tells it.
     """
 
-    def __init__(self, clock: Clock, capacity: int, lane: str | None = None) -> None:
+    def __init__(self, clock: Clock, capacity: int, token: str | None = None) -> None:
         self._clock = clock
         self._capacity = capacity
-        self._lane = lane
+        self.token = token
         self._learned_s = _FIRST_GUESS_S
         self._in_hand = 0
         self._began_total_s = 0.0
@@ -64,12 +96,11 @@ class Backlog:
         self._began_total_s += began_s
         return began_s
 
-    def ended(self, began_s: float, *, is_served: bool) -> None:
-        """A letter is through; `is_served` False: it was kept from being sent, so nothing is learned from it."""
+    def ended(self, began_s: float) -> None:
+        """A letter is through."""
         self._in_hand -= 1
         self._began_total_s = self._began_total_s - began_s if self._in_hand else 0.0
-        if is_served:
-            self._learned_s += _SMOOTHING * (self._clock.monotonic() - began_s - self._learned_s)
+        self._learned_s += _SMOOTHING * (self._clock.monotonic() - began_s - self._learned_s)
 
     def hold(self, until: datetime) -> None:
         """Have no turn before then."""
@@ -79,7 +110,7 @@ class Backlog:
     def is_held(self) -> bool:
         return self._held_until > self._clock.now()
 
-    def wait_for_turn(self, turn: datetime | None, waiting: int = 0) -> Closed:
+    def wait_for_turn(self, turn: datetime | None, waiting: int = 0) -> AtCapacity | RateLimited:
         """The answer to a letter for which there is no room; one whose turn has not come keeps it.
 
         `waiting`: how many wait in the worker, before it.
@@ -87,7 +118,8 @@ class Backlog:
         now = self._clock.now()
         if turn is None or turn <= now:
             turn = self._reserve(now, waiting)
-        return Closed((turn - now).total_seconds(), turn=turn, lane=self._lane)
+        denied = RateLimited if self.is_held else AtCapacity
+        return denied((turn - now).total_seconds(), turn, self.token)
 
     def _reserve(self, now: datetime, waiting: int) -> datetime:
         """The next turn: each one takes as long as letters took lately."""

@@ -1,20 +1,24 @@
 """What a worker has in hand, letters or copies, shared out: whose share is used up waits for a turn, out of the worker.
 
-An account's turns are its own: whatever its servers do to hold up its letters, they come by no more often than letters
-of this account get through, and stand before nobody else's.
+An account's turns are its own: whatever its servers do to hold up its letters, they return no more often than letters
+of this account get through, and delay no other account's.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from datetime import datetime
 from types import TracebackType
 
-from worker.delivery.backlog import Backlog, Closed
-from worker.delivery.places import Denied, Holder, Places
+from worker.delivery.backlog import Backlog, Backlogged
+from worker.delivery.places import Exhausted, Holder, Places
 from worker.delivery.ports import Clock
 from worker.domain.identity import lane_token
 
 _MAX_BACKLOGS = 10_000
 _LOOKED_AT = 4
+
+WaitForTurn = Callable[[datetime | None], Backlogged]
+"""Gives a letter with this turn its turn in a mailbox's backlog."""
 
 
 class InHand:
@@ -25,23 +29,30 @@ class InHand:
         self._clock = clock
         self._backlogs: OrderedDict[str, tuple[Holder, Backlog]] = OrderedDict()  # by token, the latest used last
 
-    def place(self, holder: Holder, turn: datetime | None) -> "HeldInHand":
-        """A context that holds a place, or gives why there is none now. `turn`: of the letter.
+    def acquire(
+        self, holder: Holder, turn: datetime | None, of_mailbox: WaitForTurn | None = None
+    ) -> "PlaceInHand | Backlogged":
+        """A place, to `release`, or the letter's turn in a backlog. `turn`: the one that the letter has.
 
-        What it gives has no turn where only the mailbox's share is used up: that is in the mailbox's own backlog.
+        Where only the mailbox's share is used up, the turn is in the backlog of the mailbox, if it has one here.
         """
-        return HeldInHand(self, holder, turn)
+        exhausted = self.places.take(holder)
+        if exhausted is None:
+            return PlaceInHand(self.places, holder, self.backlog(holder))
+        if exhausted is Exhausted.MAILBOX and of_mailbox is not None:
+            return of_mailbox(turn)
+        return self.wait_for_turn(holder, turn)
 
-    def wait_for_turn(self, holder: Holder, turn: datetime | None) -> Closed:
+    def wait_for_turn(self, holder: Holder, turn: datetime | None) -> Backlogged:
         """The answer to a letter whose account has no room left for it."""
         return self.backlog(holder).wait_for_turn(turn)
 
     def next_turn(self, lane: str, turn: datetime) -> datetime | None:
         """When a letter that waits in an account's backlog may come again; None: let it in, or no such backlog."""
         holder, backlog = self._backlogs.get(lane, (None, None))
-        if holder is None or backlog is None or self.places.denied(holder) is None:
+        if holder is None or backlog is None or self.places.exhausted(holder) is None:
             return None
-        return backlog.wait_for_turn(turn).turn
+        return backlog.wait_for_turn(turn).not_before
 
     def backlog(self, holder: Holder) -> Backlog:
         """The backlog of the holder's account."""
@@ -69,30 +80,26 @@ class InHand:
         return len(self._backlogs)
 
 
-class HeldInHand:
+class PlaceInHand:
     """The use of a place for one letter. A class, because a generator costs several times as much."""
 
-    __slots__ = ("_backlog", "_began_s", "_holder", "_in_hand", "_turn")
+    __slots__ = ("_backlog", "_began_s", "_holder", "_places")
 
-    def __init__(self, in_hand: InHand, holder: Holder, turn: datetime | None) -> None:
-        self._in_hand = in_hand
+    def __init__(self, places: Places, holder: Holder, backlog: Backlog) -> None:
+        self._places = places
         self._holder = holder
-        self._turn = turn
-        self._backlog: Backlog | None = None
-        self._began_s = 0.0
+        self._backlog = backlog
+        self._began_s = backlog.began()
 
-    def __enter__(self) -> Closed | Denied | None:
-        denied = self._in_hand.places.take(self._holder)
-        if denied is Denied.ACCOUNT:
-            return self._in_hand.wait_for_turn(self._holder, self._turn)
-        if denied is None:
-            self._backlog = self._in_hand.backlog(self._holder)
-            self._began_s = self._backlog.began()
-        return denied
+    def __enter__(self) -> None:
+        """Nothing more to do: the place is taken."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._backlog is not None:
-            self._backlog.ended(self._began_s, is_served=True)
-            self._in_hand.places.give_back(self._holder)
+        self.release()
+
+    def release(self) -> None:
+        """Let another letter have the place."""
+        self._backlog.ended(self._began_s)
+        self._places.give_back(self._holder)

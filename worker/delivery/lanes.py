@@ -12,21 +12,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from worker.delivery.backlog import Backlog, Closed
+from worker.delivery.backlog import Backlog, Backlogged, CoolingDown
 from worker.delivery.ports import Clock
 from worker.domain.vocabulary import Reason
 
 _WAITING_PER_PLACE = 8
 _PATIENCE_S = 5.0  # as long as the shortest delay queue: who has to wait longer waits there
 _MAX_LANES = 50_000
-_FORGOTTEN_AFTER_S = 24 * 3_600.0  # whoever still waited for the mailbox would have looked by now
+_FORGOTTEN_AFTER_S = 24 * 3_600.0  # a letter that still waited for the mailbox would have looked by now
 _LOOKED_AT = 4
 
 
 class Lane:
     """One mailbox's lane in this worker. `most`: how many letters it can have in hand, with those that wait."""
 
-    def __init__(self, clock: Clock, capacity: int, patience_s: float, most: int | None = None) -> None:
+    def __init__(
+        self, clock: Clock, capacity: int, patience_s: float, most: int | None = None, token: str | None = None
+    ) -> None:
         self._clock = clock
         self._room = _WAITING_PER_PLACE * capacity
         if most is not None:
@@ -34,7 +36,7 @@ class Lane:
         self._capacity = self._width = capacity
         self._patience_s = patience_s
         self._waiters: deque[asyncio.Future[bool]] = deque()
-        self.backlog = Backlog(clock, capacity)
+        self.backlog = Backlog(clock, capacity, token)
         self._paused_until = 0.0
         self._pause_reason: Reason | None = None
         self.fingerprint = ""
@@ -52,10 +54,10 @@ class Lane:
         """True while letters are in it."""
         return self.busy > 0 or self.waiting > 0
 
-    def obstacle(self) -> Closed | None:
+    def obstacle(self) -> CoolingDown | None:
         """Why nothing at all may leave this mailbox now, if that is so."""
         left_s = self._paused_until - self._clock.monotonic()
-        return Closed(left_s, self._pause_reason) if left_s > 0 else None
+        return CoolingDown(self._pause_reason, left_s) if self._pause_reason is not None and left_s > 0 else None
 
     def pause(self, seconds: float, reason: Reason) -> None:
         """Let nothing through for a while; of two pauses the one that lasts longer counts."""
@@ -72,38 +74,39 @@ class Lane:
         self._width = min(width, self._capacity)
         self._admit()
 
-    def place(self, turn: datetime | None = None) -> "Place":
-        """A context that holds a place, waiting for it if that takes only moments. `turn`: of the letter."""
-        return Place(self, turn)
-
-    async def enter(self, turn: datetime | None) -> Closed | None:
-        """Come in, to `leave` again; or learn why not."""
-        if closed := self.closed(turn):
-            return closed
+    async def acquire(self, turn: datetime | None = None) -> "Place | CoolingDown | Backlogged":
+        """A place, to `release`, waiting for it if that takes only moments. `turn`: of the letter."""
+        if denied := self.denied(turn):
+            return denied
         if self._waiters or self.busy >= self._width:
-            return await self._come_in(turn)
-        self.busy += 1
-        return None
+            if denied := await self._come_in(turn):
+                return denied
+        else:
+            self.busy += 1
+        if barred := self.barred(turn):
+            self.leave()
+            return barred
+        return Place(self)
 
     def leave(self) -> None:
         """Make the place free."""
         self.busy -= 1
         self._admit()
 
-    def barred(self, turn: datetime | None) -> Closed | None:
+    def barred(self, turn: datetime | None) -> CoolingDown | Backlogged | None:
         """Why a letter that has a place may not use it: what those before it met concerns it too."""
         return self.obstacle() or self._held(turn)
 
     @contextmanager
     def approaching(self) -> Iterator[None]:
-        """One more waits, while the context lasts, for something else first: it holds up nobody, and takes room."""
+        """One more waits, while the context lasts, for something else first: it takes room, and delays no letter."""
         self.waiting += 1
         try:
             yield
         finally:
             self.waiting -= 1
 
-    def closed(self, turn: datetime | None) -> Closed | None:
+    def denied(self, turn: datetime | None) -> CoolingDown | Backlogged | None:
         """Why a letter cannot even wait here. Those whose turn has come find room longer than others."""
         if obstacle := self.obstacle() or self._held(turn):
             return obstacle
@@ -114,15 +117,15 @@ class Lane:
             return self.wait_for_turn(turn)
         return None
 
-    def _held(self, turn: datetime | None) -> Closed | None:
+    def _held(self, turn: datetime | None) -> Backlogged | None:
         return self.wait_for_turn(turn) if self.backlog.is_held else None
 
     def next_turn(self, turn: datetime) -> datetime | None:
         """The turn of a letter that finds no room, its own where that has not come yet; None: let it in."""
-        closed = None if self.obstacle() else self.closed(turn)
-        return closed.turn if closed else None
+        denied = None if self.obstacle() else self.denied(turn)
+        return denied.not_before if isinstance(denied, Backlogged) else None
 
-    async def _come_in(self, turn: datetime | None) -> Closed | None:
+    async def _come_in(self, turn: datetime | None) -> Backlogged | None:
         loop = asyncio.get_running_loop()
         place: asyncio.Future[bool] = loop.create_future()
         self.waiting += 1
@@ -132,14 +135,14 @@ class Lane:
         try:
             is_admitted = await place
             return None if is_admitted else self._give_up(place, turn)
-        except BaseException:  # also cancellation: a place that came in the same moment is somebody else's
+        except BaseException:  # also cancellation: a place that came in the same moment is another letter's
             self._give_back(place)
             raise
         finally:
             patience.cancel()
             self.waiting -= 1
 
-    def _give_up(self, place: "asyncio.Future[bool]", turn: datetime | None) -> Closed:
+    def _give_up(self, place: "asyncio.Future[bool]", turn: datetime | None) -> Backlogged:
         if place in self._waiters:
             self._waiters.remove(place)
         return self.wait_for_turn(turn)
@@ -155,45 +158,40 @@ class Lane:
         while self._waiters and self.busy < self._width:
             self.busy += _resolve(self._waiters.popleft(), True)
 
-    def wait_for_turn(self, turn: datetime | None) -> Closed:
+    def wait_for_turn(self, turn: datetime | None) -> Backlogged:
         """The answer to a letter for which there is no room; one whose turn has not come keeps it."""
         return self.backlog.wait_for_turn(turn, self.waiting)
 
 
 class Place:
-    """One letter's place in a lane; the context gives why there is none. It can be left before the context ends.
+    """One letter's place in a lane.
 
     A class, and without a task or timer of its own where there is room: every letter takes one.
     """
 
-    __slots__ = ("_began_s", "_is_held", "_is_served", "_lane", "_turn")
+    __slots__ = ("_began_s", "_is_held", "_lane")
 
-    def __init__(self, lane: Lane, turn: datetime | None) -> None:
+    def __init__(self, lane: Lane) -> None:
         self._lane = lane
-        self._turn = turn
-        self._is_held = self._is_served = False
-        self._began_s = 0.0
+        self._is_held = True
+        self._began_s = lane.backlog.began()
 
-    async def __aenter__(self) -> Closed | None:
-        if closed := await self._lane.enter(self._turn):
-            return closed
-        barred = self._lane.barred(self._turn)
-        self._is_held, self._is_served, self._began_s = True, barred is None, self._lane.backlog.began()
-        return barred
+    def __enter__(self) -> None:
+        """Nothing more to do: the place is taken."""
 
-    async def __aexit__(self, *_: object) -> None:
-        self.leave()
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Let the next letter have the place, unless that was done before."""
         if self._is_held:
             self._is_held = False
-            self._lane.backlog.ended(self._began_s, is_served=self._is_served)
+            self._lane.backlog.ended(self._began_s)
             self._lane.leave()
 
 
 def _resolve(place: "asyncio.Future[bool]", is_admitted: bool) -> bool:
-    """Tell who waits; False when there is nobody any more."""
+    """Answer a waiter; False when it is gone."""
     if place.done():
         return False
     place.set_result(is_admitted)
@@ -215,15 +213,17 @@ class Lanes:
         self._patience_s = patience_s
         self._lanes: OrderedDict[Hashable, _Kept] = OrderedDict()
 
-    def of(self, mailbox: Hashable, settings: object, capacity: int, most: int | None = None) -> Lane:
-        """The lane of a mailbox; `settings` are all that somebody may change to have letters leave again.
+    def of(
+        self, mailbox: Hashable, settings: object, capacity: int, most: int | None = None, token: str | None = None
+    ) -> Lane:
+        """The lane of a mailbox; `settings` are all whose change may let letters leave again.
 
         `most`: of the worker's places that the mailbox can hold; beyond them the lane is closed, so that none of its
-        letters is admitted only to be sent away.
+        letters is admitted only to be sent away. `token`: its backlog's, in headers.
         """
         kept = self._lanes.get(mailbox)
         if kept is None or kept.settings != settings:
-            kept = _Kept(Lane(self._clock, capacity, self._patience_s, most), settings, 0.0)
+            kept = _Kept(Lane(self._clock, capacity, self._patience_s, most, token), settings, 0.0)
             self._lanes[mailbox] = kept
             self._forget_some()
         kept.used_at = self._clock.monotonic()

@@ -24,7 +24,7 @@ class Limits:
     """Bounds of the delivery: a letter's age in seconds, connections, and letters in transmission at a time.
 
     `mailbox_…` are for mailboxes that say no number, and whose providers say none: connections, letters a minute and
-    recipients a day; None: no limit. `mailbox_connections_max`: no mailbox has more connections, whoever says so.
+    recipients a day; None: no limit. `mailbox_connections_max`: no mailbox has more connections, whatever it asks for.
     `mailbox_ease_s`: for how long one goes on slowly after a suspension. `files_concurrency`: letters whose files the
     worker holds at a time; `files_timeout_s`: for the download of all files of one letter together. `shares`: the part
     of all these places that one account or mailbox may hold. `recipient_limit`: letters from one account to one address
@@ -59,3 +59,14 @@ class Limits:
             per_day=own.per_day or provider.per_day or self.mailbox_per_day,
             ease_s=self.mailbox_ease_s,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class CopyLimits:
+    """For how long a copy is tried, in seconds, and how large it may be to travel through the broker; and how many the
+    worker deals with at a time.
+    """
+
+    max_age_s: float
+    max_bytes: int
+    in_hand: int = 32

@@ -5,27 +5,23 @@ from dataclasses import replace
 
 import structlog
 
-from worker.delivery import requeueing
-from worker.delivery.attempt import Attempt
-from worker.delivery.case import Case, LetterCase
-from worker.delivery.copies import Copies
-from worker.delivery.copy_jobs import Accepted
-from worker.delivery.doubts import Doubts
-from worker.delivery.facts import Facts
-from worker.delivery.finishing import finished
+from worker.delivery import requeue
+from worker.delivery.attempt import Attempt, Refusal, refusals_of, suspension_of
+from worker.delivery.backlog import Backlogged, Denied, Suspended
+from worker.delivery.cancellation import finished
+from worker.delivery.claims import HELD_WAIT_S
+from worker.delivery.context import EventContext, LetterContext
+from worker.delivery.gate import MailboxSlot
 from worker.delivery.messages import Publication
-from worker.delivery.observing import Observer
-from worker.delivery.ports import Clock
-from worker.delivery.recording import Final, Recorder
-from worker.delivery.refusals import Refusal, refusals_of
-from worker.delivery.reporting import Reporter
-from worker.delivery.stopping import suspension_of
-from worker.delivery.ways import MailboxWay
+from worker.delivery.results import Facts, Final, Recorder
+from worker.delivery.sent_copy.jobs import Accepted
+from worker.delivery.sent_copy.stage import Copies
+from worker.delivery.services import Services
+from worker.delivery.uncertain import UncertainDeliveries
 from worker.domain.backoff import PAUSE_LEVELS_S, pause_level_s, retry_level_s, waiting_level_s
 from worker.domain.classification import Classification
-from worker.domain.message import to_message
+from worker.domain.envelope import to_message
 from worker.domain.text import one_line
-from worker.domain.topology import Topology
 from worker.domain.transmission import Fault, Reply, Transmission, Trouble
 from worker.domain.vocabulary import Action, Outcome, Phase, Reason, Scope
 from worker.errors import FileUnavailable
@@ -39,49 +35,40 @@ _WAYS_IN = frozenset({Phase.CONNECT, Phase.GREETING, Phase.TLS})
 class Outcomes:
     """Says what is to be recorded and published because of what happened to a letter."""
 
-    def __init__(
-        self,
-        *,
-        recorder: Recorder,
-        doubts: Doubts,
-        copies: Copies,
-        reporter: Reporter,
-        topology: Topology,
-        clock: Clock,
-        observer: Observer,
-    ) -> None:
+    def __init__(self, services: Services, recorder: Recorder, uncertain: UncertainDeliveries, copies: Copies) -> None:
+        self._topology = services.rules.topology
+        self._reporter = services.rules.reporter
+        self._clock = services.clock
+        self._observer = services.observer
         self._recorder = recorder
-        self._doubts = doubts
+        self._uncertain = uncertain
         self._copies = copies
-        self._reporter = reporter
-        self._topology = topology
-        self._clock = clock
-        self._observer = observer
 
     async def of_transmission(self, attempt: Attempt, transmission: Transmission) -> list[Publication]:
         """What follows from an SMTP transaction: some recipients may have it, some not yet, some never."""
-        item = attempt.item
+        letter = attempt.letter
         self._observer.attempted(attempt.provider, transmission)
-        # To its end also when the worker is told to stop: else what the server said would be lost.
+        # Also while the worker stops: otherwise what the server said would be lost.
         refusals = await finished(refusals_of(attempt, transmission)) if transmission.refused else []
         final = [refusal for refusal in refusals if refusal.why.action is Action.FAIL]
         not_yet = [refusal for refusal in refusals if refusal.why.action is not Action.FAIL]
-        # The doubt is noted first: it must be known whatever happens to the rest.
-        in_doubt = attempt.positions(transmission.uncertain)
-        publications = await self._doubts.arise(item, in_doubt, attempt.hand_over) if in_doubt else []
+        # Reported first: what is uncertain must be known whatever happens to the rest.
+        publications: list[Publication] = []
+        if transmission.uncertain:
+            uncertain = attempt.positions(transmission.uncertain)
+            publications += await self._uncertain.report(letter, uncertain, attempt.hand_over)
         finals = self._sent(attempt, transmission)
         message_id = attempt.composed.message_id
-        finals += [self._failed(item, r.facts(message_id, transmission.timings_s), r.why) for r in final]
-        publications += await self._recorder.record(item.case, finals)
+        finals += [self._failed(letter, r.facts(message_id, transmission.timings_s), r.why) for r in final]
+        publications += await self._recorder.record(letter.context, finals)
         publications += await self._not_yet(attempt, not_yet, transmission)
         return publications + self._copy(attempt, transmission)
 
     def _sent(self, attempt: Attempt, transmission: Transmission) -> list[Final]:
         if not transmission.accepted:
             return []
-        item, now = attempt.item, self._clock.now()
-        of_address = attempt.positions_by_address()
-        replies: dict[int, Reply | None] = {of_address[a]: reply for a, reply in transmission.accepted.items()}
+        letter, now = attempt.letter, self._clock.now()
+        replies: dict[int, Reply | None] = {attempt.envelope[a]: reply for a, reply in transmission.accepted.items()}
         facts = Facts(
             tuple(sorted(replies)),
             replies,
@@ -89,25 +76,25 @@ class Outcomes:
             attempt.provider_message_id(transmission),
             timings_s=transmission.timings_s,
         )
-        self._observer.delivered(item.case, len(replies), now)
+        self._observer.delivered(letter.context, len(replies), now)
         code = next(iter(transmission.accepted.values())).code
-        item.log("mail.sent", facts.positions, code=code, is_connection_reused=transmission.is_connection_reused)
-        return [Final(facts.positions, Outcome.SENT, self._reporter.sent(item.case, facts, now))]
+        letter.log("mail.sent", facts.positions, code=code, is_connection_reused=transmission.is_connection_reused)
+        return [Final(facts.positions, Outcome.SENT, to_message(self._reporter.sent(letter.context, facts, now)))]
 
-    def _failed(self, item: LetterCase, facts: Facts, why: Classification) -> Final:
-        self._observer.ended(item.case, Outcome.FAILED, why, len(facts.positions))
-        item.log("mail.failed", facts.positions, reason=why.reason.value, **_said(facts))
-        event = self._reporter.failed(item.case, facts, why, self._clock.now())
+    def _failed(self, letter: LetterContext, facts: Facts, why: Classification) -> Final:
+        self._observer.ended(letter.context, Outcome.FAILED, why, len(facts.positions))
+        letter.log("mail.failed", facts.positions, reason=why.reason.value, **_said(facts))
+        event = self._reporter.failed(letter.context, facts, why, self._clock.now())
         return Final(facts.positions, Outcome.FAILED, to_message(event))
 
     def _copy(self, attempt: Attempt, transmission: Transmission) -> list[Publication]:
-        mailbox = attempt.item.case.sender.mailbox
+        mailbox = attempt.letter.context.sender.mailbox
         if mailbox is None or not transmission.accepted:
             return []
         positions = attempt.positions(transmission.accepted)
-        is_whole = set(positions) == set(attempt.item.letter.named)
+        is_whole = set(positions) == set(attempt.letter.planned.named)
         accepted = Accepted(positions, is_whole, attempt.provider_message_id(transmission))
-        return self._copies.after_sending(attempt.item.case, mailbox, attempt.composed, accepted)
+        return self._copies.after_sending(attempt.letter.context, mailbox, attempt.composed, accepted)
 
     async def _not_yet(
         self, attempt: Attempt, refusals: Sequence[Refusal], transmission: Transmission
@@ -115,119 +102,131 @@ class Outcomes:
         """Let those wait who were not accepted yet: one message for all of them, a result for each reason."""
         if not refusals:
             return []
-        item = attempt.item
+        letter = attempt.letter
         refusals = [await _reconsidered(attempt, refusal) for refusal in refusals]
         for refusal in refusals:
             await self._stop_mailbox(attempt, refusal)
         publications: list[Publication] = []
         is_attempt = any(refusal.why.action is Action.RETRY for refusal in refusals)
-        attempts = item.case.attempt if is_attempt else item.case.work.attempts
-        level_s = retry_level_s(attempts) if is_attempt else self._rest_s(item, refusals[0].why)
+        attempts = letter.context.attempt if is_attempt else letter.context.work.attempts
+        level_s = retry_level_s(attempts) if is_attempt else self._rest_s(letter, refusals[0].why)
         for refusal in refusals:
             facts = refusal.facts(attempt.composed.message_id, transmission.timings_s)
-            publications.append(self._deferred(item, facts, refusal.why, level_s))
-        everybody = tuple(sorted(p for refusal in refusals for p in refusal.positions))
-        await self._recorder.release(item.case, everybody)
-        return [*publications, self._later(item, everybody, refusals[0], attempts, level_s)]
+            publications.append(self._deferred(letter, facts, refusal.why, level_s))
+        waiting = tuple(sorted(p for refusal in refusals for p in refusal.positions))
+        await self._recorder.release(letter.context, waiting)
+        return [*publications, self._later(letter, waiting, refusals[0], attempts, level_s)]
 
-    def _rest_s(self, item: LetterCase, why: Classification) -> int:
+    def _rest_s(self, letter: LetterContext, why: Classification) -> int:
         if why.action is Action.SUSPEND:
-            return waiting_level_s(item.case.age_s)
+            return waiting_level_s(letter.context.age_s)
         return pause_level_s(why.pause_s or 0)
 
     async def _stop_mailbox(self, attempt: Attempt, refusal: Refusal) -> None:
         """What concerns the mailbox stops the mailbox: its other letters must not run into the same wall."""
-        way, why = attempt.way, refusal.why
+        slot, why = attempt.slot, refusal.why
         if why.action is Action.PAUSE:
-            await way.rest(why.pause_s or 0, why.reason)
+            await slot.cool_down(why.pause_s or 0, why.reason)
         elif why.action is Action.RETRY and refusal.trouble.phase in _WAYS_IN:
             # Each letter would hold a place of the worker's until a dead server's time is out. Only in this worker:
             # it may be this host that has no way there.
-            way.lane.pause(_UNREACHABLE_PAUSE_S, why.reason)
-        elif why.action is Action.SUSPEND and isinstance(way, MailboxWay):
-            await way.suspend(suspension_of(attempt.item.case, way, refusal, self._clock.now()))
+            slot.lane.pause(_UNREACHABLE_PAUSE_S, why.reason)
+        elif why.action is Action.SUSPEND and isinstance(slot, MailboxSlot):
+            await slot.suspend(suspension_of(attempt.letter.context, slot, refusal, self._clock.now()))
 
-    def _deferred(self, item: LetterCase, facts: Facts, why: Classification, level_s: int) -> Publication:
-        self._observer.ended(item.case, Outcome.DEFERRED, why, len(facts.positions))
-        item.log("mail.deferred", facts.positions, reason=why.reason.value, wait_s=level_s, **_said(facts))
+    def _deferred(self, letter: LetterContext, facts: Facts, why: Classification, level_s: int) -> Publication:
+        self._observer.ended(letter.context, Outcome.DEFERRED, why, len(facts.positions))
+        letter.log("mail.deferred", facts.positions, reason=why.reason.value, wait_s=level_s, **_said(facts))
         event = self._reporter.deferred(
-            item.case, facts, why, self._clock.now(), attempt=item.case.attempt, wait_s=level_s
+            letter.context, facts, why, self._clock.now(), attempt=letter.context.attempt, wait_s=level_s
         )
         return self._reporter.publication(event)
 
     def _later(
-        self, item: LetterCase, positions: tuple[int, ...], refusal: Refusal, attempts: int, level_s: int
+        self, letter: LetterContext, positions: tuple[int, ...], refusal: Refusal, attempts: int, level_s: int
     ) -> Publication:
         reply = refusal.trouble.reply
         words = f"{reply.code} {reply.enhanced or ''} {reply.text}" if reply else refusal.trouble.detail
-        work = item.work(positions, attempts=attempts, reason=refusal.why.reason.value, reply=one_line(words))
-        return requeueing.later(item.case.arrival, work.headers(), self._topology, level_s)
+        work = letter.work(positions, attempts=attempts, reason=refusal.why.reason.value, reply=one_line(words))
+        return requeue.later(letter.context.arrival, work.headers(), self._topology, level_s)
 
-    def waiting(
-        self, item: LetterCase, positions: tuple[int, ...], why: Classification, level_s: int
-    ) -> list[Publication]:
-        """The letter waits for its mailbox, without an attempt; that is told once, not at every look."""
-        work = item.work(positions, reason=why.reason.value)
-        later = requeueing.later(item.case.arrival, work.headers(), self._topology, level_s)
-        if item.case.work.last_reason == why.reason.value:
+    def denied(self, letter: LetterContext, denied: Denied) -> list[Publication]:
+        """The letter waits for its mailbox; that is no attempt. It is reported once, and never for a backlog."""
+        if isinstance(denied, Backlogged):
+            work = letter.work(letter.positions, turn=denied.not_before, lane=denied.backlog)
+            now = self._clock.now()
+            return [requeue.until_turn(letter.context.arrival, work.headers(), self._topology, denied.not_before, now)]
+        scope = Scope.MAILBOX if letter.context.sender.mailbox else Scope.PLATFORM
+        if isinstance(denied, Suspended):
+            why = Classification(denied.reason, scope, Action.SUSPEND)
+            return self._waiting(letter, why, waiting_level_s(letter.context.age_s))
+        why = Classification(denied.reason, scope, Action.PAUSE)
+        return self._waiting(letter, why, pause_level_s(denied.wait_s))
+
+    def _waiting(self, letter: LetterContext, why: Classification, level_s: int) -> list[Publication]:
+        work = letter.work(letter.positions, reason=why.reason.value)
+        later = requeue.later(letter.context.arrival, work.headers(), self._topology, level_s)
+        if letter.context.work.last_reason == why.reason.value:
             return [later]
-        self._observer.ended(item.case, Outcome.DEFERRED, why, len(positions))
-        item.log("mail.deferred", positions, reason=why.reason.value, wait_s=level_s)
-        return [self._told_of_waiting(item.case, positions, why, level_s), later]
+        self._observer.ended(letter.context, Outcome.DEFERRED, why, len(letter.positions))
+        letter.log("mail.deferred", letter.positions, reason=why.reason.value, wait_s=level_s)
+        return [self._deferred_waiting(letter.context, letter.positions, why, level_s), later]
 
-    def _told_of_waiting(
-        self, case: Case, positions: tuple[int, ...], why: Classification, level_s: int
+    def held(self, letter: LetterContext) -> list[Publication]:
+        """Another task or worker has the letter: it waits until that one is through."""
+        work = letter.work(letter.positions)
+        return [requeue.later(letter.context.arrival, work.headers(), self._topology, HELD_WAIT_S)]
+
+    def claim_lost(self, letter: LetterContext) -> list[Publication]:
+        """Another worker took this one for dead, and has the letter now."""
+        log.warning("mail.claim_lost")
+        return self.held(letter)
+
+    def _deferred_waiting(
+        self, context: EventContext, positions: tuple[int, ...], why: Classification, level_s: int
     ) -> Publication:
         event = self._reporter.deferred(
-            case, Facts(positions), why, self._clock.now(), attempt=case.work.attempts, wait_s=level_s
+            context, Facts(positions), why, self._clock.now(), attempt=context.work.attempts, wait_s=level_s
         )
         return self._reporter.publication(event)
 
-    async def without_file(self, item: LetterCase, error: FileUnavailable) -> list[Publication]:
+    async def without_file(self, letter: LetterContext, error: FileUnavailable) -> list[Publication]:
         """A file could not be downloaded: later perhaps, or never."""
-        positions = item.letter.envelope
+        positions = letter.positions
         action = Action.FAIL if error.is_permanent else Action.RETRY
         why = Classification(Reason.FILE_UNAVAILABLE, Scope.MESSAGE, action)
         facts = Facts(positions, detail=str(error))
         if error.is_permanent:
-            return await self._recorder.record(item.case, [self._failed(item, facts, why)])
-        level_s = retry_level_s(item.case.attempt)
-        deferred = self._deferred(item, facts, why, level_s)
+            return await self._recorder.record(letter.context, [self._failed(letter, facts, why)])
+        level_s = retry_level_s(letter.context.attempt)
+        deferred = self._deferred(letter, facts, why, level_s)
         refusal = Refusal(why, Trouble(Phase.CONNECT, Fault.CONNECT, detail=str(error)))
-        await self._recorder.release(item.case, positions)
-        return [deferred, self._later(item, positions, refusal, item.case.attempt, level_s)]
+        await self._recorder.release(letter.context, positions)
+        return [deferred, self._later(letter, positions, refusal, letter.context.attempt, level_s)]
 
-    async def failed(
-        self, item: LetterCase, why: Classification, positions: tuple[int, ...], detail: str | None = None
-    ) -> list[Publication]:
-        """No further attempt, for a reason of our own. The positions must be claimed."""
-        return await self._recorder.record(item.case, [self._failed(item, Facts(positions, detail=detail), why)])
+    async def failed(self, letter: LetterContext, why: Classification, detail: str | None = None) -> list[Publication]:
+        """No further attempt, for a reason of our own. The recipients must be claimed."""
+        facts = Facts(letter.positions, detail=detail)
+        return await self._recorder.record(letter.context, [self._failed(letter, facts, why)])
 
-    async def expired(self, item: LetterCase, positions: tuple[int, ...]) -> list[Publication]:
-        """The letter is too old to be tried again; the last real reason is told with it."""
-        work = item.case.work
-        last = ": ".join(part for part in (work.last_reason, work.last_reply) if part)
-        why = Classification(Reason.EXPIRED, Scope.MESSAGE, Action.FAIL)
-        return await self.failed(item, why, positions, f"last: {last}" if last else None)
-
-    def waiting_for_sender(self, case: Case, why: Classification, level_s: int) -> list[Publication]:
+    def waiting_for_sender(self, context: EventContext, why: Classification, level_s: int) -> list[Publication]:
         """The snapshot does not know who is to send; nothing is planned yet, so the work stays as it was."""
-        since = case.work.sender_missing_since or case.began_at
-        work = replace(case.work, last_reason=why.reason.value, sender_missing_since=since, turn=None)
-        later = requeueing.later(case.arrival, work.headers(), self._topology, level_s)
-        if case.work.sender_missing_since is not None:
+        since = context.work.sender_missing_since or context.began_at
+        work = replace(context.work, last_reason=why.reason.value, sender_missing_since=since, turn=None)
+        later = requeue.later(context.arrival, work.headers(), self._topology, level_s)
+        if context.work.sender_missing_since is not None:
             return [later]
-        self._observer.ended(case, Outcome.DEFERRED, why, len(case.wanted()))
+        self._observer.ended(context, Outcome.DEFERRED, why, len(context.wanted()))
         log.info("mail.deferred", reason=why.reason.value, wait_s=level_s)
-        return [self._told_of_waiting(case, case.wanted(), why, level_s), later]
+        return [self._deferred_waiting(context, context.wanted(), why, level_s), later]
 
 
 async def _reconsidered(attempt: Attempt, refusal: Refusal) -> Refusal:
     """A revoked token is no reason to stop a mailbox that has another one by now: the letter is tried with that."""
-    way, why = attempt.way, refusal.why
-    if why.reason is not Reason.AUTH_TOKEN_REVOKED or not isinstance(way, MailboxWay):
+    slot, why = attempt.slot, refusal.why
+    if why.reason is not Reason.AUTH_TOKEN_REVOKED or not isinstance(slot, MailboxSlot):
         return refusal
-    if not await way.has_newer_settings(why.reason):
+    if not await slot.has_newer_settings(why.reason):
         return refusal
     return replace(refusal, why=replace(why, action=Action.PAUSE, pause_s=PAUSE_LEVELS_S[0]))
 

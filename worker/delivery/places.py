@@ -45,7 +45,7 @@ WHOLE = FairShares(1.0, 1.0)
 """No bounds: only the order in which those who wait are served is fair."""
 
 
-class Denied(Enum):
+class Exhausted(Enum):
     """Whose share is used up; of both, the account's."""
 
     ACCOUNT = "account"
@@ -83,24 +83,24 @@ class Places:
         """How many one mailbox can hold at most: when nobody else holds any."""
         return max(1, int(self._shares.mailbox * self.size))
 
-    def denied(self, holder: Holder) -> Denied | None:
-        """Why the holder gets no place now; None when there is one for it."""
+    def exhausted(self, holder: Holder) -> Exhausted | None:
+        """Whose share leaves the holder no place now; None when there is one for it."""
         if not _has_room(self._of_account[holder.account_id], self._shares.account, self.size - self._held):
-            return Denied.ACCOUNT
+            return Exhausted.ACCOUNT
         if holder.mailbox_id is None:
             return None
         has_room = _has_room(self._of_mailbox[holder], self._shares.mailbox, self.size - self._held)
-        return None if has_room else Denied.MAILBOX
+        return None if has_room else Exhausted.MAILBOX
 
-    def take(self, holder: Holder) -> Denied | None:
-        """Take a place, to `give_back`; or say why there is none."""
-        denied = self.denied(holder)
-        if denied is None:
+    def take(self, holder: Holder) -> Exhausted | None:
+        """Take a place, to `give_back`; or say whose share is used up."""
+        exhausted = self.exhausted(holder)
+        if exhausted is None:
             self._held += 1
             self._of_account[holder.account_id] += 1
             if holder.mailbox_id is not None:
                 self._of_mailbox[holder] += 1
-        return denied
+        return exhausted
 
     def give_back(self, holder: Holder) -> None:
         """The place is free."""

@@ -15,7 +15,7 @@ from worker.delivery.mailbox_reports import resumed_event, suspended_event
 from worker.delivery.mailbox_states import Announcement, MailboxKey, MailboxStates, Overdue, Revision, Suspension
 from worker.delivery.messages import Publish
 from worker.delivery.ports import Clock
-from worker.delivery.reporting import Reporter
+from worker.delivery.results import Reporter
 from worker.domain.envelope import MailboxResumedEvent, MailboxSuspendedEvent, parse_result
 from worker.domain.fingerprint import fingerprint
 from worker.domain.snapshot import Auth, Mailbox

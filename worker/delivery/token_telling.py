@@ -14,7 +14,7 @@ import structlog
 from worker.delivery.messages import Publish
 from worker.delivery.ports import Directory, SnapshotService
 from worker.delivery.refresh_tokens import RefreshTokens, Rotation
-from worker.delivery.reporting import Reporter
+from worker.delivery.results import Reporter
 from worker.domain.envelope import MailboxTokenRotatedEvent
 from worker.domain.identity import result_id
 from worker.domain.results import MailboxTokenRotated, SealedToken

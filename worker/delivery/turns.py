@@ -1,6 +1,6 @@
-"""Letters that wait for their turn come by here, and only those whose turn has come go on to be worked on.
+"""Reschedules backlogged letters until they are due.
 
-A backlog of 100,000 letters comes by several times before it is through: in a queue of its own, taken a few at a time,
+A backlog of 100,000 letters returns several times before it is through: in a queue of its own, taken a few at a time,
 and without a look into the events. So however many of its letters come back in the same moment, no other mailbox's
 letter stands behind them, and they take little of the worker's time.
 """
@@ -8,14 +8,12 @@ letter stands behind them, and they take little of the worker's time.
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from worker.delivery import requeueing
+from worker.delivery import requeue
+from worker.delivery.gate import MailboxGate
+from worker.delivery.instrumentation import Unfinished
 from worker.delivery.messages import Arrival, Publication
-from worker.delivery.observing import Observer
-from worker.delivery.ports import Clock
-from worker.delivery.unfinished import Unfinished
-from worker.delivery.ways import Ways
+from worker.delivery.services import Services
 from worker.domain.backoff import is_expired
-from worker.domain.topology import Topology
 from worker.domain.work import TURN, Work, read_work
 
 
@@ -24,20 +22,16 @@ class Turns:
 
     def __init__(
         self,
-        *,
-        ways: Ways,
-        topology: Topology,
-        clock: Clock,
-        observer: Observer,
+        services: Services,
+        gate: MailboxGate,
         unfinished: Unfinished,
-        max_age_s: float,
     ) -> None:
-        self._ways = ways
-        self._topology = topology
-        self._clock = clock
-        self._observer = observer
+        self._topology = services.rules.topology
+        self._max_age_s = services.rules.limits.max_age_s
+        self._clock = services.clock
+        self._observer = services.observer
+        self._gate = gate
         self._unfinished = unfinished
-        self._max_age_s = max_age_s
 
     async def handle(self, arrival: Arrival) -> Sequence[Publication]:
         """Let a message in, or send it away until its turn, as `messages.Handler` says."""
@@ -53,16 +47,16 @@ class Turns:
         """When the letter may come again; None when there is no reason to wait."""
         if work.turn is None or work.lane is None or is_expired(work.first_seen, now, self._max_age_s):
             return None
-        return self._ways.next_turn(work.lane, work.turn)
+        return self._gate.next_turn(work.lane, work.turn)
 
     def _admitted(self, arrival: Arrival) -> Publication:
         self._observer.settled(arrival.queue, None, "admitted")
-        return requeueing.admitted(arrival, self._topology)
+        return requeue.admitted(arrival, self._topology)
 
     def _sent_away(self, arrival: Arrival, work: Work, turn: datetime, now: datetime) -> Publication:
         self._observer.settled(arrival.queue, None, "sent_away")
-        headers = requeueing.own_headers(arrival) | {TURN: turn.isoformat()}
-        later = requeueing.until_turn(arrival, headers, self._topology, turn, now)
+        headers = requeue.own_headers(arrival) | {TURN: turn.isoformat()}
+        later = requeue.until_turn(arrival, headers, self._topology, turn, now)
         wait_s = self._topology.delay_s(later.routing_key) or 0
         self._unfinished.put_off(work.first_seen, now + timedelta(seconds=wait_s))
         return later

@@ -1,7 +1,8 @@
 """CloudEvents 1.0 over AMQP: an event from a message, in structured or in binary mode.
 
 Whatever arrives, the outcome is an event or `InvalidEvent`, whose text names what is wrong and where, and never
-repeats a value: it goes to logs and to people who may not read the letter.
+repeats a value: it goes to logs and to people who may not read the letter. W3C Trace Context is carried to the results;
+where it is malformed it is dropped, never an error.
 """
 
 import base64
@@ -24,9 +25,43 @@ from worker.domain.events import (
 )
 from worker.domain.strict_json import read_json
 from worker.domain.text import Token, one_line
-from worker.domain.trace_context import TraceContext, trace_context
 from worker.domain.vocabulary import EventType
 from worker.errors import InvalidEvent
+
+_TRACEPARENT = re.compile(
+    r"(?!ff)([0-9a-f]{2})-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[\x21-\x7e]*)?"
+)
+_TRACESTATE = re.compile(r"[\x20-\x7e]{1,512}")
+_MAX_TRACEPARENT_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class TraceContext:
+    """`traceparent` (section 3.2) and `tracestate` (section 3.3), checked; the second never without the first."""
+
+    traceparent: str | None = None
+    tracestate: str | None = None
+
+
+def ids_of(trace: TraceContext) -> tuple[str | None, str | None]:
+    """The ids of the trace and of its last span, as 32 and 16 hexadecimal digits; None without a trace."""
+    if trace.traceparent is None:
+        return None, None
+    _, trace_id, span_id, *_ = trace.traceparent.split("-")
+    return trace_id, span_id
+
+
+def trace_context(traceparent: object, tracestate: object = None) -> TraceContext:
+    """The two, each None when it is absent or malformed."""
+    if not isinstance(traceparent, str) or len(traceparent) > _MAX_TRACEPARENT_CHARS:
+        return TraceContext()
+    match = _TRACEPARENT.fullmatch(traceparent.strip(" "))
+    # Only versions after 00 may have more fields.
+    if match is None or (match[1] == "00" and match[2] is not None):
+        return TraceContext()
+    is_state_valid = isinstance(tracestate, str) and _TRACESTATE.fullmatch(tracestate)
+    return TraceContext(match[0], tracestate if is_state_valid and isinstance(tracestate, str) else None)
+
 
 MAX_ERROR_CHARS = 500
 STRUCTURED = "application/cloudevents+json"

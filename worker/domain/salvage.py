@@ -7,11 +7,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from worker.domain.addresses import EmailAddress
-from worker.domain.cloudevents import STRUCTURED, attribute_text, attributes_of, trace_of
+from worker.domain.cloudevents import STRUCTURED, TraceContext, attribute_text, attributes_of, trace_of
 from worker.domain.events import MAX_RECIPIENTS
 from worker.domain.strict_json import read_what_can_be
 from worker.domain.text import Token
-from worker.domain.trace_context import TraceContext
 from worker.errors import InvalidEvent
 
 _TOKEN: TypeAdapter[str] = TypeAdapter(Token)

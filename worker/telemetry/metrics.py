@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
 
-from worker.delivery.observing import CHECKED, SETTLED, Stage
+from worker.delivery.instrumentation import CHECKED, SETTLED, Stage
 from worker.domain.classification import PLATFORM
 from worker.domain.objectives import Promptness
 from worker.domain.providers import GENERIC, providers

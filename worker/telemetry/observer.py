@@ -4,10 +4,8 @@ from collections.abc import Callable
 from datetime import datetime
 from time import monotonic
 
-from worker.delivery.case import Case
-from worker.delivery.observing import Stage
-from worker.delivery.timing import Timed
-from worker.delivery.tracing import NO_TRACING, Tracer
+from worker.delivery.context import EventContext
+from worker.delivery.instrumentation import NO_TRACING, Stage, Timed, Tracer
 from worker.domain.classification import Classification
 from worker.domain.objectives import LETTER_WITHIN_S, Promptness, is_end_excused, is_wait_excused, promptness
 from worker.domain.transmission import Transmission
@@ -16,7 +14,7 @@ from worker.telemetry.metrics import UNKNOWN, Metrics
 
 
 class MetricsObserver:
-    """`delivery.observing.Observer` over the worker's metrics; what it times is a span as well."""
+    """`delivery.instrumentation.Observer` over the worker's metrics; what it times is a span as well."""
 
     def __init__(
         self, metrics: Metrics, tracer: Tracer = NO_TRACING, monotonic: Callable[[], float] = monotonic
@@ -39,18 +37,18 @@ class MetricsObserver:
         for stage, seconds in transmission.timings_s.items():
             self._metrics.stage.labels(stage).observe(seconds)  # whatever name it has: this must not fail
 
-    def delivered(self, case: Case, recipients: int, at: datetime) -> None:
+    def delivered(self, context: EventContext, recipients: int, at: datetime) -> None:
         self._metrics.letters.labels(outcome=Outcome.SENT.value, reason="").inc(recipients)
-        seconds = max((at - case.event.time).total_seconds(), 0)
+        seconds = max((at - context.event.time).total_seconds(), 0)
         self._metrics.delivery.observe(seconds)
-        self._counted(promptness(seconds, LETTER_WITHIN_S, is_excused=_is_wait_excused(case)), recipients)
+        self._counted(promptness(seconds, LETTER_WITHIN_S, is_excused=_is_wait_excused(context)), recipients)
 
-    def ended(self, case: Case, outcome: Outcome, why: Classification, recipients: int) -> None:
+    def ended(self, context: EventContext, outcome: Outcome, why: Classification, recipients: int) -> None:
         self._metrics.letters.labels(outcome=outcome.value, reason=why.reason.value).inc(recipients)
         if outcome is Outcome.UNCERTAIN:
             self._metrics.uncertain.inc(recipients)
         elif outcome is Outcome.FAILED:
-            is_excused = is_end_excused(why, is_wait_excused=_is_wait_excused(case))
+            is_excused = is_end_excused(why, is_wait_excused=_is_wait_excused(context))
             self._counted(promptness(None, LETTER_WITHIN_S, is_excused=is_excused), recipients)
 
     def lost(self, recipients: int) -> None:
@@ -87,7 +85,7 @@ class MetricsObserver:
         self._metrics.dead_letters.labels(reason=reason.value).inc()
 
 
-def _is_wait_excused(case: Case) -> bool:
-    sender = case.resolution.sender
+def _is_wait_excused(context: EventContext) -> bool:
+    sender = context.resolution.sender
     is_platform = sender is not None and sender.mailbox is None
-    return is_wait_excused(case.work.last_reason, has_turn=case.work.turn is not None, is_platform=is_platform)
+    return is_wait_excused(context.work.last_reason, has_turn=context.work.turn is not None, is_platform=is_platform)

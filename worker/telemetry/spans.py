@@ -18,8 +18,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, format_span_id, format_trace_id, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from worker.delivery.tracing import Subject
-from worker.domain.trace_context import TraceContext
+from worker.delivery.instrumentation import Subject
+from worker.domain.cloudevents import TraceContext
 from worker.telemetry.otlp_session import session
 
 _KINDS = {"publish": SpanKind.PRODUCER, "smtp": SpanKind.CLIENT, "append": SpanKind.CLIENT}
@@ -56,7 +56,7 @@ _current: ContextVar[_Message | None] = ContextVar("message", default=None)
 
 
 class SpanTracer:
-    """Implements `delivery.tracing.Tracer`."""
+    """Implements `delivery.instrumentation.Tracer`."""
 
     def __init__(self, provider: TracerProvider) -> None:
         self._tracer = provider.get_tracer("sendas")

@@ -6,7 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from worker.delivery.tracing import NO_TRACING, Tracer
+from worker.delivery.instrumentation import NO_TRACING, Tracer
 from worker.errors import ConfigurationError
 
 _FAREWELL_S = 3.0

@@ -13,10 +13,9 @@ from aiormq.abc import DeliveredMessage
 
 from worker.adapters.addresses.broker import Broker
 from worker.adapters.broker.connection import BROKER_ERRORS, ChannelCalls, ReconnectingConnection, broker_call
+from worker.delivery.instrumentation import NO_TRACING, Stage, Tracer
 from worker.delivery.messages import Arrival, Handler, Publication
-from worker.delivery.observing import Stage
 from worker.delivery.signatures import Signatures
-from worker.delivery.tracing import NO_TRACING, Tracer
 from worker.errors import Unavailable
 from worker.telemetry.metrics import Metrics
 

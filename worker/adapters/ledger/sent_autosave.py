@@ -9,7 +9,7 @@ from worker.adapters.ledger.database import Database
 from worker.adapters.ledger.schema import sent_habits as table
 from worker.adapters.ledger.statements import upsert
 from worker.delivery.ports import Clock
-from worker.delivery.sent_habits import SentHabits, SentPlace
+from worker.delivery.sent_copy.autosave_detection import SentHabits, SentPlace
 from worker.domain.sent_habit import SentHabit, after_look
 
 _FORGOTTEN_AFTER = timedelta(days=30)

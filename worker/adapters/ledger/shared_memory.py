@@ -10,7 +10,7 @@ from worker.adapters.ledger.refresh_tokens import SqlRefreshTokens
 from worker.adapters.ledger.sent_autosave import RecalledSentHabits, SqlSentHabits
 from worker.delivery.ports import Clock
 from worker.delivery.refresh_tokens import RefreshTokens
-from worker.delivery.sent_habits import SentHabits
+from worker.delivery.sent_copy.autosave_detection import SentHabits
 
 _TIMEOUT_S = 10.0
 

@@ -5,8 +5,7 @@ from collections.abc import Callable
 from functools import partial
 
 from worker.adapters.smtp.troubles import Failed, failing_in
-from worker.delivery.timing import Timed
-from worker.delivery.tracing import NO_TRACING, Tracer
+from worker.delivery.instrumentation import NO_TRACING, Timed, Tracer
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import Phase
 

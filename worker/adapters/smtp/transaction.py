@@ -11,7 +11,7 @@ from worker.adapters.smtp.progress import Progress
 from worker.adapters.smtp.session import Session
 from worker.adapters.smtp.timeouts import Timeouts
 from worker.adapters.smtp.troubles import Failed, failing_in, refusal, reply_of, trouble_of
-from worker.delivery.finishing import until_done
+from worker.delivery.cancellation import until_done
 from worker.delivery.ports import BeforeFinalDot
 from worker.domain.classification import classify, is_session_limit
 from worker.domain.transmission import Fault, Reply, Trouble

@@ -15,8 +15,8 @@ from worker.adapters.smtp.session import Opener, Session
 from worker.adapters.smtp.timeouts import Timeouts
 from worker.adapters.smtp.transaction import Transaction
 from worker.adapters.smtp.troubles import Failed
+from worker.delivery.instrumentation import NO_TRACING, Tracer
 from worker.delivery.ports import BeforeFinalDot, Route
-from worker.delivery.tracing import NO_TRACING, Tracer
 from worker.domain.letters import ComposedLetter
 from worker.domain.transmission import Transmission
 from worker.domain.vocabulary import Phase

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from worker.delivery.messages import HeaderValue
-from worker.delivery.requeueing import DEAD_AT, DEAD_DETAIL, DEAD_QUEUE, DEAD_REASON
+from worker.delivery.requeue import DEAD_AT, DEAD_DETAIL, DEAD_QUEUE, DEAD_REASON
 from worker.operations.dead_letters.carrying import carried
 from worker.operations.dead_letters.reading import member, moment, text
 

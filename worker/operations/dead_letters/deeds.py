@@ -10,8 +10,7 @@ from worker.delivery.messages import Publication
 from worker.delivery.ports import Clock
 from worker.delivery.signatures import Signatures
 from worker.domain.cloudevents import parse
-from worker.domain.envelope import DeadLetterDiscardedEvent, DeadLetterReplayedEvent
-from worker.domain.message import to_message
+from worker.domain.envelope import DeadLetterDiscardedEvent, DeadLetterReplayedEvent, to_message
 from worker.domain.results import DeadLetterAct
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import Reason

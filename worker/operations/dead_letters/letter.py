@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from worker.delivery.copy_jobs import JOB
+from worker.delivery.sent_copy.jobs import JOB
 from worker.domain.cloudevents import STRUCTURED, attributes_of
 from worker.domain.events import MAX_RECIPIENTS
 from worker.domain.strict_json import read_what_can_be

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from worker.delivery.copy_jobs import JOB
 from worker.delivery.messages import Publication
+from worker.delivery.sent_copy.jobs import JOB
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import Reason
 from worker.domain.work import ATTEMPT, FIRST_SEEN, MODE, RECIPIENTS, REPLAYED_DOUBT

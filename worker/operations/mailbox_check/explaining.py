@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from worker.delivery.copy_troubles import classify_copy
+from worker.delivery.sent_copy.jobs import classify_copy
 from worker.domain.classification import Classification, classify
 from worker.domain.copy_hints import copy_hint
 from worker.domain.hints import Hint, hint_for

@@ -5,20 +5,19 @@ from dataclasses import replace
 
 import structlog
 
-from worker.delivery import requeueing
-from worker.delivery.aside import aside
-from worker.delivery.backlog import Closed
-from worker.delivery.burials import RETURNED_TOO_OFTEN, has_returned_too_often
-from worker.delivery.in_hand import InHand
+from worker.delivery import requeue
+from worker.delivery.aside import aside, is_large, read_event
+from worker.delivery.backlog import Backlogged
+from worker.delivery.dead_letters import RETURNED_TOO_OFTEN, has_returned_too_often
+from worker.delivery.in_hand import InHand, PlaceInHand
+from worker.delivery.instrumentation import NO_TRACING, Observer, Tracer, begin_subject
+from worker.delivery.instrumentation import Subject as TracedSubject
 from worker.delivery.messages import Arrival, Publication
-from worker.delivery.observing import Observer
-from worker.delivery.places import Denied, Holder, act_for
+from worker.delivery.places import Holder, act_for
 from worker.delivery.ports import Clock, SnapshotService
-from worker.delivery.reading import is_large, read_event
-from worker.delivery.reporting import Reporter
-from worker.delivery.tracing import NO_TRACING, Tracer, begin_subject
-from worker.delivery.tracing import Subject as TracedSubject
+from worker.delivery.results import Reporter
 from worker.domain.backoff import check_level_s, is_expired
+from worker.domain.cloudevents import TraceContext
 from worker.domain.envelope import MailboxCheckedEvent
 from worker.domain.event import Event
 from worker.domain.events import MailboxCheckRequested, NewMailboxCheck, SavedMailboxCheck
@@ -26,7 +25,6 @@ from worker.domain.identity import result_id
 from worker.domain.results import CheckStepResult, MailboxChecked
 from worker.domain.snapshot import Mailbox
 from worker.domain.topology import Topology
-from worker.domain.trace_context import TraceContext
 from worker.domain.vocabulary import EventType, Reason
 from worker.domain.work import Work, read_work
 from worker.errors import InvalidEvent
@@ -86,25 +84,25 @@ class CheckHandler:
         holder = _holder(event.data)
         act_for(holder)
         try:
-            with self._in_hand.place(holder, work.turn) as denied:
-                if denied is None:
+            place = self._in_hand.acquire(holder, work.turn)
+            if isinstance(place, PlaceInHand):
+                with place:
                     answer = await self._answer(event, is_first=not arrival.is_redelivered)
-                elif is_expired(work.first_seen, self._clock.now(), _PATIENCE_S):
-                    answer = self._result(event, None, too_many_checks(self._clock.monotonic).results())
-                else:
-                    return [self._later(arrival, work, holder, denied)]
+            elif is_expired(work.first_seen, self._clock.now(), _PATIENCE_S):
+                answer = self._result(event, None, too_many_checks(self._clock.monotonic).results())
+            else:
+                return [self._later(arrival, work, place)]
         except Exception as error:  # whatever our mistake is, the message must not go round for ever
             log.exception("event.unhandled")
             return self._stranded(arrival, event, type(error).__name__)
         self._observer.settled(arrival.queue, event.type, "done")
         return [self._reporter.publication(answer)]
 
-    def _later(self, arrival: Arrival, work: Work, holder: Holder, denied: Closed | Denied) -> Publication:
+    def _later(self, arrival: Arrival, work: Work, denied: Backlogged) -> Publication:
         """The request once more, for when its account has room again."""
         self._observer.settled(arrival.queue, EventType.MAILBOX_CHECK_REQUESTED, "sent_away")
-        closed = self._in_hand.wait_for_turn(holder, work.turn) if isinstance(denied, Denied) else denied
-        headers = replace(work, turn=closed.turn).headers()
-        return requeueing.later(arrival, headers, self._topology, check_level_s(closed.wait_s or 0.0))
+        headers = replace(work, turn=denied.not_before).headers()
+        return requeue.later(arrival, headers, self._topology, check_level_s(denied.wait_s))
 
     def _stranded(self, arrival: Arrival, event: Event[MailboxCheckRequested], detail: str) -> list[Publication]:
         """Kept for an operator; and whoever waits is told that there will be no answer by itself."""
@@ -121,7 +119,7 @@ class CheckHandler:
 
     def _buried(self, arrival: Arrival, reason: Reason, detail: str) -> Publication:
         self._observer.buried(reason)
-        return requeueing.dead(arrival, self._topology, requeueing.Death(reason, detail, self._clock.now()))
+        return requeue.dead(arrival, self._topology, requeue.DeadLetterReason(reason, detail, self._clock.now()))
 
     async def _answer(self, event: Event[MailboxCheckRequested], *, is_first: bool) -> MailboxCheckedEvent:
         """`is_first` False: a letter is not sent twice because of a redelivery, not even a test letter."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
-from worker.delivery.copy_jobs import copy_verdict, is_learned
+from worker.delivery.sent_copy.jobs import copy_verdict, is_learned
 from worker.domain.inspection import SentFolderFacts
 from worker.domain.results import ServerReply
 from worker.domain.transmission import Trouble

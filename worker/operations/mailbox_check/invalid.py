@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from worker.delivery.invalid_events import invalid_result
+from worker.delivery.dead_letters import invalid_result
 from worker.delivery.messages import Arrival
 from worker.domain.envelope import MailboxCheckedEvent, MailFailedEvent
 from worker.domain.hints import hint_for

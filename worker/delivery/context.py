@@ -1,0 +1,134 @@
+"""An event in work, and one of its letters, with everything that was decided about them so far."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import structlog
+
+from worker.delivery.messages import Arrival
+from worker.delivery.places import Holder
+from worker.delivery.ports import Directory
+from worker.domain.addresses import masked
+from worker.domain.event import LetterEvent
+from worker.domain.events import Recipient
+from worker.domain.letters import Attachment, PlannedLetter
+from worker.domain.resolution import Resolution, Sender
+from worker.domain.results import SenderResult, sender_result
+from worker.domain.work import Work
+
+log = structlog.get_logger(__name__)
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class EventContext:
+    """One event, the work that is left of it, and who the sender is or why there is none.
+
+    The directory is the same from beginning to end, whatever snapshot comes in meanwhile.
+    """
+
+    arrival: Arrival
+    event: LetterEvent
+    work: Work
+    directory: Directory
+    resolution: Resolution
+    began_at: datetime
+
+    @property
+    def sender(self) -> Sender:
+        """The sender. Only for events that have one."""
+        if self.resolution.sender is None:
+            raise LookupError("this event has no sender")
+        return self.resolution.sender
+
+    @property
+    def sender_result(self) -> SenderResult:
+        return sender_result(self.resolution, self.directory.version)
+
+    @property
+    def attempt(self) -> int:
+        """The number of the attempt that is being made, counted from 1."""
+        return self.work.attempts + 1
+
+    @property
+    def age_s(self) -> float:
+        """How long ago the event was first seen, in seconds."""
+        return (self.began_at - self.work.first_seen).total_seconds()
+
+    def wanted(self) -> tuple[int, ...]:
+        """Positions of the recipients that still wait for their letter."""
+        return (
+            self.work.recipients if self.work.recipients is not None else tuple(range(len(self.event.data.recipients)))
+        )
+
+    def recipients(self, positions: Sequence[int]) -> list[Recipient]:
+        """The recipients at these positions."""
+        return [self.event.data.recipients[position] for position in positions]
+
+
+@dataclass(frozen=True, slots=True)
+class LetterContext:
+    """One letter of an event. `attachments`: the event's files; None as long as they are not downloaded."""
+
+    context: EventContext
+    planned: PlannedLetter
+    attachments: tuple[Attachment, ...] | None = None
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """The recipients that the letter is for, as positions in the event's list."""
+        return self.planned.envelope
+
+    def to(self, positions: tuple[int, ...]) -> "LetterContext":
+        """The letter to some of its recipients."""
+        return replace(self, planned=replace(self.planned, envelope=positions))
+
+    @property
+    def holder(self) -> Holder:
+        """On whose behalf the letter holds places."""
+        mailbox = self.context.sender.mailbox
+        return Holder(self.context.sender.account.id, mailbox.id if mailbox else None)
+
+    def log(self, event: str, positions: Sequence[int], **fields: object) -> None:
+        """Log an outcome in one line; addresses are masked in it."""
+        sender = self.context.resolution.sender
+        log.info(
+            event,
+            mailbox_id=sender.mailbox.id if sender and sender.mailbox else None,
+            tier=self.context.resolution.tier.value,
+            to=[masked(recipient.address) for recipient in self.context.recipients(positions[:_SHOWN])],
+            recipients=len(positions),
+            attempt=self.context.attempt,
+            **fields,
+        )
+
+    def work(
+        self,
+        positions: Sequence[int],
+        *,
+        attempts: int | None = None,
+        reason: str | None = None,
+        reply: str | None = None,
+        turn: datetime | None = None,
+        lane: str | None = None,
+    ) -> Work:
+        """The work that is left of this letter, for a later time.
+
+        What is not said stays as it was, except the turn and its lane.
+        """
+        before = self.context.work
+        is_told_before = reason is None or reason == before.last_reason
+        return Work(
+            first_seen=before.first_seen,
+            attempts=before.attempts if attempts is None else attempts,
+            mode=self.planned.mode,
+            recipients=tuple(positions),
+            last_reason=reason or before.last_reason,
+            # One reason's words must not be reported as another's.
+            last_reply=reply or (before.last_reply if is_told_before else None),
+            turn=turn,
+            lane=lane,
+            is_replayed_doubt=before.is_replayed_doubt,
+        )

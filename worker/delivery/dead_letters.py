@@ -1,0 +1,104 @@
+"""Messages that the worker cannot handle: dead-lettered for an operator, with a result for the product."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import structlog
+
+from worker.delivery import requeue
+from worker.delivery.messages import Arrival, HeaderValue, Publication
+from worker.delivery.services import Services
+from worker.domain.envelope import MailFailedEvent
+from worker.domain.event import LetterEvent
+from worker.domain.hints import HINTS
+from worker.domain.identity import event_key, result_id
+from worker.domain.planning import distinct_positions
+from worker.domain.results import MailFailed, RecipientResult
+from worker.domain.salvage import salvage
+from worker.domain.topology import MAX_RETURNS
+from worker.domain.vocabulary import Action, Outcome, Reason, Scope
+from worker.domain.work import Work
+
+log = structlog.get_logger(__name__)
+
+RETURNED_TOO_OFTEN = "it came back again and again without being settled: a worker may have died of it"
+
+
+def has_returned_too_often(arrival: Arrival) -> bool:
+    """True when the broker would soon give the message up, without any result."""
+    return arrival.returns >= MAX_RETURNS
+
+
+class DeadLetters:
+    """Dead-letters messages of the work queue for mistakes of our own, and reports them."""
+
+    def __init__(self, services: Services) -> None:
+        self._reporter = services.rules.reporter
+        self._topology = services.rules.topology
+        self._clock = services.clock
+        self._observer = services.observer
+
+    def of_mistake(
+        self, arrival: Arrival, event: LetterEvent, error: BaseException, work: Work, headers: Mapping[str, HeaderValue]
+    ) -> list[Publication]:
+        """The end of a message, or of a part of its work, that met a mistake. `headers`: the work to be kept."""
+        log.error("event.unhandled", exc_info=error)
+        return self._dead_letter(arrival, event, type(error).__name__, work, headers)
+
+    def of_returned(self, arrival: Arrival, event: LetterEvent, work: Work) -> list[Publication]:
+        """The end of a message that worker after worker did not settle."""
+        log.error("event.returned_too_often", returns=arrival.returns)
+        return self._dead_letter(arrival, event, RETURNED_TOO_OFTEN, work, requeue.own_headers(arrival))
+
+    def _dead_letter(
+        self, arrival: Arrival, event: LetterEvent, detail: str, work: Work, headers: Mapping[str, HeaderValue]
+    ) -> list[Publication]:
+        self._observer.settled(arrival.queue, event.type, "failed")
+        self._observer.buried(Reason.INTERNAL_ERROR)
+        wanted = tuple(work.recipients if work.recipients is not None else distinct_positions(event.data.recipients))
+        self._observer.lost(len(wanted))
+        death = requeue.DeadLetterReason(Reason.INTERNAL_ERROR, detail, self._clock.now())
+        return [*self._stranded(event, work, wanted, detail), requeue.dead(arrival, self._topology, death, headers)]
+
+    def _stranded(self, event: LetterEvent, work: Work, wanted: tuple[int, ...], detail: str) -> list[Publication]:
+        """The result. It is not "failed": the letter may have been handed over already, or go on after a replay."""
+        try:
+            result = self._reporter.stranded(event, wanted, work, self._clock.now(), detail)
+            return [self._reporter.publication(result)]
+        except Exception:  # the mistake may be in the results themselves, and the message must be kept all the same
+            log.exception("event.not_told")
+            return []
+
+
+def invalid_result(
+    arrival: Arrival, source: str, problem: str, at: datetime, stage: str = "invalid"
+) -> MailFailedEvent | None:
+    """`mail.failed` for an invalid event; None when not even its identity can be read."""
+    event = salvage(arrival.headers, arrival.content_type, arrival.body)
+    if event is None:
+        return None
+    recipients = tuple(RecipientResult(address=address, outcome=Outcome.FAILED) for address in event.addresses)
+    data = MailFailed(
+        account_id=event.account_id,
+        event_id=event.id,
+        event_source=event.source,
+        event_type=event.type,
+        task_id=event.task_id,
+        comment_id=event.comment_id,
+        attempt=0,
+        reason=Reason.INVALID_EVENT,
+        scope=Scope.MESSAGE,
+        action=Action.FAIL,
+        hint=HINTS[Reason.INVALID_EVENT],
+        detail=problem,
+        recipients=recipients,
+    )
+    return MailFailedEvent(
+        id=result_id(event_key(event.source, event.id), (), stage),
+        source=source,
+        subject=event.task_id,
+        time=at,
+        traceparent=event.trace.traceparent,
+        tracestate=event.trace.tracestate,
+        data=data,
+    )

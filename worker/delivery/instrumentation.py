@@ -1,0 +1,218 @@
+"""What the delivery reports of its work: metrics, spans, and the oldest event's age. The telemetry implements it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from types import TracebackType
+from typing import Protocol
+
+import structlog
+
+from worker.delivery.context import EventContext
+from worker.domain.classification import Classification
+from worker.domain.cloudevents import TraceContext, ids_of
+from worker.domain.objectives import Promptness
+from worker.domain.transmission import Transmission
+from worker.domain.vocabulary import CopyOutcome, EventType, Outcome, Reason
+
+_STEP_S = 10
+_MANY_STEPS = 2_000  # more than wait in the longest delay queue at a time
+
+
+class Timed:
+    """One stay in a stage, which is a span as well.
+
+    A class, because every letter goes through a dozen of them: a generator would cost twice as much.
+    """
+
+    __slots__ = ("_began_s", "_ended", "_monotonic", "_span")
+
+    def __init__(
+        self, monotonic: Callable[[], float], span: AbstractContextManager[None], ended: Callable[[float], object]
+    ) -> None:
+        self._monotonic = monotonic
+        self._span = span
+        self._ended = ended
+        self._began_s = 0.0
+
+    def __enter__(self) -> None:
+        self._began_s = self._monotonic()
+        self._span.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._span.__exit__(kind, error, trace)
+        self._ended(self._monotonic() - self._began_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The event that a message is about: ids alone, never an address or a text."""
+
+    event_id: str
+    event_type: str
+    account_id: str
+    trace: TraceContext
+
+
+class Tracer(Protocol):
+    """Spans. A message's span is begun by `begin`, and lasts until the context of `message` ends."""
+
+    def message(self, queue: str) -> AbstractContextManager[None]:
+        """A message of the queue is in work in this task while the context lasts."""
+
+    def begin(self, subject: Subject) -> TraceContext:
+        """Say what the message is about, once it can be read; gives the span's own context, for logs."""
+
+    def span(self, name: str) -> AbstractContextManager[None]:
+        """A step of the work."""
+
+
+class NoTracing:
+    """No spans."""
+
+    def __init__(self) -> None:
+        self._nothing: AbstractContextManager[None] = nullcontext()
+
+    def message(self, queue: str) -> AbstractContextManager[None]:
+        del queue
+        return self._nothing
+
+    def begin(self, subject: Subject) -> TraceContext:
+        return subject.trace
+
+    def span(self, name: str) -> AbstractContextManager[None]:
+        del name
+        return self._nothing
+
+
+NO_TRACING = NoTracing()
+
+
+def begin_subject(tracer: Tracer, subject: Subject) -> None:
+    """Have all that this task says from now on name the event, in logs and spans.
+
+    Not only while it is handled: the consumer publishes and settles in the same task afterwards, and each message has
+    a task of its own.
+    """
+    trace_id, span_id = ids_of(tracer.begin(subject))
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(
+        event_id=subject.event_id, event_type=subject.event_type, account_id=subject.account_id
+    )
+    if trace_id is not None:
+        traceparent = subject.trace.traceparent
+        structlog.contextvars.bind_contextvars(trace_id=trace_id, span_id=span_id, traceparent=traceparent)
+
+
+class Stage(StrEnum):
+    """The timed parts of a letter's journey; a closed list, for metrics.
+
+    `queue`: from the event's time until a worker has it first. `lane`: for a place in the mailbox's lane. `files`: for
+    the download of those that are attached. The five of SMTP are measured by its adapter. `copy_queue`: from the letter
+    until a worker has the copy's order first.
+    """
+
+    QUEUE = "queue"
+    RESOLVE = "resolve"
+    LANE = "lane"
+    FILES = "files"
+    COMPOSE = "compose"
+    CONNECT = "connect"
+    TLS = "tls"
+    AUTH = "auth"
+    MAIL = "mail"
+    DATA = "data"
+    COPY_QUEUE = "copy_queue"
+    APPEND = "append"
+    PUBLISH = "publish"
+
+
+SETTLED = ("done", "split", "sent_away", "admitted", "invalid", "failed")
+"""What can become of a message."""
+
+CHECKED = ("good", "bad")
+"""What the check of a mailbox can find: its letters leave, or a step that they need failed."""
+
+
+class Observer(Protocol):
+    """Counts and times. Nothing of a tenant is in them."""
+
+    def settled(self, queue: str, event_type: EventType | None, outcome: str) -> None:
+        """A message was dealt with; `outcome` is one of `SETTLED`."""
+
+    def attempted(self, provider: str, transmission: Transmission) -> None:
+        """An SMTP transaction ended."""
+
+    def delivered(self, context: EventContext, recipients: int, at: datetime) -> None:
+        """A mailbox's server accepted a letter for this many recipients."""
+
+    def ended(self, context: EventContext, outcome: Outcome, why: Classification, recipients: int) -> None:
+        """A letter was not accepted for this many recipients: deferred, failed, or uncertain."""
+
+    def lost(self, recipients: int) -> None:
+        """No letter will leave for this many recipients by itself: an operator has to act."""
+
+    def repeated(self, outcome: Outcome, recipients: int) -> None:
+        """A duplicate event: results of what was done already are published again, in the same words."""
+
+    def copied(self, provider: str, outcome: CopyOutcome, seconds: float, promptness: Promptness | None) -> None:
+        """A copy came to its end, so long after its letter; `promptness` None: none was wanted."""
+
+    def copy_deferred(self, reason: Reason) -> None:
+        """A copy was put off, for the first time or for another reason than before."""
+
+    def checked(self, outcome: str, seconds: float) -> None:
+        """A mailbox was checked, which took so long; `outcome` is one of `CHECKED`."""
+
+    def timed(self, stage: Stage, seconds: float) -> None:
+        """A stage took this long."""
+
+    def stage(self, stage: Stage) -> AbstractContextManager[None]:
+        """Times the stage that the context is, whatever its end."""
+
+    def buried(self, reason: Reason) -> None:
+        """A message went to the dead queue."""
+
+
+class Unfinished:
+    """Remembers the times of events in work, and of those put off until they are due back.
+
+    Once due, they are in the work queue, and the worker that takes them next knows of them. What is put off is
+    remembered by the oldest event due in each ten seconds, so that a backlog of a hundred thousand costs no more than
+    one of ten.
+    """
+
+    def __init__(self) -> None:
+        self._in_work: dict[object, datetime] = {}
+        self._put_off: dict[int, datetime] = {}
+
+    @contextmanager
+    def working_on(self, event_time: datetime) -> Iterator[None]:
+        """The event is in work while the context lasts."""
+        key = object()
+        self._in_work[key] = event_time
+        try:
+            yield
+        finally:
+            del self._in_work[key]
+
+    def put_off(self, event_time: datetime, due: datetime) -> None:
+        """The event, or what is left of it, waits in a delay queue."""
+        step = int(due.timestamp()) // _STEP_S
+        self._put_off[step] = min(event_time, self._put_off.get(step, event_time))
+        if len(self._put_off) > _MANY_STEPS:  # no reader prunes them
+            self._forget_before(step - _MANY_STEPS // 2)
+
+    def oldest_age_s(self, now: datetime) -> float:
+        """Age of the oldest event in seconds; 0 when there is none."""
+        self._forget_before(int(now.timestamp()) // _STEP_S)
+        oldest = min([*self._in_work.values(), *self._put_off.values()], default=now)
+        return max((now - oldest) / timedelta(seconds=1), 0.0)
+
+    def _forget_before(self, this_step: int) -> None:
+        for step in [step for step in self._put_off if step < this_step]:
+            del self._put_off[step]

@@ -1,0 +1,1 @@
+"""The second stage: a sent letter's copy in the mailbox's Sent folder."""

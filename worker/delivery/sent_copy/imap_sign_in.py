@@ -1,0 +1,90 @@
+"""Signing in to a mailbox's IMAP server: not while that is known to be refused, whichever worker found out.
+
+Providers lock accounts for wrong passwords. What IMAP refuses stops the copies of a mailbox and the looks into its Sent
+folder, never its letters: SMTP may have another password, or another idea of the same one.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+from worker.delivery.mailbox_states import ImapRefusal, MailboxKey, MailboxStates, Revision, Suspension
+from worker.delivery.newer_settings import NewerSettings
+from worker.delivery.ports import Clock, CopyTarget
+from worker.delivery.sent_copy.jobs import classify_copy
+from worker.delivery.suspensions import Suspensions
+from worker.domain.classification import Classification
+from worker.domain.fingerprint import fingerprint
+from worker.domain.snapshot import Mailbox
+from worker.domain.transmission import Trouble
+from worker.domain.vocabulary import Reason
+from worker.errors import Unavailable
+
+REFUSED_PAUSE_S = 600
+"""For how long no worker tries again after a refused sign-in, unless the mailbox's settings change."""
+
+SIGN_IN_REFUSED = frozenset(
+    {
+        Reason.AUTH_FAILED,
+        Reason.AUTH_APP_PASSWORD_REQUIRED,
+        Reason.AUTH_BASIC_DISABLED,
+        Reason.AUTH_CONFIRMATION_REQUIRED,
+        Reason.AUTH_TOKEN_REVOKED,
+    }
+)
+"""What a refused sign-in may be called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A mailbox as a snapshot of this version has it, and how its IMAP server is signed in to."""
+
+    mailbox: Mailbox
+    version: int
+    target: CopyTarget
+
+    @property
+    def key(self) -> MailboxKey:
+        return MailboxKey(self.target.account_id, self.target.mailbox_id)
+
+
+class ImapSignIn:
+    """Knows refused sign-ins, and shares new ones with the other workers."""
+
+    def __init__(
+        self, states: MailboxStates, suspensions: Suspensions, newer_settings: NewerSettings, clock: Clock
+    ) -> None:
+        self._states = states
+        self._suspensions = suspensions
+        self._newer_settings = newer_settings
+        self._clock = clock
+
+    async def obstacle(self, caller: Caller) -> Suspension | ImapRefusal | None:
+        """Why no worker may sign in now. Raises `Unavailable`."""
+        standing = await self._states.standing(caller.key)
+        self._suspensions.learn_of(caller.key, standing.suspension)
+        auth = caller.target.auth
+        if self._suspensions.keeps_from_signing_in(caller.key, caller.mailbox, caller.version, auth):
+            return standing.suspension
+        refusal = standing.imap_refusal
+        if refusal is None or refusal.until <= self._clock.now():
+            return None
+        return refusal if refusal.fingerprint == fingerprint(caller.mailbox) else None
+
+    async def refused(self, caller: Caller, trouble: Trouble) -> Classification | None:
+        """What a refused sign-in means, noted for all workers; None when it was something else that went wrong.
+
+        A revoked token of which the snapshot has a successor by now is no refusal either: it is to be tried with that.
+        """
+        why = classify_copy(trouble)
+        if why.reason not in SIGN_IN_REFUSED:
+            return None
+        digest = fingerprint(caller.mailbox)
+        if why.reason is Reason.AUTH_TOKEN_REVOKED and await self._newer_settings.there_are(
+            caller.key, Revision(digest, caller.version)
+        ):
+            return None
+        until = self._clock.now() + timedelta(seconds=REFUSED_PAUSE_S)
+        with suppress(Unavailable):  # the other workers hear of it from the server then
+            await self._states.refuse_imap(caller.key, ImapRefusal(digest, until, why.reason))
+        return why

@@ -1,0 +1,69 @@
+"""Puts the parts of the delivery together, over whatever implements its ports."""
+
+from dataclasses import dataclass
+
+from worker.delivery.claims import Claims
+from worker.delivery.compose import Attachments, Composer
+from worker.delivery.dead_letters import DeadLetters
+from worker.delivery.gate import Common, MailboxGate
+from worker.delivery.instrumentation import Unfinished
+from worker.delivery.lanes import Lanes
+from worker.delivery.letter import LetterDelivery, Steps
+from worker.delivery.mailbox_keeper import MailboxKeeper
+from worker.delivery.newer_settings import NewerSettings
+from worker.delivery.outcomes import Outcomes
+from worker.delivery.pipeline import Pipeline
+from worker.delivery.replay import Replay
+from worker.delivery.results import Recorder
+from worker.delivery.sent_copy.imap_sign_in import ImapSignIn
+from worker.delivery.sent_copy.stage import Copies
+from worker.delivery.services import Services
+from worker.delivery.shares import Shares
+from worker.delivery.suspensions import Suspensions
+from worker.delivery.turns import Turns
+from worker.delivery.uncertain import UncertainDeliveries
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """The handlers of the three queues, the polling of shared state, and what has numbers to report."""
+
+    pipeline: Pipeline
+    turns: Turns
+    copies: Copies
+    keeper: MailboxKeeper
+    lanes: Lanes
+    suspensions: Suspensions
+    unfinished: Unfinished
+
+
+def build_delivery(services: Services) -> Delivery:
+    """The delivery over these services."""
+    rules, clock, states, snapshot = services.rules, services.clock, services.mailboxes, services.snapshot
+    lanes, unfinished = Lanes(clock), Unfinished()
+    suspensions = Suspensions(states, rules.reporter, services.publish, clock, rules.ledger_retry_s)
+    shares = Shares(states, services.transport, clock)
+    newer_settings = NewerSettings(snapshot, clock)
+    sign_in = ImapSignIn(states, suspensions, newer_settings, clock)
+    common = Common(states, shares, suspensions, snapshot, newer_settings, clock, services.observer)
+    gate = MailboxGate(common, lanes, rules.limits)
+    attachments = Attachments(services.files, rules.limits.files_timeout_s)
+    composer = Composer(attachments)
+    recorder = Recorder(services.ledger, rules.reporter, rules.ledger_retry_s)
+    copies = Copies(services, sign_in)
+    uncertain = UncertainDeliveries(services, recorder, sign_in, copies)
+    outcomes = Outcomes(services, recorder, uncertain, copies)
+    steps = Steps(
+        gate=gate,
+        attachments=attachments,
+        claims=Claims(services.ledger, rules.limits.recipient_limit),
+        replay=Replay(services, composer, copies, uncertain),
+        uncertain=uncertain,
+        composer=composer,
+        recorder=recorder,
+        outcomes=outcomes,
+    )
+    letters = LetterDelivery(services, steps)
+    pipeline = Pipeline(services, letters, outcomes, DeadLetters(services), unfinished)
+    keeper = MailboxKeeper(states, lanes, shares, suspensions, snapshot, clock)
+    return Delivery(pipeline, Turns(services, gate, unfinished), copies, keeper, lanes, suspensions, unfinished)
