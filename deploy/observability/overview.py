@@ -45,7 +45,7 @@ _AT_A_GLANCE = Row(
         ),
         _stat(
             "Oldest unfinished event",
-            "Age of the oldest event in progress or deferred. Letters of failing or suspended mailboxes can wait a day.",
+            "Age of the oldest event in progress or deferred. Letters of down or suspended mailboxes may wait a day.",
             "s",
             f"max({metric('sendas_oldest_unfinished_event_seconds')})",
             decimals=0,
