@@ -55,8 +55,8 @@ _TEXT = """\
 
 Mail servers and mail readers from other projects, and what the tests verify with each: `tests/interop` starts
 the servers, sends letters and copies to them through the worker's own adapters, and feeds letters to the readers.
-Postfix and Dovecot are not listed: nearly every other test uses them. Courier and Cyrus conflict with Dovecot, so the tests
-download their packages and unpack them below `build/interop` without installing them. `python -m tests.interop`
+Postfix and Dovecot are not listed: nearly every other test uses them. Courier and Cyrus conflict with Dovecot, so the
+tests download their packages and unpack them below `build/interop` without installing them. `python -m tests.interop`
 regenerates this page from a run; a test fails when it verifies something that the page does not list.
 
 | software | version | seen to work |
