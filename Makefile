@@ -101,8 +101,8 @@ sbom: setup ## Write down what a worker consists of, as CycloneDX: dist/sendas.c
 		--gather-license-texts --output-file dist/sendas.cdx.json $(RELEASE)/run/bin/python
 	@$(BIN)/python -m deploy.sbom dist/sendas.cdx.json
 
-CHECKS := check-format check-lint check-types check-imports check-schemas check-asyncapi check-observability check-pages check-deploy \
-	check-security
+CHECKS := check-format check-lint check-types check-imports check-schemas check-asyncapi check-observability check-pages \
+	check-readme check-deploy check-security
 
 .PHONY: check $(CHECKS)
 check: setup ## Check format, lint, types, import rules, and that generated files are up to date
@@ -133,6 +133,9 @@ check-pages:
 	@$(BIN)/python -m tools.docgen.settings --check
 	@$(BIN)/python -m tools.docgen.metrics --check
 
+check-readme:
+	@$(BIN)/python -m tools.readme_languages
+
 # Every overlay is rendered and held against strict schemas, and the Dockerfile is linted: no cluster, no engine.
 check-deploy:
 	@$(BIN)/python -m pytest -q --no-header -p no:cacheprovider tests/deploy > $(VENV)/check-deploy.txt || \
@@ -151,7 +154,7 @@ $(CHECKOV)/.ready: requirements/checkov.txt | $(READY)
 	@touch $@
 
 .PHONY: format
-format: setup ## Format the code, and mend what the linter can mend
+format: setup ## Format the code, and fix what the linter can fix
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --quiet --fix .
 

@@ -1,6 +1,6 @@
 """Alerting rules. Every one has a page in `docs/runbooks/` that says what it means and what to do.
 
-`page` wakes somebody: letters do not leave, or will not soon. `ticket` waits for the morning.
+`page` wakes the on-call engineer: letters are not leaving, or soon will not be. `ticket` waits for working hours.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _NETWORK = "dns_failed|connect_failed|tls_failed|timeout|disconnected|egress_den
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One alert. `lasting`: for how long the expression must hold. Texts may name `{{ $labels.… }}`."""
+    """One alert. `lasting`: how long the expression must hold. Texts may use `{{ $labels.… }}`."""
 
     name: str
     severity: Severity
@@ -26,7 +26,7 @@ class Alert:
     lasting: str = "0m"
 
     def rule(self, runbooks: str) -> dict[str, object]:
-        """As Prometheus reads it; `runbooks` is the address of the pages."""
+        """The rule as Prometheus reads it; `runbooks` is the base URL of the runbooks."""
         annotations = {
             "summary": self.summary,
             "description": self.description,
@@ -39,7 +39,7 @@ class Alert:
 
 
 def _burns(objective: Objective, factor: float, long: str, short: str, floor: int) -> str:
-    """The budget burns that fast, over a long window and still now, and more than a few letters are concerned."""
+    """The budget burns `factor` times too fast over both windows, and at least `floor` recipients missed."""
     limit = f"{factor * objective.budget:.6g}"
     return (
         f"{objective.miss_ratio(long)} > {limit} and {objective.miss_ratio(short)} > {limit}\n"
@@ -52,43 +52,43 @@ BUDGETS = (
         "SendasLetterBudgetBurnsFast",
         "page",
         _burns(LETTERS, 14.4, "1h", "5m", 10),
-        "Letters of {{ $labels.job }} are late or lost, many of them",
-        "More than 1.44 % of the letters that their servers would take were late or lost in the last hour, and it goes "
-        "on: in two days this uses up what a month allows.",
+        "{{ $labels.job }} burns its letter error budget 14 times too fast",
+        "More than 1.44 % of deliverable letters were late or lost in the last hour, and it has not stopped: at this "
+        "rate a month's error budget is gone in two days.",
         lasting="2m",
     ),
     Alert(
         "SendasLetterBudgetBurns",
         "page",
         _burns(LETTERS, 6, "6h", "30m", 10),
-        "Letters of {{ $labels.job }} have been late or lost for hours",
-        "More than 0.6 % of the letters that their servers would take were late or lost in the last 6 hours, and it "
-        "goes on: in five days this uses up what a month allows.",
+        "{{ $labels.job }} has burned its letter error budget 6 times too fast for hours",
+        "More than 0.6 % of deliverable letters were late or lost in the last 6 hours, and it has not stopped: at this "
+        "rate a month's error budget is gone in five days.",
         lasting="5m",
     ),
     Alert(
         "SendasLetterBudgetLeaks",
         "ticket",
         _burns(LETTERS, 1, "3d", "6h", 20),
-        "Letters of {{ $labels.job }} miss their objective by a little, all the time",
-        "More than 0.1 % of the letters that their servers would take were late or lost in the last 3 days.",
+        "{{ $labels.job }} slowly burns its letter error budget",
+        "More than 0.1 % of deliverable letters were late or lost in the last 3 days.",
         lasting="1h",
     ),
     Alert(
         "SendasCopyBudgetBurns",
         "ticket",
         _burns(COPIES, 14.4, "1h", "5m", 10),
-        "Copies of {{ $labels.job }} for Sent are late or lost, many of them",
-        "More than 14.4 % of the copies that their folders would take were late or lost in the last hour, and it goes "
-        "on. The letters themselves have left.",
+        "{{ $labels.job }} burns its Sent-copy error budget 14 times too fast",
+        "More than 14.4 % of the copies that their folders would accept were late or lost in the last hour, and it has "
+        "not stopped. The letters themselves were delivered.",
         lasting="5m",
     ),
     Alert(
         "SendasCopyBudgetLeaks",
         "ticket",
         _burns(COPIES, 1, "3d", "6h", 20),
-        "Copies of {{ $labels.job }} for Sent miss their objective all the time",
-        "More than 1 % of the copies that their folders would take were late or lost in the last 3 days.",
+        "{{ $labels.job }} slowly burns its Sent-copy error budget",
+        "More than 1 % of the copies that their folders would accept were late or lost in the last 3 days.",
         lasting="1h",
     ),
 )
@@ -99,8 +99,8 @@ FLOW = (
         "page",
         'sum by (job) (increase(sendas_stage_seconds_count{stage="queue"}[10m])) >= 10\n'
         'and sum by (job) (increase(sendas_letters_total{outcome="sent"}[10m])) == 0',
-        "Events come to {{ $labels.job }} and no letter leaves",
-        "At least 10 events were taken in 10 minutes, and not one letter was accepted by any server.",
+        "{{ $labels.job }} receives events but delivers no letters",
+        "Workers consumed at least 10 events in 10 minutes, and no mail server accepted a single letter.",
         lasting="5m",
     ),
     Alert(
@@ -108,8 +108,8 @@ FLOW = (
         "page",
         'max by (job, queue) (sendas_queue_messages{kind="work"}) > 0\n'
         "and sum by (job, queue) (increase(sendas_events_total[10m])) == 0",
-        "Messages wait in {{ $labels.queue }} and nobody settles any",
-        "The queue has messages, and in 10 minutes no worker of {{ $labels.job }} settled one.",
+        "{{ $labels.queue }} has messages but none are being processed",
+        "The queue has messages, and no worker of {{ $labels.job }} has settled one for 10 minutes.",
         lasting="5m",
     ),
     Alert(
@@ -117,8 +117,8 @@ FLOW = (
         "ticket",
         'max by (job, queue) (sendas_queue_messages{kind="work"}) > 1000\n'
         'and max by (job, queue) (deriv(sendas_queue_messages{kind="work"}[15m])) > 0',
-        "{{ $labels.queue }} grows: messages come faster than they are worked on",
-        "More than 1,000 messages wait, and have become more over a quarter of an hour.",
+        "{{ $labels.queue }} keeps growing: messages arrive faster than workers process them",
+        "More than 1,000 messages are ready, and their number has grown for 15 minutes.",
         lasting="15m",
     ),
     Alert(
@@ -128,8 +128,8 @@ FLOW = (
         "/ sum by (job) (rate(sendas_smtp_attempts_total[10m])) > 0.5\n"
         "and sum by (job) (increase(sendas_smtp_attempts_total[10m])) >= 20",
         "{{ $labels.job }} cannot reach most mail servers",
-        "More than half of the attempts of 10 minutes ended without a connection that works: so many servers are not "
-        "down at the same time, our way out is. These letters do not count for the objective, so nothing else tells.",
+        "More than half of the SMTP attempts of the last 10 minutes failed to get a working connection. That many "
+        "servers are not down at once: suspect our own egress. The SLO excuses these letters; only this alert fires.",
         lasting="5m",
     ),
     Alert(
@@ -139,15 +139,15 @@ FLOW = (
         'and sum by (job) (increase(sendas_results_total{type="mailbox.suspended"}[30m]))\n'
         '> 5 * sum by (job) (increase(sendas_results_total{type="mailbox.suspended"}[1d] offset 30m)) / 48',
         "Many mailboxes of {{ $labels.job }} were suspended at once",
-        "At least 20 mailboxes in half an hour, five times as many as in the day before: nothing leaves them until "
-        "somebody acts.",
+        "At least 20 mailboxes were suspended in 30 minutes, five times the rate of the day before. They send nothing "
+        "until their settings change or an operator resumes them.",
     ),
     Alert(
         "SendasResultsUnrouted",
         "ticket",
         "sum by (job) (increase(sendas_results_unrouted_total[1h])) > 0",
-        "Results of {{ $labels.job }} reach nobody",
-        "Result events were published that no queue is bound for: whoever should learn of these letters does not.",
+        "Results of {{ $labels.job }} are unroutable",
+        "The worker published result events that no queue is bound to receive: the product never sees these outcomes.",
         lasting="15m",
     ),
 )
@@ -157,30 +157,31 @@ DOUBT = (
         "SendasDeadLettersGrow",
         "ticket",
         "sum by (job, reason) (increase(sendas_dead_letters_total[15m])) > 0",
-        "Messages of {{ $labels.job }} went to the dead queue: {{ $labels.reason }}",
-        "Nobody could handle them, and they wait for an operator.",
+        "{{ $labels.job }} dead-lettered messages: {{ $labels.reason }}",
+        "Workers could not process these messages; they wait in the dead queue for an operator.",
     ),
     Alert(
         "SendasDeadLettersFlood",
         "page",
         "sum by (job) (increase(sendas_dead_letters_total[15m])) > 100",
-        "Messages of {{ $labels.job }} go to the dead queue in numbers",
-        "More than 100 in a quarter of an hour: a producer or a new version is broken, and these letters do not leave.",
+        "{{ $labels.job }} is dead-lettering messages in bulk",
+        "More than 100 dead letters in 15 minutes: a producer or a new release is broken. These letters are not sent.",
     ),
     Alert(
         "SendasDeadLettersWait",
         "ticket",
         'max by (job, queue) (sendas_queue_messages{kind="dead"}) > 0',
         "{{ $labels.queue }} has not been empty for a day",
-        "Messages have been waiting for an operator's decision for a day; whoever waits for these letters still does.",
+        "Dead letters have waited a day for an operator's decision, and their recipients are still without mail.",
         lasting="1d",
     ),
     Alert(
         "SendasUncertain",
         "ticket",
         "sum by (job) (increase(sendas_uncertain_total[15m])) > 0",
-        "{{ $labels.job }} does not know whether letters were accepted",
-        "Letters were handed over and no answer came. What follows says SENDAS_UNCERTAIN_POLICY; the product was told.",
+        "{{ $labels.job }} has deliveries with an unknown outcome",
+        "Letters were handed over and no reply came. SENDAS_UNCERTAIN_POLICY decides what follows; mail.uncertain was "
+        "published for each.",
     ),
 )
 
@@ -190,7 +191,7 @@ WORKERS = (
         "page",
         "absent(sendas_ready == 1)",
         "No worker is ready",
-        "Not one worker says that it is ready, or none is there to say it. Nothing is lost; nothing leaves.",
+        "No worker reports ready, or none is running. Nothing is lost, and nothing is sent.",
         lasting="5m",
     ),
     Alert(
@@ -198,7 +199,7 @@ WORKERS = (
         "ticket",
         'up{job=~".*sendas.*"} == 0',
         "{{ $labels.instance }} of {{ $labels.job }} does not answer",
-        "Prometheus has not been able to read the worker's metrics for 10 minutes. The other workers take its letters.",
+        "Prometheus has failed to scrape this worker for 10 minutes. The other workers take over its letters.",
         lasting="10m",
     ),
     Alert(
@@ -206,15 +207,15 @@ WORKERS = (
         "ticket",
         "min by (job, instance) (sendas_ready) == 0",
         "{{ $labels.instance }} of {{ $labels.job }} is not ready",
-        "It has been alive and not ready for a quarter of an hour; its /readyz says why in words.",
+        "The worker has been alive but not ready for 15 minutes; its /readyz gives the reason.",
         lasting="15m",
     ),
     Alert(
         "SendasLoopLate",
         "ticket",
         "sendas:loop_lag_seconds:p99_rate5m > 1",
-        "{{ $labels.instance }} of {{ $labels.job }} is late with everything",
-        "Its event loop woke sleepers more than a second late: it is overloaded, or something computes where all wait.",
+        "The event loop of {{ $labels.instance }} of {{ $labels.job }} lags",
+        "Event-loop lag exceeds one second: the worker is overloaded, or something blocks its event loop.",
         lasting="10m",
     ),
 )
@@ -224,8 +225,8 @@ NEEDS = (
         "SendasLedgerAway",
         "page",
         'min by (job, instance) (sendas_condition{condition="ledger"}) == 0',
-        "{{ $labels.instance }} of {{ $labels.job }} does not reach the ledger",
-        "Without the ledger nothing is sent, so that nothing is sent twice. It goes on by itself.",
+        "{{ $labels.instance }} of {{ $labels.job }} cannot reach the ledger",
+        "Without the ledger the worker sends nothing, so that it sends nothing twice. It recovers by itself.",
         lasting="3m",
     ),
     Alert(
@@ -233,56 +234,56 @@ NEEDS = (
         "ticket",
         "sendas:ledger_commit_seconds:p99_rate5m > 1",
         "The ledger of {{ $labels.job }} is slow",
-        "One transaction in a hundred takes more than a second. Each letter waits for two at least.",
+        "The 99th percentile of transaction latency exceeds one second. Each letter waits for at least two of them.",
         lasting="10m",
     ),
     Alert(
         "SendasPublisherBlocked",
         "page",
         "max by (job) (sendas_publish_waiting_seconds) > 30",
-        "The broker confirms nothing to {{ $labels.job }}",
-        "A message has been waiting for the broker's confirm for more than 30 s: an alarm blocks publishers, or a "
-        "queue is full. Letters are sent and recorded; nobody is told of them, and no new ones are taken.",
+        "The broker does not confirm what {{ $labels.job }} publishes",
+        "A publication has waited more than 30 s for the broker's confirm: an alarm blocks publishers, or a queue is "
+        "full. Sent letters are recorded, but their results are not published, and workers take no new letters.",
         lasting="2m",
     ),
     Alert(
         "SendasIntakePaused",
         "ticket",
         "sum by (job, queue) (rate(sendas_intake_pauses_total[5m])) > 0",
-        "{{ $labels.job }} holds messages of {{ $labels.queue }} because something is away",
-        "Messages were taken and could not be worked on for 10 minutes: ledger, snapshot or broker were not there.",
+        "{{ $labels.job }} has paused intake from {{ $labels.queue }}: a dependency is unavailable",
+        "For 10 minutes workers have held messages because the ledger, the snapshot or the broker was unavailable.",
         lasting="10m",
     ),
     Alert(
         "SendasSnapshotOld",
         "ticket",
         "max by (job) (sendas_snapshot_age_seconds) > 900",
-        "The configuration of {{ $labels.job }} is older than a quarter of an hour",
-        "The source has not confirmed the snapshot in use. The last good one serves on; changes do not arrive.",
+        "The configuration of {{ $labels.job }} is more than 15 minutes old",
+        "The source has not confirmed the snapshot in use. Workers keep using the last good one and see no changes.",
         lasting="5m",
     ),
     Alert(
         "SendasSnapshotVeryOld",
         "page",
         "max by (job) (sendas_snapshot_age_seconds) > 7200",
-        "The configuration of {{ $labels.job }} is older than two hours",
-        "Letters of new employees and mailboxes fail, and whoever lost the right to a mailbox still writes from it.",
+        "The configuration of {{ $labels.job }} is more than two hours old",
+        "Letters of new employees and mailboxes fail, and people who lost access to a mailbox can still send from it.",
         lasting="5m",
     ),
     Alert(
         "SendasAccountsLeftOut",
         "ticket",
         "max by (job) (sendas_snapshot_accounts_left_out) > 0",
-        "Accounts are left out of the configuration of {{ $labels.job }}",
-        "They are not valid, so their letters wait for up to a day and then fail.",
+        "{{ $labels.job }} leaves out invalid accounts",
+        "These accounts are invalid in the snapshot. Their letters wait for up to a day and then fail.",
         lasting="15m",
     ),
     Alert(
         "SendasTokenExpires",
         "ticket",
         'min by (job) (sendas_token_expiry_seconds{renewal="failing"}) < 240',
-        "An access token of {{ $labels.job }} is about to end and cannot be renewed",
-        "Renewals are begun 5 to 10 minutes before the end of a token. When it ends, no letter leaves the mailbox.",
+        "An access token of {{ $labels.job }} is about to expire and renewal fails",
+        "Workers start renewal 5 to 10 minutes before expiry. Once the token expires, its mailbox sends nothing.",
         lasting="1m",
     ),
 )
@@ -293,9 +294,9 @@ ROLL_OUT = (
         "ticket",
         'max by (namespace, job_name) (kube_job_failed{job_name=~"sendas-(ledger-migrate|topology).*", '
         'condition="true"}) > 0',
-        "{{ $labels.job_name }} in {{ $labels.namespace }} failed: the new version is not prepared",
-        "Tables or queues of the new version are missing. Workers of the version before go on; new ones wait. "
-        "It fires only where Prometheus reads kube-state-metrics.",
+        "{{ $labels.job_name }} in {{ $labels.namespace }} failed: the new version cannot start",
+        "The new version's tables or queues are missing. Workers of the previous version keep running; new ones wait. "
+        "This alert needs kube-state-metrics.",
     ),
 )
 
@@ -307,6 +308,6 @@ GROUPS: dict[str, tuple[Alert, ...]] = {
     "sendas-needs": NEEDS,
     "sendas-roll-out": ROLL_OUT,
 }
-"""All alerts, by the group in which they are evaluated."""
+"""All alerts by evaluation group."""
 
 ALERTS = tuple(alert for group in GROUPS.values() for alert in group)

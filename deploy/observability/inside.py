@@ -1,4 +1,4 @@
-"""A worker's inside: what it waits for, how full it is, and how its parts do."""
+"""Worker internals: readiness, saturation, and the health of each part."""
 
 from deploy.observability.panels import Dashboard, Panel, Query, Row
 from deploy.observability.promql import mean, metric, quantile, rate
@@ -8,7 +8,7 @@ _READY = Row(
     (
         Panel(
             "What readiness depends on",
-            "1 while a condition holds, 0 while it does not; /readyz of the instance says why in words.",
+            "1 while a condition holds, 0 while it does not; the instance's /readyz gives the reason.",
             "none",
             (Query(f"min by (condition) ({metric('sendas_condition')})", "{{condition}}"),),
             maximum=1,
@@ -16,7 +16,7 @@ _READY = Row(
         ),
         Panel(
             "Ready",
-            "Each worker by itself.",
+            "Per worker.",
             "none",
             (Query(metric("sendas_ready"), "{{instance}}"),),
             maximum=1,
@@ -24,7 +24,7 @@ _READY = Row(
         ),
         Panel(
             "What is running",
-            "Version of the worker and of Python, by instance.",
+            "Worker and Python version by instance.",
             "none",
             (Query(f"max by (instance, version, python) ({metric('sendas_build_info')})", "{{instance}} {{version}}"),),
             kind="table",
@@ -37,8 +37,8 @@ _FULL = Row(
     "How full is it?",
     (
         Panel(
-            "Messages in work",
-            "As a share of what may be in work at a time. At 1 for long, the worker is too slow or has to wait.",
+            "Messages in progress",
+            "Share of the prefetch in use. Staying at 1 means that the worker is saturated or blocked.",
             "percentunit",
             (
                 Query(
@@ -51,21 +51,21 @@ _FULL = Row(
         ),
         Panel(
             "Letters waiting for their mailbox",
-            "In the worker, for seconds at most; longer backlogs wait in delay queues.",
+            "Letters held in the worker, for seconds at most; longer backlogs wait in the delay queues.",
             "short",
             (Query(f"sum({metric('sendas_lanes_waiting')})", "waiting"),),
         ),
         Panel(
-            "Event loop late by",
-            "How late sleepers are woken: above 0.1 s something computes where everybody has to wait.",
+            "Event-loop lag",
+            "99th percentile. Above 0.1 s, something blocks the event loop.",
             "s",
             (Query(quantile(0.99, "sendas_loop_lag_seconds", by="instance"), "{{instance}}"),),
             steps=((0.1, "orange"),),
             alerts=("SendasLoopLate",),
         ),
         Panel(
-            "Processor",
-            "Cores in use; one worker uses one at most.",
+            "CPU",
+            "Cores in use; a worker uses at most one.",
             "short",
             (Query(rate("process_cpu_seconds_total"), "{{instance}}"),),
             decimals=2,
@@ -79,7 +79,7 @@ _FULL = Row(
         ),
         Panel(
             "Open files",
-            "Sockets and files, as a share of the limit.",
+            "Sockets and files as a share of the limit.",
             "percentunit",
             (Query(f"{metric('process_open_fds')} / {metric('process_max_fds')}", "{{instance}}"),),
         ),
@@ -91,14 +91,14 @@ _STAGES = Row(
     (
         Panel(
             "Stages, 95 %",
-            "The time that 95 % did not exceed, by stage; docs/metrics.md lists the stages.",
+            "95th percentile by stage; docs/metrics.md lists the stages.",
             "s",
             (Query(quantile(0.95, "sendas_stage_seconds", by="stage"), "{{stage}}"),),
             width=12,
         ),
         Panel(
             "Letters through each stage",
-            "How often each stage was gone through. One that stands still while those before it go on is stuck.",
+            "Completions of each stage. A stage at zero while earlier ones proceed is stuck.",
             "ops",
             (Query(f"sum by (stage) ({rate('sendas_stage_seconds_count')})", "{{stage}}"),),
             width=12,
@@ -111,7 +111,7 @@ _SMTP = Row(
     (
         Panel(
             "Connections",
-            "Open ones, and those of them without a letter.",
+            "Open connections, and how many of them are idle.",
             "short",
             (
                 Query(f"sum({metric('sendas_smtp_connections')})", "open"),
@@ -119,8 +119,8 @@ _SMTP = Row(
             ),
         ),
         Panel(
-            "Letters over kept connections",
-            "Share of the letters that needed no new connection.",
+            "Connection reuse",
+            "Share of letters sent over an already open connection.",
             "percentunit",
             (
                 Query(
@@ -134,33 +134,33 @@ _SMTP = Row(
         ),
         Panel(
             "Attempts by result",
-            "SMTP transactions.",
+            "SMTP transactions by result.",
             "ops",
             (Query(f"sum by (result) ({rate('sendas_smtp_attempts_total')})", "{{result}}"),),
             is_stacked=True,
         ),
         Panel(
-            "Checks of mailboxes",
-            "By what was found: with good ones letters leave, with bad ones a step that they need failed.",
+            "Mailbox checks",
+            "By outcome: good mailboxes can send, bad ones failed a required step.",
             "ops",
             (Query(f"sum by (outcome) ({rate('sendas_mailbox_checks_total')})", "{{outcome}}"),),
         ),
         Panel(
-            "Checks of mailboxes under way",
-            "How many are in work at a time, on average: their number a second, times how long each takes.",
+            "Mailbox checks in progress",
+            "Average concurrency: checks per second times their duration.",
             "short",
-            (Query(f"sum({rate('sendas_mailbox_check_seconds_sum')})", "under way"),),
+            (Query(f"sum({rate('sendas_mailbox_check_seconds_sum')})", "in progress"),),
         ),
         Panel(
-            "Renewals of access tokens",
-            "By result: refused ones want the mailbox connected anew, unavailable ones are tried again.",
+            "Access-token renewals",
+            "By result: refused means the customer must reconnect the mailbox, unavailable is retried.",
             "ops",
             (Query(f"sum by (result) ({rate('sendas_token_refreshes_total')})", "{{result}}"),),
             alerts=("SendasTokenExpires",),
         ),
         Panel(
-            "First access token to end",
-            "Of those whose last renewal went well, and of those whose renewal fails: these stop a mailbox at 0.",
+            "Time to the next access-token expiry",
+            "By state of the last renewal: healthy or failing. A failing token stops its mailbox at 0.",
             "s",
             (Query(f"min by (renewal) ({metric('sendas_token_expiry_seconds')})", "{{renewal}}"),),
             alerts=("SendasTokenExpires",),
@@ -172,33 +172,33 @@ _LEDGER = Row(
     "Ledger and broker",
     (
         Panel(
-            "Ledger: time of a transaction",
-            "Every letter waits for two of them at least.",
+            "Ledger: transaction latency",
+            "Every letter waits for at least two transactions.",
             "s",
             tuple(
                 Query(quantile(share, "sendas_ledger_commit_seconds"), name)
-                for share, name in ((0.5, "half"), (0.99, "99 %"))
+                for share, name in ((0.5, "median"), (0.99, "99 %"))
             ),
             steps=((1, "red"),),
             alerts=("SendasLedgerSlow",),
         ),
         Panel(
-            "Ledger: operations in a transaction",
-            "More under load, which is how it keeps up.",
+            "Ledger: operations per transaction",
+            "Group commit: batches grow under load, which keeps throughput up.",
             "short",
             (Query(mean("sendas_ledger_batch_size"), "mean"),),
         ),
         Panel(
             "Intake pauses",
-            "Waits because the ledger, the snapshot or the broker was away, by queue.",
+            "Times consumption paused because the ledger, the snapshot or the broker was unavailable, by queue.",
             "ops",
             (Query(f"sum by (queue) ({rate('sendas_intake_pauses_total')})", "{{queue}}"),),
             alerts=("SendasIntakePaused",),
             more="sendas-queues",
         ),
         Panel(
-            "Waiting for the broker's confirm",
-            "Of the oldest message in hand. Above 10 s the worker is not ready: an alarm blocks, or a queue is full.",
+            "Publisher-confirm wait",
+            "Age of the oldest unconfirmed publication. Above 10 s the worker is not ready: an alarm, or a full queue.",
             "s",
             (Query(f"max by (instance) ({metric('sendas_publish_waiting_seconds')})", "{{instance}}"),),
             steps=((10, "red"),),
@@ -206,17 +206,17 @@ _LEDGER = Row(
         ),
         Panel(
             "Results by type",
-            "Result events that the broker confirmed.",
+            "Result events confirmed by the broker.",
             "ops",
             (Query(f"sum by (type) ({rate('sendas_results_total')}) > 0", "{{type}}"),),
         ),
         Panel(
-            "Publications repeated, results unrouted",
-            "Publications that had to be repeated, and results that no queue was bound for.",
+            "Publish retries, unroutable results",
+            "Publications that had to be retried, and results that no queue was bound to receive.",
             "ops",
             (
-                Query(f"sum({rate('sendas_publish_retries_total')})", "repeated"),
-                Query(f"sum({rate('sendas_results_unrouted_total')})", "unrouted"),
+                Query(f"sum({rate('sendas_publish_retries_total')})", "retried"),
+                Query(f"sum({rate('sendas_results_unrouted_total')})", "unroutable"),
             ),
             alerts=("SendasResultsUnrouted",),
         ),
@@ -228,7 +228,7 @@ _SNAPSHOT = Row(
     (
         Panel(
             "Age",
-            "Since the source last confirmed what is in use.",
+            "Time since the source last confirmed the snapshot in use.",
             "s",
             (Query(f"max by (instance) ({metric('sendas_snapshot_age_seconds')})", "{{instance}}"),),
             width=6,
@@ -237,7 +237,7 @@ _SNAPSHOT = Row(
         ),
         Panel(
             "Version",
-            "Of the snapshot in use. Workers that differ for long do not reach the source.",
+            "Version of the snapshot in use. A worker that stays behind cannot reach the source.",
             "none",
             (Query(metric("sendas_snapshot_version"), "{{instance}}"),),
             width=6,
@@ -245,7 +245,7 @@ _SNAPSHOT = Row(
         ),
         Panel(
             "Accounts, and those left out",
-            "Accounts left out are not valid: their letters wait. sendas config check says why.",
+            "Accounts left out are invalid and their letters wait; sendas config check says why.",
             "short",
             (
                 Query(f"max({metric('sendas_snapshot_accounts')})", "accounts"),
@@ -255,8 +255,8 @@ _SNAPSHOT = Row(
             alerts=("SendasAccountsLeftOut",),
         ),
         Panel(
-            "Looks by outcome",
-            "Looks for a newer snapshot.",
+            "Refreshes by outcome",
+            "Polls for a newer snapshot.",
             "ops",
             (Query(f"sum by (outcome) ({rate('sendas_snapshot_looks_total')}) > 0", "{{outcome}}"),),
             width=6,
@@ -267,7 +267,7 @@ _SNAPSHOT = Row(
 
 INSIDE = Dashboard(
     "sendas-inside",
-    "sendas: a worker's inside",
-    "What a worker waits for, how full it is, and how its parts do. Choose one instance, or all.",
+    "sendas: worker internals",
+    "Readiness, saturation, and the health of each part. Choose one instance, or all.",
     (_READY, _FULL, _STAGES, _SMTP, _LEDGER, _SNAPSHOT),
 )

@@ -1,4 +1,4 @@
-"""The overview: are letters leaving, how late, what fails and why, and how the objectives stand."""
+"""The overview: throughput, latency, failures with their reasons, and the objectives."""
 
 from deploy.observability.panels import Dashboard, Panel, Query, Row
 from deploy.observability.promql import in_time, increase, metric, quantile, rate
@@ -17,7 +17,7 @@ _AT_A_GLANCE = Row(
     (
         _stat(
             "Letters sent",
-            "Recipients whose letter was accepted, per second. Zero while events come: SendasNothingLeaves.",
+            "Recipients whose letter was accepted, per second. Zero while events arrive fires SendasNothingLeaves.",
             "ops",
             f"sum({rate('sendas_letters_total', _SENT)})",
             decimals=2,
@@ -25,7 +25,7 @@ _AT_A_GLANCE = Row(
         ),
         _stat(
             "Letters in time",
-            "Of the letters that their server would take, the share handed over in 60 s. Objective: 99.9 %.",
+            "Share of deliverable letters that their server accepted within 60 s. Objective: 99.9 %.",
             "percentunit",
             in_time(_LETTERS, over="$__range"),
             decimals=3,
@@ -35,7 +35,7 @@ _AT_A_GLANCE = Row(
         ),
         _stat(
             "Copies in time",
-            "Of the copies that their folder would take, the share in Sent within 5 minutes. Objective: 99 %.",
+            "Share of storable copies that reached Sent within 5 minutes. Objective: 99 %.",
             "percentunit",
             in_time(_COPIES, over="$__range"),
             decimals=3,
@@ -45,7 +45,7 @@ _AT_A_GLANCE = Row(
         ),
         _stat(
             "Oldest unfinished event",
-            "Age of the oldest event in work or put off. Letters of dead or suspended mailboxes may wait for a day.",
+            "Age of the oldest event in progress or deferred. Letters of down or suspended mailboxes may wait a day.",
             "s",
             f"max({metric('sendas_oldest_unfinished_event_seconds')})",
             decimals=0,
@@ -53,8 +53,8 @@ _AT_A_GLANCE = Row(
             more="sendas-queues",
         ),
         _stat(
-            "In the dead queue",
-            "Messages that wait for an operator: sendas dead-letters stats.",
+            "Dead letters waiting",
+            "Messages that wait for an operator; sendas dead-letters stats explains them.",
             "short",
             f"max({metric('sendas_queue_messages', 'kind=dead')})",
             steps=((1, "orange"), (100, "red")),
@@ -63,7 +63,7 @@ _AT_A_GLANCE = Row(
         ),
         _stat(
             "Workers ready",
-            "Workers that say that they are ready to work.",
+            "Workers that report ready.",
             "short",
             f"sum({metric('sendas_ready')})",
             steps=((0, "red"), (1, "green")),
@@ -78,11 +78,11 @@ _LEAVING = Row(
     (
         Panel(
             "Events and letters",
-            "Events first taken from the work queue, and recipients whose letter was accepted. The first without the "
-            "second is the worst that can be seen here.",
+            "Events consumed for the first time, and recipients whose letter was accepted. Events without "
+            "letters is the worst this dashboard can show.",
             "ops",
             (
-                Query(f"sum({rate('sendas_stage_seconds_count', 'stage=queue')})", "events taken"),
+                Query(f"sum({rate('sendas_stage_seconds_count', 'stage=queue')})", "events consumed"),
                 Query(f"sum({rate('sendas_letters_total', _SENT)})", "letters sent"),
             ),
             width=12,
@@ -90,8 +90,8 @@ _LEAVING = Row(
             more="sendas-queues",
         ),
         Panel(
-            "What became of letters",
-            "Recipients by outcome. Those put off are counted at each attempt; sent and failed are the end.",
+            "Letters by outcome",
+            "Recipients by outcome. Deferred ones count once per attempt; sent and failed are final.",
             "ops",
             (Query(f"sum by (outcome) ({rate('sendas_letters_total')})", "{{outcome}}"),),
             width=12,
@@ -102,22 +102,22 @@ _LEAVING = Row(
 )
 
 _LATE = Row(
-    "How late?",
+    "How long does delivery take?",
     (
         Panel(
-            "From event to handed over",
-            "Time from the event to the server's acceptance, whatever made it late; the objective's 60 s is marked.",
+            "Latency: event to acceptance",
+            "Time from the event to the server's acceptance, whatever caused it; the line marks the objective's 60 s.",
             "s",
             tuple(
                 Query(quantile(share, "sendas_delivery_seconds"), name)
-                for share, name in ((0.5, "half"), (0.95, "95 %"), (0.99, "99 %"))
+                for share, name in ((0.5, "median"), (0.95, "95 %"), (0.99, "99 %"))
             ),
             steps=((60, "red"),),
             alerts=("SendasLetterBudgetBurnsFast", "SendasLetterBudgetBurns"),
         ),
         Panel(
-            "Where the time goes",
-            "The time that 95 % did not exceed. All stages are on the dashboard of a worker's inside.",
+            "Latency by stage, 95 %",
+            "95th percentile. The worker internals dashboard shows every stage.",
             "s",
             (
                 Query(
@@ -128,12 +128,12 @@ _LATE = Row(
             more="sendas-inside",
         ),
         Panel(
-            "From letter to copy in Sent",
-            "Time from the letter to its copy; the objective's 300 s is marked.",
+            "Latency: letter to copy in Sent",
+            "Time from the letter to its copy; the line marks the objective's 300 s.",
             "s",
             tuple(
                 Query(quantile(share, "sendas_sent_copy_seconds"), name)
-                for share, name in ((0.5, "half"), (0.95, "95 %"), (0.99, "99 %"))
+                for share, name in ((0.5, "median"), (0.95, "95 %"), (0.99, "99 %"))
             ),
             steps=((300, "red"),),
             alerts=("SendasCopyBudgetBurns",),
@@ -145,8 +145,8 @@ _FAILING = Row(
     "What fails, and why?",
     (
         Panel(
-            "Failed for good",
-            "Recipients whose letter will not leave. docs/guarantees.md says who acts on which reason.",
+            "Failed permanently",
+            "Recipients whose letter will not be sent. docs/guarantees.md says who acts on which reason.",
             "short",
             (
                 Query(
@@ -158,8 +158,8 @@ _FAILING = Row(
             decimals=0,
         ),
         Panel(
-            "Put off",
-            "Recipients whose letter is tried again later, by reason, per second.",
+            "Deferred",
+            "Recipients whose letter will be retried, by reason, per second.",
             "ops",
             (Query(f"sum by (reason) ({rate('sendas_letters_total', 'outcome=deferred')}) > 0", "{{reason}}"),),
             is_stacked=True,
@@ -167,15 +167,15 @@ _FAILING = Row(
         ),
         Panel(
             "Suspended mailboxes",
-            "Mailboxes that nothing leaves from until somebody acts, by reason: the most that any worker knows of.",
+            "Mailboxes that send nothing until someone acts, by reason: the maximum over all workers.",
             "short",
             (Query(f"max by (reason) ({metric('sendas_mailboxes_suspended')}) > 0", "{{reason}}"),),
             is_stacked=True,
             alerts=("SendasSuspensionsJump",),
         ),
         Panel(
-            "Attempts by provider that did not succeed",
-            "SMTP transactions refused or unanswered: one provider alone is its own trouble, all are ours.",
+            "Failed SMTP attempts by provider",
+            "SMTP transactions refused or unanswered. One provider: its problem. All of them: ours.",
             "ops",
             (
                 Query(
@@ -187,7 +187,7 @@ _FAILING = Row(
         ),
         Panel(
             "Uncertain",
-            "Recipients whose letter was handed over without an answer. Each is told to the product as mail.uncertain.",
+            "Recipients whose letter was handed over and got no reply. Each is published as mail.uncertain.",
             "short",
             (Query(f"sum({increase('sendas_uncertain_total')})", "uncertain"),),
             decimals=0,
@@ -196,8 +196,8 @@ _FAILING = Row(
             more="sendas-queues",
         ),
         Panel(
-            "Copies that were not saved",
-            "Copies given up, by outcome, and put off, by reason; copies that are not wanted are not among them.",
+            "Copies not saved",
+            "Abandoned copies by outcome and deferred ones by reason; excludes copies that were not wanted.",
             "ops",
             (
                 Query(
@@ -206,7 +206,7 @@ _FAILING = Row(
                 ),
                 Query(
                     f"sum by (reason) ({rate('sendas_sent_copies_deferred_total')}) > 0",
-                    "put off: {{reason}}",
+                    "deferred: {{reason}}",
                 ),
             ),
             alerts=("SendasCopyBudgetBurns", "SendasCopyBudgetLeaks"),
@@ -223,8 +223,8 @@ _OBJECTIVES = Row(
     "Objectives",
     (
         Panel(
-            "How fast the budget burns: letters",
-            "At 1, 30 days use up exactly what is allowed. At 14.4 for an hour or 6 for 6 hours, somebody is woken.",
+            "Burn rate: letters",
+            "At 1, the error budget lasts exactly 30 days. At 14.4 for an hour or 6 for six hours, an alert pages.",
             "none",
             (
                 Query(_burn(_LETTERS, 0.999, "1h"), "over 1 hour"),
@@ -234,7 +234,7 @@ _OBJECTIVES = Row(
             alerts=("SendasLetterBudgetBurnsFast", "SendasLetterBudgetBurns", "SendasLetterBudgetLeaks"),
         ),
         Panel(
-            "How fast the budget burns: copies",
+            "Burn rate: copies",
             "The same for copies in Sent, with an objective of 99 %.",
             "none",
             (Query(_burn(_COPIES, 0.99, "1h"), "over 1 hour"), Query(_burn(_COPIES, 0.99, "6h"), "over 6 hours")),
@@ -242,8 +242,8 @@ _OBJECTIVES = Row(
             alerts=("SendasCopyBudgetBurns", "SendasCopyBudgetLeaks"),
         ),
         Panel(
-            "How letters stand to the objective",
-            "Recipients in time, late, lost, and excused: late or never for a reason that is not the service's.",
+            "Letters by promptness",
+            "Recipients in time, late, lost, and excused (late or never for a reason outside the service).",
             "ops",
             (Query(f"sum by (promptness) ({rate(_LETTERS)})", "{{promptness}}"),),
             is_stacked=True,
@@ -254,6 +254,6 @@ _OBJECTIVES = Row(
 OVERVIEW = Dashboard(
     "sendas-overview",
     "sendas: overview",
-    "Are letters leaving, how late, what fails and why, and how the objectives stand. See docs/observability.md.",
+    "Throughput, latency, failures and their reasons, and the objectives. See docs/observability.md.",
     (_AT_A_GLANCE, _LEAVING, _LATE, _FAILING, _OBJECTIVES),
 )

@@ -19,7 +19,7 @@ _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked, and how its series are called (`{{label}}` stands for a label's value)."""
+    """A PromQL query and the legend of its series (`{{label}}` becomes that label's value)."""
 
     expression: str
     legend: str

@@ -1,53 +1,53 @@
-"""Queues and dead letters: what waits, for what, and what nobody could handle."""
+"""Queues and dead letters: backlogs, flow, and what workers could not process."""
 
 from deploy.observability.panels import Dashboard, Panel, Query, Row
 from deploy.observability.promql import increase, metric, quantile, rate
 
 _WAITING = Row(
-    "What waits",
+    "Backlogs",
     (
         Panel(
             "Work queues",
-            "Messages ready to be taken. Growing: events come faster than letters leave, or nobody takes them.",
+            "Messages ready to be consumed. Growth: events arrive faster than letters leave, or no worker consumes.",
             "short",
             (Query(f"max by (queue) ({metric('sendas_queue_messages', 'kind=work')})", "{{queue}}"),),
             alerts=("SendasQueueGrows", "SendasQueueStuck"),
         ),
         Panel(
             "Delay queues",
-            "Letters and copies that wait for another attempt or for their mailbox, by the length of the wait.",
+            "Letters and copies that wait for a retry or in their mailbox's backlog, by delay.",
             "short",
             (Query(f"max by (queue) ({metric('sendas_queue_messages', 'kind=delay')}) > 0", "{{queue}}"),),
             is_stacked=True,
         ),
         Panel(
             "Dead queue",
-            "Messages that wait for an operator: sendas dead-letters stats says why they are there.",
+            "Messages that wait for an operator; sendas dead-letters stats gives the reasons.",
             "short",
             (Query(f"max by (queue) ({metric('sendas_queue_messages', 'kind=dead')})", "{{queue}}"),),
             steps=((1, "orange"),),
             alerts=("SendasDeadLettersWait",),
         ),
         Panel(
-            "Wait before the first attempt",
-            "From the event's time until a worker has it: what the product's outbox, the broker and the queue cost.",
+            "Latency before the first attempt",
+            "From the event's time until a worker consumes it: the product's outbox, the broker and the queue.",
             "s",
             tuple(
                 Query(quantile(share, "sendas_stage_seconds", "stage=queue"), name)
-                for share, name in ((0.5, "half"), (0.99, "99 %"))
+                for share, name in ((0.5, "median"), (0.99, "99 %"))
             ),
             more="sendas-overview",
         ),
         Panel(
             "Oldest unfinished event",
-            "Age of the oldest event in work or put off. One that nobody has taken yet is not among them.",
+            "Age of the oldest event in progress or deferred. Excludes events that no worker has consumed yet.",
             "s",
             (Query(f"max({metric('sendas_oldest_unfinished_event_seconds')})", "oldest"),),
             more="sendas-overview",
         ),
         Panel(
             "Time to empty the work queues",
-            "What is ready and in work, at the rate at which messages were settled lately.",
+            "Messages ready and in progress, divided by the recent settling rate.",
             "s",
             (
                 Query(
@@ -64,30 +64,30 @@ _WAITING = Row(
 )
 
 _FLOW = Row(
-    "What flows",
+    "Flow",
     (
         Panel(
             "Messages settled",
-            "By queue. An event with many letters is split, and a letter comes again with each attempt.",
+            "By queue. A large event is split into several messages, and each retry is a message of its own.",
             "ops",
             (Query(f"sum by (queue) ({rate('sendas_events_total')})", "{{queue}}"),),
             alerts=("SendasQueueStuck",),
         ),
         Panel(
             "Messages by outcome",
-            "done; split into parts; invalid and failed go to the dead queue.",
+            "done; split into parts; invalid and failed ones, which go to the dead queue.",
             "ops",
             (Query(f"sum by (outcome) ({rate('sendas_events_total')})", "{{outcome}}"),),
         ),
         Panel(
-            "Told again",
-            "Recipients of events that came again: nothing was sent, their outcome was published in the same words.",
+            "Duplicate recipients",
+            "Recipients of duplicate events: nothing was sent again, their recorded outcome was republished unchanged.",
             "ops",
             (Query(f"sum by (outcome) ({rate('sendas_repeats_total')})", "{{outcome}}"),),
         ),
         Panel(
             "Consumers",
-            "Of each work queue, as the broker says: one for each worker.",
+            "Consumers of each work queue as the broker reports them: one per worker.",
             "short",
             (Query(f"max by (queue) ({metric('sendas_queue_consumers')})", "{{queue}}"),),
             alerts=("SendasQueueStuck",),
@@ -100,8 +100,8 @@ _DEAD = Row(
     "Dead letters",
     (
         Panel(
-            "Dead letters in this time, by reason",
-            "invalid_event is the producer's, internal_error this program's; outcome_unknown waits for a decision.",
+            "Dead letters in this range, by reason",
+            "invalid_event: the producer's fault. internal_error: a bug in sendas. outcome_unknown: up to an operator.",
             "short",
             (Query(f"sum by (reason) ({increase('sendas_dead_letters_total')}) > 0", "{{reason}}"),),
             kind="bargauge",
@@ -110,7 +110,7 @@ _DEAD = Row(
         ),
         Panel(
             "Dead letters per second",
-            "The same over time.",
+            "The same, over time.",
             "ops",
             (Query(f"sum by (reason) ({rate('sendas_dead_letters_total')}) > 0", "{{reason}}"),),
             is_stacked=True,
@@ -118,7 +118,7 @@ _DEAD = Row(
         ),
         Panel(
             "Uncertain letters",
-            "Recipients whose letter was handed over without an answer; held ones are in the dead queue.",
+            "Recipients whose letter was handed over and got no reply; held ones are in the dead queue.",
             "short",
             (Query(f"sum({increase('sendas_uncertain_total')})", "uncertain"),),
             kind="stat",
@@ -132,6 +132,6 @@ _DEAD = Row(
 QUEUES = Dashboard(
     "sendas-queues",
     "sendas: queues and dead letters",
-    "What waits, for what, and what nobody could handle. docs/dead-letters.md says what to do with those.",
+    "Backlogs, flow, and what workers could not process. docs/dead-letters.md says how to handle dead letters.",
     (_WAITING, _FLOW, _DEAD),
 )

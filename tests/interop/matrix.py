@@ -53,11 +53,11 @@ def _version(software: str) -> str:
 _TEXT = """\
 # Interoperability
 
-Mail servers and mail readers that this project did not write, and what the tests see of each: `tests/interop` starts
-the servers, hands letters and copies to them through the worker's own adapters, and gives letters to the readers.
-Postfix and Dovecot are not listed: nearly every other test uses them. Courier and Cyrus conflict with Dovecot, so their
-packages are downloaded and unpacked below `build/interop`, and nothing of them is installed. `python -m tests.interop`
-makes this page anew from a run; a test fails when it sees what the page does not say.
+Mail servers and mail readers from other projects, and what the tests verify with each: `tests/interop` starts
+the servers, sends letters and copies to them through the worker's own adapters, and feeds letters to the readers.
+Postfix and Dovecot are not listed: nearly every other test uses them. Courier and Cyrus conflict with Dovecot, so the
+tests download their packages and unpack them below `build/interop` without installing them. `python -m tests.interop`
+regenerates this page from a run; a test fails when it verifies something that the page does not list.
 
 | software | version | seen to work |
 |---|---|---|

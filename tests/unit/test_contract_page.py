@@ -35,7 +35,7 @@ def test_a_closed_list_on_the_page_is_the_one_in_the_code(name: str) -> None:
 
 
 def test_the_page_names_every_type_and_no_other() -> None:
-    tables = PAGE[PAGE.index("## Events in") : PAGE.index("### Dropping repeats")]
+    tables = PAGE[PAGE.index("## Events in") : PAGE.index("### Dropping duplicates")]
     first_cells = " ".join(re.findall(r"^\| (`[^|]*) \|", tables, re.MULTILINE))
     assert set(re.findall(r"`([a-z_.]+)`", first_cells)) == {*vocabulary.EventType, *vocabulary.ResultType}
 

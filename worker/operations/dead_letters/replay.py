@@ -33,7 +33,7 @@ class Refusal(StrEnum):
 
 WORDS: Mapping[Refusal, str] = {
     Refusal.UNCERTAIN: "may have been accepted already: find out, and discard it or use --resend-uncertain",
-    Refusal.REPLAYED_TOO_OFTEN: "was replayed too often already: mend the cause, or use --force-loop",
+    Refusal.REPLAYED_TOO_OFTEN: "was replayed too often already: fix the cause, or use --force-loop",
     Refusal.NO_DESTINATION: "does not say which work queue it died in",
     Refusal.CAME_BACK: "was replayed just now and has died again",
     Refusal.UNSIGNED: "is a copy for Sent that no worker signed, so it cannot be known whose letter it is: discard it",
