@@ -121,7 +121,7 @@ check-imports:
 	@$(BIN)/lint-imports > $(VENV)/lint-imports.txt || { cat $(VENV)/lint-imports.txt; exit 1; }
 
 check-schemas:
-	@$(BIN)/python -m worker.operations.schemas --check
+	@$(BIN)/python -m worker.operations.contract.schemas --check
 
 check-asyncapi:
 	@$(BIN)/python -m tools.asyncapi.check
@@ -160,7 +160,7 @@ format: setup ## Format the code, and fix what the linter can fix
 
 .PHONY: schemas
 schemas: setup ## Write schemas/ and the other generated files anew
-	@$(BIN)/python -m worker.operations.schemas
+	@$(BIN)/python -m worker.operations.contract.schemas
 	@$(BIN)/python -m tools.docgen.settings
 	@$(BIN)/python -m tools.docgen.metrics
 	@$(BIN)/python -m deploy.topology_resources

@@ -17,7 +17,7 @@ from bench.letters import event
 from bench.sink import Sink
 from stack import PostgreSQL, RabbitMQ, running
 from worker.adapters.broker.topology import apply_topology
-from worker.domain.cloudevents import STRUCTURED
+from worker.domain.events.cloudevents import STRUCTURED
 from worker.domain.topology import Topology
 
 TOPOLOGY = Topology()

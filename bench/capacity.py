@@ -32,7 +32,7 @@ from stack.scripted_smtp import ScriptedSmtpServer
 from worker.adapters.broker.topology import apply_topology
 from worker.adapters.clock import SystemClock
 from worker.adapters.ledger import LedgerOptions, migrate, open_ledger
-from worker.domain.cloudevents import STRUCTURED
+from worker.domain.events.cloudevents import STRUCTURED
 from worker.domain.topology import Topology
 
 TOPOLOGY = Topology()

@@ -25,7 +25,7 @@ from bench.measured_process import MeasuredProcess
 from stack import RabbitMQ, private_directory, running
 from worker.adapters.broker.dead_letter_queue import open_dead_queue
 from worker.adapters.broker.topology import apply_topology
-from worker.domain.cloudevents import STRUCTURED
+from worker.domain.events.cloudevents import STRUCTURED
 from worker.domain.topology import Topology
 
 TOPOLOGY = Topology()

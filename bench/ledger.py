@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 
 from worker.adapters.ledger import SqlLedger, migrate, open_ledger
 from worker.delivery.ledger import HandOver, Record
-from worker.delivery.mailbox_states import MailboxKey, MailboxLimits, Revision
+from worker.delivery.mailboxes.state import MailboxKey, MailboxLimits, Revision
 from worker.domain.identity import event_key, result_id
 from worker.domain.recipient_limit import recipient_limit
 from worker.domain.vocabulary import Outcome

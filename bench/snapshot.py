@@ -17,9 +17,8 @@ from pathlib import Path
 from random import Random
 
 from worker.adapters.snapshot.directory import CompiledDirectory, load_directory
-from worker.adapters.snapshot.keeper import SnapshotKeeper
-from worker.adapters.snapshot.looks import Look
-from worker.adapters.snapshot.sources import FileSource
+from worker.adapters.snapshot.file_source import FileSource
+from worker.adapters.snapshot.refresher import Look, SnapshotKeeper
 
 _TICK_S = 0.001
 _LOOKUPS = 2_000

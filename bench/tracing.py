@@ -8,7 +8,7 @@ import sys
 import time
 
 from worker.delivery.instrumentation import NO_TRACING, Subject, Tracer
-from worker.domain.cloudevents import TraceContext
+from worker.domain.events.cloudevents import TraceContext
 
 _STAGES = ("resolve", "compose", "smtp", "smtp mail", "smtp data", "append", "publish", "lane")
 _TRACE = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
@@ -38,7 +38,7 @@ def main() -> None:
 
     from opentelemetry.sdk.trace import TracerProvider
 
-    from worker.telemetry.spans import SpanTracer
+    from worker.telemetry.tracing import SpanTracer
 
     tracer = SpanTracer(TracerProvider(shutdown_on_exit=False))
     print(f"on   {microseconds_per_message(tracer, messages):8.2f} µs a message   made and dropped, not exported")

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from worker.adapters.auth.secrets import seal
-from worker.domain.secret_references import PLATFORM
+from worker.domain.snapshot.secret_references import PLATFORM
 
 TEMPLATE = Path(__file__).parent / "snapshot.json"
 

@@ -3,8 +3,8 @@
 from email import message_from_bytes, policy
 from email.utils import getaddresses
 
-from worker.domain.letters import ComposedLetter, PlannedLetter
-from worker.domain.resolution import Sender
+from worker.domain.letter.model import ComposedLetter, PlannedLetter
+from worker.domain.snapshot.resolution import Sender
 
 _FIELDS = (
     "Date",

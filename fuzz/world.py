@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from fuzz.target import CANARY
 from worker.adapters.auth.credentials import AccessToken, Password
-from worker.domain.snapshot import Account, Auth, NoAuth, OAuthAuth, Platform, Snapshot
+from worker.domain.snapshot.model import Account, Auth, NoAuth, OAuthAuth, Platform, Snapshot
 
 NOW = datetime(2026, 11, 23, 10, 0, 30, tzinfo=UTC)
 _SNAPSHOT = Path(__file__).with_name("snapshot.json")

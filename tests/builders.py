@@ -7,10 +7,9 @@ that could not have come from outside.
 from datetime import UTC, datetime
 from typing import Any
 
-from worker.domain.event import Event
-from worker.domain.events import CommentCreated, TaskCreated
-from worker.domain.resolution import Sender
-from worker.domain.snapshot import Account, Employee, Mailbox, Snapshot
+from worker.domain.events.models import CommentCreated, Event, TaskCreated
+from worker.domain.snapshot.model import Account, Employee, Mailbox, Snapshot
+from worker.domain.snapshot.resolution import Sender
 from worker.domain.vocabulary import EventType, Tier
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)

@@ -12,14 +12,13 @@ from worker.adapters.clock import SystemClock
 from worker.adapters.dkim import DkimSignatures
 from worker.adapters.imap.connection import ImapTimeouts
 from worker.adapters.network.egress import EgressGuard, Resolver, SystemResolver
-from worker.adapters.smtp.timeouts import Timeouts
-from worker.adapters.visitors import ServerVisitors
+from worker.adapters.probes import ServerVisitors
+from worker.adapters.smtp.progress import Timeouts
 from worker.domain.egress import EgressPolicy, parse_allowlist
-from worker.domain.results import CheckStepResult
-from worker.domain.snapshot import Mailbox
+from worker.domain.results.models import CheckStepResult
+from worker.domain.snapshot.model import Mailbox
 from worker.operations.mailbox_check.check import CheckLimits, MailboxCheck
-from worker.operations.mailbox_check.ports import NameServer
-from worker.operations.mailbox_check.subject import Subject
+from worker.operations.mailbox_check.ports import NameServer, Subject
 
 PATIENT_SMTP = Timeouts(
     connect_s=10, greeting_s=10, tls_s=10, command_s=10, reset_s=10, mail_s=10, rcpt_s=10, data_s=10, answer_s=10

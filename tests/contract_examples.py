@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from worker.domain.envelope import EVENT_CLASSES, AnyResultEvent
+from worker.domain.results.events import EVENT_CLASSES, AnyResultEvent
 from worker.domain.vocabulary import EventType, ResultType
 from worker.operations.examples import Json, read_examples
 

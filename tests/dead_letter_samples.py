@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.doubles.dead_queue import KeptMessage
-from worker.domain.cloudevents import STRUCTURED
+from worker.domain.events.cloudevents import STRUCTURED
 
 DEATH = datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC)
 BURIED: Mapping[str, str | int] = {

@@ -18,15 +18,15 @@ from tests.doubles.observer import RecordingObserver
 from tests.doubles.sent_folder import FakeSentFolder
 from worker.delivery.ledger import Claim, HandOver, Record
 from worker.delivery.limits import CopyLimits, Limits
-from worker.delivery.mailbox_states import Announcement, Suspension
+from worker.delivery.mailboxes.state import Announcement, Suspension
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.services import Rules, Services
 from worker.delivery.wiring import Delivery, build_delivery
-from worker.domain.cloudevents import STRUCTURED
-from worker.domain.envelope import AnyResultEvent
-from worker.domain.event import LetterEvent
+from worker.domain.events.cloudevents import STRUCTURED
+from worker.domain.events.models import LetterEvent
 from worker.domain.recipient_limit import RecipientLimit
-from worker.domain.snapshot import Account
+from worker.domain.results.events import AnyResultEvent
+from worker.domain.snapshot.model import Account
 from worker.domain.topology import Topology
 from worker.domain.transmission import Fault, Reply, Trouble
 from worker.domain.vocabulary import Phase, UncertainPolicy

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.builders import a_mailbox, a_snapshot, an_account
-from worker.domain.snapshot import Account
+from worker.domain.snapshot.model import Account
 
 
 def account_document(account_id: str = "acme", **fields: Any) -> dict[str, Any]:

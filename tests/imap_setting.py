@@ -14,7 +14,7 @@ from worker.adapters.auth.credentials import AccessToken, Password
 from worker.adapters.imap.connection import ImapTimeouts
 from worker.adapters.imap.sent_folder import ImapSentFolder
 from worker.delivery.ports import CopyTarget
-from worker.domain.snapshot import Auth, EnvSecret, ImapServer, PasswordAuth
+from worker.domain.snapshot.model import Auth, EnvSecret, ImapServer, PasswordAuth
 from worker.domain.vocabulary import AuthMethod, Security
 
 DATE = datetime(2026, 11, 23, 9, 59, 58, tzinfo=timezone(timedelta(hours=3)))

@@ -7,11 +7,11 @@ from email.utils import getaddresses
 from typing import Any
 
 from tests.builders import a_comment_event, a_sender
-from worker.domain.composing import compose
-from worker.domain.event import LetterEvent
-from worker.domain.letters import Attachment, ComposedLetter
-from worker.domain.planning import plan
-from worker.domain.resolution import Sender
+from worker.domain.events.models import LetterEvent
+from worker.domain.letter.compose import compose
+from worker.domain.letter.model import Attachment, ComposedLetter
+from worker.domain.letter.plan import plan
+from worker.domain.snapshot.resolution import Sender
 
 
 def composed(

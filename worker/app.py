@@ -27,21 +27,20 @@ from worker.adapters.network.egress import EgressGuard, GuardedDialer, SystemRes
 from worker.adapters.network.files import HttpFileStore
 from worker.adapters.network.http import guarded_client_session, guarded_connector
 from worker.adapters.network.tls import EncryptedSentFolder, EncryptedTransport, client_context
+from worker.adapters.probes import ServerVisitors
 from worker.adapters.smtp import PoolLimits, PoolNumbers, SmtpTransport
-from worker.adapters.snapshot.http import HttpSource
-from worker.adapters.snapshot.sources import FileSource, Source
-from worker.adapters.visitors import ServerVisitors
+from worker.adapters.snapshot.file_source import FileSource, Source
+from worker.adapters.snapshot.http_source import HttpSource
 from worker.addresses import tls_of
 from worker.delivery.instrumentation import NO_TRACING, Tracer
 from worker.delivery.limits import IN_HAND_FACTOR, CopyLimits, Limits
 from worker.delivery.messages import Publish
 from worker.delivery.ports import FileStore, MailTransport, SentFolder, SnapshotService
-from worker.delivery.refresh_tokens import RefreshTokens
 from worker.delivery.results import Reporter
 from worker.delivery.services import Rules
-from worker.delivery.token_telling import IsOf, TokenTelling
+from worker.delivery.token_rotation import IsOf, RefreshTokens, TokenTelling
 from worker.domain.egress import IMAP_PORTS, SMTP_PORTS
-from worker.domain.secret_references import References
+from worker.domain.snapshot.secret_references import References
 from worker.errors import ConfigurationError, Unavailable
 from worker.operations.mailbox_check.check import MailboxCheck
 from worker.settings import Settings, secret_variables

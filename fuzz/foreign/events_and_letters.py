@@ -12,8 +12,8 @@ from pamqp.header import ContentHeader
 from fuzz.foreign.entry import Entry, Runs, shapes
 from fuzz.world import NOW, FixedDirectory
 from worker.adapters.broker.header_decoding import install, read_moment, read_table, read_text
-from worker.adapters.smtp.content import is_canonical, stuffed_pieces
-from worker.adapters.snapshot.document import read_document
+from worker.adapters.smtp.transaction import is_canonical, stuffed_pieces
+from worker.adapters.snapshot.parser import read_document
 from worker.adapters.snapshot.problems import RefusedDocument
 from worker.delivery.aside import ASIDE_BYTES
 from worker.delivery.compose import _MANY_CHARACTERS
@@ -22,30 +22,37 @@ from worker.delivery.requeue import DeadLetterReason, dead
 from worker.delivery.sent_copy.jobs import JOB, read_copy_job
 from worker.delivery.signatures import Signatures
 from worker.domain.addresses import parse_address
-from worker.domain.cloudevents import STRUCTURED, attribute_text, attributes_of, parse, trace_context, trace_of
-from worker.domain.composing import compose, is_message_id, parent, references
-from worker.domain.event import Event
-from worker.domain.events import MAX_HTML_CHARS, MAX_URL_CHARS, CommentCreated, Thread, _http_url, _media_type
-from worker.domain.headers import NamedAddress, address_field, encoded_words, identifier_field, text_field
-from worker.domain.hypertext import author_texts
-from worker.domain.letters import Attachment
-from worker.domain.markup import closed
-from worker.domain.media_types import media_type
-from worker.domain.mime import Boundaries, attached_part, file_name, multipart, text_part
-from worker.domain.pictures import InlineParts, embedded_bytes, referenced_content_ids
-from worker.domain.planning import plan
-from worker.domain.resolution import Sender, resolve
-from worker.domain.salvage import salvage
-from worker.domain.strict_json import MAX_BODY_BYTES, _fraction, _whole
+from worker.domain.events.cloudevents import STRUCTURED, attribute_text, attributes_of, parse, trace_context, trace_of
+from worker.domain.events.models import (
+    MAX_HTML_CHARS,
+    MAX_URL_CHARS,
+    CommentCreated,
+    Event,
+    Thread,
+    _http_url,
+    _media_type,
+)
+from worker.domain.events.partial import salvage
+from worker.domain.events.strict_json import MAX_BODY_BYTES, _fraction, _whole
+from worker.domain.letter.compose import compose, is_message_id, parent, references
+from worker.domain.letter.headers import NamedAddress, address_field, encoded_words, identifier_field, text_field
+from worker.domain.letter.html import author_texts
+from worker.domain.letter.markup import closed
+from worker.domain.letter.media_types import media_type
+from worker.domain.letter.mime import Boundaries, attached_part, file_name, multipart, text_part
+from worker.domain.letter.model import Attachment
+from worker.domain.letter.pictures import InlineParts, embedded_bytes, referenced_content_ids
+from worker.domain.letter.plan import plan
+from worker.domain.snapshot.resolution import Sender, resolve
 from worker.domain.text import folded, has_control_character, one_line
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import EventType, Reason
 from worker.domain.work import RECIPIENTS, parse_positions, read_work
 from worker.errors import ConfigurationError, InvalidEvent
-from worker.operations.dead_letters.file import FiledMessage, from_line
+from worker.operations.dead_letters.export import FiledMessage, from_line
+from worker.operations.dead_letters.format import whole_text
 from worker.operations.dead_letters.letter import read_dead_letter
 from worker.operations.dead_letters.reading import moment, number
-from worker.operations.dead_letters.shown import whole_text
 
 _MAX_FRAME_BYTES = 128 * 1024  # of RabbitMQ: headers stand in one
 _MAX_LINE_CHARS, _MAX_TOKEN_CHARS = 5_000, 1_000  # `Line` and `Token` of the models
@@ -268,9 +275,13 @@ ENTRIES = (
         _signed,
         _MAX_FRAME_BYTES,
     ),
-    Entry(("domain.cloudevents:parse",), _parsed, ASIDE_BYTES, errors=(InvalidEvent,), shapes=_JSON),
+    Entry(("domain.events.cloudevents:parse",), _parsed, ASIDE_BYTES, errors=(InvalidEvent,), shapes=_JSON),
     Entry(
-        ("domain.cloudevents:parse", "domain.strict_json:read_json", "domain.strict_json:require_bounded"),
+        (
+            "domain.events.cloudevents:parse",
+            "domain.events.strict_json:read_json",
+            "domain.events.strict_json:require_bounded",
+        ),
         _parsed,
         MAX_BODY_BYTES,
         Runs.ASIDE,
@@ -279,7 +290,7 @@ ENTRIES = (
         is_huge=True,
     ),
     Entry(
-        ("domain.cloudevents:parse", "domain.events:_html"),
+        ("domain.events.cloudevents:parse", "domain.events.models:_html"),
         _with_html,
         MAX_HTML_CHARS,
         Runs.ASIDE,
@@ -288,15 +299,23 @@ ENTRIES = (
         is_huge=True,
     ),
     Entry(
-        ("domain.cloudevents:attributes_of", "domain.cloudevents:attribute_text", "domain.cloudevents:trace_of"),
+        (
+            "domain.events.cloudevents:attributes_of",
+            "domain.events.cloudevents:attribute_text",
+            "domain.events.cloudevents:trace_of",
+        ),
         _attributes,
         _MAX_FRAME_BYTES,
         errors=(InvalidEvent,),
         shapes=shapes(b"00-", b"ce-", b"a; charset=x", b"0"),
     ),
-    Entry(("domain.salvage:salvage",), _salvaged, ASIDE_BYTES, shapes=_JSON),
+    Entry(("domain.events.partial:salvage",), _salvaged, ASIDE_BYTES, shapes=_JSON),
     Entry(
-        ("domain.salvage:salvage", "domain.strict_json:read_any_json", "domain.strict_json:read_what_can_be"),
+        (
+            "domain.events.partial:salvage",
+            "domain.events.strict_json:read_any_json",
+            "domain.events.strict_json:read_what_can_be",
+        ),
         _salvaged,
         MAX_BODY_BYTES,
         Runs.ASIDE,
@@ -304,7 +323,7 @@ ENTRIES = (
         is_huge=True,
     ),
     Entry(
-        ("domain.strict_json:_whole", "domain.strict_json:_fraction"),
+        ("domain.events.strict_json:_whole", "domain.events.strict_json:_fraction"),
         lambda data: (_whole("1" * len(data)), _fraction("0." + "1" * len(data))),
         64 * 1024,
         errors=(ValueError,),
@@ -335,20 +354,20 @@ ENTRIES = (
     Entry(("delivery.sent_copy.jobs:read_copy_job",), _job, _MAX_FRAME_BYTES, errors=(InvalidEvent,), shapes=_JSON),
     Entry(("delivery.requeue:dead", "delivery.messages:header_bytes"), _headers_of_dead, MAX_HEADER_BYTES),
     Entry(
-        ("domain.cloudevents:trace_context",),
+        ("domain.events.cloudevents:trace_context",),
         lambda data: trace_context(_text(data), _text(data)),
         _MAX_FRAME_BYTES,
         shapes=shapes(b"00-", b"0", before=b"00-" + b"1" * 32 + b"-" + b"1" * 16 + b"-01-"),
     ),
     Entry(
-        ("domain.events:_http_url",),
+        ("domain.events.models:_http_url",),
         lambda data: _http_url("https://" + _text(data)),
         MAX_URL_CHARS,
         errors=(ValueError,),
         shapes=shapes(b"[", b"@", b"a:", b"%", "℀".encode()),
     ),
     Entry(
-        ("domain.media_types:media_type",),
+        ("domain.letter.media_types:media_type",),
         lambda data: _media_type(_text(data)),
         MAX_BODY_BYTES,
         Runs.ASIDE,
@@ -356,20 +375,20 @@ ENTRIES = (
         is_huge=True,
     ),
     Entry(
-        ("domain.composing:is_message_id", "domain.composing:parent", "domain.composing:references"),
+        ("domain.letter.compose:is_message_id", "domain.letter.compose:parent", "domain.letter.compose:references"),
         _threaded,
         64 * 1024,
         shapes=shapes(b"<a@b>,", b"<a@", b"<a@a", b"a@", b"<" + b"@" * 900 + b","),
     ),
     Entry(
         (
-            "domain.composing:compose",
-            "domain.hypertext:letter_texts",
-            "domain.markup:read",
-            "domain.markup:replaced",
-            "domain.markup:Tag.attribute",
-            "domain.markup:with_attribute",
-            "domain.plaintext:plain_text",
+            "domain.letter.compose:compose",
+            "domain.letter.html:letter_texts",
+            "domain.letter.markup:read",
+            "domain.letter.markup:replaced",
+            "domain.letter.markup:Tag.attribute",
+            "domain.letter.markup:with_attribute",
+            "domain.letter.plaintext:plain_text",
         ),
         _composed,
         _MANY_CHARACTERS,
@@ -377,11 +396,11 @@ ENTRIES = (
     ),
     Entry(
         (
-            "domain.hypertext:author_texts",
-            "domain.markup:closed",
-            "domain.pictures:InlineParts.take",
-            "domain.pictures:embedded_bytes",
-            "domain.pictures:referenced_content_ids",
+            "domain.letter.html:author_texts",
+            "domain.letter.markup:closed",
+            "domain.letter.pictures:InlineParts.take",
+            "domain.letter.pictures:embedded_bytes",
+            "domain.letter.pictures:referenced_content_ids",
         ),
         _with_pictures,
         _HARD_HTML_CHARS,
@@ -390,7 +409,7 @@ ENTRIES = (
         is_huge=True,
     ),
     Entry(
-        ("domain.hypertext:author_texts",),
+        ("domain.letter.html:author_texts",),
         _with_pictures,
         MAX_HTML_CHARS,
         Runs.ASIDE,
@@ -398,7 +417,7 @@ ENTRIES = (
         has_only_own_shapes=True,
     ),
     Entry(
-        ("domain.composing:compose",),
+        ("domain.letter.compose:compose",),
         _composed,
         MAX_HTML_CHARS,
         Runs.ASIDE,
@@ -406,7 +425,7 @@ ENTRIES = (
         has_only_own_shapes=True,
     ),
     Entry(
-        ("domain.composing:compose", "domain.mime:text_part"),
+        ("domain.letter.compose:compose", "domain.letter.mime:text_part"),
         _composed,
         _HARD_HTML_CHARS,
         Runs.ASIDE,
@@ -414,7 +433,7 @@ ENTRIES = (
         is_huge=True,
     ),
     Entry(
-        ("domain.mime:text_part",),
+        ("domain.letter.mime:text_part",),
         lambda data: text_part("html", _text(data), Boundaries("x")),
         MAX_HTML_CHARS,
         Runs.ASIDE,
@@ -422,31 +441,35 @@ ENTRIES = (
     ),
     Entry(
         (
-            "domain.headers:text_field",
-            "domain.headers:identifier_field",
-            "domain.headers:address_field",
-            "domain.mime:file_name",
+            "domain.letter.headers:text_field",
+            "domain.letter.headers:identifier_field",
+            "domain.letter.headers:address_field",
+            "domain.letter.mime:file_name",
         ),
         _named,
         _MAX_LINE_CHARS,
         shapes=shapes(b'"a', b"=?", b"a" * 61 + b" ", b"\\ "),
     ),
     Entry(
-        ("domain.mime:file_name", "domain.headers:encoded_words"),
+        ("domain.letter.mime:file_name", "domain.letter.headers:encoded_words"),
         lambda data: (file_name(_text(data)), encoded_words(_text(data))),
         _MAX_LINE_CHARS,
     ),
     Entry(
-        ("domain.media_types:media_type",),
+        ("domain.letter.media_types:media_type",),
         lambda data: media_type(_text(data)),
         64 * 1024,
         shapes=shapes(b"text/plain", b"; charset=a", b"; a", before=b"text/plain"),
     ),
     Entry(
-        ("domain.mime:attached_part", "domain.mime:multipart"), _attached, _MAX_ATTACHED_BYTES, Runs.ASIDE, is_huge=True
+        ("domain.letter.mime:attached_part", "domain.letter.mime:multipart"),
+        _attached,
+        _MAX_ATTACHED_BYTES,
+        Runs.ASIDE,
+        is_huge=True,
     ),
     Entry(
-        ("adapters.smtp.content:is_canonical", "adapters.smtp.content:stuffed_pieces"),
+        ("adapters.smtp.transaction:is_canonical", "adapters.smtp.transaction:stuffed_pieces"),
         _sent,
         16 * 1024 * 1024,
         Runs.IN_STEPS,
@@ -468,9 +491,9 @@ ENTRIES = (
             "operations.dead_letters.letter:read_dead_letter",
             "operations.dead_letters.reading:number",
             "operations.dead_letters.reading:moment",
-            "operations.dead_letters.shown:whole_text",
-            "operations.dead_letters.shown:whole_document",
-            "operations.dead_letters.file:plain",
+            "operations.dead_letters.format:whole_text",
+            "operations.dead_letters.format:whole_document",
+            "operations.dead_letters.export:plain",
         ),
         _dead_letter,
         _DEAD_BODY_BYTES,
@@ -479,7 +502,7 @@ ENTRIES = (
         has_only_own_shapes=True,
     ),
     Entry(
-        ("operations.dead_letters.file:from_line",),
+        ("operations.dead_letters.export:from_line",),
         lambda data: from_line(_text(data), 1),
         _DEAD_BODY_BYTES,
         Runs.ELSEWHERE,
@@ -488,7 +511,7 @@ ENTRIES = (
         is_huge=True,
     ),
     Entry(
-        ("adapters.snapshot.document:read_document",),
+        ("adapters.snapshot.parser:read_document",),
         _document,
         256 * 1024,
         Runs.ELSEWHERE,

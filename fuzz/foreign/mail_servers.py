@@ -31,14 +31,13 @@ from worker.adapters.imap.protocol import (
 )
 from worker.adapters.imap.responses import mailbox_name
 from worker.adapters.imap.session import ImapSession
+from worker.adapters.smtp.errors import refusal, reply_of
 from worker.adapters.smtp.protocol import MAX_TEXT_CHARS, PairedProtocol
-from worker.adapters.smtp.troubles import refusal, reply_of
-from worker.domain.classification import classify, is_session_limit, refuses_mechanism
-from worker.domain.copy_refusals import judge_refusal
+from worker.domain.failure.classify import classify, is_session_limit, refuses_mechanism
+from worker.domain.failure.copy_refusals import judge_refusal
+from worker.domain.failure.replies import evidence, make_reply, parse_reply
+from worker.domain.failure.stated_pause import stated_pause_s
 from worker.domain.providers import GENERIC
-from worker.domain.replies import make_reply, parse_reply
-from worker.domain.reply_evidence import evidence
-from worker.domain.stated_pause import stated_pause_s
 from worker.domain.transmission import Fault, Trouble, rewritten_message_id
 from worker.domain.vocabulary import Phase
 
@@ -147,7 +146,7 @@ def _classified(phase: Phase, code: int, provider: str) -> Entry:
     def judge(data: bytes) -> None:
         classify(Trouble(phase, Fault.REPLY, make_reply(code, [_text(data)])), provider)
 
-    return Entry(("domain.classification:classify",), judge, 2 * _MAX_REPLY_CHARS, shapes=_WORDS)
+    return Entry(("domain.failure.classify:classify",), judge, 2 * _MAX_REPLY_CHARS, shapes=_WORDS)
 
 
 _FOLDERS = shapes(
@@ -174,14 +173,14 @@ def _weighed(data: bytes) -> None:
 
 
 ENTRIES = (
-    Entry(("domain.copy_refusals:judge_refusal",), _copies_judged, MAX_DETAIL_CHARS, shapes=_WORDS),
+    Entry(("domain.failure.copy_refusals:judge_refusal",), _copies_judged, MAX_DETAIL_CHARS, shapes=_WORDS),
     Entry(
         (
-            "domain.classification:is_session_limit",
-            "domain.classification:refuses_mechanism",
-            "domain.stated_pause:stated_pause_s",
-            "domain.reply_evidence:evidence",
-            "domain.rules.rule:Rule.applies",
+            "domain.failure.classify:is_session_limit",
+            "domain.failure.classify:refuses_mechanism",
+            "domain.failure.stated_pause:stated_pause_s",
+            "domain.failure.replies:evidence",
+            "domain.failure.rules.rule:Rule.applies",
         ),
         _weighed,
         MAX_TEXT_CHARS,
@@ -328,7 +327,7 @@ ENTRIES = (
         ),
     ),
     Entry(
-        ("adapters.smtp.troubles:reply_of", "adapters.smtp.troubles:refusal", "domain.replies:make_reply"),
+        ("adapters.smtp.errors:reply_of", "adapters.smtp.errors:refusal", "domain.failure.replies:make_reply"),
         lambda data: reply_of(SMTPResponse(550, _text(data))),
         MAX_TEXT_CHARS,
         errors=(SMTPResponseException,),
@@ -350,7 +349,7 @@ ENTRIES = (
     _classified(Phase.DATA, 421, "mailgun"),
     _classified(Phase.GREETING, 554, "mail_ru"),
     Entry(
-        ("domain.replies:parse_reply",),
+        ("domain.failure.replies:parse_reply",),
         lambda data: parse_reply(_text(data)),
         64 * 1024,
         errors=(ValueError,),

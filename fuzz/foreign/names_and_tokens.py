@@ -14,11 +14,11 @@ from worker.adapters.imap.connection import ImapTimeouts
 from worker.adapters.network.dns_answers import MAX_ANSWER_BYTES, require_light
 from worker.domain.addresses import as_written, masked, parse_address, problem_of
 from worker.domain.hosts import is_domain, parse_host
-from worker.domain.inspection import Lookup, LookupOutcome, RecordType
 from worker.domain.internal_names import is_internal_name
+from worker.domain.probe import Lookup, LookupOutcome, RecordType
 from worker.domain.providers import provider_of
-from worker.domain.secret_references import reference_problem
-from worker.domain.snapshot import SealedSecret
+from worker.domain.snapshot.model import SealedSecret
+from worker.domain.snapshot.secret_references import reference_problem
 from worker.errors import SecretUnavailable, TokenRefused, Unavailable
 from worker.operations.mailbox_check.dmarc import find_dmarc
 from worker.operations.mailbox_check.spf.evaluation import SpfCheck
@@ -194,7 +194,7 @@ ENTRIES = (
         shapes=shapes(b"k.AAAA,", b"k.AAAA", b"A", before=b"k."),
     ),
     Entry(
-        ("domain.secret_references:reference_problem",),
+        ("domain.snapshot.secret_references:reference_problem",),
         lambda data: reference_problem(SealedSecret.model_construct(sealed=_text(data)), "SENDAS_SECRET_"),
         _MAX_SEALED_CHARS,
         shapes=shapes(b"k.AAAA,", b"A", before=b"k."),

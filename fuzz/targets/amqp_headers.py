@@ -10,8 +10,8 @@ from fuzz.words import check_refusal
 from fuzz.world import NOW
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.requeue import DeadLetterReason, dead, later
-from worker.domain.cloudevents import parse
-from worker.domain.salvage import salvage
+from worker.domain.events.cloudevents import parse
+from worker.domain.events.partial import salvage
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import Reason
 from worker.domain.work import Work, read_work

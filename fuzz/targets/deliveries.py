@@ -17,11 +17,11 @@ from worker.delivery.ports import BeforeFinalDot, CopyTarget, Route, SavedCopy
 from worker.delivery.requeue import DEAD_DETAIL, DEAD_REASON
 from worker.delivery.services import Rules, Services
 from worker.delivery.wiring import build_delivery
-from worker.domain.classification import Classification
-from worker.domain.envelope import parse_result
-from worker.domain.events import File
-from worker.domain.letters import ComposedLetter
-from worker.domain.objectives import Promptness
+from worker.domain.events.models import File
+from worker.domain.failure.classify import Classification
+from worker.domain.letter.model import ComposedLetter
+from worker.domain.results.events import parse_result
+from worker.domain.slo import Promptness
 from worker.domain.topology import Topology
 from worker.domain.transmission import Reply, Transmission
 from worker.domain.vocabulary import CopyOutcome, EventType, Outcome, Reason, UncertainPolicy

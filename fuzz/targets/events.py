@@ -5,14 +5,13 @@ from fuzz.message import Message, read_message
 from fuzz.target import CANARY, Target
 from fuzz.words import check_refusal
 from fuzz.world import NOW, FixedDirectory
-from worker.domain.cloudevents import MAX_ERROR_CHARS, parse
-from worker.domain.composing import compose
-from worker.domain.event import Data, Event
-from worker.domain.events import CommentCreated, TaskCreated
-from worker.domain.letters import Attachment
-from worker.domain.planning import plan
-from worker.domain.resolution import resolve
-from worker.domain.salvage import salvage
+from worker.domain.events.cloudevents import MAX_ERROR_CHARS, parse
+from worker.domain.events.models import CommentCreated, Data, Event, TaskCreated
+from worker.domain.events.partial import salvage
+from worker.domain.letter.compose import compose
+from worker.domain.letter.model import Attachment
+from worker.domain.letter.plan import plan
+from worker.domain.snapshot.resolution import resolve
 from worker.domain.work import Work, read_work
 from worker.errors import InvalidEvent
 

@@ -9,7 +9,7 @@ from fuzz.world import NOW, FixedClock, FixedCredentials
 from worker.adapters.imap.connection import ImapTimeouts
 from worker.adapters.imap.sent_folder import ImapSentFolder
 from worker.delivery.ports import CopyTarget
-from worker.domain.snapshot import Auth, EnvSecret, ImapServer, OAuthAuth, PasswordAuth
+from worker.domain.snapshot.model import Auth, EnvSecret, ImapServer, OAuthAuth, PasswordAuth
 from worker.domain.transmission import Trouble
 from worker.domain.vocabulary import AuthMethod, CopyOutcome, Phase, Security
 

@@ -1,7 +1,7 @@
 """Result events, as they are read back from the ledger and by consumers."""
 
 from fuzz.target import Target
-from worker.domain.envelope import parse_result, to_message
+from worker.domain.results.events import parse_result, to_message
 
 
 def check(data: bytes) -> None:

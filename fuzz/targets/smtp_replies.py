@@ -2,10 +2,10 @@
 
 from fuzz.target import Target
 from fuzz.words import check_shown
-from worker.domain.classification import classify
-from worker.domain.hints import HINTS
+from worker.domain.failure.classify import classify
+from worker.domain.failure.hints import HINTS
+from worker.domain.failure.replies import parse_reply
 from worker.domain.providers import provider_of
-from worker.domain.replies import parse_reply
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import Action, Phase
 

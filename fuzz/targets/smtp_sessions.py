@@ -8,9 +8,9 @@ from fuzz.words import check_shown
 from fuzz.world import NOW, FixedCredentials
 from worker.adapters.smtp import SmtpTransport
 from worker.delivery.ports import Route
-from worker.domain.classification import classify
-from worker.domain.letters import ComposedLetter
-from worker.domain.snapshot import Auth, EnvSecret, NoAuth, OAuthAuth, PasswordAuth, SmtpServer
+from worker.domain.failure.classify import classify
+from worker.domain.letter.model import ComposedLetter
+from worker.domain.snapshot.model import Auth, EnvSecret, NoAuth, OAuthAuth, PasswordAuth, SmtpServer
 from worker.domain.transmission import Transmission
 from worker.domain.vocabulary import AuthMethod, Phase, Security
 

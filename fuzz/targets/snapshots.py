@@ -6,11 +6,11 @@ from pathlib import Path
 
 from fuzz.target import CANARY, Target
 from fuzz.words import check_shown
-from worker.adapters.snapshot.compile import compile_document
+from worker.adapters.snapshot.cache_directory import StateDirectory
+from worker.adapters.snapshot.compiler import compile_document
 from worker.adapters.snapshot.directory import CompiledDirectory
-from worker.adapters.snapshot.document import Element, Member, read_document
+from worker.adapters.snapshot.parser import Element, Member, read_document
 from worker.adapters.snapshot.problems import RefusedDocument
-from worker.adapters.snapshot.state import StateDirectory
 
 _DIRECTORY = tempfile.TemporaryDirectory(prefix="sendas-fuzz-snapshots-")
 _SMALL = 4096

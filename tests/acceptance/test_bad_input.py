@@ -22,7 +22,7 @@ from fuzz.corpus_files import inputs
 from fuzz.message import read_message
 from tests.acceptance.command import running_worker
 from tests.acceptance.office import Json, Office
-from worker.domain.cloudevents import parse
+from worker.domain.events.cloudevents import parse
 from worker.domain.topology import Topology
 from worker.errors import InvalidEvent
 

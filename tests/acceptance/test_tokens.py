@@ -14,7 +14,7 @@ from tests.acceptance.command import running_worker, sendas
 from tests.acceptance.office import Json, Office
 from tests.integration.web_server import web_server
 from worker.adapters.auth.secrets import SecretStore, generate_key, load_sealing_keys, seal
-from worker.domain.snapshot import SealedSecret
+from worker.domain.snapshot.model import SealedSecret
 
 
 @pytest.fixture

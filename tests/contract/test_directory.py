@@ -10,7 +10,7 @@ from tests.documents import a_document, as_document, write
 from tests.doubles.directory import a_directory
 from worker.adapters.snapshot.directory import load_directory
 from worker.delivery.ports import Directory
-from worker.domain.snapshot import Account
+from worker.domain.snapshot.model import Account
 
 Make = Callable[[Iterable[Account], Iterable[str]], Directory]
 

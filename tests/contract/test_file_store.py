@@ -9,7 +9,7 @@ from tests.doubles.files import MemoryFileStore
 from tests.integration.web_server import answering, session, web_server
 from worker.adapters.network.files import HttpFileStore
 from worker.delivery.ports import FileStore
-from worker.domain.events import File
+from worker.domain.events.models import File
 from worker.errors import FileUnavailable
 
 CONTENT = bytes(range(256)) * 1_000

@@ -14,9 +14,9 @@ from tests.ledger_worlds import HandClock, sqlite_url
 from worker.adapters.ledger import migrate
 from worker.adapters.ledger.sent_autosave import RecalledSentHabits
 from worker.adapters.ledger.shared_memory import mailbox_memory
-from worker.delivery.refresh_tokens import RefreshTokens, Rotation
 from worker.delivery.sent_copy.autosave_detection import SentHabits, SentPlace, sent_place
-from worker.domain.snapshot import SealedSecret
+from worker.delivery.token_rotation import RefreshTokens, Rotation
+from worker.domain.snapshot.model import SealedSecret
 from worker.errors import ConfigurationError, Unavailable
 
 GRANT, OTHER_GRANT = b"g" * 32, b"o" * 32

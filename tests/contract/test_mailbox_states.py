@@ -17,8 +17,8 @@ from tests.ledger_worlds import (
     postgresql_world,
     sqlite_url,
 )
-from worker.delivery.mailbox_rules import CAP_STEP, PROOF
-from worker.delivery.mailbox_states import (
+from worker.delivery.mailboxes.rules import CAP_STEP, PROOF
+from worker.delivery.mailboxes.state import (
     Announcement,
     Entered,
     Entry,

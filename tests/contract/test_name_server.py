@@ -10,7 +10,7 @@ from stack.dnsmasq import Dnsmasq, Record
 from stack.stack import running
 from tests.doubles.name_server import TableNameServer
 from worker.adapters.network.dns import DnsLookups
-from worker.domain.inspection import LookupOutcome, RecordType
+from worker.domain.probe import LookupOutcome, RecordType
 from worker.operations.mailbox_check.ports import NameServer
 
 Serve = Callable[..., Awaitable[NameServer]]

@@ -18,11 +18,11 @@ import yaml
 from tests.deploy.rendering import DEVELOPMENT, PROJECT, pod_templates
 from worker.adapters.auth.secrets import load_sealing_keys
 from worker.cli import status
-from worker.cli.inputs import read_event
+from worker.cli.common import read_event
 from worker.cli.snapshots import read_snapshot
 from worker.domain.egress import EgressPolicy, parse_allowlist
-from worker.domain.events import CommentCreated, TaskCreated
-from worker.domain.resolution import resolve
+from worker.domain.events.models import CommentCreated, TaskCreated
+from worker.domain.snapshot.resolution import resolve
 from worker.settings import PREFIX, Settings, load_settings, unknown_variables
 
 FILE = PROJECT / "compose.yaml"

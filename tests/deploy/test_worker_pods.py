@@ -23,8 +23,8 @@ from tests.deploy.rendering import (
     settings,
     worker,
 )
-from worker.adapters.http_server import serve_http
-from worker.adapters.smtp.timeouts import Timeouts
+from worker.adapters.health_server import serve_http
+from worker.adapters.smtp.progress import Timeouts
 from worker.settings import PREFIX, Settings, load_settings, unknown_variables
 from worker.telemetry.health import Health
 

@@ -9,7 +9,7 @@ from itertools import count
 
 from tests.doubles.clock import SteppedClock
 from worker.delivery.messages import Arrival, Handler, Publication
-from worker.domain.envelope import AnyResultEvent, parse_result
+from worker.domain.results.events import AnyResultEvent, parse_result
 from worker.domain.topology import Topology
 
 _DEATH = "x-death"

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tests.builders import a_snapshot
-from worker.domain.snapshot import Account, Platform
+from worker.domain.snapshot.model import Account, Platform
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from worker.domain.events import File
+from worker.domain.events.models import File
 from worker.errors import FileUnavailable
 
 

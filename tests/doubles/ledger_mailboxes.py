@@ -7,8 +7,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 from worker.adapters.ledger.mailbox_tables import OVERDUE_AFTER
 from worker.adapters.ledger.mailboxes import LedgerMailboxStates
 from worker.adapters.ledger.operations import check_texts
-from worker.delivery.mailbox_rules import SharedMailbox, held_news
-from worker.delivery.mailbox_states import MailboxKey, MailboxState, News, Overdue, Standing, Suspension
+from worker.delivery.mailboxes.rules import SharedMailbox, held_news
+from worker.delivery.mailboxes.state import MailboxKey, MailboxState, News, Overdue, Standing, Suspension
 from worker.delivery.ports import Clock
 
 T = TypeVar("T")

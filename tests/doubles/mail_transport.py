@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from worker.delivery.ports import BeforeFinalDot, Route
-from worker.domain.letters import ComposedLetter
+from worker.domain.letter.model import ComposedLetter
 from worker.domain.transmission import Fault, Reply, Transmission, Trouble
 from worker.domain.vocabulary import Phase
 

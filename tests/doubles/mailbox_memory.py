@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from worker.delivery.ports import Clock
-from worker.delivery.refresh_tokens import Rotation
 from worker.delivery.sent_copy.autosave_detection import SentPlace
-from worker.domain.sent_habit import SentHabit, after_look
+from worker.delivery.token_rotation import Rotation
+from worker.domain.sent_autosave import SentHabit, after_look
 
 
 class MemoryRefreshTokens:

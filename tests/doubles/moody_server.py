@@ -11,7 +11,7 @@ from tests.doubles.clock import SteppedClock
 from tests.doubles.mail_transport import OK, Delivered
 from tests.doubles.sent_folder import FakeSentFolder, StoredCopy
 from worker.delivery.ports import BeforeFinalDot, CopyTarget, Route, SavedCopy
-from worker.domain.letters import ComposedLetter
+from worker.domain.letter.model import ComposedLetter
 from worker.domain.transmission import Fault, Transmission, Trouble
 from worker.domain.vocabulary import CopyOutcome, Phase
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 
-from worker.domain.inspection import Lookup, LookupOutcome, RecordType
+from worker.domain.probe import Lookup, LookupOutcome, RecordType
 
 
 class TableNameServer:

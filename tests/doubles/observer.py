@@ -6,8 +6,8 @@ from datetime import datetime
 
 from worker.delivery.context import EventContext
 from worker.delivery.instrumentation import Stage
-from worker.domain.classification import Classification
-from worker.domain.objectives import Promptness
+from worker.domain.failure.classify import Classification
+from worker.domain.slo import Promptness
 from worker.domain.transmission import Transmission
 from worker.domain.vocabulary import CopyOutcome, EventType, Outcome, Reason
 

@@ -18,8 +18,8 @@ from worker.adapters.network.egress import DialError
 from worker.adapters.network.tls import client_context
 from worker.adapters.smtp import PoolLimits, SmtpTransport, Timeouts
 from worker.delivery.ports import Route
-from worker.domain.letters import ComposedLetter
-from worker.domain.snapshot import Auth, EnvSecret, NoAuth, OAuthAuth, PasswordAuth, SmtpServer
+from worker.domain.letter.model import ComposedLetter
+from worker.domain.snapshot.model import Auth, EnvSecret, NoAuth, OAuthAuth, PasswordAuth, SmtpServer
 from worker.domain.transmission import Fault, Transmission
 from worker.domain.vocabulary import AuthMethod, Security
 

@@ -8,9 +8,9 @@ from ipaddress import ip_address
 
 from worker.delivery.ports import Route, SavedCopy
 from worker.domain.hosts import IpAddress
-from worker.domain.inspection import ResolvedHost, SentFolderFacts, SmtpOffer, TlsFacts
-from worker.domain.letters import ComposedLetter
-from worker.domain.snapshot import Auth, ImapServer
+from worker.domain.letter.model import ComposedLetter
+from worker.domain.probe import ResolvedHost, SentFolderFacts, SmtpOffer, TlsFacts
+from worker.domain.snapshot.model import Auth, ImapServer
 from worker.domain.transmission import Reply, Transmission, Trouble
 from worker.domain.vocabulary import CopyOutcome
 

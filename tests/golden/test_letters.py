@@ -11,7 +11,7 @@ import pytest
 
 from tests.builders import NOON, a_comment_event, a_mailbox, a_recipient, a_sender, a_task_event, an_employee
 from tests.letter_reader import composed, defects, read
-from worker.domain.letters import Attachment, ComposedLetter
+from worker.domain.letter.model import Attachment, ComposedLetter
 
 LETTERS = Path(__file__).parent / "letters"
 

@@ -21,8 +21,8 @@ from worker.adapters.auth.secrets import SealingKeys, SecretStore, generate_key,
 from worker.adapters.auth.token_rotation import RotationKeeper
 from worker.adapters.network.files import FileServerToken, HttpFileStore
 from worker.adapters.network.http import GuardedSession
-from worker.domain.events import File
-from worker.domain.snapshot import EnvSecret, OAuthAuth, PasswordAuth, SealedSecret
+from worker.domain.events.models import File
+from worker.domain.snapshot.model import EnvSecret, OAuthAuth, PasswordAuth, SealedSecret
 from worker.domain.vocabulary import AuthMethod
 from worker.errors import SendasError
 

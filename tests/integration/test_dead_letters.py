@@ -22,12 +22,12 @@ from worker.adapters.broker.topology import apply_topology
 from worker.adapters.clock import SystemClock
 from worker.adapters.ledger import migrate
 from worker.delivery.messages import Publication
-from worker.domain.cloudevents import STRUCTURED
+from worker.domain.events.cloudevents import STRUCTURED
 from worker.domain.topology import Topology
-from worker.operations.dead_letters.acting import Campaign
-from worker.operations.dead_letters.deeds import Replay
-from worker.operations.dead_letters.replay import ReplayRules
-from worker.operations.dead_letters.selection import Selection
+from worker.operations.dead_letters.actions import Replay
+from worker.operations.dead_letters.bulk import Campaign
+from worker.operations.dead_letters.filter import Selection
+from worker.operations.dead_letters.replay_rules import ReplayRules
 
 # Each command is a process of its own, which takes seconds to start on a busy machine.
 pytestmark = pytest.mark.timeout(300)

@@ -5,7 +5,7 @@ import pytest
 from stack.ports import free_ports
 from worker.adapters.network import dns
 from worker.adapters.network.dns import DnsLookups
-from worker.domain.inspection import LookupOutcome, RecordType
+from worker.domain.probe import LookupOutcome, RecordType
 
 
 async def test_if_nobody_answers_the_lookup_fails_and_nothing_raises(monkeypatch: pytest.MonkeyPatch) -> None:

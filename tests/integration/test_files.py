@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from tests.integration.web_server import answering, session, web_server
 from worker.adapters.network.files import FileServerToken, HttpFileStore
-from worker.domain.events import File
+from worker.domain.events.models import File
 from worker.errors import ConfigurationError, FileUnavailable
 
 

@@ -16,9 +16,9 @@ from tests.contract_examples import result_example
 from tests.delivery_world import BUSY, IMAP, DeliveryWorld, an_arrival
 from worker.adapters.broker.consumer import Consumer
 from worker.delivery.messages import Publication
-from worker.domain.cloudevents import STRUCTURED
-from worker.domain.envelope import EVENT_CLASSES, AnyResultEvent, MailFailedEvent, parse_result, to_message
-from worker.domain.event import LetterEvent
+from worker.domain.events.cloudevents import STRUCTURED
+from worker.domain.events.models import LetterEvent
+from worker.domain.results.events import EVENT_CLASSES, AnyResultEvent, MailFailedEvent, parse_result, to_message
 from worker.domain.vocabulary import ResultType
 
 TOKEN_CHARS, LINE_CHARS = 1_000, 5_000

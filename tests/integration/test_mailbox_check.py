@@ -23,7 +23,7 @@ from tests.conftest import COMPANY_DOMAIN, NewMailbox
 from tests.imap_setting import NamedCredentials
 from tests.integration.mail_client import imap, wait_for_letters
 from worker.adapters.network.dns import DnsLookups
-from worker.domain import snapshot
+from worker.domain.snapshot import model
 from worker.domain.vocabulary import CopyMode
 from worker.operations.mailbox_check.check import is_good
 
@@ -49,7 +49,7 @@ def setting(authority: Authority, dns: Dnsmasq) -> CheckSetting:
     return CheckSetting(authority.client_context(), DnsLookups(dns.address))
 
 
-def settings_of(mail: MailServer, box: Mailbox, *, starttls: bool = False, **fields: Any) -> snapshot.Mailbox:
+def settings_of(mail: MailServer, box: Mailbox, *, starttls: bool = False, **fields: Any) -> model.Mailbox:
     """The mailbox as a snapshot has it."""
     auth = {"method": "password", "username": box.address, "secret": {"env": "UNUSED"}}
     port = mail.postfix.submission_port if starttls else mail.postfix.smtps_port

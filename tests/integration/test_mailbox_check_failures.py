@@ -22,8 +22,8 @@ from tests.doubles.smtp import CERTIFICATES, PASSWORD, TOKEN, USERNAME
 from tests.imap_setting import FixedCredentials, password
 from worker.adapters.auth.credentials import AccessToken
 from worker.adapters.network.tls import client_context
-from worker.domain.results import CheckStepResult
-from worker.domain.snapshot import Mailbox
+from worker.domain.results.models import CheckStepResult
+from worker.domain.snapshot.model import Mailbox
 from worker.errors import SecretUnavailable, TokenRefused, Unavailable
 from worker.operations.mailbox_check.check import CheckLimits, is_good
 

@@ -21,8 +21,8 @@ from worker.adapters.auth.oauth import TokenSource, grant_key
 from worker.adapters.auth.secrets import SealingKeys, SecretStore
 from worker.adapters.auth.token_rotation import RotationKeeper, digest
 from worker.adapters.network.http import GuardedSession
-from worker.delivery.refresh_tokens import Rotation
-from worker.domain.snapshot import EnvSecret, NoAuth, OAuthAuth, PasswordAuth
+from worker.delivery.token_rotation import Rotation
+from worker.domain.snapshot.model import EnvSecret, NoAuth, OAuthAuth, PasswordAuth
 from worker.domain.vocabulary import AuthMethod
 from worker.errors import SecretUnavailable, TokenRefused, Unavailable
 

@@ -22,11 +22,10 @@ from tests.doubles.resolver import TableResolver
 from tests.integration.web_server import answering, trusting_context, web_server
 from worker.adapters.network.egress import EgressGuard
 from worker.adapters.network.http import guarded_connector
-from worker.adapters.snapshot.http import HttpSource
-from worker.adapters.snapshot.keeper import Schedule, SnapshotKeeper
-from worker.adapters.snapshot.looks import Look
+from worker.adapters.snapshot.file_source import Document, Unchanged
+from worker.adapters.snapshot.http_source import HttpSource
 from worker.adapters.snapshot.problems import RefusedDocument
-from worker.adapters.snapshot.sources import Document, Unchanged
+from worker.adapters.snapshot.refresher import Look, Schedule, SnapshotKeeper
 from worker.domain.egress import EgressPolicy
 from worker.errors import ConfigurationError, EgressDenied, Unavailable
 

@@ -14,14 +14,13 @@ from pathlib import Path
 import pytest
 
 from tests.documents import a_document, account_document, write
-from worker.adapters.child import environment
-from worker.adapters.snapshot import compilation
-from worker.adapters.snapshot.compilation import CompilationFailed, compile_in_child
-from worker.adapters.snapshot.compile import Task
-from worker.adapters.snapshot.keeper import Schedule, SnapshotKeeper
-from worker.adapters.snapshot.looks import Look, LookOutcome
-from worker.adapters.snapshot.sources import Document, FileSource, Source, Unchanged
-from worker.adapters.snapshot.state import StateDirectory
+from worker.adapters.child_process import environment
+from worker.adapters.snapshot import compiler_process
+from worker.adapters.snapshot.cache_directory import StateDirectory
+from worker.adapters.snapshot.compiler import Task
+from worker.adapters.snapshot.compiler_process import CompilationFailed, compile_in_child
+from worker.adapters.snapshot.file_source import Document, FileSource, Source, Unchanged
+from worker.adapters.snapshot.refresher import Look, LookOutcome, Schedule, SnapshotKeeper
 from worker.delivery.ports import SnapshotService
 from worker.errors import Unavailable
 
@@ -341,7 +340,7 @@ async def test_a_killed_compiler_is_a_failure_that_passes(
     kept: _Kept, document: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = "import json, os, sys; open(json.loads(sys.argv[1])['unfinished'], 'w'); os.kill(os.getpid(), 9)"
-    monkeypatch.setattr(compilation, "_COMMAND", (sys.executable, "-c", program))
+    monkeypatch.setattr(compiler_process, "_COMMAND", (sys.executable, "-c", program))
     keeper, looks = await kept.start(FileSource(document))
     look = await looks.next()
     assert (look.outcome, look.message) == (LookOutcome.FAILED, "the compiler ended with status -9")
@@ -354,7 +353,7 @@ async def test_a_killed_compiler_is_a_failure_that_passes(
 async def test_what_a_crashed_compiler_says_is_repeated_only_by_its_kind(
     tmp_path: Path, document: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compilation, "_COMMAND", (sys.executable, "-c", "raise MemoryError('hunter2')"))
+    monkeypatch.setattr(compiler_process, "_COMMAND", (sys.executable, "-c", "raise MemoryError('hunter2')"))
     with pytest.raises(CompilationFailed) as caught:
         await compile_in_child(document, StateDirectory(tmp_path / "state", "x"), None, 30)
     assert str(caught.value) == "the compiler ended with status 1 MemoryError"
@@ -366,7 +365,7 @@ async def test_the_child_is_ended_when_it_takes_too_long_or_the_keeper_closes(
 ) -> None:
     pid_file = tmp_path / "pid"
     program = f"import os, time; open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
-    monkeypatch.setattr(compilation, "_COMMAND", (sys.executable, "-c", program))
+    monkeypatch.setattr(compiler_process, "_COMMAND", (sys.executable, "-c", program))
     timeout_s = 2.0 if how == "timeout" else 600.0
     keeper, looks = await kept.start(FileSource(document), Schedule(compile_timeout_s=timeout_s))
     if how == "timeout":
@@ -390,7 +389,7 @@ def test_a_full_disk_is_reported_and_nothing_is_left_behind(tmp_path: Path, docu
     state = StateDirectory(tmp_path / "state", "x")
     unfinished = state.unfinished()
     task = Task(document=document, state_directory=state.path, source="x", unfinished=unfinished, in_use=None)
-    limited = ["/bin/sh", "-c", 'ulimit -f 100; exec "$@"', "sh", *compilation._COMMAND, task.model_dump_json()]
+    limited = ["/bin/sh", "-c", 'ulimit -f 100; exec "$@"', "sh", *compiler_process._COMMAND, task.model_dump_json()]
     done = subprocess.run(limited, capture_output=True, check=True, env=environment(), timeout=60)
     report = json.loads(done.stdout)
     assert report["path"] is None

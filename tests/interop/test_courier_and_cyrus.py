@@ -18,7 +18,7 @@ from tests.interop.matrix import Matrix
 from worker.adapters.imap.sent_folder import ImapSentFolder
 from worker.delivery.ports import CopyTarget, SavedCopy
 from worker.delivery.sent_copy.jobs import classify_copy
-from worker.domain.results import CheckStepResult
+from worker.domain.results.models import CheckStepResult
 from worker.domain.transmission import Trouble
 from worker.domain.vocabulary import Action, CopyOutcome, Reason
 

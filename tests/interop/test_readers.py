@@ -8,7 +8,7 @@ from tests.builders import a_comment_event, a_mailbox, a_recipient, a_sender
 from tests.interop.matrix import Matrix
 from tests.interop.readers import read_by_all
 from tests.letter_reader import composed
-from worker.domain.letters import Attachment
+from worker.domain.letter.model import Attachment
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 NAMES = ["смета.pdf", "O'Brien's file.doc", 'счёт "2", второй этаж; копия.pdf', "щ" * 110 + ".docx", "report.pdf"]

@@ -16,7 +16,7 @@ from worker.delivery.wiring import Delivery
 from worker.domain.vocabulary import UncertainPolicy
 from worker.errors import Unavailable
 from worker.operations.dead_letters.letter import read_dead_letter
-from worker.operations.dead_letters.replay import ReplayRules, refusal, replayed
+from worker.operations.dead_letters.replay_rules import ReplayRules, refusal, replayed
 
 _CONSENT = ReplayRules(resend_uncertain=True, force_loop=True)
 _LEASE_S = 60.0

@@ -8,8 +8,8 @@ from typing import TypeVar
 from tests.doubles.broker import MemoryBroker
 from tests.doubles.moody_server import MoodyServer
 from worker.delivery.messages import Arrival
-from worker.domain.envelope import MailboxResumedEvent, MailboxSuspendedEvent, MailSentEvent, MailUncertainEvent
-from worker.domain.results import MailboxResumed, MailboxSuspended, MailFailed, MailSent, SentCopyResult
+from worker.domain.results.events import MailboxResumedEvent, MailboxSuspendedEvent, MailSentEvent, MailUncertainEvent
+from worker.domain.results.models import MailboxResumed, MailboxSuspended, MailFailed, MailSent, SentCopyResult
 from worker.domain.vocabulary import Outcome, UncertainPolicy
 from worker.domain.work import RECIPIENTS, parse_positions
 

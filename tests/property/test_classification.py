@@ -5,10 +5,10 @@ import time
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from worker.domain.classification import PLATFORM, Classification, classify
+from worker.domain.failure.classify import PLATFORM, Classification, classify
+from worker.domain.failure.replies import parse_reply
+from worker.domain.failure.stated_pause import MAX_PAUSE_S, MIN_PAUSE_S
 from worker.domain.providers import providers
-from worker.domain.replies import parse_reply
-from worker.domain.stated_pause import MAX_PAUSE_S, MIN_PAUSE_S
 from worker.domain.transmission import Fault, Reply, Trouble
 from worker.domain.vocabulary import Action, Phase, Reason, Scope
 

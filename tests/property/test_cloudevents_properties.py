@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.contract_examples import event_examples
-from worker.domain.cloudevents import MAX_ERROR_CHARS, STRUCTURED, parse
-from worker.domain.event import Event
-from worker.domain.salvage import salvage
+from worker.domain.events.cloudevents import MAX_ERROR_CHARS, STRUCTURED, parse
+from worker.domain.events.models import Event
+from worker.domain.events.partial import salvage
 from worker.domain.vocabulary import EventType
 from worker.errors import InvalidEvent
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from tests.doubles.dead_queue import KeptMessage
 from worker.operations.dead_letters.digest import digest_of
-from worker.operations.dead_letters.file import from_line, to_line
+from worker.operations.dead_letters.export import from_line, to_line
+from worker.operations.dead_letters.format import row, row_document, whole_text
 from worker.operations.dead_letters.letter import read_dead_letter
-from worker.operations.dead_letters.shown import row, row_document, whole_text
 
 NAMES = (
     "x-death",

@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 from tests.builders import NOON, SOURCE, a_mailbox, a_sender, an_employee
 from tests.letter_reader import defects, names_and_addresses, read, text_of
 from worker.domain.addresses import parse_address
-from worker.domain.composing import compose, is_message_id
-from worker.domain.event import Event, LetterEvent
-from worker.domain.events import CommentCreated, TaskCreated
-from worker.domain.letters import Attachment, ComposedLetter, LetterMode
-from worker.domain.mime import file_name
-from worker.domain.planning import plan
-from worker.domain.resolution import Sender
+from worker.domain.events.models import CommentCreated, Event, LetterEvent, TaskCreated
+from worker.domain.letter.compose import compose, is_message_id
+from worker.domain.letter.mime import file_name
+from worker.domain.letter.model import Attachment, ComposedLetter, LetterMode
+from worker.domain.letter.plan import plan
+from worker.domain.snapshot.resolution import Sender
 from worker.domain.vocabulary import EventType, Role
 
 FIELDS = {

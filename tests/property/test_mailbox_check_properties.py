@@ -11,7 +11,7 @@ from tests.doubles.name_server import TableNameServer
 from worker.adapters.dkim_names import signature_names
 from worker.adapters.dkim_verifying import verify
 from worker.adapters.imap.responses import fetched_body, my_rights, quota_free_kib
-from worker.domain.inspection import SignatureName
+from worker.domain.probe import SignatureName
 from worker.operations.mailbox_check.dmarc import DmarcPolicy, NoDmarc, find_dmarc, is_aligned
 from worker.operations.mailbox_check.spf.evaluation import SpfCheck
 from worker.operations.mailbox_check.spf.macros import Sending, expand

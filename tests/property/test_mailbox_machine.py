@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from tests.ledger_worlds import LEASE_S, AnyLedger, World, database_world, memory_world, sqlite_url
-from worker.delivery.mailbox_rules import CAP_STEP
-from worker.delivery.mailbox_states import (
+from worker.delivery.mailboxes.rules import CAP_STEP
+from worker.delivery.mailboxes.state import (
     Announcement,
     Entered,
     Full,

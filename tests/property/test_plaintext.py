@@ -5,7 +5,7 @@ from html import escape
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.plaintext import plain_text
+from worker.domain.letter.plaintext import plain_text
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
 TAGS = "<a <ul> <ol> <li> </ul> <blockquote> </blockquote> <pre> </pre> <br> <p> </p> <hr> <td> <style> </style> </a>"

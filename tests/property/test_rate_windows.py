@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.rate_windows import DAY, MINUTE, Counts, Window, counts_of, text_of
+from worker.domain.rate_window import DAY, MINUTE, Counts, Window, counts_of, text_of
 
 BEGIN = datetime(2026, 11, 23, 10, 0, 1, 700_000, tzinfo=UTC)
 

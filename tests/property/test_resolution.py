@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import NOON, a_mailbox, an_account, an_employee, comment_data, task_data
-from worker.domain.events import CommentCreated, LetterData
-from worker.domain.resolution import Resolution, resolve
-from worker.domain.snapshot import Account, CompanyOwner, EmployeeOwner, Mailbox
+from worker.domain.events.models import CommentCreated, LetterData
+from worker.domain.snapshot.model import Account, CompanyOwner, EmployeeOwner, Mailbox
+from worker.domain.snapshot.resolution import Resolution, resolve
 from worker.domain.vocabulary import Reason, Tier, Verdict, Why
 
 EMPLOYEES = ("e-1", "e-2", "support")  # some ids are names of groups as well

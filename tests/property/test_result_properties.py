@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import AwareDatetime, BaseModel, BeforeValidator
 
-from worker.domain.envelope import EVENT_CLASSES, parse_result, to_message
+from worker.domain.results.events import EVENT_CLASSES, parse_result, to_message
 from worker.domain.vocabulary import ResultType
 
 RESULTS = Path(__file__).parents[2] / "schemas" / "results"

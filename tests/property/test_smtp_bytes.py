@@ -9,9 +9,9 @@ from aiosmtplib.errors import SMTPException
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.adapters.smtp.content import is_canonical, stuffed_pieces
+from worker.adapters.smtp.errors import reply_of
 from worker.adapters.smtp.protocol import PairedProtocol
-from worker.adapters.smtp.troubles import reply_of
+from worker.adapters.smtp.transaction import is_canonical, stuffed_pieces
 
 lines = st.binary(max_size=12).map(lambda line: line.replace(b"\r", b"x").replace(b"\n", b"x"))
 dotted = st.one_of(lines, lines.map(b".".__add__), st.just(b"."), st.just(b""))

@@ -23,24 +23,23 @@ from tests.doubles.sent_folder import FakeSentFolder
 from tests.doubles.visitors import FakeVisitors
 from worker.adapters.dkim import DkimSignatures
 from worker.delivery.compose import Attachments
-from worker.delivery.in_hand import InHand
+from worker.delivery.mailboxes.in_hand import InHand
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.places import Places
 from worker.delivery.ports import CopyTarget, SavedCopy
 from worker.delivery.results import Reporter
 from worker.domain.backoff import CHECK_LEVELS_S, TURN_LEVELS_S
-from worker.domain.cloudevents import STRUCTURED
-from worker.domain.event import LetterEvent
-from worker.domain.events import File
-from worker.domain.planning import plan_files
-from worker.domain.resolution import resolve
-from worker.domain.results import CheckStepResult
-from worker.domain.snapshot import Account
+from worker.domain.events.cloudevents import STRUCTURED
+from worker.domain.events.models import File, LetterEvent
+from worker.domain.letter.plan import plan_files
+from worker.domain.results.models import CheckStepResult
+from worker.domain.snapshot.model import Account
+from worker.domain.snapshot.resolution import resolve
 from worker.domain.work import ATTEMPT, TURN
 from worker.errors import FileUnavailable
 from worker.operations.mailbox_check.check import MailboxCheck
 from worker.operations.mailbox_check.handler import CheckHandler
-from worker.operations.mailbox_check.subject import Subject
+from worker.operations.mailbox_check.ports import Subject
 
 IN_HAND, IN_TRANSMISSION, WITH_FILES = 128, 64, 32
 

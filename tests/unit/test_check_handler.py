@@ -13,18 +13,18 @@ from tests.doubles.name_server import TableNameServer
 from tests.doubles.observer import RecordingObserver
 from tests.doubles.visitors import FakeVisitors
 from worker.adapters.dkim import DkimSignatures
-from worker.delivery.in_hand import InHand
+from worker.delivery.mailboxes.in_hand import InHand
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.places import Places
 from worker.delivery.requeue import DEAD_REASON
 from worker.delivery.results import Reporter
-from worker.domain.cloudevents import STRUCTURED
+from worker.domain.events.cloudevents import STRUCTURED
 from worker.domain.topology import MAX_RETURNS, Topology
 from worker.domain.transmission import Fault, Reply, Trouble
 from worker.domain.vocabulary import Phase
-from worker.operations.dead_letters.file import FiledMessage
+from worker.operations.dead_letters.export import FiledMessage
 from worker.operations.dead_letters.letter import read_dead_letter
-from worker.operations.dead_letters.replay import destination
+from worker.operations.dead_letters.replay_rules import destination
 from worker.operations.mailbox_check.check import CheckLimits, MailboxCheck
 from worker.operations.mailbox_check.handler import CheckHandler
 

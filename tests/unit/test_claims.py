@@ -9,8 +9,8 @@ from tests.delivery_world import DeliveryWorld, an_arrival
 from worker.delivery.claims import Claims
 from worker.delivery.context import EventContext, LetterContext
 from worker.delivery.ledger import Done, Granted, HandOver, Held, InDoubt, Record
-from worker.domain.letters import LetterMode, PlannedLetter
-from worker.domain.resolution import resolve
+from worker.domain.letter.model import LetterMode, PlannedLetter
+from worker.domain.snapshot.resolution import resolve
 from worker.domain.vocabulary import Outcome
 from worker.domain.work import Work
 from worker.errors import ForeignEvent, Unavailable

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import pytest
 
-from worker.domain.classification import PLATFORM, UNCERTAIN, Classification, classify
-from worker.domain.hints import HINTS
+from worker.domain.failure.classify import PLATFORM, UNCERTAIN, Classification, classify
+from worker.domain.failure.hints import HINTS
+from worker.domain.failure.replies import parse_reply
 from worker.domain.providers import GENERIC, provider_of, providers
-from worker.domain.replies import parse_reply
 from worker.domain.transmission import Fault, Reply, Trouble
 from worker.domain.vocabulary import Action, Phase, Reason, Scope
 

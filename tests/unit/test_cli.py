@@ -21,10 +21,10 @@ from worker.adapters.clock import SystemClock
 from worker.adapters.ledger import open_ledger
 from worker.cli import app, status
 from worker.cli.snapshots import read_own_snapshot
-from worker.delivery.mailbox_states import Announcement, MailboxKey, Revision, Suspension
+from worker.delivery.mailboxes.state import Announcement, MailboxKey, Revision, Suspension
 from worker.domain.identity import result_id
 from worker.domain.providers import GENERIC, providers
-from worker.domain.secret_references import PLATFORM
+from worker.domain.snapshot.secret_references import PLATFORM
 from worker.domain.vocabulary import Phase, Reason
 from worker.errors import SecretUnavailable
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from prometheus_client import CollectorRegistry
 
-from worker.adapters.http_server import serve_http
+from worker.adapters.health_server import serve_http
 from worker.cli import status
 from worker.telemetry.health import Health
 

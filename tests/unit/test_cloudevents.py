@@ -8,12 +8,11 @@ from pydantic import TypeAdapter
 
 from tests import golden
 from tests.contract_examples import event_examples
-from worker.domain.cloudevents import MAX_ERROR_CHARS, parse
-from worker.domain.event import Event
-from worker.domain.events import MAX_HTML_CHARS
-from worker.domain.salvage import salvage
-from worker.domain.snapshot import Snapshot
-from worker.domain.strict_json import read_json
+from worker.domain.events.cloudevents import MAX_ERROR_CHARS, parse
+from worker.domain.events.models import MAX_HTML_CHARS, Event
+from worker.domain.events.partial import salvage
+from worker.domain.events.strict_json import read_json
+from worker.domain.snapshot.model import Snapshot
 from worker.domain.vocabulary import EventType
 from worker.errors import InvalidEvent
 

@@ -8,8 +8,8 @@ import pytest
 from tests.builders import a_comment_event, a_task_event
 from tests.delivery_world import DeliveryWorld, an_arrival
 from worker.delivery import compose as composing
-from worker.domain.composing import compose
-from worker.domain.event import LetterEvent
+from worker.domain.events.models import LetterEvent
+from worker.domain.letter.compose import compose
 
 LARGE = "<p>Мастер приедет завтра.</p>" * 5_000
 

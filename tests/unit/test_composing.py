@@ -7,9 +7,9 @@ import pytest
 
 from tests.builders import NOON, a_comment_event, a_mailbox, a_recipient, a_sender, a_task_event, an_employee
 from tests.letter_reader import composed, field, names_and_addresses, read, text_of
-from worker.domain.composing import compose
-from worker.domain.letters import Attachment, LetterMode, PlannedLetter
-from worker.domain.planning import plan, plan_files
+from worker.domain.letter.compose import compose
+from worker.domain.letter.model import Attachment, LetterMode, PlannedLetter
+from worker.domain.letter.plan import plan, plan_files
 
 EVERYBODY = [
     a_recipient("to@example.net", name="To"),

@@ -2,8 +2,8 @@
 
 import pytest
 
-from worker.domain.composing import MAX_REFERENCES, MAX_REFERENCES_CHARS, parent, references
-from worker.domain.events import Thread
+from worker.domain.events.models import Thread
+from worker.domain.letter.compose import MAX_REFERENCES, MAX_REFERENCES_CHARS, parent, references
 
 A, B, C = "<a@x.example>", "<b@x.example>", "<c@x.example>"
 

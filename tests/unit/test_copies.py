@@ -10,7 +10,7 @@ from tests.delivery_world import GREYLISTED, IMAP, TOPOLOGY, UNREACHABLE, Delive
 from tests.doubles.broker import redelivered
 from worker.delivery.messages import Arrival
 from worker.delivery.sent_copy.jobs import copy_target
-from worker.domain.envelope import (
+from worker.domain.results.events import (
     MailSentEvent,
     SentCopyDeferredEvent,
     SentCopyFailedEvent,

@@ -7,8 +7,8 @@ import pytest
 from tests.builders import NOON
 from worker.delivery.ports import SavedCopy
 from worker.delivery.sent_copy.results import copy_promptness
-from worker.domain.classification import Classification
-from worker.domain.objectives import Promptness
+from worker.domain.failure.classify import Classification
+from worker.domain.slo import Promptness
 from worker.domain.vocabulary import Action, CopyOutcome, Reason, Scope
 from worker.domain.work import Work
 

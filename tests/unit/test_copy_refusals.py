@@ -3,9 +3,9 @@
 import pytest
 
 from worker.delivery.sent_copy.jobs import classify_copy
-from worker.domain.classification import Classification
-from worker.domain.copy_hints import COPY_HINTS, copy_hint
-from worker.domain.hints import HINTS
+from worker.domain.failure.classify import Classification
+from worker.domain.failure.copy_hints import COPY_HINTS, copy_hint
+from worker.domain.failure.hints import HINTS
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import Action, Phase, Reason, Scope
 

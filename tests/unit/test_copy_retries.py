@@ -17,15 +17,15 @@ from tests.doubles.observer import RecordingObserver
 from tests.doubles.sent_folder import FakeSentFolder
 from worker.delivery.ledger import Claim
 from worker.delivery.limits import CopyLimits, Limits
+from worker.delivery.mailboxes.suspensions import Suspensions
+from worker.delivery.mailboxes.sync import NewerSettings
 from worker.delivery.messages import Arrival, Publication
-from worker.delivery.newer_settings import NewerSettings
 from worker.delivery.ports import CopyTarget, SavedCopy
 from worker.delivery.results import Reporter
 from worker.delivery.sent_copy.imap_sign_in import ImapSignIn
 from worker.delivery.sent_copy.jobs import JOB, CopyJob
 from worker.delivery.sent_copy.stage import Copies
 from worker.delivery.services import Rules, Services
-from worker.delivery.suspensions import Suspensions
 from worker.domain.identity import copy_key
 from worker.domain.recipient_limit import RecipientLimit
 from worker.domain.topology import Topology

@@ -19,22 +19,20 @@ from tests.doubles.ledger import MemoryLedger
 from worker.cli import status
 from worker.delivery.messages import Publication
 from worker.delivery.signatures import SIGNATURE
-from worker.domain.cloudevents import STRUCTURED
-from worker.domain.envelope import DeadLetterDiscardedEvent, DeadLetterReplayedEvent, parse_result
+from worker.domain.events.cloudevents import STRUCTURED
+from worker.domain.results.events import DeadLetterDiscardedEvent, DeadLetterReplayedEvent, parse_result
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import Reason
 from worker.domain.work import read_work
 from worker.errors import ConfigurationError, Unavailable
-from worker.operations.dead_letters.acting import HOLD_S, Campaign
-from worker.operations.dead_letters.deeds import Auditor, Discard, Order, Replay
+from worker.operations.dead_letters.actions import Auditor, Discard, Order, Replay
+from worker.operations.dead_letters.bulk import HOLD_S, Campaign, look, with_whole_digest
 from worker.operations.dead_letters.digest import contents_of, digest_of
-from worker.operations.dead_letters.file import from_line, put_back, to_line
-from worker.operations.dead_letters.importing import Imported, put_all_back, read_filed
+from worker.operations.dead_letters.export import Imported, from_line, put_all_back, put_back, read_filed, to_line
+from worker.operations.dead_letters.filter import Census, Selection, moment
+from worker.operations.dead_letters.format import row, row_document, whole_text
 from worker.operations.dead_letters.letter import read_dead_letter
-from worker.operations.dead_letters.looking import look, with_whole_digest
-from worker.operations.dead_letters.replay import Refusal, ReplayRules
-from worker.operations.dead_letters.selection import Census, Selection, moment
-from worker.operations.dead_letters.shown import row, row_document, whole_text
+from worker.operations.dead_letters.replay_rules import Refusal, ReplayRules
 from worker.operations.dead_letters.sightings import Sightings
 from worker.operations.dead_letters.terminal import hexdump, json_line, printable, printable_line
 

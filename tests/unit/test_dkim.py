@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.loop_lag import longest_hold_s
 from worker.adapters.dkim import DkimSignatures
 from worker.adapters.dkim_names import MAX_HEADER_BYTES, MAX_SIGNATURES, signature_names
-from worker.domain.inspection import SignatureName
+from worker.domain.probe import SignatureName
 
 _NAME = SignatureName("acme.example", "check")
 _PUBLIC = (

@@ -8,7 +8,7 @@ import pytest
 
 from worker.adapters.network.dns import DnsLookups
 from worker.adapters.network.dns_answers import MAX_ANSWER_BYTES, HeavyAnswer, require_light
-from worker.domain.inspection import LookupOutcome, RecordType
+from worker.domain.probe import LookupOutcome, RecordType
 
 _LONG_NAME = b"\x01a" * 126 + b"\x00"
 _SHORT_NAME = b"\x04acme\x07example\x00"

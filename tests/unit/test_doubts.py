@@ -9,8 +9,8 @@ from tests.delivery_world import BUSY, GREYLISTED, IMAP, TOPOLOGY, UNREACHABLE, 
 from worker.delivery.ledger import Done, Granted, InDoubt
 from worker.delivery.ports import CopyTarget
 from worker.delivery.sent_copy.autosave_detection import sent_place
-from worker.domain.envelope import MailFailedEvent, MailSentEvent, MailUncertainEvent
-from worker.domain.snapshot import Account, AccountSettings
+from worker.domain.results.events import MailFailedEvent, MailSentEvent, MailUncertainEvent
+from worker.domain.snapshot.model import Account, AccountSettings
 from worker.domain.vocabulary import UncertainPolicy
 from worker.errors import LostClaim, Unavailable
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from tests.builders import a_mailbox
-from worker.domain.fingerprint import fingerprint
+from worker.domain.snapshot.secret_references import fingerprint
 
 SEALED = "c2VhbGVkIGZvciB0aGUgd29ya2Vy" * 3
 PROJECTS = [f"project {number}" for number in range(20)]
@@ -14,7 +14,7 @@ PROJECTS = [f"project {number}" for number in range(20)]
 
 def test_it_is_the_same_in_a_process_whose_sets_have_another_order() -> None:
     code = (
-        "from tests.builders import a_mailbox; from worker.domain.fingerprint import fingerprint;"
+        "from tests.builders import a_mailbox; from worker.domain.snapshot.secret_references import fingerprint;"
         f"print(fingerprint(a_mailbox(projects={PROJECTS!r})))"
     )
     digests = {

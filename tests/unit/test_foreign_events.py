@@ -6,8 +6,8 @@ import pytest
 
 from tests.builders import a_comment_event, a_mailbox, a_recipient, an_account
 from tests.delivery_world import BUSY, DeliveryWorld
-from worker.domain.envelope import MailFailedEvent, MailSentEvent
-from worker.domain.event import LetterEvent
+from worker.domain.events.models import LetterEvent
+from worker.domain.results.events import MailFailedEvent, MailSentEvent
 from worker.domain.vocabulary import Reason
 
 

@@ -8,19 +8,19 @@ import pytest
 
 from tests.builders import NOON, a_comment_event, a_mailbox, an_account
 from tests.delivery_world import MAX_AGE_S, DeliveryWorld, an_arrival
-from worker.delivery.backlog import AtCapacity, CoolingDown, RateLimited, StaleSettings, Suspended
 from worker.delivery.context import EventContext, LetterContext
-from worker.delivery.gate import Common, MailboxGate, Slot
-from worker.delivery.lanes import Lanes
 from worker.delivery.limits import Limits
-from worker.delivery.mailbox_states import MailboxKey, Revision, Suspension
-from worker.delivery.newer_settings import NewerSettings
-from worker.delivery.shares import Shares
-from worker.delivery.suspensions import Suspensions
-from worker.domain.fingerprint import fingerprint
+from worker.delivery.mailboxes.backlog import AtCapacity, CoolingDown, RateLimited, StaleSettings, Suspended
+from worker.delivery.mailboxes.connection_leases import Shares
+from worker.delivery.mailboxes.gate import Common, MailboxGate, Slot
+from worker.delivery.mailboxes.lanes import Lanes
+from worker.delivery.mailboxes.state import MailboxKey, Revision, Suspension
+from worker.delivery.mailboxes.suspensions import Suspensions
+from worker.delivery.mailboxes.sync import NewerSettings
 from worker.domain.identity import lane_token
-from worker.domain.letters import LetterMode, PlannedLetter
-from worker.domain.resolution import resolve
+from worker.domain.letter.model import LetterMode, PlannedLetter
+from worker.domain.snapshot.resolution import resolve
+from worker.domain.snapshot.secret_references import fingerprint
 from worker.domain.transmission import Reply, Transmission
 from worker.domain.vocabulary import Reason
 from worker.domain.work import Work

@@ -6,7 +6,7 @@ import pytest
 
 from tests.letter_reader import names_and_addresses
 from worker.domain.addresses import parse_address
-from worker.domain.headers import NamedAddress, address_field, identifier_field, text_field, token_field
+from worker.domain.letter.headers import NamedAddress, address_field, identifier_field, text_field, token_field
 
 
 def value_of(rendered: str) -> str:

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from worker.domain.hints import HINTS, REMEDIES, Hint, hint_for
-from worker.domain.judgements import Remedy
+from worker.domain.failure.hints import HINTS, REMEDIES, Hint, hint_for
+from worker.domain.failure.judgements import Remedy
 from worker.domain.vocabulary import Reason
 
 

@@ -11,12 +11,11 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from worker.adapters.http_server import HttpBounds, serve_http
+from worker.adapters.health_server import HttpBounds, serve_http
 from worker.domain.vocabulary import Outcome, Reason
 from worker.errors import ConfigurationError
 from worker.telemetry.health import Health
-from worker.telemetry.metrics import READINGS, Metrics
-from worker.telemetry.readings import Readings
+from worker.telemetry.metrics import READINGS, Metrics, Readings
 
 
 async def get(port: int, path: str) -> tuple[int, str, str]:

@@ -30,7 +30,7 @@ from worker.adapters.imap.saving import FOLDER_MEMORY_S
 from worker.adapters.imap.sent_folder import ImapSentFolder
 from worker.adapters.network.egress import DialError
 from worker.delivery.ports import CopyTarget, SavedCopy
-from worker.domain.snapshot import Auth
+from worker.domain.snapshot.model import Auth
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import CopyOutcome, Phase, Security
 from worker.errors import ConfigurationError, SecretUnavailable, TokenRefused, Unavailable

@@ -12,8 +12,8 @@ from worker.adapters.network.dns import DnsLookups
 from worker.adapters.network.egress import Aliased, DialError, EgressGuard, SystemResolver
 from worker.domain.egress import SMTP_PORTS, EgressPolicy, parse_allowlist
 from worker.domain.hosts import parse_host
-from worker.domain.inspection import LookupOutcome, RecordType
 from worker.domain.internal_names import is_internal_name, parse_zones
+from worker.domain.probe import LookupOutcome, RecordType
 from worker.domain.transmission import Fault
 from worker.errors import ConfigurationError
 from worker.settings import load_settings

@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from worker import jobs
+from worker import background
 
 
 async def test_a_job_that_overlooks_its_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """If a library swallows a job's cancellation, then the worker's end waits for the next one, not for ever."""
-    monkeypatch.setattr(jobs, "_CANCEL_AGAIN_AFTER_S", 0.0)
+    monkeypatch.setattr(background, "_CANCEL_AGAIN_AFTER_S", 0.0)
     overlooked = 0
 
     async def job() -> None:
@@ -24,7 +24,7 @@ async def test_a_job_that_overlooks_its_cancellation_is_cancelled_again(monkeypa
 
     task = asyncio.create_task(job())
     await asyncio.sleep(0)
-    await jobs.cancelled(task)
+    await background.cancelled(task)
     assert task.cancelled()
     assert overlooked == 1
 
@@ -38,6 +38,6 @@ async def test_a_job_that_failed_ends_what_waits_for_it() -> None:
     async def works() -> None:
         await asyncio.Event().wait()
 
-    async with jobs.background(fails(), works()) as failed:
+    async with background.background(fails(), works()) as failed:
         with pytest.raises(LookupError, match="a mistake of ours"):
             await failed

@@ -8,8 +8,8 @@ from itertools import count
 import pytest
 
 from tests.doubles.clock import SteppedClock
-from worker.delivery.backlog import AtCapacity, Backlogged, CoolingDown, Denied
-from worker.delivery.lanes import Lane, Lanes, Place
+from worker.delivery.mailboxes.backlog import AtCapacity, Backlogged, CoolingDown, Denied
+from worker.delivery.mailboxes.lanes import Lane, Lanes, Place
 from worker.domain.backoff import turn_level_s
 from worker.domain.vocabulary import Reason
 
@@ -195,7 +195,7 @@ def test_lanes_that_nobody_asks_for_are_forgotten_also_those_that_rest() -> None
 
 def test_the_number_of_lanes_is_bounded_although_some_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that cannot be forgotten must not keep the others from being forgotten."""
-    monkeypatch.setattr("worker.delivery.lanes._MAX_LANES", 50)
+    monkeypatch.setattr("worker.delivery.mailboxes.lanes._MAX_LANES", 50)
     lanes = Lanes(SteppedClock())
     resting = lanes.of("resting", 1, 2)
     resting.pause(600, Reason.QUOTA_EXCEEDED)

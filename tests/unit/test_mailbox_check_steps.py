@@ -12,16 +12,16 @@ from tests.doubles.clock import SteppedClock
 from tests.doubles.name_server import TableNameServer
 from tests.doubles.visitors import FakeVisitors
 from worker.adapters.dkim import DkimSignatures
-from worker.domain.hints import HINTS
-from worker.domain.inspection import SentFolderFacts
+from worker.domain.failure.hints import HINTS
+from worker.domain.probe import SentFolderFacts
 from worker.domain.providers import providers
-from worker.domain.results import CheckStepResult
-from worker.domain.snapshot import Mailbox
+from worker.domain.results.models import CheckStepResult
+from worker.domain.snapshot.model import Mailbox
 from worker.domain.transmission import Fault, Reply, Transmission, Trouble
 from worker.domain.vocabulary import Phase
-from worker.operations.mailbox_check import texts
+from worker.operations.mailbox_check import messages
 from worker.operations.mailbox_check.check import CheckLimits, MailboxCheck, is_good
-from worker.operations.mailbox_check.sender_domains import sender_domain_records
+from worker.operations.mailbox_check.dns_records import sender_domain_records
 
 IMAP = {"host": "imap.acme.example", "port": 993, "security": "tls"}
 
@@ -62,7 +62,7 @@ async def test_a_certificate_that_ends_soon_is_a_warning_and_no_failure(
     for name in ("tls", "imap_tls"):
         step = (await world.run())[name]
         assert step.ok is True
-        assert (step.hint == texts.ENDS_SOON) is is_warned
+        assert (step.hint == messages.ENDS_SOON) is is_warned
         assert f"({days} days)" in str(step.detail)
 
 
@@ -143,7 +143,7 @@ async def test_words_that_may_mean_sender_or_recipient_decide_nothing(world: Wor
 
 async def test_a_provider_that_takes_no_password_is_told_at_once(world: World) -> None:
     step = (await world.run(a_mailbox(smtp={"host": "smtp-mail.outlook.com"})))["settings"]
-    assert (step.ok, step.hint) == (True, texts.OTHER_SIGN_IN)
+    assert (step.ok, step.hint) == (True, messages.OTHER_SIGN_IN)
     assert step.help_url is not None
 
 
@@ -237,7 +237,7 @@ async def test_less_room_than_a_large_letter_needs_is_a_warning(
         world.visitors.folder = SentFolderFacts("Sent", may_append=may_append, free_kib=free_kib)
         step = (await world.run())["sent_writable"]
         assert step.ok is may_append
-        assert (step.hint == texts.LITTLE_ROOM) is is_warned
+        assert (step.hint == messages.LITTLE_ROOM) is is_warned
 
 
 async def test_a_folder_that_the_check_had_to_make_is_told(world: World) -> None:
@@ -262,7 +262,7 @@ async def test_if_dns_is_silent_nothing_is_said_against_the_domain(world: World)
 
 
 async def test_mail_exchangers(world: World) -> None:
-    assert (await world.run())["mx"].hint == texts.NO_MX
+    assert (await world.run())["mx"].hint == messages.NO_MX
     world.names.add("acme.example", "AAAA", "2001:db8::1")
     assert (await world.run())["mx"].ok is True
     world.names.add("acme.example", "MX", "20 second.acme.example")
@@ -270,7 +270,7 @@ async def test_mail_exchangers(world: World) -> None:
     assert (await world.run())["mx"].detail == "mail servers: 2"
     world.names.add("null.example", "MX", "0 .")
     null = await world.run(a_mailbox(address="x@null.example"))
-    assert (null["mx"].ok, null["mx"].hint) == (False, texts.NULL_MX)
+    assert (null["mx"].ok, null["mx"].hint) == (False, messages.NULL_MX)
 
 
 async def test_keys_are_looked_for_under_the_providers_selectors(world: World) -> None:
@@ -282,7 +282,7 @@ async def test_keys_are_looked_for_under_the_providers_selectors(world: World) -
 
 async def test_a_revoked_key_is_none(world: World) -> None:
     world.names.add("mail._domainkey.acme.example", "TXT", "v=DKIM1; p=")
-    assert (await world.run())["dkim"].hint == texts.NO_DKIM
+    assert (await world.run())["dkim"].hint == messages.NO_DKIM
 
 
 async def test_an_internationalised_domain_is_asked_for_in_ascii(world: World) -> None:
@@ -296,7 +296,7 @@ def test_every_provider_with_records_is_one_of_the_known_ones() -> None:
 
 
 def test_every_text_is_there_in_both_languages() -> None:
-    hints = [value for value in vars(texts).values() if type(value) is type(next(iter(HINTS.values())))]
+    hints = [value for value in vars(messages).values() if type(value) is type(next(iter(HINTS.values())))]
     assert len(hints) > 15
     for hint in hints:
         assert hint.en.isascii() or "“" in hint.en

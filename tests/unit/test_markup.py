@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.domain.markup import closed, read
+from worker.domain.letter.markup import closed, read
 
 # Whatever stands before it, a browser must see this.
 AFTER = "<div>signature</div>"

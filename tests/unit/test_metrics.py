@@ -28,17 +28,15 @@ from tools.docgen import metrics as metrics_page
 from worker.delivery.context import EventContext
 from worker.delivery.instrumentation import Stage
 from worker.delivery.messages import Arrival
-from worker.domain.classification import UNCERTAIN, Classification
-from worker.domain.objectives import COPY_WITHIN_S, LETTER_WITHIN_S, Promptness
-from worker.domain.resolution import resolve
-from worker.domain.snapshot import Account
+from worker.domain.failure.classify import UNCERTAIN, Classification
+from worker.domain.slo import COPY_WITHIN_S, LETTER_WITHIN_S, Promptness
+from worker.domain.snapshot.model import Account
+from worker.domain.snapshot.resolution import resolve
 from worker.domain.transmission import Fault, Reply, Transmission, Trouble
 from worker.domain.vocabulary import Action, CopyOutcome, EventType, Outcome, Phase, Reason, Scope
 from worker.domain.work import Work
-from worker.telemetry.closed import OTHER
-from worker.telemetry.metrics import READINGS, Metrics
+from worker.telemetry.metrics import OTHER, READINGS, Metrics, Readings
 from worker.telemetry.observer import MetricsObserver
-from worker.telemetry.readings import Readings
 
 ROOT = Path(__file__).parents[2]
 IDENTIFYING = {"account", "account_id", "mailbox", "mailbox_id", "address", "event_id", "host", "recipient"}

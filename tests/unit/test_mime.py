@@ -9,9 +9,9 @@ from email.message import EmailMessage
 import pytest
 
 from tests.letter_reader import defects
-from worker.domain.letters import Attachment
-from worker.domain.media_types import media_type
-from worker.domain.mime import Boundaries, attached_part, file_name, multipart, text_part
+from worker.domain.letter.media_types import media_type
+from worker.domain.letter.mime import Boundaries, attached_part, file_name, multipart, text_part
+from worker.domain.letter.model import Attachment
 
 BOUNDARIES = Boundaries("0123456789abcdef")
 

@@ -9,10 +9,10 @@ import pytest
 
 from tests.builders import a_comment_event, a_mailbox, a_sender
 from tests.letter_reader import composed, defects, read
-from worker.domain.event import LetterEvent
-from worker.domain.letters import Attachment
-from worker.domain.pictures import MAX_INLINE_BYTES, InlineParts, embedded_bytes
-from worker.domain.planning import plan_files
+from worker.domain.events.models import LetterEvent
+from worker.domain.letter.model import Attachment
+from worker.domain.letter.pictures import MAX_INLINE_BYTES, InlineParts, embedded_bytes
+from worker.domain.letter.plan import plan_files
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 BASE64 = b64encode(PNG).decode()

@@ -21,16 +21,16 @@ from tests.delivery_world import (
 )
 from tests.doubles.directory import MemoryDirectory, a_directory
 from worker.delivery.results import Reporter
-from worker.domain.envelope import (
+from worker.domain.failure.hints import REMEDIES
+from worker.domain.failure.judgements import Remedy
+from worker.domain.failure.replies import parse_reply
+from worker.domain.results.events import (
     MailboxResumedEvent,
     MailboxSuspendedEvent,
     MailDeferredEvent,
     MailFailedEvent,
     MailSentEvent,
 )
-from worker.domain.hints import REMEDIES
-from worker.domain.judgements import Remedy
-from worker.domain.replies import parse_reply
 from worker.domain.transmission import Fault, Reply, Trouble
 from worker.domain.vocabulary import Action, Phase, Reason, Scope
 from worker.errors import Unavailable

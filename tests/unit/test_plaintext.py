@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from worker.domain.plaintext import MAX_HTML_CHARS, plain_text
+from worker.domain.letter.plaintext import MAX_HTML_CHARS, plain_text
 
 
 @pytest.mark.parametrize(

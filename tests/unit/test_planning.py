@@ -1,9 +1,9 @@
 """How an event becomes letters."""
 
 from tests.builders import a_recipient, comment_data
-from worker.domain.letters import LetterMode, PlannedLetter
-from worker.domain.planning import distinct_positions, plan
-from worker.domain.snapshot import AccountSettings
+from worker.domain.letter.model import LetterMode, PlannedLetter
+from worker.domain.letter.plan import distinct_positions, plan
+from worker.domain.snapshot.model import AccountSettings
 
 NAME_ALL = AccountSettings(name_all_recipients=True)
 NAME_ONE = AccountSettings(name_all_recipients=False)

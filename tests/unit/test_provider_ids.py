@@ -2,8 +2,8 @@
 
 import pytest
 
+from worker.domain.failure.replies import parse_reply
 from worker.domain.providers import provider_of
-from worker.domain.replies import parse_reply
 from worker.domain.transmission import rewritten_message_id
 
 OWN = "<5f0c8f1f0e7f4f0f9d0e6d8a1b2c3d4e@acme.product.example>"

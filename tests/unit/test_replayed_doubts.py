@@ -6,12 +6,12 @@ from tests.delivery_world import TOPOLOGY, UNREACHABLE, DeliveryWorld, an_arriva
 from tests.doubles.dead_queue import KeptMessage
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.signatures import SIGNATURE
-from worker.domain.envelope import MailSentEvent, MailUncertainEvent
-from worker.domain.event import LetterEvent
+from worker.domain.events.models import LetterEvent
+from worker.domain.results.events import MailSentEvent, MailUncertainEvent
 from worker.domain.vocabulary import UncertainPolicy
-from worker.operations.dead_letters.deeds import Replay
+from worker.operations.dead_letters.actions import Replay
 from worker.operations.dead_letters.letter import read_dead_letter
-from worker.operations.dead_letters.replay import ReplayRules
+from worker.operations.dead_letters.replay_rules import ReplayRules
 
 EVENT = a_comment_event()
 CONSENT = ReplayRules(resend_uncertain=True)

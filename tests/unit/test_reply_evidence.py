@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from worker.domain.reply_evidence import evidence
-from worker.domain.stated_pause import stated_pause_s
+from worker.domain.failure.replies import evidence
+from worker.domain.failure.stated_pause import stated_pause_s
 
 NOW = datetime(2026, 11, 29, 10, tzinfo=UTC)
 

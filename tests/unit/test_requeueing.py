@@ -7,7 +7,7 @@ from tests.builders import a_comment_event
 from tests.delivery_world import TOPOLOGY, an_arrival
 from worker.delivery import requeue
 from worker.delivery.messages import Arrival
-from worker.domain.cloudevents import parse
+from worker.domain.events.cloudevents import parse
 from worker.domain.vocabulary import Reason
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -13,7 +13,7 @@ from worker.adapters.auth.sealed_box import encode
 from worker.adapters.auth.secrets import SealingKeys
 from worker.adapters.snapshot.directory import load_directory
 from worker.adapters.snapshot.resealing import Resealed, Resealing
-from worker.domain.secret_references import PLATFORM
+from worker.domain.snapshot.secret_references import PLATFORM
 from worker.errors import InvalidSnapshot
 
 Json = dict[str, Any]

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.builders import a_mailbox, an_account, an_employee, an_employees_mailbox, comment_data, task_data
-from worker.domain.events import LetterData
-from worker.domain.resolution import Resolution, resolve
-from worker.domain.snapshot import Account, Mailbox
+from worker.domain.events.models import LetterData
+from worker.domain.snapshot.model import Account, Mailbox
+from worker.domain.snapshot.resolution import Resolution, resolve
 from worker.domain.vocabulary import Reason, Tier, Verdict
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

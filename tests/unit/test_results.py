@@ -7,10 +7,15 @@ import pytest
 from pydantic import ValidationError
 
 from tests.contract_examples import result_example
-from worker.domain.cloudevents import parse
-from worker.domain.envelope import EVENT_CLASSES, DeadLetterDiscardedEvent, MailSentEvent, parse_result, to_message
-from worker.domain.resolution import Consideration, Resolution
-from worker.domain.results import (
+from worker.domain.events.cloudevents import parse
+from worker.domain.results.events import (
+    EVENT_CLASSES,
+    DeadLetterDiscardedEvent,
+    MailSentEvent,
+    parse_result,
+    to_message,
+)
+from worker.domain.results.models import (
     CheckStepResult,
     Considered,
     DeadLetterAct,
@@ -20,6 +25,7 @@ from worker.domain.results import (
     sender_result,
     server_reply,
 )
+from worker.domain.snapshot.resolution import Consideration, Resolution
 from worker.domain.transmission import Reply
 from worker.domain.vocabulary import CopyOutcome, Reason, ResultType, Tier, Verdict, Why
 

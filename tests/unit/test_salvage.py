@@ -7,8 +7,8 @@ import pytest
 
 from tests import golden
 from tests.contract_examples import event_examples
-from worker.domain.cloudevents import TraceContext, parse
-from worker.domain.salvage import Salvaged, salvage
+from worker.domain.events.cloudevents import TraceContext, parse
+from worker.domain.events.partial import Salvaged, salvage
 from worker.domain.vocabulary import EventType
 from worker.errors import InvalidEvent
 

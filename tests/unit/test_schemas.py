@@ -9,14 +9,14 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tests import contract_examples, golden
-from worker.domain.cloudevents import parse
-from worker.domain.copy_hints import copy_hint
-from worker.domain.hints import Hint, hint_for
+from worker.domain.events.cloudevents import parse
+from worker.domain.failure.copy_hints import copy_hint
+from worker.domain.failure.hints import Hint, hint_for
 from worker.domain.identity import event_key, result_id
-from worker.domain.snapshot import Snapshot
+from worker.domain.snapshot.model import Snapshot
 from worker.domain.vocabulary import EventType, Reason, ResultType
 from worker.errors import ConfigurationError
-from worker.operations import schemas
+from worker.operations.contract import schemas
 from worker.operations.examples import read_examples
 
 EVENT_ID = "0192f3a0-5a1c-7c3e-9d3b-0f6c5b1e7a10"  # of the event that the examples answer

@@ -9,8 +9,8 @@ from pydantic import SecretStr
 
 from worker.adapters.auth.sealed_box import decode, encode
 from worker.adapters.auth.secrets import SealingKeys, SecretStore, generate_key, load_sealing_keys, seal
-from worker.domain.secret_references import PLATFORM
-from worker.domain.snapshot import EnvSecret, FileSecret, SealedSecret, Secret
+from worker.domain.snapshot.model import EnvSecret, FileSecret, SealedSecret, Secret
+from worker.domain.snapshot.secret_references import PLATFORM
 from worker.errors import ConfigurationError, SecretUnavailable
 
 CANARY = "hunter2-canary"

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from tests.builders import a_comment_event, a_mailbox, a_sender, an_account
 from tests.letter_reader import composed, defects, read
-from worker.domain.advice import advice
-from worker.domain.snapshot import Mailbox
+from worker.domain.snapshot.lint import advice
+from worker.domain.snapshot.model import Mailbox
 
 MAILGUN = {
     "provider": "mailgun",

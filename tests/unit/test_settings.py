@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from tools.docgen import settings as settings_page
-from worker.cli.configured import configured
+from worker.cli.common import configured
 from worker.domain.vocabulary import UncertainPolicy
 from worker.errors import ConfigurationError
 from worker.settings import IN_FILES, SECTIONS, Settings, load_settings, secret_variables, unknown_variables

@@ -7,8 +7,8 @@ from tests.builders import a_comment_event, a_mailbox, a_recipient, an_account
 from tests.delivery_world import GREYLISTED, IMAP, UNKNOWN_RECIPIENT, DeliveryWorld, addresses, an_arrival
 from tests.doubles.broker import redelivered
 from worker.delivery.sent_copy.jobs import copy_target
-from worker.domain.envelope import MailSentEvent, MailUncertainEvent
-from worker.domain.snapshot import Account
+from worker.domain.results.events import MailSentEvent, MailUncertainEvent
+from worker.domain.snapshot.model import Account
 
 ONE, TWO = "one@example.net", "two@example.net"
 EVENT = a_comment_event(recipients=[a_recipient(ONE), a_recipient(TWO)])

@@ -20,12 +20,12 @@ from tests.delivery_world import (
 from tests.doubles.clock import SteppedClock
 from tests.doubles.directory import a_directory
 from worker.delivery.ledger import Record
-from worker.delivery.mailbox_states import MailboxKey, Revision
+from worker.delivery.mailboxes.state import MailboxKey, Revision
+from worker.delivery.mailboxes.sync import NewerSettings
 from worker.delivery.messages import Arrival, Publication
-from worker.delivery.newer_settings import NewerSettings
 from worker.delivery.sent_copy.imap_sign_in import REFUSED_PAUSE_S
 from worker.delivery.sent_copy.jobs import copy_target
-from worker.domain.envelope import (
+from worker.domain.results.events import (
     MailboxResumedEvent,
     MailboxSuspendedEvent,
     MailDeferredEvent,
@@ -33,7 +33,7 @@ from worker.domain.envelope import (
     SentCopyFailedEvent,
     SentCopySavedEvent,
 )
-from worker.domain.snapshot import Account
+from worker.domain.snapshot.model import Account
 from worker.domain.transmission import Fault, Reply, Trouble
 from worker.domain.vocabulary import Phase, Reason, ResumedBy
 

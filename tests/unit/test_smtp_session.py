@@ -35,7 +35,7 @@ from worker.adapters.auth.credentials import AccessToken, Password
 from worker.adapters.network.egress import DialError
 from worker.adapters.smtp import SmtpTransport
 from worker.delivery.ports import Route
-from worker.domain.snapshot import Auth
+from worker.domain.snapshot.model import Auth
 from worker.domain.transmission import Fault, Transmission, Trouble
 from worker.domain.vocabulary import Mechanism, Phase, Security
 from worker.errors import ConfigurationError, SecretUnavailable, TokenRefused, Unavailable

@@ -5,7 +5,7 @@ import ssl
 import pytest
 from aiosmtplib import SMTPException, SMTPReadTimeoutError, SMTPResponse, SMTPResponseException, SMTPServerDisconnected
 
-from worker.adapters.smtp.troubles import refusal, reply_of, trouble_of
+from worker.adapters.smtp.errors import refusal, reply_of, trouble_of
 from worker.domain.transmission import Fault, Reply
 from worker.domain.vocabulary import Phase
 

@@ -12,10 +12,9 @@ from worker.adapters.auth.secrets import SealingKeys, SecretStore, generate_key,
 from worker.adapters.snapshot.audit import Audit, audit_document
 from worker.adapters.snapshot.directory import load_directory
 from worker.domain.egress import EgressPolicy, parse_allowlist
-from worker.domain.findings import Finding, Severity
-from worker.domain.secret_references import PLATFORM, reference_problem
-from worker.domain.snapshot import EnvSecret, FileSecret, SealedSecret
-from worker.domain.unusable import Allowed
+from worker.domain.snapshot.lint import Allowed, Finding, Severity
+from worker.domain.snapshot.model import EnvSecret, FileSecret, SealedSecret
+from worker.domain.snapshot.secret_references import PLATFORM, reference_problem
 from worker.errors import InvalidSnapshot, SecretUnavailable
 
 Json = dict[str, Any]

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from tests.documents import a_document, account_document, write
-from worker.adapters.snapshot import compile as compiler
-from worker.adapters.snapshot.compile import InUse, Report, Task, compile_document, run
+from worker.adapters.snapshot import compiler as compiler
+from worker.adapters.snapshot.cache_directory import StateDirectory, is_undamaged
+from worker.adapters.snapshot.compiler import InUse, Report, Task, compile_document, run
 from worker.adapters.snapshot.directory import CompiledDirectory, load_directory
-from worker.adapters.snapshot.document import read_document
+from worker.adapters.snapshot.parser import read_document
 from worker.adapters.snapshot.problems import Problem, Refusal, RefusedDocument
-from worker.adapters.snapshot.state import StateDirectory, is_undamaged
 from worker.errors import InvalidSnapshot
 
 
@@ -230,7 +230,7 @@ def test_what_another_release_compiled_is_not_served(tmp_path: Path, monkeypatch
     state = StateDirectory(tmp_path / "state", "x")
     _compiled(tmp_path, a_document())
     assert len(state.candidates()) == 1
-    monkeypatch.setattr("worker.adapters.snapshot.state.compiler_id", lambda _: "00000000")
+    monkeypatch.setattr("worker.adapters.snapshot.cache_directory.compiler_id", lambda _: "00000000")
     assert StateDirectory(tmp_path / "state", "x").candidates() == []
 
 

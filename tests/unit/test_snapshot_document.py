@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from worker.adapters.snapshot.document import MAX_DEPTH, Element, Member, read_document
+from worker.adapters.snapshot.parser import MAX_DEPTH, Element, Member, read_document
 from worker.adapters.snapshot.problems import Refusal, RefusedDocument
 
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from tests.documents import account_document
 from worker.adapters.snapshot.problems import MAX_PROBLEMS_PER_ACCOUNT, Problem, complaints
-from worker.domain.snapshot import Account
+from worker.domain.snapshot.model import Account
 
 OAUTH = {"method": "xoauth2", "username": "u", "token_endpoint": "https://t.example", "client_id": "c"}
 

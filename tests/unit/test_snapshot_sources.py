@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from worker.adapters.snapshot.cache_directory import StateDirectory
+from worker.adapters.snapshot.file_source import Document, FileSource, Unchanged, is_compiled_file
 from worker.adapters.snapshot.problems import Refusal, RefusedDocument
-from worker.adapters.snapshot.sources import Document, FileSource, Unchanged, is_compiled_file
-from worker.adapters.snapshot.state import StateDirectory
 from worker.errors import Unavailable
 
 HOUR_S = 3_600

@@ -11,11 +11,10 @@ from tests.doubles.clock import SteppedClock
 from tests.doubles.directory import MemoryDirectory, a_directory
 from tests.doubles.mailbox_memory import MemoryRefreshTokens
 from worker.delivery.messages import Publication
-from worker.delivery.refresh_tokens import Rotation
 from worker.delivery.results import Reporter
-from worker.delivery.token_telling import TokenTelling
-from worker.domain.envelope import MailboxTokenRotatedEvent, parse_result
-from worker.domain.snapshot import OAuthAuth
+from worker.delivery.token_rotation import Rotation, TokenTelling
+from worker.domain.results.events import MailboxTokenRotatedEvent, parse_result
+from worker.domain.snapshot.model import OAuthAuth
 from worker.errors import Unavailable
 
 OAUTH = {

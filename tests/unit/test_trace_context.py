@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.domain.cloudevents import TraceContext, trace_context
+from worker.domain.events.cloudevents import TraceContext, trace_context
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 

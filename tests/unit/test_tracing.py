@@ -19,12 +19,11 @@ from tests.delivery_world import TOPOLOGY, DeliveryWorld, an_arrival
 from worker.delivery.instrumentation import NO_TRACING, Subject
 from worker.delivery.messages import Arrival
 from worker.delivery.wiring import build_delivery
-from worker.domain.cloudevents import TraceContext, ids_of
+from worker.domain.events.cloudevents import TraceContext, ids_of
 from worker.errors import ConfigurationError, Unavailable
 from worker.telemetry.metrics import Metrics
 from worker.telemetry.observer import MetricsObserver
-from worker.telemetry.spans import SpanTracer
-from worker.telemetry.tracing import tracing
+from worker.telemetry.tracing import SpanTracer, tracing
 
 TRACE_ID, PARENT_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE_ID}-{PARENT_ID}-01"
@@ -175,14 +174,14 @@ def test_without_tracing_nothing_is_made() -> None:
 
 def test_without_tracing_its_libraries_are_not_even_imported() -> None:
     """If tracing is off, then a whole worker starts without a line of OpenTelemetry."""
-    code = "import sys, worker.running; sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"
+    code = "import sys, worker.process; sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
 
 
 async def test_tracing_without_its_libraries_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     """If tracing is on and OpenTelemetry is not installed, then the start ends with what to install."""
-    monkeypatch.delitem(sys.modules, "worker.telemetry.spans")
-    monkeypatch.delattr("worker.telemetry.spans")
+    monkeypatch.delitem(sys.modules, "worker.telemetry.tracing")
+    monkeypatch.delattr("worker.telemetry.tracing")
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(ConfigurationError, match=r"SENDAS_TRACING: .* install sendas\[tracing\]"):

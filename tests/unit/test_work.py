@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.letters import LetterMode
+from worker.domain.letter.model import LetterMode
 from worker.domain.work import Work, format_positions, parse_positions, read_work
 
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)

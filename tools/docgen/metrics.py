@@ -12,8 +12,7 @@ from prometheus_client import CollectorRegistry, Info
 from prometheus_client.metrics import MetricWrapperBase
 
 from tools.docgen.page import write_or_check
-from worker.telemetry.closed import OTHER
-from worker.telemetry.metrics import READINGS, Metrics
+from worker.telemetry.metrics import OTHER, READINGS, Metrics
 
 PAGE = Path("docs/metrics.md")
 COMMAND = "python -m tools.docgen.metrics"

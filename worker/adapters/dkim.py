@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import ValidationError
 
-from worker.adapters.child import ended, environment
+from worker.adapters.child_process import ended, environment
 from worker.adapters.dkim_names import signature_names
 from worker.adapters.dkim_verifying import Report, Task
-from worker.domain.inspection import SignatureName, SignatureVerdict
+from worker.domain.probe import SignatureName, SignatureVerdict
 
 _COMMAND = (sys.executable, "-P", "-m", "worker.adapters.dkim_verifying")
 _AT_ONCE = 2  # children; each may take a processor for as long as it is let

@@ -5,7 +5,7 @@ import re
 from dkim.util import InvalidTagValueList, parse_tag_value
 
 from worker.domain.hosts import parse_host
-from worker.domain.inspection import SignatureName
+from worker.domain.probe import SignatureName
 
 MAX_SIGNATURES = 5
 MAX_HEADER_BYTES = 64 * 1024  # of a letter's header; servers take 64 kB at most, and most of them less

@@ -19,7 +19,7 @@ from dkim.util import InvalidTagValueList
 from pydantic import BaseModel
 
 from worker.adapters.dkim_names import MAX_SIGNATURES, STUMBLES, signature_name
-from worker.domain.inspection import SignatureName, SignatureVerdict
+from worker.domain.probe import SignatureName, SignatureVerdict
 
 _LEAST_RSA_BITS = 1024  # RFC 8301 section 3.2
 # RSA keys of 4,096 bits have about 740 characters. With a much longer one a letter would keep a processor busy.

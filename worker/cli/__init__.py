@@ -5,7 +5,7 @@ import sys
 from cyclopts import App, CycloptsError
 
 from worker import __version__
-from worker.cli.output import say
+from worker.cli.common import say
 from worker.errors import ConfigurationError, SendasError
 
 app = App(

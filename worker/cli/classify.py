@@ -5,11 +5,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from worker.adapters.clock import SystemClock
-from worker.cli.output import print_json, print_line
-from worker.domain.classification import classify as judge
-from worker.domain.hints import hint_for
+from worker.cli.common import print_json, print_line
+from worker.domain.failure.classify import classify as judge
+from worker.domain.failure.hints import hint_for
+from worker.domain.failure.replies import parse_reply
 from worker.domain.providers import provider_of
-from worker.domain.replies import parse_reply
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import Phase
 from worker.errors import ConfigurationError

@@ -6,10 +6,9 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from worker.adapters.snapshot.audit import Audit, audit_document
-from worker.cli.output import print_json, print_line
+from worker.cli.common import print_json, print_line
 from worker.cli.snapshots import snapshot_document
-from worker.domain.findings import Finding, Severity
-from worker.domain.unusable import Allowed
+from worker.domain.snapshot.lint import Allowed, Finding, Severity
 from worker.errors import ConfigurationError, InvalidSnapshot
 from worker.settings import Settings, load_settings
 

@@ -9,20 +9,14 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from worker.adapters.clock import SystemClock
-from worker.cli.configured import configured
-from worker.cli.dead_letters_desk import act, look_through, put_back, trust
-from worker.cli.dead_letters_filters import ALL, Filters, order_of
-from worker.cli.dead_letters_output import Outcome, Spool, show_outcome
-from worker.cli.output import print_json, print_line, say
+from worker.cli.common import configured, print_json, print_line, say
+from worker.cli.dead_letters_options import ALL, Filters, order_of
+from worker.cli.dead_letters_session import Outcome, Spool, act, look_through, put_back, show_outcome, trust
 from worker.errors import ConfigurationError
-from worker.operations.dead_letters.deeds import Discard, Replay
-from worker.operations.dead_letters.file import to_line
-from worker.operations.dead_letters.importing import read_filed
-from worker.operations.dead_letters.letter import DeadLetter
-from worker.operations.dead_letters.queue import DeadMessage, Publish
-from worker.operations.dead_letters.replay import MAX_REPLAYS, ReplayRules
-from worker.operations.dead_letters.selection import Census
-from worker.operations.dead_letters.shown import (
+from worker.operations.dead_letters.actions import Discard, Replay
+from worker.operations.dead_letters.export import read_filed, to_line
+from worker.operations.dead_letters.filter import Census
+from worker.operations.dead_letters.format import (
     census_document,
     census_text,
     row,
@@ -30,6 +24,9 @@ from worker.operations.dead_letters.shown import (
     whole_document,
     whole_text,
 )
+from worker.operations.dead_letters.letter import DeadLetter
+from worker.operations.dead_letters.queue import DeadMessage, Publish
+from worker.operations.dead_letters.replay_rules import MAX_REPLAYS, ReplayRules
 from worker.operations.dead_letters.terminal import json_line
 
 group = App(name="dead-letters", help="Messages that nobody could read or handle.")

@@ -14,19 +14,16 @@ from worker.adapters.ledger import open_ledger
 from worker.adapters.ledger.shared_memory import mailbox_memory
 from worker.adapters.snapshot.directory import CompiledDirectory
 from worker.app import delivery_rules, open_outside, token_telling
-from worker.cli.configured import configured
-from worker.cli.inputs import read_event
+from worker.cli.common import configured, print_line, read_event, say
 from worker.cli.letters import show_letters
-from worker.cli.output import print_line, say
 from worker.cli.snapshots import read_own_snapshot
 from worker.cli.temporary_ledger import temporary_ledger
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.services import Services
 from worker.delivery.wiring import Delivery, build_delivery
-from worker.domain.cloudevents import STRUCTURED
-from worker.domain.event import LetterEvent
-from worker.domain.events import CommentCreated, TaskCreated
-from worker.domain.secret_references import References
+from worker.domain.events.cloudevents import STRUCTURED
+from worker.domain.events.models import CommentCreated, LetterEvent, TaskCreated
+from worker.domain.snapshot.secret_references import References
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import ResultType
 from worker.errors import ConfigurationError

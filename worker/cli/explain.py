@@ -6,13 +6,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from worker.cli.inputs import read_event
-from worker.cli.output import print_json, print_line
+from worker.cli.common import print_json, print_line, read_event
 from worker.cli.snapshots import read_snapshot
-from worker.domain.events import CommentCreated, LetterData, TaskCreated
-from worker.domain.explanation import explanation_json
-from worker.domain.hints import HINTS
-from worker.domain.resolution import Resolution, resolve
+from worker.domain.events.models import CommentCreated, LetterData, TaskCreated
+from worker.domain.failure.hints import HINTS
+from worker.domain.results.models import explanation_json
+from worker.domain.snapshot.resolution import Resolution, resolve
 from worker.errors import ConfigurationError
 
 

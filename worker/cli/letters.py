@@ -4,16 +4,16 @@ from datetime import UTC, datetime
 
 from worker.adapters.snapshot.directory import CompiledDirectory
 from worker.app import open_outside
-from worker.cli.output import print_bytes, say
+from worker.cli.common import print_bytes, say
 from worker.cli.temporary_ledger import temporary_mailbox_memory
 from worker.delivery.compose import Attachments, Composer
 from worker.delivery.context import EventContext, LetterContext
 from worker.delivery.messages import Arrival
-from worker.domain.event import LetterEvent
-from worker.domain.hints import HINTS
-from worker.domain.planning import plan
+from worker.domain.events.models import LetterEvent
+from worker.domain.failure.hints import HINTS
+from worker.domain.letter.plan import plan
 from worker.domain.providers import provider_of
-from worker.domain.resolution import resolve
+from worker.domain.snapshot.resolution import resolve
 from worker.domain.work import Work
 from worker.errors import FileUnavailable
 from worker.settings import Settings

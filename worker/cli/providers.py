@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from worker.cli.output import print_json, print_line
+from worker.cli.common import print_json, print_line
 from worker.domain.providers import GENERIC, KnownServer, Provider, UsernameKind, provider_of
 from worker.domain.providers import providers as all_providers
 from worker.errors import ConfigurationError

@@ -3,12 +3,10 @@
 import asyncio
 from pathlib import Path
 
-from worker.cli.configured import configured
-from worker.cli.inputs import read_events
-from worker.cli.output import say
+from worker.cli.common import configured, read_events, say
 from worker.cli.publishing import publishing
 from worker.delivery.messages import Publication
-from worker.domain.cloudevents import STRUCTURED, parse
+from worker.domain.events.cloudevents import STRUCTURED, parse
 from worker.errors import ConfigurationError, InvalidEvent
 from worker.settings import Settings
 

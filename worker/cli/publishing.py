@@ -8,9 +8,9 @@ from prometheus_client import CollectorRegistry
 
 from worker.adapters.broker.publisher import Publisher
 from worker.addresses import broker_of
+from worker.background import background
 from worker.delivery.messages import Publication, Publish
 from worker.errors import Unavailable
-from worker.jobs import background
 from worker.settings import Settings
 from worker.telemetry.metrics import Metrics
 

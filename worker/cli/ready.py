@@ -3,8 +3,7 @@
 import http.client
 import ipaddress
 
-from worker.cli.configured import configured
-from worker.cli.output import print_line
+from worker.cli.common import configured, print_line
 from worker.errors import ConfigurationError, SendasError
 
 _TIMEOUT_S = 5

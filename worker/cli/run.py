@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import structlog
 
-from worker.cli.configured import configured
+from worker.cli.common import configured
 from worker.domain.hosts import is_domain
-from worker.running import Worker
+from worker.process import Worker
 
 log = structlog.get_logger(__name__)
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from worker.cli.output import print_line
-from worker.operations.schemas import differences, write
+from worker.cli.common import print_line
+from worker.operations.contract.schemas import differences, write
 
 
 def schemas(directory: Path = Path("schemas"), *, check: bool = False) -> int:

@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from worker.adapters.auth.secrets import generate_key, load_sealing_keys
 from worker.adapters.auth.secrets import seal as seal_text
 from worker.adapters.snapshot.resealing import Resealing
-from worker.cli.output import print_line, say
-from worker.domain.secret_references import PLATFORM
+from worker.cli.common import print_line, say
+from worker.domain.snapshot.secret_references import PLATFORM
 from worker.errors import ConfigurationError, InvalidSnapshot
 from worker.settings import load_settings
 

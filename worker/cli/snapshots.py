@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worker.adapters.snapshot.directory import CompiledDirectory, load_directory
-from worker.adapters.snapshot.sources import Unchanged
-from worker.domain.secret_references import References
+from worker.adapters.snapshot.file_source import Unchanged
+from worker.domain.snapshot.secret_references import References
 from worker.errors import ConfigurationError, InvalidSnapshot, Unavailable
 from worker.settings import Settings, load_settings
 

@@ -7,8 +7,8 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 from worker.delivery.messages import Arrival
-from worker.domain.cloudevents import parse
-from worker.domain.event import Data, Event
+from worker.domain.events.cloudevents import parse
+from worker.domain.events.models import Data, Event
 
 P = ParamSpec("P")
 T = TypeVar("T")

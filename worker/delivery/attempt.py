@@ -9,15 +9,15 @@ from datetime import datetime
 import structlog
 
 from worker.delivery.context import EventContext, LetterContext
-from worker.delivery.gate import MailboxSlot, Slot
 from worker.delivery.ledger import HandOver
-from worker.delivery.mailbox_states import Suspension
+from worker.delivery.mailboxes.gate import MailboxSlot, Slot
+from worker.delivery.mailboxes.state import Suspension
 from worker.delivery.results import Facts
 from worker.domain.addresses import masked, parse_address
-from worker.domain.classification import Classification, classify
-from worker.domain.letters import ComposedLetter
+from worker.domain.failure.classify import Classification, classify
+from worker.domain.letter.model import ComposedLetter
 from worker.domain.providers import provider_of
-from worker.domain.results import MAX_WORDS_CHARS
+from worker.domain.results.models import MAX_WORDS_CHARS
 from worker.domain.text import one_line
 from worker.domain.transmission import Fault, Reply, Transmission, Trouble, rewritten_message_id
 from worker.domain.vocabulary import Action, Scope

@@ -11,7 +11,7 @@ from worker.delivery.context import EventContext, LetterContext
 from worker.delivery.in_progress import InProgress
 from worker.delivery.ledger import Claim, Done, Granted, InDoubt, Ledger
 from worker.domain.addresses import parse_address
-from worker.domain.event import LetterEvent
+from worker.domain.events.models import LetterEvent
 from worker.domain.recipient_limit import RecipientLimit, recipient_limit
 from worker.errors import ForeignEvent, Unavailable
 

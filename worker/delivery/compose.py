@@ -8,11 +8,11 @@ from worker.delivery.aside import aside
 from worker.delivery.context import EventContext, LetterContext
 from worker.delivery.places import WHOLE, Places, acting_for
 from worker.delivery.ports import FileStore
-from worker.domain.composing import compose
-from worker.domain.events import File, LetterData
-from worker.domain.hypertext import author_texts
-from worker.domain.letters import Attachment, ComposedLetter
-from worker.domain.planning import FilePlan, plan_files
+from worker.domain.events.models import File, LetterData
+from worker.domain.letter.compose import compose
+from worker.domain.letter.html import author_texts
+from worker.domain.letter.model import Attachment, ComposedLetter
+from worker.domain.letter.plan import FilePlan, plan_files
 from worker.errors import FileUnavailable
 
 T = TypeVar("T")

@@ -10,11 +10,10 @@ from worker.delivery.messages import Arrival
 from worker.delivery.places import Holder
 from worker.delivery.ports import Directory
 from worker.domain.addresses import masked
-from worker.domain.event import LetterEvent
-from worker.domain.events import Recipient
-from worker.domain.letters import Attachment, PlannedLetter
-from worker.domain.resolution import Resolution, Sender
-from worker.domain.results import SenderResult, sender_result
+from worker.domain.events.models import LetterEvent, Recipient
+from worker.domain.letter.model import Attachment, PlannedLetter
+from worker.domain.results.models import SenderResult, sender_result
+from worker.domain.snapshot.resolution import Resolution, Sender
 from worker.domain.work import Work
 
 log = structlog.get_logger(__name__)

@@ -8,13 +8,13 @@ import structlog
 from worker.delivery import requeue
 from worker.delivery.messages import Arrival, HeaderValue, Publication
 from worker.delivery.services import Services
-from worker.domain.envelope import MailFailedEvent
-from worker.domain.event import LetterEvent
-from worker.domain.hints import HINTS
+from worker.domain.events.models import LetterEvent
+from worker.domain.events.partial import salvage
+from worker.domain.failure.hints import HINTS
 from worker.domain.identity import event_key, result_id
-from worker.domain.planning import distinct_positions
-from worker.domain.results import MailFailed, RecipientResult
-from worker.domain.salvage import salvage
+from worker.domain.letter.plan import distinct_positions
+from worker.domain.results.events import MailFailedEvent
+from worker.domain.results.models import MailFailed, RecipientResult
 from worker.domain.topology import MAX_RETURNS
 from worker.domain.vocabulary import Action, Outcome, Reason, Scope
 from worker.domain.work import Work

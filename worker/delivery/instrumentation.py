@@ -11,9 +11,9 @@ from typing import Protocol
 import structlog
 
 from worker.delivery.context import EventContext
-from worker.domain.classification import Classification
-from worker.domain.cloudevents import TraceContext, ids_of
-from worker.domain.objectives import Promptness
+from worker.domain.events.cloudevents import TraceContext, ids_of
+from worker.domain.failure.classify import Classification
+from worker.domain.slo import Promptness
 from worker.domain.transmission import Transmission
 from worker.domain.vocabulary import CopyOutcome, EventType, Outcome, Reason
 

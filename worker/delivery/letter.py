@@ -6,13 +6,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from worker.delivery.attempt import Attempt, refused_beside, without_utf8
-from worker.delivery.backlog import Denied
 from worker.delivery.claims import Claimed, Claims
 from worker.delivery.compose import Attachments, Composer
 from worker.delivery.context import EventContext, LetterContext
-from worker.delivery.gate import MailboxGate, Slot
 from worker.delivery.instrumentation import Stage
 from worker.delivery.ledger import HandOver, Ledger
+from worker.delivery.mailboxes.backlog import Denied
+from worker.delivery.mailboxes.gate import MailboxGate, Slot
 from worker.delivery.messages import Publication
 from worker.delivery.outcomes import Outcomes
 from worker.delivery.places import act_for
@@ -21,11 +21,11 @@ from worker.delivery.results import Recorder
 from worker.delivery.services import Services
 from worker.delivery.uncertain import UncertainDeliveries
 from worker.domain.backoff import is_expired
-from worker.domain.classification import Classification
-from worker.domain.event import LetterEvent
-from worker.domain.judgements import Remedy
-from worker.domain.letters import LetterMode, PlannedLetter
-from worker.domain.planning import distinct_positions
+from worker.domain.events.models import LetterEvent
+from worker.domain.failure.classify import Classification
+from worker.domain.failure.judgements import Remedy
+from worker.domain.letter.model import LetterMode, PlannedLetter
+from worker.domain.letter.plan import distinct_positions
 from worker.domain.transmission import Transmission
 from worker.domain.vocabulary import Action, Reason, Scope
 from worker.domain.work import Work

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from worker.delivery.mailbox_states import MailboxLimits
+from worker.delivery.mailboxes.state import MailboxLimits
 from worker.delivery.places import USUAL, FairShares
 from worker.domain.providers import provider_of
-from worker.domain.snapshot import Mailbox
+from worker.domain.snapshot.model import Mailbox
 
 IN_HAND_FACTOR = 2
 """Messages in hand for each one in work: so that the next ones are here already when a place becomes free."""

@@ -7,11 +7,11 @@ import structlog
 
 from worker.delivery import requeue
 from worker.delivery.attempt import Attempt, Refusal, refusals_of, suspension_of
-from worker.delivery.backlog import Backlogged, Denied, Suspended
 from worker.delivery.cancellation import finished
 from worker.delivery.claims import HELD_WAIT_S
 from worker.delivery.context import EventContext, LetterContext
-from worker.delivery.gate import MailboxSlot
+from worker.delivery.mailboxes.backlog import Backlogged, Denied, Suspended
+from worker.delivery.mailboxes.gate import MailboxSlot
 from worker.delivery.messages import Publication
 from worker.delivery.results import Facts, Final, Recorder
 from worker.delivery.sent_copy.jobs import Accepted
@@ -19,8 +19,8 @@ from worker.delivery.sent_copy.stage import Copies
 from worker.delivery.services import Services
 from worker.delivery.uncertain import UncertainDeliveries
 from worker.domain.backoff import PAUSE_LEVELS_S, pause_level_s, retry_level_s, waiting_level_s
-from worker.domain.classification import Classification
-from worker.domain.envelope import to_message
+from worker.domain.failure.classify import Classification
+from worker.domain.results.events import to_message
 from worker.domain.text import one_line
 from worker.domain.transmission import Fault, Reply, Transmission, Trouble
 from worker.domain.vocabulary import Action, Outcome, Phase, Reason, Scope

@@ -19,14 +19,13 @@ from worker.delivery.messages import Arrival, Publication
 from worker.delivery.outcomes import Outcomes
 from worker.delivery.services import Services
 from worker.domain.backoff import PAUSE_LEVELS_S, retry_level_s, waiting_level_s
-from worker.domain.classification import Classification
-from worker.domain.cloudevents import TraceContext
-from worker.domain.event import Data, Event, LetterEvent
-from worker.domain.events import CommentCreated, TaskCreated
-from worker.domain.letters import PlannedLetter
-from worker.domain.planning import distinct_positions, plan, unreadable
+from worker.domain.events.cloudevents import TraceContext
+from worker.domain.events.models import CommentCreated, Data, Event, LetterEvent, TaskCreated
+from worker.domain.failure.classify import Classification
+from worker.domain.letter.model import PlannedLetter
+from worker.domain.letter.plan import distinct_positions, plan, unreadable
 from worker.domain.providers import provider_of
-from worker.domain.resolution import resolve
+from worker.domain.snapshot.resolution import resolve
 from worker.domain.vocabulary import Action, Reason, Scope
 from worker.domain.work import FIRST_SEEN, RECIPIENTS, Work, read_work
 from worker.errors import ForeignEvent, InvalidEvent, Unavailable

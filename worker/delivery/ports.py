@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from worker.domain.events import File
-from worker.domain.letters import ComposedLetter
-from worker.domain.snapshot import Account, Auth, ImapServer, Platform, SmtpServer
+from worker.domain.events.models import File
+from worker.domain.letter.model import ComposedLetter
+from worker.domain.snapshot.model import Account, Auth, ImapServer, Platform, SmtpServer
 from worker.domain.transmission import Transmission, Trouble
 from worker.domain.vocabulary import CopyOutcome
 

@@ -13,9 +13,9 @@ from worker.delivery.sent_copy.jobs import Accepted
 from worker.delivery.sent_copy.stage import Copies
 from worker.delivery.services import Services
 from worker.delivery.uncertain import UncertainDeliveries
-from worker.domain.envelope import MailSentEvent, MailUncertainEvent, parse_result
-from worker.domain.letters import ComposedLetter, LetterMode
-from worker.domain.planning import plan
+from worker.domain.letter.model import ComposedLetter, LetterMode
+from worker.domain.letter.plan import plan
+from worker.domain.results.events import MailSentEvent, MailUncertainEvent, parse_result
 from worker.errors import FileUnavailable
 
 log = structlog.get_logger(__name__)

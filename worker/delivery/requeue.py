@@ -6,7 +6,7 @@ from datetime import datetime
 
 from worker.delivery.messages import Arrival, HeaderValue, Publication, header_bytes
 from worker.domain.backoff import RETRY_LEVELS_S, turn_level_s
-from worker.domain.cloudevents import attribute_text
+from worker.domain.events.cloudevents import attribute_text
 from worker.domain.text import one_line
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import Reason

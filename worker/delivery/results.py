@@ -12,8 +12,11 @@ from worker.delivery.cancellation import cancellations, finished
 from worker.delivery.context import EventContext
 from worker.delivery.ledger import HandOver, Ledger, Record
 from worker.delivery.messages import Publication
-from worker.domain.classification import UNCERTAIN, Classification
-from worker.domain.envelope import (
+from worker.domain.events.models import CommentCreated, LetterEvent
+from worker.domain.failure.classify import UNCERTAIN, Classification
+from worker.domain.failure.hints import hint_for
+from worker.domain.identity import result_id
+from worker.domain.results.events import (
     AnyResultEvent,
     MailDeferredEvent,
     MailFailedEvent,
@@ -22,11 +25,7 @@ from worker.domain.envelope import (
     OutgoingMessage,
     to_message,
 )
-from worker.domain.event import LetterEvent
-from worker.domain.events import CommentCreated
-from worker.domain.hints import hint_for
-from worker.domain.identity import result_id
-from worker.domain.results import (
+from worker.domain.results.models import (
     MailDeferred,
     MailFailed,
     MailSent,

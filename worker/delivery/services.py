@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from worker.delivery.instrumentation import NO_TRACING, Observer, Tracer
 from worker.delivery.ledger import Ledger
 from worker.delivery.limits import CopyLimits, Limits
-from worker.delivery.mailbox_states import MailboxStates
+from worker.delivery.mailboxes.state import MailboxStates
 from worker.delivery.messages import Publish
 from worker.delivery.ports import Clock, FileStore, MailTransport, SentFolder, SnapshotService
 from worker.delivery.results import Reporter

@@ -20,10 +20,10 @@ from worker.delivery.sent_copy.jobs import copy_target
 from worker.delivery.sent_copy.stage import Copies
 from worker.delivery.services import Services
 from worker.domain.backoff import retry_level_s
-from worker.domain.classification import UNCERTAIN
-from worker.domain.envelope import to_message
+from worker.domain.failure.classify import UNCERTAIN
 from worker.domain.providers import provider_of
-from worker.domain.snapshot import Mailbox
+from worker.domain.results.events import to_message
+from worker.domain.snapshot.model import Mailbox
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import Outcome, Reason, UncertainPolicy
 

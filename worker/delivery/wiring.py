@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from worker.delivery.claims import Claims
 from worker.delivery.compose import Attachments, Composer
 from worker.delivery.dead_letters import DeadLetters
-from worker.delivery.gate import Common, MailboxGate
 from worker.delivery.instrumentation import Unfinished
-from worker.delivery.lanes import Lanes
 from worker.delivery.letter import LetterDelivery, Steps
-from worker.delivery.mailbox_keeper import MailboxKeeper
-from worker.delivery.newer_settings import NewerSettings
+from worker.delivery.mailboxes.connection_leases import Shares
+from worker.delivery.mailboxes.gate import Common, MailboxGate
+from worker.delivery.mailboxes.lanes import Lanes
+from worker.delivery.mailboxes.rescheduler import Turns
+from worker.delivery.mailboxes.suspensions import Suspensions
+from worker.delivery.mailboxes.sync import MailboxKeeper, NewerSettings
 from worker.delivery.outcomes import Outcomes
 from worker.delivery.pipeline import Pipeline
 from worker.delivery.replay import Replay
@@ -18,9 +20,6 @@ from worker.delivery.results import Recorder
 from worker.delivery.sent_copy.imap_sign_in import ImapSignIn
 from worker.delivery.sent_copy.stage import Copies
 from worker.delivery.services import Services
-from worker.delivery.shares import Shares
-from worker.delivery.suspensions import Suspensions
-from worker.delivery.turns import Turns
 from worker.delivery.uncertain import UncertainDeliveries
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from worker.domain.letters import LetterMode
+from worker.domain.letter.model import LetterMode
 
 ATTEMPT = "sendas-attempt"
 FIRST_SEEN = "sendas-first-seen"

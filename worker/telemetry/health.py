@@ -1,5 +1,6 @@
 """Whether the worker lives and is ready, with the reason in words."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -43,3 +44,15 @@ class Health:
         """1 for each condition that holds and 0 for each that does not, for metrics."""
         problems = self.problems()
         return {condition.name: float(condition.name not in problems) for condition in self._conditions}
+
+
+_EVERY_S = 0.5
+
+
+async def watch_loop(observe: Callable[[float], object], every_s: float = _EVERY_S) -> None:
+    """Tell, again and again until cancelled, how many seconds after its time a sleeper was woken."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + every_s
+        await asyncio.sleep(every_s)
+        observe(max(loop.time() - due, 0.0))

@@ -4,19 +4,118 @@ Labels come from closed lists only (`closed.py`), never from an address, an acco
 of series is bounded whatever the tenants do.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from itertools import product
+from typing import Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from worker.delivery.instrumentation import CHECKED, SETTLED, Stage
-from worker.domain.classification import PLATFORM
-from worker.domain.objectives import Promptness
+from worker.domain.failure.classify import PLATFORM
 from worker.domain.providers import GENERIC, providers
+from worker.domain.slo import Promptness
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import CopyOutcome, EventType, Outcome, Reason, ResultType
-from worker.telemetry.closed import Closed, counter, histogram
-from worker.telemetry.readings import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The declaration of such a metric; the values of its labels come from closed lists.
+
+    `always`: values of its only label that are told as 0 when what keeps them has none.
+    """
+
+    name: str
+    meaning: str
+    is_counter: bool = False
+    labels: tuple[str, ...] = ()
+    always: tuple[str, ...] = ()
+
+
+Read = Callable[[], Mapping[tuple[str, ...], float]]
+"""Gives a value for each combination of label values; the empty one where there are no labels."""
+
+
+class Readings(Collector):
+    """The declared readings, over what keeps their values; one that nobody keeps yet is not there."""
+
+    def __init__(self, registry: CollectorRegistry, declared: Iterable[Reading]) -> None:
+        self._declared = {reading.name: reading for reading in declared}
+        self._reads: dict[str, Read] = {}
+        registry.register(self)
+
+    def add(self, name: str, read: Callable[[], float]) -> None:
+        """Have `read` called at every scrape for a declared metric without labels."""
+        self.add_by_labels(name, lambda: {(): read()})
+
+    def add_by_label(self, name: str, read: Callable[[], Mapping[str, float]]) -> None:
+        """The same for a metric with one label; the keys of what is read are the label's values."""
+        self.add_by_labels(name, lambda: {(value,): number for value, number in read().items()})
+
+    def add_by_labels(self, name: str, read: Read) -> None:
+        """The same for a metric with any labels."""
+        if name not in self._declared:
+            raise LookupError(f"{name} is not declared")
+        self._reads[name] = read
+
+    def collect(self) -> Iterable[Metric]:
+        """The metrics, now."""
+        return [self._family(self._declared[name], read()) for name, read in self._reads.items()]
+
+    def _family(self, reading: Reading, values: Mapping[tuple[str, ...], float]) -> Metric:
+        kind = CounterMetricFamily if reading.is_counter else GaugeMetricFamily
+        family = kind(reading.name, reading.meaning, labels=list(reading.labels))
+        told: dict[tuple[str, ...], float] = {(name,): 0.0 for name in reading.always}
+        for labels, value in (told | dict(values)).items():
+            family.add_metric(labels, value)
+        return family
+
+
+M = TypeVar("M", bound=MetricWrapperBase)
+
+OTHER = "other"
+"""What a value that is not on its list is counted as: a mistake to be seen, not a series of its own."""
+
+Labels = Mapping[str, Sequence[str]]
+
+
+class Closed(Generic[M]):
+    """A counter or histogram with labels."""
+
+    def __init__(self, metric: M, labels: Labels) -> None:
+        self.metric = metric
+        self.label_values = {name: (*values,) for name, values in labels.items()}
+        # Kept here as well, because the client's own look-up costs more than the counting.
+        self._children = {values: metric.labels(*values) for values in product(*self.label_values.values())}
+
+    def labels(self, *in_order: str, **by_name: str) -> M:
+        """The child for these values, in the labels' order or by their names."""
+        values = in_order or tuple(by_name[name] for name in self.label_values)
+        child = self._children.get(values)
+        return self._other(values) if child is None else child
+
+    def _other(self, values: Sequence[str]) -> M:
+        allowed = zip(values, self.label_values.values(), strict=True)
+        return self.metric.labels(*(value if value in known else OTHER for value, known in allowed))
+
+
+def counter(registry: CollectorRegistry, name: str, meaning: str, **labels: Sequence[str]) -> Closed[Counter]:
+    """A counter with these labels and their values."""
+    return Closed(Counter(name, meaning, list(labels), registry=registry), labels)
+
+
+def histogram(
+    registry: CollectorRegistry, name: str, meaning: str, buckets: Sequence[float], **labels: Sequence[str]
+) -> Closed[Histogram]:
+    """A histogram with these labels and their values."""
+    return Closed(Histogram(name, meaning, list(labels), buckets=buckets, registry=registry), labels)
+
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, and nobody looks at when it began
 

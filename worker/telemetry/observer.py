@@ -6,8 +6,8 @@ from time import monotonic
 
 from worker.delivery.context import EventContext
 from worker.delivery.instrumentation import NO_TRACING, Stage, Timed, Tracer
-from worker.domain.classification import Classification
-from worker.domain.objectives import LETTER_WITHIN_S, Promptness, is_end_excused, is_wait_excused, promptness
+from worker.domain.failure.classify import Classification
+from worker.domain.slo import LETTER_WITHIN_S, Promptness, is_end_excused, is_wait_excused, promptness
 from worker.domain.transmission import Transmission
 from worker.domain.vocabulary import CopyOutcome, EventType, Outcome, Reason
 from worker.telemetry.metrics import UNKNOWN, Metrics

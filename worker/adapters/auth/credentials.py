@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from worker.adapters.auth.oauth import TokenSource
 from worker.adapters.auth.secrets import SecretStore
-from worker.domain.snapshot import Auth, NoAuth, OAuthAuth, PasswordAuth, SealedSecret, secrets_of
+from worker.domain.snapshot.model import Auth, NoAuth, OAuthAuth, PasswordAuth, SealedSecret, secrets_of
 from worker.errors import SecretUnavailable
 
 

@@ -22,8 +22,8 @@ from worker.adapters.auth.token_response import MAX_RESPONSE_BYTES, TokenRespons
 from worker.adapters.auth.token_rotation import Owner, RotationKeeper, digest
 from worker.adapters.network.http import GuardedSession, TooLarge, read_at_most
 from worker.delivery.ports import Clock
-from worker.delivery.refresh_tokens import Rotation
-from worker.domain.snapshot import OAuthAuth
+from worker.delivery.token_rotation import Rotation
+from worker.domain.snapshot.model import OAuthAuth
 from worker.errors import EgressDenied, SecretUnavailable, SendasError, TokenRefused, Unavailable
 
 _ISSUED = 3

@@ -19,8 +19,8 @@ from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, PublicKey, SealedBox
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
 
-from worker.domain.secret_references import BOX_VERSION, OLD_BOX, PLATFORM
-from worker.domain.strict_json import read_json
+from worker.domain.events.strict_json import read_json
+from worker.domain.snapshot.secret_references import BOX_VERSION, OLD_BOX, PLATFORM
 from worker.domain.text import Token, has_control_character
 from worker.errors import ConfigurationError, InvalidEvent, SecretUnavailable
 

@@ -26,8 +26,8 @@ from worker.adapters.auth.sealed_box import (
     read_boxes,
     seal_boxes,
 )
-from worker.domain.secret_references import PLATFORM, may_refer
-from worker.domain.snapshot import EnvSecret, FileSecret, SealedSecret, Secret
+from worker.domain.snapshot.model import EnvSecret, FileSecret, SealedSecret, Secret
+from worker.domain.snapshot.secret_references import PLATFORM, may_refer
 from worker.errors import ConfigurationError, SecretUnavailable
 
 DEFAULT_ENV_PREFIX = "SENDAS_SECRET_"

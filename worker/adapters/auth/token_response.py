@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from worker.domain.strict_json import read_any_json
+from worker.domain.events.strict_json import read_any_json
 from worker.errors import TokenRefused, Unavailable
 
 MAX_RESPONSE_BYTES = 64 * 1024

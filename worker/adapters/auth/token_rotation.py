@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from worker.adapters.auth.secrets import SealingKeys
 from worker.adapters.ledger.refresh_tokens import DIGEST_BYTES
 from worker.delivery.ports import Clock
-from worker.delivery.refresh_tokens import RefreshTokens, Rotation
+from worker.delivery.token_rotation import RefreshTokens, Rotation
 from worker.domain.addresses import masked
 from worker.errors import SecretUnavailable, Unavailable
 

@@ -6,8 +6,8 @@ from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 from worker.adapters.addresses.broker import Broker
 from worker.adapters.broker.connection import ReconnectingConnection
 from worker.delivery.ports import SnapshotService
-from worker.domain.cloudevents import parse
-from worker.domain.events import ConfigurationChanged
+from worker.domain.events.cloudevents import parse
+from worker.domain.events.models import ConfigurationChanged
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import EventType
 from worker.errors import InvalidEvent

@@ -9,7 +9,7 @@ from worker.adapters.imap.errors import ImapTrouble, ServerWords
 from worker.adapters.imap.protocol import ImapProtocol, LostConnection
 from worker.adapters.network.egress import Dialer, DialError
 from worker.domain.hosts import certified_name
-from worker.domain.snapshot import ImapServer
+from worker.domain.snapshot.model import ImapServer
 from worker.domain.transmission import Fault
 from worker.domain.vocabulary import Phase, Security
 

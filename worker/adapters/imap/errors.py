@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from worker.adapters.auth.credentials import AccessToken, Credentials, Password
 from worker.adapters.auth.redaction import Redaction
 from worker.adapters.imap.responses import ResponseCode
-from worker.domain.snapshot import Auth
+from worker.domain.snapshot.model import Auth
 from worker.domain.text import one_line
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import Phase

@@ -18,9 +18,9 @@ from worker.adapters.network.egress import Dialer, DialError, EgressGuard
 from worker.adapters.network.tls import tls_facts
 from worker.delivery.ports import SavedCopy
 from worker.domain.egress import IMAP_PORTS
-from worker.domain.inspection import ResolvedHost, SentFolderFacts, TlsFacts
-from worker.domain.letters import ComposedLetter
-from worker.domain.snapshot import Auth, ImapServer
+from worker.domain.letter.model import ComposedLetter
+from worker.domain.probe import ResolvedHost, SentFolderFacts, TlsFacts
+from worker.domain.snapshot.model import Auth, ImapServer
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import CopyOutcome, Phase, Security
 

@@ -19,7 +19,7 @@ from worker.adapters.imap.session import ImapSession
 from worker.adapters.network.egress import Dialer
 from worker.adapters.network.tls import verifying
 from worker.delivery.ports import Clock, CopyTarget, SavedCopy
-from worker.domain.snapshot import Auth, ImapServer
+from worker.domain.snapshot.model import Auth, ImapServer
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import CopyOutcome, Phase
 from worker.errors import SecretUnavailable

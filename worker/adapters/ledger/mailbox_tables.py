@@ -11,8 +11,8 @@ from sqlalchemy import BigInteger, Connection, Row, bindparam, cast, delete, fun
 from worker.adapters.ledger.operations import OnMailbox, Operation
 from worker.adapters.ledger.schema import announcements, mailboxes, owners, shares
 from worker.adapters.ledger.statements import Statement, upsert
-from worker.delivery.mailbox_rules import SharedMailbox, held_news
-from worker.delivery.mailbox_states import (
+from worker.delivery.mailboxes.rules import SharedMailbox, held_news
+from worker.delivery.mailboxes.state import (
     Announcement,
     Cap,
     ImapRefusal,
@@ -25,7 +25,7 @@ from worker.delivery.mailbox_states import (
     Standing,
     Suspension,
 )
-from worker.domain.rate_windows import counts_of, text_of
+from worker.domain.rate_window import counts_of, text_of
 from worker.domain.vocabulary import Reason
 
 OVERDUE_AFTER = timedelta(seconds=30)

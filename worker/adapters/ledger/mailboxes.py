@@ -7,9 +7,9 @@ from typing import Concatenate, ParamSpec, TypeVar
 from worker.adapters.ledger.group_commit import GroupCommit
 from worker.adapters.ledger.mailbox_tables import Seen, find, forget_announcement, list_suspended, look, take_over
 from worker.adapters.ledger.operations import Command, Query, check_texts, on_mailbox
-from worker.delivery import mailbox_rules as rules
-from worker.delivery.mailbox_rules import SharedMailbox
-from worker.delivery.mailbox_states import (
+from worker.delivery.mailboxes import rules as rules
+from worker.delivery.mailboxes.rules import SharedMailbox
+from worker.delivery.mailboxes.state import (
     Announcement,
     Entry,
     ImapRefusal,
@@ -31,7 +31,7 @@ P = ParamSpec("P")
 
 
 class LedgerMailboxStates:
-    """Implements `worker.delivery.mailbox_states.MailboxStates`; see there."""
+    """Implements `worker.delivery.mailboxes.state.MailboxStates`; see there."""
 
     def __init__(self, writer: GroupCommit) -> None:
         self._writer = writer

@@ -11,8 +11,8 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from worker.delivery.ledger import Claim, HandOver, Record
-from worker.delivery.mailbox_rules import SharedMailbox
-from worker.delivery.mailbox_states import MailboxKey
+from worker.delivery.mailboxes.rules import SharedMailbox
+from worker.delivery.mailboxes.state import MailboxKey
 from worker.domain.recipient_limit import RecipientLimit
 from worker.domain.vocabulary import Outcome
 

@@ -10,7 +10,7 @@ from worker.adapters.ledger.database import Database
 from worker.adapters.ledger.schema import refresh_tokens as table
 from worker.adapters.ledger.statements import upsert
 from worker.delivery.ports import Clock
-from worker.delivery.refresh_tokens import Rotation
+from worker.delivery.token_rotation import Rotation
 
 DIGEST_BYTES = 16
 # Longer than any provider lets an unused refresh token live (Microsoft: 90 days; Google: six months).

@@ -45,7 +45,7 @@ _FORGET_LETTERS = delete(letters).where(
     )
 )
 _FORGET_OWNERS = delete(owners).where(owners.c.alive_until < bindparam("before"))
-# A suspension is never forgotten: `worker.delivery.mailbox_keeper` ends those of mailboxes that are gone.
+# A suspension is never forgotten: `worker.delivery.mailboxes.sync` ends those of mailboxes that are gone.
 _FORGET_MAILBOXES = delete(mailboxes).where(
     mailboxes.c.suspended_at.is_(None), mailboxes.c.touched_at < bindparam("before")
 )

@@ -10,7 +10,7 @@ from worker.adapters.ledger.schema import sent_habits as table
 from worker.adapters.ledger.statements import upsert
 from worker.delivery.ports import Clock
 from worker.delivery.sent_copy.autosave_detection import SentHabits, SentPlace
-from worker.domain.sent_habit import SentHabit, after_look
+from worker.domain.sent_autosave import SentHabit, after_look
 
 _FORGOTTEN_AFTER = timedelta(days=30)
 _RECALLED_FOR_S = 600.0

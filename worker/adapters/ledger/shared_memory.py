@@ -9,8 +9,8 @@ from worker.adapters.ledger.database import Database
 from worker.adapters.ledger.refresh_tokens import SqlRefreshTokens
 from worker.adapters.ledger.sent_autosave import RecalledSentHabits, SqlSentHabits
 from worker.delivery.ports import Clock
-from worker.delivery.refresh_tokens import RefreshTokens
 from worker.delivery.sent_copy.autosave_detection import SentHabits
+from worker.delivery.token_rotation import RefreshTokens
 
 _TIMEOUT_S = 10.0
 

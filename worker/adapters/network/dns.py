@@ -8,8 +8,8 @@ from dns.rdata import Rdata
 
 from worker.adapters.network.dns_answers import WeighingBackend
 from worker.domain.hosts import parse_host
-from worker.domain.inspection import Lookup, LookupOutcome, RecordType
 from worker.domain.internal_names import is_internal_name
+from worker.domain.probe import Lookup, LookupOutcome, RecordType
 
 ANSWER_S = 5.0
 _MAX_RECORDS = 100

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 from yarl import URL
 
 from worker.adapters.network.http import GuardedSession, TooLarge, read_at_most
-from worker.domain.events import File
+from worker.domain.events.models import File
 from worker.errors import ConfigurationError, EgressDenied, FileUnavailable, Unavailable
 
 _GONE = frozenset({403, 404, 410})

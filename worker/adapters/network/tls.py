@@ -18,8 +18,8 @@ from pathlib import Path
 import structlog
 
 from worker.delivery.ports import BeforeFinalDot, CopyTarget, MailTransport, Route, SavedCopy, SentFolder
-from worker.domain.inspection import TlsFacts
-from worker.domain.letters import ComposedLetter
+from worker.domain.letter.model import ComposedLetter
+from worker.domain.probe import TlsFacts
 from worker.domain.transmission import Fault, Transmission, Trouble
 from worker.domain.vocabulary import CopyOutcome, Phase, Security
 from worker.errors import ConfigurationError

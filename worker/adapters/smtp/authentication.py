@@ -14,12 +14,12 @@ from aiosmtplib.auth import auth_login_encode, auth_plain_encode, auth_xoauth2_e
 
 from worker.adapters.auth.credentials import AccessToken, Credentials, Password
 from worker.adapters.auth.redaction import Redaction
+from worker.adapters.smtp.errors import Failed, failing_in, reply_of
 from worker.adapters.smtp.progress import Progress
 from worker.adapters.smtp.protocol import MALFORMED, PairedProtocol
-from worker.adapters.smtp.troubles import Failed, failing_in, reply_of
 from worker.delivery.ports import Route
-from worker.domain.classification import refuses_mechanism
-from worker.domain.snapshot import PasswordAuth
+from worker.domain.failure.classify import refuses_mechanism
+from worker.domain.snapshot.model import PasswordAuth
 from worker.domain.text import one_line
 from worker.domain.transmission import Fault, Reply, Trouble
 from worker.domain.vocabulary import Mechanism, Phase, Security

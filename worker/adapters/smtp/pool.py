@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from worker.adapters.smtp.errors import Failed
 from worker.adapters.smtp.lanes import Lane, Lease, SessionOpener, Waiter
 from worker.adapters.smtp.progress import Progress
 from worker.adapters.smtp.session import Session
-from worker.adapters.smtp.troubles import Failed
 from worker.delivery.ports import Route
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import Phase

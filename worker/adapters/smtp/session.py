@@ -16,13 +16,12 @@ from worker.adapters.auth.credentials import Credentials
 from worker.adapters.network.egress import Dialer, DialError
 from worker.adapters.network.tls import verifying
 from worker.adapters.smtp.authentication import known_secrets, sign_in
-from worker.adapters.smtp.progress import Progress
+from worker.adapters.smtp.errors import Failed, failing_in, refusal
+from worker.adapters.smtp.progress import Progress, Timeouts
 from worker.adapters.smtp.protocol import PairedProtocol
-from worker.adapters.smtp.timeouts import Timeouts
-from worker.adapters.smtp.troubles import Failed, failing_in, refusal
 from worker.delivery.ports import Route
 from worker.domain.hosts import certified_name
-from worker.domain.snapshot import SmtpServer
+from worker.domain.snapshot.model import SmtpServer
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import Phase, Security
 from worker.errors import ConfigurationError

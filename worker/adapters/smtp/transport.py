@@ -6,18 +6,15 @@ from collections.abc import Callable
 
 from worker.adapters.auth.credentials import Credentials
 from worker.adapters.network.egress import Dialer
-from worker.adapters.smtp.content import is_canonical
-from worker.adapters.smtp.envelope import Envelope
+from worker.adapters.smtp.errors import Failed
 from worker.adapters.smtp.lanes import Lease
 from worker.adapters.smtp.pool import Pool, PoolLimits, PoolNumbers
-from worker.adapters.smtp.progress import Progress
+from worker.adapters.smtp.progress import Progress, Timeouts
 from worker.adapters.smtp.session import Opener, Session
-from worker.adapters.smtp.timeouts import Timeouts
-from worker.adapters.smtp.transaction import Transaction
-from worker.adapters.smtp.troubles import Failed
+from worker.adapters.smtp.transaction import Envelope, Transaction, is_canonical
 from worker.delivery.instrumentation import NO_TRACING, Tracer
 from worker.delivery.ports import BeforeFinalDot, Route
-from worker.domain.letters import ComposedLetter
+from worker.domain.letter.model import ComposedLetter
 from worker.domain.transmission import Transmission
 from worker.domain.vocabulary import Phase
 

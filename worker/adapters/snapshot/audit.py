@@ -12,14 +12,12 @@ from typing import TextIO
 
 from pydantic import ValidationError
 
-from worker.adapters.snapshot.compile import header_of_members, require_schema, usable_id
-from worker.adapters.snapshot.document import Element, Member, read_document
+from worker.adapters.snapshot.compiler import header_of_members, require_schema, usable_id
+from worker.adapters.snapshot.parser import Element, Member, read_document
 from worker.adapters.snapshot.problems import Refusal, RefusedDocument, complaints
-from worker.domain.advice import advice
-from worker.domain.findings import Finding, Severity
-from worker.domain.secret_references import foreign_references
-from worker.domain.snapshot import Account, Platform
-from worker.domain.unusable import Allowed, unusable_in_mailbox, unusable_in_server
+from worker.domain.snapshot.lint import Allowed, Finding, Severity, advice, unusable_in_mailbox, unusable_in_server
+from worker.domain.snapshot.model import Account, Platform
+from worker.domain.snapshot.secret_references import foreign_references
 from worker.errors import InvalidSnapshot
 
 _HEADER = frozenset({"schema", "version", "generated_at", "platform"})

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from worker.adapters.snapshot.compile import compile_document
-from worker.adapters.snapshot.compiled import CompiledReader
+from worker.adapters.snapshot.cache_directory import StateDirectory
+from worker.adapters.snapshot.compiler import compile_document
 from worker.adapters.snapshot.problems import Problem
-from worker.adapters.snapshot.state import StateDirectory
-from worker.domain.snapshot import Account, Platform
+from worker.adapters.snapshot.store import CompiledReader
+from worker.domain.snapshot.model import Account, Platform
 from worker.errors import InvalidSnapshot
 
 _CACHED_CHARS = 2 * 1024 * 1024

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from worker.adapters.auth.secrets import SealingKeys
-from worker.adapters.snapshot.compile import usable_id
-from worker.adapters.snapshot.document import Element, Member, read_document
-from worker.domain.secret_references import PLATFORM
+from worker.adapters.snapshot.compiler import usable_id
+from worker.adapters.snapshot.parser import Element, Member, read_document
+from worker.domain.snapshot.secret_references import PLATFORM
 from worker.errors import ConfigurationError, InvalidSnapshot, SecretUnavailable
 
 _SECRETS = ("secret", "client_secret", "refresh_token")

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from worker.delivery.ports import SavedCopy
 from worker.delivery.sent_copy.jobs import CopyJob, is_learned
-from worker.domain.snapshot import Auth, Mailbox, NoAuth
+from worker.domain.snapshot.model import Auth, Mailbox, NoAuth
 from worker.domain.vocabulary import CopyOutcome
 from worker.errors import Unavailable
 

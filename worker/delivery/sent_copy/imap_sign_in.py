@@ -8,14 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from worker.delivery.mailbox_states import ImapRefusal, MailboxKey, MailboxStates, Revision, Suspension
-from worker.delivery.newer_settings import NewerSettings
+from worker.delivery.mailboxes.state import ImapRefusal, MailboxKey, MailboxStates, Revision, Suspension
+from worker.delivery.mailboxes.suspensions import Suspensions
+from worker.delivery.mailboxes.sync import NewerSettings
 from worker.delivery.ports import Clock, CopyTarget
 from worker.delivery.sent_copy.jobs import classify_copy
-from worker.delivery.suspensions import Suspensions
-from worker.domain.classification import Classification
-from worker.domain.fingerprint import fingerprint
-from worker.domain.snapshot import Mailbox
+from worker.domain.failure.classify import Classification
+from worker.domain.snapshot.model import Mailbox
+from worker.domain.snapshot.secret_references import fingerprint
 from worker.domain.transmission import Trouble
 from worker.domain.vocabulary import Reason
 from worker.errors import Unavailable

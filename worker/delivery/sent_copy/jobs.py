@@ -9,14 +9,13 @@ from worker.delivery.instrumentation import Subject
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.ports import CopyTarget
 from worker.domain.backoff import PAUSE_LEVELS_S
-from worker.domain.classification import Classification
-from worker.domain.cloudevents import TraceContext
-from worker.domain.copy_refusals import judge_refusal
-from worker.domain.event import written_at
-from worker.domain.events import CommentCreated
-from worker.domain.judgements import Judgement, fail, retry
+from worker.domain.events.cloudevents import TraceContext
+from worker.domain.events.models import CommentCreated, written_at
+from worker.domain.failure.classify import Classification
+from worker.domain.failure.copy_refusals import judge_refusal
+from worker.domain.failure.judgements import Judgement, fail, retry
 from worker.domain.providers import provider_of
-from worker.domain.snapshot import Mailbox
+from worker.domain.snapshot.model import Mailbox
 from worker.domain.topology import Topology
 from worker.domain.transmission import Fault, Trouble
 from worker.domain.vocabulary import CopyMode, CopyOutcome, EventType, Reason, Scope

@@ -11,14 +11,19 @@ from worker.delivery.messages import Publication
 from worker.delivery.ports import Clock, SavedCopy
 from worker.delivery.results import Reporter
 from worker.delivery.sent_copy.jobs import CopyJob
-from worker.domain.classification import Classification
-from worker.domain.copy_hints import copy_hint
-from worker.domain.envelope import SentCopyDeferredEvent, SentCopyFailedEvent, SentCopySavedEvent, SentCopySkippedEvent
+from worker.domain.failure.classify import Classification
+from worker.domain.failure.copy_hints import copy_hint
 from worker.domain.identity import result_id
-from worker.domain.objectives import COPY_WITHIN_S, Promptness, is_end_excused, is_wait_excused, promptness
 from worker.domain.providers import GENERIC, provider_of
-from worker.domain.results import SentCopyDeferred, SentCopyResult, copy_type, server_reply
-from worker.domain.snapshot import Mailbox
+from worker.domain.results.events import (
+    SentCopyDeferredEvent,
+    SentCopyFailedEvent,
+    SentCopySavedEvent,
+    SentCopySkippedEvent,
+)
+from worker.domain.results.models import SentCopyDeferred, SentCopyResult, copy_type, server_reply
+from worker.domain.slo import COPY_WITHIN_S, Promptness, is_end_excused, is_wait_excused, promptness
+from worker.domain.snapshot.model import Mailbox
 from worker.domain.transmission import Trouble
 from worker.domain.vocabulary import CopyOutcome, ResultType
 from worker.domain.work import Work

@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 import structlog
 
 from worker.delivery import requeue
-from worker.delivery.backlog import Backlogged, CoolingDown
 from worker.delivery.context import EventContext
 from worker.delivery.dead_letters import RETURNED_TOO_OFTEN, has_returned_too_often
-from worker.delivery.in_hand import InHand
 from worker.delivery.in_progress import InProgress
 from worker.delivery.instrumentation import Stage, begin_subject
-from worker.delivery.lanes import Lane, Lanes
 from worker.delivery.ledger import Granted
-from worker.delivery.mailbox_states import ImapRefusal, Suspension
+from worker.delivery.mailboxes.backlog import Backlogged, CoolingDown
+from worker.delivery.mailboxes.in_hand import InHand
+from worker.delivery.mailboxes.lanes import Lane, Lanes
+from worker.delivery.mailboxes.state import ImapRefusal, Suspension
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.places import Holder, Places, act_for
 from worker.delivery.ports import CopyTarget, Directory, SavedCopy
@@ -39,10 +39,10 @@ from worker.delivery.sent_copy.jobs import (
 from worker.delivery.sent_copy.results import CopyResults
 from worker.delivery.services import Services
 from worker.domain.backoff import is_expired, pause_level_s, retry_level_s, waiting_level_s
-from worker.domain.classification import Classification
+from worker.domain.failure.classify import Classification
 from worker.domain.identity import copy_key
-from worker.domain.letters import ComposedLetter
-from worker.domain.snapshot import Mailbox
+from worker.domain.letter.model import ComposedLetter
+from worker.domain.snapshot.model import Mailbox
 from worker.domain.topology import Topology
 from worker.domain.transmission import Trouble
 from worker.domain.vocabulary import Action, CopyOutcome, Phase, Reason, Scope

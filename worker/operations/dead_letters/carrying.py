@@ -5,7 +5,7 @@ from datetime import datetime
 
 from worker.delivery.messages import HeaderValue, Publication
 from worker.delivery.signatures import SIGNATURE
-from worker.domain.cloudevents import attribute_text
+from worker.domain.events.cloudevents import attribute_text
 from worker.operations.dead_letters.queue import DeadMessage
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 
 from worker.operations.dead_letters.death import lasting_headers
-from worker.operations.dead_letters.file import plain
+from worker.operations.dead_letters.export import plain
 from worker.operations.dead_letters.queue import DeadMessage
 
 DIGEST_CHARS = 32

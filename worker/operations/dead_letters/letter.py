@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from worker.delivery.sent_copy.jobs import JOB
-from worker.domain.cloudevents import STRUCTURED, attributes_of
-from worker.domain.events import MAX_RECIPIENTS
-from worker.domain.strict_json import read_what_can_be
+from worker.domain.events.cloudevents import STRUCTURED, attributes_of
+from worker.domain.events.models import MAX_RECIPIENTS
+from worker.domain.events.strict_json import read_what_can_be
 from worker.domain.work import ATTEMPT, FIRST_SEEN, RECIPIENTS, parse_positions
 from worker.errors import InvalidEvent
 from worker.operations.dead_letters.death import read_death

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from worker.domain.cloudevents import attribute_text
+from worker.domain.events.cloudevents import attribute_text
 from worker.domain.text import one_line
 
 _MAX_CHARS = 500

@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import EventType, Reason
 from worker.operations.dead_letters.death import BROKERS_REASONS, UNKNOWN
+from worker.operations.dead_letters.filter import FACETS, OTHER, Census, Selection
 from worker.operations.dead_letters.letter import DeadLetter
-from worker.operations.dead_letters.selection import FACETS, OTHER, Census, Selection
 from worker.operations.dead_letters.terminal import printable_line
 
 _SHOWN = 20

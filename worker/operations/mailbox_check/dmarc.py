@@ -8,7 +8,7 @@ from functools import cache
 
 from publicsuffixlist import PublicSuffixList
 
-from worker.domain.inspection import LookupOutcome, RecordType
+from worker.domain.probe import LookupOutcome, RecordType
 from worker.operations.mailbox_check.ports import NameServer
 
 _POLICIES = ("none", "quarantine", "reject")

@@ -2,36 +2,64 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 import structlog
 
 from worker.delivery import requeue
 from worker.delivery.aside import aside, is_large, read_event
-from worker.delivery.backlog import Backlogged
-from worker.delivery.dead_letters import RETURNED_TOO_OFTEN, has_returned_too_often
-from worker.delivery.in_hand import InHand, PlaceInHand
+from worker.delivery.dead_letters import RETURNED_TOO_OFTEN, has_returned_too_often, invalid_result
 from worker.delivery.instrumentation import NO_TRACING, Observer, Tracer, begin_subject
 from worker.delivery.instrumentation import Subject as TracedSubject
+from worker.delivery.mailboxes.backlog import Backlogged
+from worker.delivery.mailboxes.in_hand import InHand, PlaceInHand
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.places import Holder, act_for
 from worker.delivery.ports import Clock, SnapshotService
 from worker.delivery.results import Reporter
 from worker.domain.backoff import check_level_s, is_expired
-from worker.domain.cloudevents import TraceContext
-from worker.domain.envelope import MailboxCheckedEvent
-from worker.domain.event import Event
-from worker.domain.events import MailboxCheckRequested, NewMailboxCheck, SavedMailboxCheck
-from worker.domain.identity import result_id
-from worker.domain.results import CheckStepResult, MailboxChecked
-from worker.domain.snapshot import Mailbox
+from worker.domain.events.cloudevents import TraceContext
+from worker.domain.events.models import Event, MailboxCheckRequested, NewMailboxCheck, SavedMailboxCheck
+from worker.domain.events.partial import salvage
+from worker.domain.failure.hints import hint_for
+from worker.domain.identity import event_key, result_id
+from worker.domain.results.events import MailboxCheckedEvent, MailFailedEvent
+from worker.domain.results.models import CheckStepResult, MailboxChecked
+from worker.domain.snapshot.model import Mailbox
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import EventType, Reason
 from worker.domain.work import Work, read_work
 from worker.errors import InvalidEvent
-from worker.operations.mailbox_check.check import MailboxCheck, is_good
-from worker.operations.mailbox_check.invalid import invalid_check
-from worker.operations.mailbox_check.settings_part import failed_settings, too_many_checks
-from worker.operations.mailbox_check.subject import Subject
+from worker.operations.mailbox_check.check import MailboxCheck, failed_settings, is_good, too_many_checks
+from worker.operations.mailbox_check.ports import Subject
+
+
+def invalid_check(
+    arrival: Arrival, source: str, problem: str, at: datetime
+) -> MailboxCheckedEvent | MailFailedEvent | None:
+    """`mailbox.checked` with one failed step where it is known whose it is, else what any invalid event gets."""
+    event = salvage(arrival.headers, arrival.content_type, arrival.body)
+    if event is None or event.account_id is None or event.type != EventType.MAILBOX_CHECK_REQUESTED:
+        return invalid_result(arrival, source, problem, at)
+    reason = Reason.INVALID_EVENT
+    step = CheckStepResult(name="settings", ok=False, reason=reason, hint=hint_for(reason), detail=problem)
+    data = MailboxChecked(
+        account_id=event.account_id,
+        event_id=event.id,
+        event_source=event.source,
+        mailbox_id=None,
+        ok=False,
+        steps=(step,),
+    )
+    return MailboxCheckedEvent(
+        id=result_id(event_key(event.source, event.id), (), "invalid"),
+        source=source,
+        time=at,
+        traceparent=event.trace.traceparent,
+        tracestate=event.trace.tracestate,
+        data=data,
+    )
+
 
 log = structlog.get_logger(__name__)
 

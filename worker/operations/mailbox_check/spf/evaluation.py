@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from ipaddress import IPv4Address, ip_address, ip_network
 
 from worker.domain.hosts import IpAddress, parse_host
-from worker.domain.inspection import Lookup, LookupOutcome, RecordType
+from worker.domain.probe import Lookup, LookupOutcome, RecordType
 from worker.operations.mailbox_check.ports import NameServer
 from worker.operations.mailbox_check.spf.macros import Sending, expand
 from worker.operations.mailbox_check.spf.record import Mechanism, SpfRecord, SpfSyntaxError, is_spf, parse_spf

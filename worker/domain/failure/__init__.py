@@ -1,0 +1,1 @@
+"""Why a letter or its copy failed: replies classified, and hints on what to do."""

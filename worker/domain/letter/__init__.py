@@ -1,0 +1,1 @@
+"""From an event to a letter's bytes: plan, headers, MIME, HTML and plain text."""

@@ -1,0 +1,1 @@
+"""What the worker publishes: results, and their CloudEvents messages."""
