@@ -1,4 +1,4 @@
-"""What every command does first that uses settings: read them, set up logs, and tell of variables that are none."""
+"""What commands share: settings and logs set up, files read, output printed, the operator's name."""
 
 import getpass
 import json

@@ -1,4 +1,4 @@
-"""`sendas mailbox`: one customer's mailbox; each command is imported only when it is asked for."""
+"""`sendas mailbox`: check one customer's mailbox, list the suspended ones, resume one."""
 
 import asyncio
 import json
@@ -121,22 +121,6 @@ def _lines(step: CheckStepResult, language: Language) -> list[Text]:
 
 def _reply(reply: ServerReply) -> str:
     return " ".join(str(part) for part in (reply.code, reply.enhanced, reply.text) if part)
-
-
-group = App(name="mailbox", help="Mailboxes: check one, see which are suspended and why, let them send again.")
-group.command(
-    "worker.cli.mailbox:check",
-    name="check",
-    help="Check that a mailbox can send: names, connection, TLS, sign-in, sender, Sent folder, SPF, DKIM, DMARC.",
-)
-group.command(
-    "worker.cli.mailbox:suspended", name="suspended", help="List the mailboxes nothing is sent from, and why."
-)
-group.command(
-    "worker.cli.mailbox:resume",
-    name="resume",
-    help="Let a suspended mailbox send again, slowly at first; its settings stay as they are.",
-)
 
 
 _SOURCE = "sendas mailbox check"
@@ -379,3 +363,17 @@ async def _ended(settings: Settings, ledger: SqlLedger, suspension: Suspension, 
     async with publishing(settings, "sendas-mailbox-resume", _PUBLISHED_WITHIN_S) as publish:
         suspensions = Suspensions(ledger.mailboxes, reporter, publish, SystemClock())
         return await suspensions.resume(suspension, SystemClock().now(), ResumedBy.OPERATOR, operator, why)
+
+
+group = App(name="mailbox", help="Mailboxes: check one, see which are suspended and why, let them send again.")
+group.command(
+    check,
+    name="check",
+    help="Check that a mailbox can send: names, connection, TLS, sign-in, sender, Sent folder, SPF, DKIM, DMARC.",
+)
+group.command(suspended, name="suspended", help="List the mailboxes nothing is sent from, and why.")
+group.command(
+    resume,
+    name="resume",
+    help="Let a suspended mailbox send again, slowly at first; its settings stay as they are.",
+)
