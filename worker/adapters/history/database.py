@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from worker.adapters.addresses.ledger import LedgerAddress
 from worker.adapters.tls import tls_refusal
 from worker.errors import ConfigurationError, Unavailable
+from worker.history.port import RecordRefused
 
 T = TypeVar("T")
 
@@ -26,6 +27,7 @@ Work = Callable[[Connection], T]
 _SETTING = "SENDAS_HISTORY_URL"
 # User, password, no such database, no right to use it.
 _WRONG_SETTINGS = {"28000", "28P01", "3D000", "42501"}
+_WRONG_VALUES = ("22", "23", "54")  # classes: data exception, integrity violation, program limit exceeded
 _CANCELLED = "57014"  # by statement_timeout
 _ERRORS = (SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, sqlite3.Error)
 _STEPS_BETWEEN_LOOKS = 10_000
@@ -48,6 +50,7 @@ class Database(Protocol):
 
         Raises:
             TookTooLong: it had not ended after the timeout.
+            RecordRefused: it refuses a value.
             Unavailable: the database failed.
             ConfigurationError: it refuses user, password, database, TLS or the right to do this.
         """
@@ -167,6 +170,8 @@ def _meaning(error: BaseException, place: str) -> Exception:
     cause = cause.__cause__ or cause
     if state == _CANCELLED or (isinstance(cause, sqlite3.OperationalError) and str(cause) == "interrupted"):
         return TookTooLong(f"the history's database at {place} was busy for too long")
+    if str(state)[:2] in _WRONG_VALUES or isinstance(cause, ValueError | sqlite3.DataError | sqlite3.IntegrityError):
+        return RecordRefused(f"the history's database refuses a value: {type(cause).__name__}")
     refusal = tls_refusal(error)
     if state in _WRONG_SETTINGS or refusal is not None:
         words = refusal or " ".join(str(cause).split())[:_MAX_WORDS]
