@@ -277,7 +277,8 @@ async def test_the_migrations_make_what_the_schema_says(url: str) -> None:
 
     def differences(connection: Connection) -> list[Any]:
         options = {"version_table": VERSION_TABLE, "include_name": _is_ours}
-        return compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+        found: list[Any] = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+        return found
 
     database = history_database(address, 10, writes=True)
     assert await database.run(differences) == []

@@ -10,11 +10,11 @@ from tests.doubles.history import MemoryHistory
 from tests.ledger_worlds import HandClock
 from worker.domain.vocabulary import ResultType
 from worker.errors import Unavailable
-from worker.history import keeping
 from worker.history.addresses import AddressPolicy
 from worker.history.keeping import Keeper, Kept
 from worker.history.model import Record, Search
 from worker.history.port import RecordRefused
+from worker.history.reading import read_result
 from worker.operations.contract_examples import result_example
 
 
@@ -85,14 +85,12 @@ async def test_a_record_that_the_database_refuses_keeps_out_no_other(counting: C
 
 
 async def test_a_mistake_of_ours_costs_one_result(counting: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = keeping.read_result
-
     def failing(body: bytes, addresses: AddressPolicy, now: datetime) -> Record:
         if b"result-2" in body:
             raise LookupError("a mistake")
-        return real(body, addresses, now)
+        return read_result(body, addresses, now)
 
-    monkeypatch.setattr(keeping, "read_result", failing)
+    monkeypatch.setattr("worker.history.keeping.read_result", failing)
     history = MemoryHistory()
     assert await keeper_of(history, counting).keep([a_result(1), a_result(2)]) == [None, "LookupError"]
     assert await ids(history) == {"result-1"}

@@ -26,9 +26,9 @@ _INTRODUCTION = f"""# Metrics
 Served at `/metrics` on the port of `SENDAS_HTTP_PORT`. Values of labels come from closed lists, and every combination
 of them is there from the start: the number of series does not grow with accounts, mailboxes or letters, and a counter
 stands at 0 before it is first counted. A value that no list has is counted as `{OTHER}`, which is a mistake to report.
-`sendas_history_…` are those of `sendas history consume`, a process of its own ([history.md](history.md)); all others are a
-worker's. Besides these there are `process_…` and `python_…` from the client. [observability.md](observability.md) says what to
-look at; [slo.md](slo.md) defines what `sendas_slo_…` count.
+`sendas_history_…` are those of `sendas history consume`, a process of its own ([history.md](history.md)); all others
+are a worker's. Besides these there are `process_…` and `python_…` from the client.
+[observability.md](observability.md) says what to look at; [slo.md](slo.md) defines what `sendas_slo_…` count.
 """
 _SUFFIXES = {"counter": "_total", "info": "_info"}
 
