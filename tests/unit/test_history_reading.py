@@ -103,7 +103,7 @@ def test_a_letter_to_a_thousand_is_found_by_each_of_them() -> None:
         ({"recipients": [{"address": "x" * 4_000}] * 900}, ["recipients: 800 of 900", "recipients"]),
         ({"detail": "x" * 5_000_000, "account_id": "acme"}, ["detail"]),
         ({"x" * 1_000_000: 1}, ["all"]),
-        ({f"{number}": number for number in range(20_000)}, ["all"]),
+        ({f"a member with a longer name, number {number}": number for number in range(20_000)}, ["all"]),
     ],
     ids=["replies", "recipients", "text", "name", "members"],
 )

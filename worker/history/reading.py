@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pydantic_core import from_json
 
 from worker.domain.events import MAX_RECIPIENTS
-from worker.domain.strict_json import MAX_BODY_BYTES
+from worker.domain.strict_json import MAX_BODY_BYTES, Unbounded, require_bounded
 from worker.domain.text import one_line
 from worker.errors import InvalidEvent
 from worker.history.addresses import AddressPolicy
@@ -63,7 +63,11 @@ def _document(body: bytes) -> object:
     if len(body) > MAX_BODY_BYTES:
         raise InvalidEvent(f"body: {len(body)} bytes, more than {MAX_BODY_BYTES}")
     try:
-        return from_json(body, allow_inf_nan=False, cache_strings="keys")
+        text = body.decode()
+        require_bounded(text)
+        return from_json(text, allow_inf_nan=False, cache_strings="keys")
+    except Unbounded as error:
+        raise InvalidEvent(f"body: {error}") from None
     except ValueError:
         raise InvalidEvent("body: not JSON") from None
 
