@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Row,
     Select,
     func,
     literal,
@@ -34,25 +35,33 @@ Place = tuple[datetime, int]
 """Where a page ends: time and number of its last row."""
 
 
-def page(search: Search, address: str | None) -> Work[Page]:
-    """The page that a search asks for; `address` as addresses are kept."""
+Rows = Sequence[Row[tuple[object, ...]]]
+"""Rows of `history_results`, the newest first."""
+
+
+def page(search: Search, address: str | None) -> Work[Rows]:
+    """The rows of the page that a search asks for, and one more where there is one; `address` as addresses are kept."""
     statement = _page_of(search, address, _place(search.before))
-
-    def look(connection: Connection) -> Page:
-        rows = connection.execute(statement).all()
-        shown = rows[: search.limit]
-        return Page(
-            tuple(map(record_of, shown)), _cursor(shown[-1].at, shown[-1].no) if len(rows) > len(shown) else None
-        )
-
-    return look
+    return lambda connection: connection.execute(statement).all()
 
 
-def story(event_id: str, accounts: frozenset[str] | None) -> Work[Sequence[Record]]:
-    """All of one event, the oldest first."""
+def as_page(rows: Rows, limit: int) -> Page:
+    """The page that these rows are."""
+    shown = rows[:limit]
+    following = _cursor(shown[-1].at, shown[-1].no) if len(rows) > limit else None
+    return Page(tuple(map(record_of, shown)), following)
+
+
+def story(event_id: str, accounts: frozenset[str] | None) -> Work[Rows]:
+    """The rows of one event."""
     of_event = _seen_by(accounts)(select(results).where(results.c.event_id == key(event_id)))
     statement = of_event.order_by(results.c.at.desc(), results.c.no.desc()).limit(MAX_STORY)
-    return lambda connection: [record_of(row) for row in reversed(connection.execute(statement).all())]
+    return lambda connection: connection.execute(statement).all()
+
+
+def as_story(rows: Rows) -> list[Record]:
+    """The records of these rows, the oldest first."""
+    return [record_of(row) for row in reversed(rows)]
 
 
 def failures(
