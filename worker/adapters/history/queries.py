@@ -10,13 +10,16 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
+    Text,
     func,
     literal,
     select,
+    true,
     tuple_,
     type_coerce,
     union_all,
 )
+from sqlalchemy.dialects import postgresql
 
 from worker.adapters.history.database import Work
 from worker.adapters.history.rows import record_of
@@ -41,8 +44,12 @@ Rows = Sequence[Row[tuple[object, ...]]]
 
 def page(search: Search, address: str | None) -> Work[Rows]:
     """The rows of the page that a search asks for, and one more where there is one; `address` as addresses are kept."""
-    statement = _page_of(search, address, _place(search.before))
-    return lambda connection: connection.execute(statement).all()
+    place = _place(search.before)
+
+    def look(connection: Connection) -> Rows:
+        return connection.execute(_page_of(search, address, place, connection.dialect.name)).all()
+
+    return look
 
 
 def as_page(rows: Rows, limit: int) -> Page:
@@ -87,10 +94,11 @@ def failures(
     return look
 
 
-def _page_of(search: Search, address: str | None, place: Place | None) -> Select[tuple[object, ...]]:
+def _page_of(search: Search, address: str | None, place: Place | None, dialect: str) -> Select[tuple[object, ...]]:
     found = conditions(search)
     if search.accounts is not None and not found and address is None and len(search.accounts) <= _MERGED_ACCOUNTS:
-        return _merged(search, place)
+        merged = _laterally_merged if dialect == "postgresql" else _merged
+        return merged(sorted(map(key, search.accounts)), search, place)
     statement: Select[tuple[object, ...]] = select(results)
     at, no = results.c.at, results.c.no
     if address is not None:
@@ -102,17 +110,31 @@ def _page_of(search: Search, address: str | None, place: Place | None) -> Select
     return _seen_by(search.accounts)(statement).order_by(at.desc(), no.desc()).limit(search.limit + 1)
 
 
-def _merged(search: Search, place: Place | None) -> Select[tuple[object, ...]]:
+def _laterally_merged(accounts: list[str], search: Search, place: Place | None) -> Select[tuple[object, ...]]:
     """The newest rows of some accounts: the newest of each, and of those the newest."""
+    each = func.unnest(literal(accounts, postgresql.ARRAY(Text))).table_valued("account_id").render_derived(name="seen")
+    newest = (
+        select(results)
+        .where(results.c.account_id == each.c.account_id, *_within(search, results.c.at, results.c.no, place))
+        .order_by(results.c.at.desc(), results.c.no.desc())
+        .limit(search.limit + 1)
+        .lateral("newest")
+    )
+    merged: Select[tuple[object, ...]] = select(newest).select_from(each.join(newest, true()))
+    return merged.order_by(newest.c.at.desc(), newest.c.no.desc()).limit(search.limit + 1)
+
+
+def _merged(accounts: list[str], search: Search, place: Place | None) -> Select[tuple[object, ...]]:
+    """The same for SQLite, which has no LATERAL."""
     newest = [
         select(
             select(results.c.no)
-            .where(results.c.account_id == key(account), *_within(search, results.c.at, results.c.no, place))
+            .where(results.c.account_id == account, *_within(search, results.c.at, results.c.no, place))
             .order_by(results.c.at.desc(), results.c.no.desc())
             .limit(search.limit + 1)
             .subquery()
         )
-        for account in sorted(search.accounts or ())
+        for account in accounts
     ]
     of_all = union_all(*newest).subquery()
     return (
