@@ -41,9 +41,10 @@ from worker.delivery.services import Rules
 from worker.delivery.token_rotation import IsOf, RefreshTokens, TokenTelling
 from worker.domain.egress import IMAP_PORTS, SMTP_PORTS
 from worker.domain.snapshot.secret_references import References
+from worker.environment import secret_variables
 from worker.errors import ConfigurationError, Unavailable
 from worker.operations.mailbox_check.check import MailboxCheck
-from worker.settings import Settings, secret_variables
+from worker.settings import Settings
 from worker.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)

@@ -199,7 +199,8 @@ WORKERS = (
         "ticket",
         'up{job=~".*sendas.*"} == 0',
         "{{ $labels.instance }} of {{ $labels.job }} does not answer",
-        "Prometheus has failed to scrape this worker for 10 minutes. The other workers take over its letters.",
+        "Prometheus has failed to scrape this process for 10 minutes. The other workers take over a worker's letters; "
+        "results of a history process wait.",
         lasting="10m",
     ),
     Alert(
@@ -288,6 +289,18 @@ NEEDS = (
     ),
 )
 
+HISTORY = (
+    Alert(
+        "SendasHistoryBehind",
+        "ticket",
+        'max by (job, queue) (sendas_queue_messages{kind="history"}) > 1000',
+        "The history of {{ $labels.job }} is behind: results wait in {{ $labels.queue }}",
+        "More than 1,000 results have waited for half an hour: no process keeps them, or its database does not answer. "
+        "Letters do not wait for it. Beyond 2 GB the oldest results are dropped, and are never in the history.",
+        lasting="30m",
+    ),
+)
+
 ROLL_OUT = (
     Alert(
         "SendasJobFailed",
@@ -306,6 +319,7 @@ GROUPS: dict[str, tuple[Alert, ...]] = {
     "sendas-doubt": DOUBT,
     "sendas-workers": WORKERS,
     "sendas-needs": NEEDS,
+    "sendas-history": HISTORY,
     "sendas-roll-out": ROLL_OUT,
 }
 """All alerts by evaluation group."""

@@ -16,6 +16,7 @@ NOT_FOREIGN = MappingProxyType(
         "adapters.broker.consumer:counting_headers": _BROKER,
         "adapters.imap.errors:login_responses": _OF_SETTINGS,
         "adapters.imap.errors:plain_response": _OF_SETTINGS,
+        "adapters.addresses.ledger:ledger_address": _OPERATOR,
         "adapters.auth.sealed_box:checked_secret": "as much as `read_boxes` let through",
         "adapters.auth.sealed_box:encode": _OUR_WORDS,
         "adapters.auth.sealed_box:is_account_id": _OF_SETTINGS,

@@ -118,11 +118,19 @@ class RunningWorker:
 
 
 @asynccontextmanager
-async def running_worker(settings: Mapping[str, str], *, until: str = "worker.started") -> AsyncIterator[RunningWorker]:
-    """A worker while the context lasts, which begins when it has logged `until`."""
+async def running_worker(
+    settings: Mapping[str, str],
+    *,
+    until: str = "worker.started",
+    command: tuple[str, ...] = ("run",),
+    starting: str = "worker.starting",
+) -> AsyncIterator[RunningWorker]:
+    """A worker, or another command that goes on until SIGTERM, while the context lasts, which begins when it has logged
+    `until`.
+    """
     process = await asyncio.create_subprocess_exec(
         SENDAS,
-        "run",
+        *command,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
@@ -132,7 +140,7 @@ async def running_worker(settings: Mapping[str, str], *, until: str = "worker.st
     worker = RunningWorker(process)
     listening = asyncio.create_task(worker.listen())
     try:
-        worker.port = (await worker.says("worker.starting"))["http_port"]
+        worker.port = (await worker.says(starting))["http_port"]
         await worker.says(until)
         yield worker
     finally:

@@ -10,8 +10,9 @@ import structlog
 
 from worker.domain.events.cloudevents import STRUCTURED, parse
 from worker.domain.events.models import Data, Event
+from worker.environment import unknown_variables
 from worker.errors import ConfigurationError, InvalidEvent
-from worker.settings import Settings, load_settings, unknown_variables
+from worker.settings import Settings, load_settings
 from worker.telemetry.logging import configure_logging
 
 log = structlog.get_logger(__name__)
