@@ -33,7 +33,7 @@ def test_an_input_of_the_corpus_breaks_no_promise_and_costs_little(name: str, pa
     target = load(name)
     data = path.read_bytes()
     tracemalloc.reset_peak()
-    before, began = tracemalloc.get_traced_memory()[0], time.perf_counter()
+    before, began = tracemalloc.get_traced_memory()[0], time.process_time()
     target.check(data)
-    assert time.perf_counter() - began < MAX_INPUT_S
+    assert time.process_time() - began < MAX_INPUT_S  # the processor's: other processes take time of the clock
     assert tracemalloc.get_traced_memory()[1] - before < MAX_INPUT_MEMORY_BYTES

@@ -88,7 +88,7 @@ async def _busy_in_steps(data: bytes) -> None:
 
 
 def _holding(data: bytes) -> None:
-    sum(range(100_000_000))  # one call, in which no other thread has a turn
+    sum(range(20_000_000))  # one call, in which no other thread has a turn
 
 
 def test_the_measurement_sees_who_holds_the_event_loop() -> None:

@@ -28,9 +28,10 @@ from worker.errors import ConfigurationError, Unavailable
 from worker.operations.dead_letters.actions import Auditor, Discard, Order, Replay
 from worker.operations.dead_letters.bulk import HOLD_S, Campaign, look, with_whole_digest
 from worker.operations.dead_letters.digest import contents_of, digest_of
-from worker.operations.dead_letters.export import Imported, from_line, put_all_back, put_back, read_filed, to_line
+from worker.operations.dead_letters.export import from_line, put_back, to_line
 from worker.operations.dead_letters.filter import Census, Selection, moment
 from worker.operations.dead_letters.format import row, row_document, whole_text
+from worker.operations.dead_letters.importing import Imported, put_all_back, read_filed
 from worker.operations.dead_letters.letter import read_dead_letter
 from worker.operations.dead_letters.replay_rules import Refusal, ReplayRules
 from worker.operations.dead_letters.sightings import Sightings

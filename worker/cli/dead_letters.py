@@ -14,7 +14,7 @@ from worker.cli.dead_letters_options import ALL, Filters, order_of
 from worker.cli.dead_letters_session import Outcome, Spool, act, look_through, put_back, show_outcome, trust
 from worker.errors import ConfigurationError
 from worker.operations.dead_letters.actions import Discard, Replay
-from worker.operations.dead_letters.export import read_filed, to_line
+from worker.operations.dead_letters.export import to_line
 from worker.operations.dead_letters.filter import Census
 from worker.operations.dead_letters.format import (
     census_document,
@@ -24,6 +24,7 @@ from worker.operations.dead_letters.format import (
     whole_document,
     whole_text,
 )
+from worker.operations.dead_letters.importing import read_filed
 from worker.operations.dead_letters.letter import DeadLetter
 from worker.operations.dead_letters.queue import DeadMessage, Publish
 from worker.operations.dead_letters.replay_rules import MAX_REPLAYS, ReplayRules

@@ -28,7 +28,7 @@ from worker.delivery.signatures import Signatures
 from worker.errors import ConfigurationError, SendasError
 from worker.operations.dead_letters.actions import ActEvent, Auditor, Consents, Order
 from worker.operations.dead_letters.bulk import Campaign, Deed, Tally, look, with_whole_digest
-from worker.operations.dead_letters.export import Filed, Imported, put_all_back
+from worker.operations.dead_letters.importing import Filed, Imported, put_all_back
 from worker.operations.dead_letters.letter import DeadLetter
 from worker.operations.dead_letters.queue import DeadMessage, Publish
 from worker.operations.dead_letters.replay_rules import WORDS
