@@ -18,7 +18,7 @@ from random import Random
 
 from worker.adapters.snapshot.directory import CompiledDirectory, load_directory
 from worker.adapters.snapshot.file_source import FileSource
-from worker.adapters.snapshot.refresher import Look, SnapshotKeeper
+from worker.adapters.snapshot.refresher import Refresh, SnapshotRefresher
 
 _TICK_S = 0.001
 _LOOKUPS = 2_000
@@ -103,9 +103,9 @@ def _size_mb(path: Path) -> float:
 
 
 async def _measure_load(document: Path, state: Path, accounts: int) -> None:
-    looks: list[Look] = []
+    looks: list[Refresh] = []
     before_mb = _resident_mb()
-    keeper = SnapshotKeeper(FileSource(document), state, _SystemClock(), looks.append)
+    keeper = SnapshotRefresher(FileSource(document), state, _SystemClock(), looks.append)
     started_s = time.perf_counter()
     await keeper.start()
     stall = await _longest_stall(lambda: looks)
@@ -122,7 +122,7 @@ async def _measure_load(document: Path, state: Path, accounts: int) -> None:
     print(f"document, compiled     {_size_mb(document):8.1f} MB, {_size_mb(keeper.directory.path):.1f} MB")
     await keeper.close()
 
-    again = SnapshotKeeper(FileSource(document), state, _SystemClock(), looks.append)
+    again = SnapshotRefresher(FileSource(document), state, _SystemClock(), looks.append)
     started_s = time.perf_counter()
     starting = asyncio.create_task(again.start())
     stall = await _longest_stall(starting.done)

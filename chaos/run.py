@@ -131,7 +131,7 @@ class Run:
             "SENDAS_EGRESS_ALLOW": "127.0.0.0/8",
             "SENDAS_TLS_CA_FILE": str(self._servers.authority.ca_file),
             "SENDAS_DRAIN_S": "8",
-            "SENDAS_MAILBOX_EASE_S": "5",  # as everything that waits is shorter here
+            "SENDAS_MAILBOX_RAMP_UP_S": "5",  # as everything that waits is shorter here
             "SENDAS_LOCAL_HOSTNAME": "worker.chaos.example",
             "SENDAS_LOG_FORMAT": "json",
             **dict.fromkeys(SECRETS, PASSWORD),

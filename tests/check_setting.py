@@ -12,7 +12,7 @@ from worker.adapters.clock import SystemClock
 from worker.adapters.dkim import DkimSignatures
 from worker.adapters.imap.connection import ImapTimeouts
 from worker.adapters.network.egress import EgressGuard, Resolver, SystemResolver
-from worker.adapters.probes import ServerVisitors
+from worker.adapters.probes import ServerProbes
 from worker.adapters.smtp.progress import Timeouts
 from worker.domain.egress import EgressPolicy, parse_allowlist
 from worker.domain.results.models import CheckStepResult
@@ -44,7 +44,7 @@ class CheckSetting:
         """The steps by their names."""
         system = SystemResolver()
         guard = EgressGuard(EgressPolicy(parse_allowlist(self.allow)), self.resolver or system)
-        visitors = ServerVisitors(
+        visitors = ServerProbes(
             guard,
             self.credentials,
             self.tls,

@@ -18,7 +18,7 @@ from tests.doubles.observer import RecordingObserver
 from tests.doubles.sent_folder import FakeSentFolder
 from worker.delivery.ledger import Claim, HandOver, Record
 from worker.delivery.limits import CopyLimits, Limits
-from worker.delivery.mailboxes.state import Announcement, Suspension
+from worker.delivery.mailboxes.state import OutboxMessage, Suspension
 from worker.delivery.messages import Arrival, Publication
 from worker.delivery.services import Rules, Services
 from worker.delivery.wiring import Delivery, build_delivery
@@ -28,7 +28,7 @@ from worker.domain.recipient_limit import RecipientLimit
 from worker.domain.results.events import AnyResultEvent
 from worker.domain.snapshot.model import Account
 from worker.domain.topology import Topology
-from worker.domain.transmission import Fault, Reply, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind, Reply
 from worker.domain.vocabulary import Phase, UncertainPolicy
 from worker.errors import Unavailable
 
@@ -39,12 +39,12 @@ UNKNOWN_SENDER_WAIT_S = 600.0
 MAX_AGE_S = 24 * 3_600.0
 IMAP = {"host": "imap.acme.example", "port": 993, "security": "tls"}
 
-GREYLISTED = Trouble(Phase.RCPT, Fault.REPLY, Reply(450, "4.7.1", "greylisted, come back later"))
-BUSY = Trouble(Phase.DATA, Fault.REPLY, Reply(451, "4.3.0", "service unavailable"))
-UNKNOWN_RECIPIENT = Trouble(Phase.RCPT, Fault.REPLY, Reply(550, "5.1.1", "no such user"))
-WRONG_PASSWORD = Trouble(Phase.AUTH, Fault.REPLY, Reply(535, "5.7.8", "authentication failed"))
-TOO_FAST = Trouble(Phase.MAIL, Fault.REPLY, Reply(450, "4.7.0", "too fast, slow down"))
-UNREACHABLE = Trouble(Phase.CONNECT, Fault.CONNECT, detail="connection refused")
+GREYLISTED = DeliveryFailure(Phase.RCPT, FailureKind.REPLY, Reply(450, "4.7.1", "greylisted, come back later"))
+BUSY = DeliveryFailure(Phase.DATA, FailureKind.REPLY, Reply(451, "4.3.0", "service unavailable"))
+UNKNOWN_RECIPIENT = DeliveryFailure(Phase.RCPT, FailureKind.REPLY, Reply(550, "5.1.1", "no such user"))
+WRONG_PASSWORD = DeliveryFailure(Phase.AUTH, FailureKind.REPLY, Reply(535, "5.7.8", "authentication failed"))
+TOO_FAST = DeliveryFailure(Phase.MAIL, FailureKind.REPLY, Reply(450, "4.7.0", "too fast, slow down"))
+UNREACHABLE = DeliveryFailure(Phase.CONNECT, FailureKind.CONNECT, detail="connection refused")
 
 
 class FixedSnapshot:
@@ -103,15 +103,15 @@ class FlakyLedger(MemoryLedger):
             raise Unavailable("the ledger is away")
         await super().release(event_key, recipients)
 
-    async def _suspend(self, suspension: Suspension, announcement: Announcement) -> Suspension | None:
+    async def _suspend(self, suspension: Suspension, announcement: OutboxMessage) -> Suspension | None:
         if self._is_away("suspend"):
             raise Unavailable("the ledger is away")
         return await MemoryMailboxStates.suspend(self.mailboxes, suspension, announcement)
 
-    async def let_go(self, event_key: str, recipients: Sequence[int]) -> None:
-        if self._is_away("let_go"):
+    async def abandon(self, event_key: str, recipients: Sequence[int]) -> None:
+        if self._is_away("abandon"):
             raise Unavailable("the ledger is away")
-        await super().let_go(event_key, recipients)
+        await super().abandon(event_key, recipients)
 
 
 @dataclass
@@ -140,7 +140,7 @@ class DeliveryWorld:
     def _start(self) -> None:
         self.delivery = self.another_worker(self.ledger)
         self.broker.attach(TOPOLOGY.outbound, self.delivery.pipeline.handle)
-        self.broker.attach(TOPOLOGY.turns, self.delivery.turns.handle)
+        self.broker.attach(TOPOLOGY.backlog, self.delivery.rescheduler.handle)
         self.broker.attach(TOPOLOGY.sent_copy, self.delivery.copies.handle)
 
     def another_ledger(self, owner: str = "worker-2") -> FlakyLedger:

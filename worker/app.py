@@ -27,7 +27,7 @@ from worker.adapters.network.egress import EgressGuard, GuardedDialer, SystemRes
 from worker.adapters.network.files import HttpFileStore
 from worker.adapters.network.http import guarded_client_session, guarded_connector
 from worker.adapters.network.tls import EncryptedSentFolder, EncryptedTransport, client_context
-from worker.adapters.probes import ServerVisitors
+from worker.adapters.probes import ServerProbes
 from worker.adapters.smtp import PoolLimits, PoolNumbers, SmtpTransport
 from worker.adapters.snapshot.file_source import FileSource, Source
 from worker.adapters.snapshot.http_source import HttpSource
@@ -38,7 +38,7 @@ from worker.delivery.messages import Publish
 from worker.delivery.ports import FileStore, MailTransport, SentFolder, SnapshotService
 from worker.delivery.results import Reporter
 from worker.delivery.services import Rules
-from worker.delivery.token_rotation import IsOf, RefreshTokens, TokenTelling
+from worker.delivery.token_rotation import IsOf, RefreshTokens, TokenRotationNotifier
 from worker.domain.egress import IMAP_PORTS, SMTP_PORTS
 from worker.domain.snapshot.secret_references import References
 from worker.environment import secret_variables
@@ -121,7 +121,7 @@ async def open_outside(
         imap if settings.allow_plaintext else EncryptedSentFolder(imap),
         HttpFileStore(session),
         MailboxCheck(
-            ServerVisitors(guard, credentials, tls, settings.local_hostname, settings.allow_plaintext),
+            ServerProbes(guard, credentials, tls, settings.local_hostname, settings.allow_plaintext),
             names,
             DkimSignatures(),
             SystemClock(),
@@ -189,7 +189,7 @@ def delivery_rules(settings: Settings) -> Rules:
             mailbox_per_minute=settings.mailbox_per_minute,
             mailbox_per_day=settings.mailbox_per_day,
             recipient_limit=settings.recipient_limit,
-            mailbox_ease_s=settings.mailbox_ease_s,
+            mailbox_ramp_up_s=settings.mailbox_ramp_up_s,
             concurrency=settings.concurrency,
             mailbox_connections_max=settings.mailbox_connections_max,
             files_concurrency=settings.files_concurrency,
@@ -208,10 +208,12 @@ def delivery_rules(settings: Settings) -> Rules:
 
 def token_telling(
     settings: Settings, tokens: RefreshTokens, outside: Outside, snapshot: SnapshotService, publish: Publish
-) -> TokenTelling:
+) -> TokenRotationNotifier:
     """What tells the product of rotated refresh tokens."""
     reporter = Reporter(settings.source, settings.topology.results_exchange)
-    return TokenTelling(tokens=tokens, snapshot=snapshot, is_of=outside.is_of, reporter=reporter, publish=publish)
+    return TokenRotationNotifier(
+        tokens=tokens, snapshot=snapshot, is_of=outside.is_of, reporter=reporter, publish=publish
+    )
 
 
 class _LedgerMetrics:

@@ -43,7 +43,7 @@ async def cancelled(*tasks: asyncio.Future[None]) -> None:
             if not task.cancelled() and (error := task.exception()) is not None:
                 log.debug("worker.job_broke_off", error=repr(error))
         if left:
-            log.warning("worker.job_goes_on", jobs=sorted(str(each) for each in left))
+            log.warning("worker.task_stuck", jobs=sorted(str(each) for each in left))
 
 
 async def first_of(*awaitables: Awaitable[object]) -> None:

@@ -25,7 +25,7 @@ from worker.adapters.ledger import SqlLedger
 from worker.adapters.ledger.heartbeat import LeaseHeartbeat
 from worker.adapters.ledger.shared_memory import MailboxMemory, mailbox_memory
 from worker.adapters.network.tls import client_context
-from worker.adapters.snapshot.refresher import Look, LookOutcome, Schedule, SnapshotKeeper
+from worker.adapters.snapshot.refresher import Refresh, RefreshOutcome, Schedule, SnapshotRefresher
 from worker.addresses import broker_of, ledger_of, tls_of
 from worker.app import (
     Outside,
@@ -59,7 +59,7 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-_TURNS_AT_A_TIME = 4  # letters of backlogs, which come by in great numbers, take their time among all others
+_RESCHEDULED_AT_A_TIME = 4  # letters of backlogs, which come by in great numbers, take their time among all others
 _EXPIRE_EVERY_S = 3_600.0
 _STARTING = "starting"
 
@@ -102,7 +102,7 @@ class Worker:
         self._metrics.build.info({"version": __version__, "python": platform.python_version()})
         self._health.require("worker", lambda: self._phase)
         self._readings.add("sendas_ready", lambda: float(not self._health.problems()))
-        self._readings.add_by_label("sendas_condition", self._health.conditions)
+        self._readings.add_by_label("sendas_readiness_condition", self._health.conditions)
 
     async def _work(self, stack: AsyncExitStack) -> None:
         settings = self._settings
@@ -144,7 +144,7 @@ class Worker:
             self._expire_ledger(ledger, memory),
             depths.run(),
             watch_loop(self._metrics.loop_lag.observe),
-            delivery.keeper.run(),
+            delivery.sync.run(),
             telling.run(rotated),
             *(consumer.run() for consumer in consumers),
         ) as failed:
@@ -191,9 +191,9 @@ class Worker:
         return ledger
 
     @asynccontextmanager
-    async def _snapshot(self) -> AsyncIterator[SnapshotKeeper]:
+    async def _snapshot(self) -> AsyncIterator[SnapshotRefresher]:
         schedule = Schedule(interval_s=self._settings.snapshot_interval_s)
-        keeper = SnapshotKeeper(
+        keeper = SnapshotRefresher(
             snapshot_source(self._settings),
             self._settings.state_dir / "snapshots",
             SystemClock(),
@@ -207,7 +207,7 @@ class Worker:
         finally:
             await keeper.close()
 
-    def _looked(self, look: Look) -> None:
+    def _looked(self, look: Refresh) -> None:
         """Tell of a look for a newer snapshot."""
         self._metrics.snapshot_looks.labels(outcome=look.outcome.value).inc()
         if look.version is not None:
@@ -215,19 +215,19 @@ class Worker:
             self._metrics.snapshot_accounts.set(look.accounts)
             self._metrics.snapshot_left_out.set(look.left_out)
         fields = {"version": look.version, "accounts": look.accounts, "left_out": look.left_out}
-        if look.outcome is LookOutcome.RENEWED:
-            log.info("snapshot.renewed", **fields, seconds=round(look.duration_s, 3))
+        if look.outcome is RefreshOutcome.RENEWED:
+            log.info("snapshot.refreshed", **fields, seconds=round(look.duration_s, 3))
             for problem in look.problems:
                 log.warning("snapshot.account_left_out", problem=str(problem))
-        elif look.outcome is not LookOutcome.UNCHANGED:
-            log.warning("snapshot.not_renewed", outcome=look.outcome.value, why=look.message, **fields)
+        elif look.outcome is not RefreshOutcome.UNCHANGED:
+            log.warning("snapshot.refresh_failed", outcome=look.outcome.value, why=look.message, **fields)
 
     def _delivery(
         self,
         outside: Outside,
         memory: MailboxMemory,
         ledger: SqlLedger,
-        snapshot: SnapshotKeeper,
+        snapshot: SnapshotRefresher,
         publisher: Publisher,
     ) -> Delivery:
         services = Services(
@@ -256,7 +256,7 @@ class Worker:
 
         stages = (
             (topology.outbound, delivery.pipeline.handle, IN_HAND_FACTOR * self._settings.concurrency),
-            (topology.turns, delivery.turns.handle, _TURNS_AT_A_TIME),
+            (topology.backlog, delivery.rescheduler.handle, _RESCHEDULED_AT_A_TIME),
             (topology.sent_copy, delivery.copies.handle, IN_HAND_FACTOR * self._settings.copy_concurrency),
         )
         return [
@@ -278,7 +278,7 @@ class Worker:
         self,
         broker: BrokerAddress,
         outside: Outside,
-        snapshot: SnapshotKeeper,
+        snapshot: SnapshotRefresher,
         publisher: Publisher,
         signatures: Signatures,
     ) -> Consumer:
@@ -309,7 +309,7 @@ class Worker:
         self,
         outside: Outside,
         delivery: Delivery,
-        snapshot: SnapshotKeeper,
+        snapshot: SnapshotRefresher,
         publisher: Publisher,
         consumers: list[Consumer],
     ) -> None:

@@ -176,7 +176,7 @@ class Settings(BaseSettings):
     mailbox_per_day: PositiveInt | None = Field(
         default=None, description="Recipients a day per mailbox where neither it nor its provider says a number."
     )
-    mailbox_ease_s: Seconds = Field(
+    mailbox_ramp_up_s: Seconds = Field(
         default=600.0,
         description="For how long a mailbox goes on slowly after a suspension: 30 letters a minute at first, twice as "
         "many with each fifth of the time.",

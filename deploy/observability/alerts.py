@@ -49,7 +49,7 @@ def _burns(objective: Objective, factor: float, long: str, short: str, floor: in
 
 BUDGETS = (
     Alert(
-        "SendasLetterBudgetBurnsFast",
+        "SendasLetterErrorBudgetFastBurn",
         "page",
         _burns(LETTERS, 14.4, "1h", "5m", 10),
         "{{ $labels.job }} burns its letter error budget 14 times too fast",
@@ -58,7 +58,7 @@ BUDGETS = (
         lasting="2m",
     ),
     Alert(
-        "SendasLetterBudgetBurns",
+        "SendasLetterErrorBudgetBurn",
         "page",
         _burns(LETTERS, 6, "6h", "30m", 10),
         "{{ $labels.job }} has burned its letter error budget 6 times too fast for hours",
@@ -67,7 +67,7 @@ BUDGETS = (
         lasting="5m",
     ),
     Alert(
-        "SendasLetterBudgetLeaks",
+        "SendasLetterErrorBudgetSlowBurn",
         "ticket",
         _burns(LETTERS, 1, "3d", "6h", 20),
         "{{ $labels.job }} slowly burns its letter error budget",
@@ -75,7 +75,7 @@ BUDGETS = (
         lasting="1h",
     ),
     Alert(
-        "SendasCopyBudgetBurns",
+        "SendasCopyErrorBudgetBurn",
         "ticket",
         _burns(COPIES, 14.4, "1h", "5m", 10),
         "{{ $labels.job }} burns its Sent-copy error budget 14 times too fast",
@@ -84,7 +84,7 @@ BUDGETS = (
         lasting="5m",
     ),
     Alert(
-        "SendasCopyBudgetLeaks",
+        "SendasCopyErrorBudgetSlowBurn",
         "ticket",
         _burns(COPIES, 1, "3d", "6h", 20),
         "{{ $labels.job }} slowly burns its Sent-copy error budget",
@@ -95,10 +95,10 @@ BUDGETS = (
 
 FLOW = (
     Alert(
-        "SendasNothingLeaves",
+        "SendasNoMailDelivered",
         "page",
         'sum by (job) (increase(sendas_stage_seconds_count{stage="queue"}[10m])) >= 10\n'
-        'and sum by (job) (increase(sendas_letters_total{outcome="sent"}[10m])) == 0',
+        'and sum by (job) (increase(sendas_recipient_outcomes_total{outcome="sent"}[10m])) == 0',
         "{{ $labels.job }} receives events but delivers no letters",
         "Workers consumed at least 10 events in 10 minutes, and no mail server accepted a single letter.",
         lasting="5m",
@@ -124,7 +124,7 @@ FLOW = (
     Alert(
         "SendasServersUnreachable",
         "page",
-        f'sum by (job) (rate(sendas_letters_total{{outcome="deferred", reason=~"{_NETWORK}"}}[10m]))\n'
+        f'sum by (job) (rate(sendas_recipient_outcomes_total{{outcome="deferred", reason=~"{_NETWORK}"}}[10m]))\n'
         "/ sum by (job) (rate(sendas_smtp_attempts_total[10m])) > 0.5\n"
         "and sum by (job) (increase(sendas_smtp_attempts_total[10m])) >= 20",
         "{{ $labels.job }} cannot reach most mail servers",
@@ -212,7 +212,7 @@ WORKERS = (
         lasting="15m",
     ),
     Alert(
-        "SendasLoopLate",
+        "SendasEventLoopLag",
         "ticket",
         "sendas:loop_lag_seconds:p99_rate5m > 1",
         "The event loop of {{ $labels.instance }} of {{ $labels.job }} lags",
@@ -223,9 +223,9 @@ WORKERS = (
 
 NEEDS = (
     Alert(
-        "SendasLedgerAway",
+        "SendasLedgerUnavailable",
         "page",
-        'min by (job, instance) (sendas_condition{condition="ledger"}) == 0',
+        'min by (job, instance) (sendas_readiness_condition{condition="ledger"}) == 0',
         "{{ $labels.instance }} of {{ $labels.job }} cannot reach the ledger",
         "Without the ledger the worker sends nothing, so that it sends nothing twice. It recovers by itself.",
         lasting="3m",

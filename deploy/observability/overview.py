@@ -3,7 +3,7 @@
 from deploy.observability.panels import Dashboard, Panel, Query, Row
 from deploy.observability.promql import in_time, increase, metric, quantile, rate
 
-_LETTERS, _COPIES = "sendas_slo_letters_total", "sendas_slo_copies_total"
+_LETTERS, _COPIES = "sendas_slo_recipients_total", "sendas_slo_copies_total"
 _SENT = "outcome=sent"
 
 
@@ -17,11 +17,11 @@ _AT_A_GLANCE = Row(
     (
         _stat(
             "Letters sent",
-            "Recipients whose letter was accepted, per second. Zero while events arrive fires SendasNothingLeaves.",
+            "Recipients whose letter was accepted, per second. Zero while events arrive fires SendasNoMailDelivered.",
             "ops",
-            f"sum({rate('sendas_letters_total', _SENT)})",
+            f"sum({rate('sendas_recipient_outcomes_total', _SENT)})",
             decimals=2,
-            alerts=("SendasNothingLeaves",),
+            alerts=("SendasNoMailDelivered",),
         ),
         _stat(
             "Letters in time",
@@ -31,7 +31,11 @@ _AT_A_GLANCE = Row(
             decimals=3,
             maximum=1,
             steps=((0, "red"), (0.999, "green")),
-            alerts=("SendasLetterBudgetBurnsFast", "SendasLetterBudgetBurns", "SendasLetterBudgetLeaks"),
+            alerts=(
+                "SendasLetterErrorBudgetFastBurn",
+                "SendasLetterErrorBudgetBurn",
+                "SendasLetterErrorBudgetSlowBurn",
+            ),
         ),
         _stat(
             "Copies in time",
@@ -41,7 +45,7 @@ _AT_A_GLANCE = Row(
             decimals=3,
             maximum=1,
             steps=((0, "red"), (0.99, "green")),
-            alerts=("SendasCopyBudgetBurns", "SendasCopyBudgetLeaks"),
+            alerts=("SendasCopyErrorBudgetBurn", "SendasCopyErrorBudgetSlowBurn"),
         ),
         _stat(
             "Oldest unfinished event",
@@ -83,20 +87,20 @@ _LEAVING = Row(
             "ops",
             (
                 Query(f"sum({rate('sendas_stage_seconds_count', 'stage=queue')})", "events consumed"),
-                Query(f"sum({rate('sendas_letters_total', _SENT)})", "letters sent"),
+                Query(f"sum({rate('sendas_recipient_outcomes_total', _SENT)})", "letters sent"),
             ),
             width=12,
-            alerts=("SendasNothingLeaves",),
+            alerts=("SendasNoMailDelivered",),
             more="sendas-queues",
         ),
         Panel(
             "Letters by outcome",
             "Recipients by outcome. Deferred ones count once per attempt; sent and failed are final.",
             "ops",
-            (Query(f"sum by (outcome) ({rate('sendas_letters_total')})", "{{outcome}}"),),
+            (Query(f"sum by (outcome) ({rate('sendas_recipient_outcomes_total')})", "{{outcome}}"),),
             width=12,
             is_stacked=True,
-            alerts=("SendasNothingLeaves",),
+            alerts=("SendasNoMailDelivered",),
         ),
     ),
 )
@@ -113,7 +117,7 @@ _LATE = Row(
                 for share, name in ((0.5, "median"), (0.95, "95 %"), (0.99, "99 %"))
             ),
             steps=((60, "red"),),
-            alerts=("SendasLetterBudgetBurnsFast", "SendasLetterBudgetBurns"),
+            alerts=("SendasLetterErrorBudgetFastBurn", "SendasLetterErrorBudgetBurn"),
         ),
         Panel(
             "Latency by stage, 95 %",
@@ -136,7 +140,7 @@ _LATE = Row(
                 for share, name in ((0.5, "median"), (0.95, "95 %"), (0.99, "99 %"))
             ),
             steps=((300, "red"),),
-            alerts=("SendasCopyBudgetBurns",),
+            alerts=("SendasCopyErrorBudgetBurn",),
         ),
     ),
 )
@@ -150,7 +154,7 @@ _FAILING = Row(
             "short",
             (
                 Query(
-                    f"sort_desc(sum by (reason) ({increase('sendas_letters_total', 'outcome=failed')}) > 0)",
+                    f"sort_desc(sum by (reason) ({increase('sendas_recipient_outcomes_total', 'outcome=failed')}) > 0)",
                     "{{reason}}",
                 ),
             ),
@@ -161,7 +165,11 @@ _FAILING = Row(
             "Deferred",
             "Recipients whose letter will be retried, by reason, per second.",
             "ops",
-            (Query(f"sum by (reason) ({rate('sendas_letters_total', 'outcome=deferred')}) > 0", "{{reason}}"),),
+            (
+                Query(
+                    f"sum by (reason) ({rate('sendas_recipient_outcomes_total', 'outcome=deferred')}) > 0", "{{reason}}"
+                ),
+            ),
             is_stacked=True,
             alerts=("SendasServersUnreachable",),
         ),
@@ -209,7 +217,7 @@ _FAILING = Row(
                     "deferred: {{reason}}",
                 ),
             ),
-            alerts=("SendasCopyBudgetBurns", "SendasCopyBudgetLeaks"),
+            alerts=("SendasCopyErrorBudgetBurn", "SendasCopyErrorBudgetSlowBurn"),
         ),
     ),
 )
@@ -231,7 +239,11 @@ _OBJECTIVES = Row(
                 Query(_burn(_LETTERS, 0.999, "6h"), "over 6 hours"),
             ),
             steps=((6, "orange"), (14.4, "red")),
-            alerts=("SendasLetterBudgetBurnsFast", "SendasLetterBudgetBurns", "SendasLetterBudgetLeaks"),
+            alerts=(
+                "SendasLetterErrorBudgetFastBurn",
+                "SendasLetterErrorBudgetBurn",
+                "SendasLetterErrorBudgetSlowBurn",
+            ),
         ),
         Panel(
             "Burn rate: copies",
@@ -239,7 +251,7 @@ _OBJECTIVES = Row(
             "none",
             (Query(_burn(_COPIES, 0.99, "1h"), "over 1 hour"), Query(_burn(_COPIES, 0.99, "6h"), "over 6 hours")),
             steps=((6, "orange"), (14.4, "red")),
-            alerts=("SendasCopyBudgetBurns", "SendasCopyBudgetLeaks"),
+            alerts=("SendasCopyErrorBudgetBurn", "SendasCopyErrorBudgetSlowBurn"),
         ),
         Panel(
             "Letters by promptness",

@@ -7,7 +7,7 @@ _CHOSEN = 'job=~"$job", instance=~"$instance"'
 
 
 def metric(name: str, *matchers: str) -> str:
-    """A metric of the chosen workers: `metric("sendas_letters_total", "outcome=sent")`."""
+    """A metric of the chosen workers: `metric("sendas_recipient_outcomes_total", "outcome=sent")`."""
     return f"{name}{{{', '.join((_CHOSEN, *map(_quoted, matchers)))}}}"
 
 

@@ -83,7 +83,7 @@ _FLOW = Row(
             "Duplicate recipients",
             "Recipients of duplicate events: nothing was sent again, their recorded outcome was republished unchanged.",
             "ops",
-            (Query(f"sum by (outcome) ({rate('sendas_repeats_total')})", "{{outcome}}"),),
+            (Query(f"sum by (outcome) ({rate('sendas_duplicate_recipients_total')})", "{{outcome}}"),),
         ),
         Panel(
             "Consumers",

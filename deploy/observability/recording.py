@@ -27,7 +27,7 @@ class Objective:
         return f"sendas:slo_{self.name}:miss_ratio_rate{window}"
 
 
-LETTERS = Objective("letters", "sendas_slo_letters_total", 0.999)
+LETTERS = Objective("letters", "sendas_slo_recipients_total", 0.999)
 COPIES = Objective("copies", "sendas_slo_copies_total", 0.99)
 
 
@@ -50,7 +50,9 @@ def recordings() -> Iterator[Recording]:
             missed = f'sum by (job) (rate({objective.counter}{{promptness=~"late|lost"}}[{window}]))'
             counted = f'sum by (job) (rate({objective.counter}{{promptness!="excused"}}[{window}]))'
             yield Recording(objective.miss_ratio(window), f"{missed} / {counted}")
-    yield Recording("sendas:letters_sent:rate5m", 'sum by (job) (rate(sendas_letters_total{outcome="sent"}[5m]))')
+    yield Recording(
+        "sendas:letters_sent:rate5m", 'sum by (job) (rate(sendas_recipient_outcomes_total{outcome="sent"}[5m]))'
+    )
     yield Recording("sendas:events_taken:rate5m", 'sum by (job) (rate(sendas_stage_seconds_count{stage="queue"}[5m]))')
     yield Recording(
         "sendas:ledger_commit_seconds:p99_rate5m",
@@ -58,5 +60,5 @@ def recordings() -> Iterator[Recording]:
     )
     yield Recording(
         "sendas:loop_lag_seconds:p99_rate5m",
-        "histogram_quantile(0.99, sum by (job, instance, le) (rate(sendas_loop_lag_seconds_bucket[5m])))",
+        "histogram_quantile(0.99, sum by (job, instance, le) (rate(sendas_event_loop_lag_seconds_bucket[5m])))",
     )

@@ -49,7 +49,7 @@ _OUTBOUND = {"job": "sendas", "queue": "sendas.outbound"}
 _DAYS = 4 * 24 * 6
 
 SCENARIOS: dict[str, Scenario] = {
-    "SendasLetterBudgetBurnsFast": Scenario(
+    "SendasLetterErrorBudgetFastBurn": Scenario(
         _letters("0+2x{n}"),
         "70m",
         _JOB,
@@ -59,41 +59,41 @@ SCENARIOS: dict[str, Scenario] = {
             _letters("0 1 2 3x{n}", "0+1x{n}"),  # a large share of almost nothing
         ),
     ),
-    "SendasLetterBudgetBurns": Scenario(
+    "SendasLetterErrorBudgetBurn": Scenario(
         _letters("0+1x{n}", steps=48),
         "420m",
         _JOB,
         (_letters("0+1x{n}", "0+200x{n}", steps=48), _letters("0+1x20 20x28", steps=48)),
         LONG_STEP_M,
     ),
-    "SendasLetterBudgetLeaks": Scenario(
+    "SendasLetterErrorBudgetSlowBurn": Scenario(
         _letters("0+1x{n}", "0+500x{n}", steps=_DAYS),
         "5000m",
         _JOB,
         (_letters("0+1x{n}", "0+1500x{n}", steps=_DAYS), _letters("0x200 1 2 3x{n}", "0+1x{n}", steps=_DAYS)),
         LONG_STEP_M,
     ),
-    "SendasCopyBudgetBurns": Scenario(
+    "SendasCopyErrorBudgetBurn": Scenario(
         _letters("0+20x{n}", counter="copies"), "70m", _JOB, (_letters("0+10x{n}", counter="copies"),)
     ),
-    "SendasCopyBudgetLeaks": Scenario(
+    "SendasCopyErrorBudgetSlowBurn": Scenario(
         _letters("0+2x{n}", steps=_DAYS, counter="copies"),
         "5000m",
         _JOB,
         (_letters("0+1x{n}", "0+200x{n}", steps=_DAYS, counter="copies"),),
         LONG_STEP_M,
     ),
-    "SendasNothingLeaves": Scenario(
+    "SendasNoMailDelivered": Scenario(
         _one("sendas_stage_seconds_count", "0+2x60", stage="queue")
-        | _one("sendas_letters_total", "5x60", outcome="sent", reason=""),
+        | _one("sendas_recipient_outcomes_total", "5x60", outcome="sent", reason=""),
         "30m",
         _JOB,
         (
             _one("sendas_stage_seconds_count", "0+2x60", stage="queue")
-            | _one("sendas_letters_total", "0+1x60", outcome="sent", reason=""),
+            | _one("sendas_recipient_outcomes_total", "0+1x60", outcome="sent", reason=""),
             # Two events in a quiet night, both refused by their servers.
             _one("sendas_stage_seconds_count", "0x25 1 2x60", stage="queue")
-            | _one("sendas_letters_total", "5x60", outcome="sent", reason=""),
+            | _one("sendas_recipient_outcomes_total", "5x60", outcome="sent", reason=""),
         ),
     ),
     "SendasQueueStuck": Scenario(
@@ -127,14 +127,14 @@ SCENARIOS: dict[str, Scenario] = {
         ),
     ),
     "SendasServersUnreachable": Scenario(
-        _one("sendas_letters_total", "0+9x60", outcome="deferred", reason="connect_failed")
+        _one("sendas_recipient_outcomes_total", "0+9x60", outcome="deferred", reason="connect_failed")
         | _one("sendas_smtp_attempts_total", "0+10x60", provider="generic", result="refused"),
         "30m",
         _JOB,
         (
-            _one("sendas_letters_total", "0+4x60", outcome="deferred", reason="connect_failed")
+            _one("sendas_recipient_outcomes_total", "0+4x60", outcome="deferred", reason="connect_failed")
             | _one("sendas_smtp_attempts_total", "0+10x60", provider="generic", result="accepted"),
-            _one("sendas_letters_total", "0+9x60", outcome="deferred", reason="greylisted")
+            _one("sendas_recipient_outcomes_total", "0+9x60", outcome="deferred", reason="greylisted")
             | _one("sendas_smtp_attempts_total", "0+10x60", provider="generic", result="refused"),
         ),
     ),
@@ -194,24 +194,24 @@ SCENARIOS: dict[str, Scenario] = {
         _WORKER,
         (_one("sendas_ready", "0x10 1x60"),),
     ),
-    "SendasLoopLate": Scenario(
-        _one("sendas_loop_lag_seconds_bucket", "0x60", le="1")
-        | _one("sendas_loop_lag_seconds_bucket", "0+120x60", le="+Inf")
-        | _one("sendas_loop_lag_seconds_bucket", "0+120x60", le="2.5"),
+    "SendasEventLoopLag": Scenario(
+        _one("sendas_event_loop_lag_seconds_bucket", "0x60", le="1")
+        | _one("sendas_event_loop_lag_seconds_bucket", "0+120x60", le="+Inf")
+        | _one("sendas_event_loop_lag_seconds_bucket", "0+120x60", le="2.5"),
         "30m",
         _WORKER,
         (
-            _one("sendas_loop_lag_seconds_bucket", "0+120x60", le="1")
-            | _one("sendas_loop_lag_seconds_bucket", "0+120x60", le="+Inf"),
+            _one("sendas_event_loop_lag_seconds_bucket", "0+120x60", le="1")
+            | _one("sendas_event_loop_lag_seconds_bucket", "0+120x60", le="+Inf"),
         ),
     ),
-    "SendasLedgerAway": Scenario(
-        _one("sendas_condition", "1x5 0x60", condition="ledger"),
+    "SendasLedgerUnavailable": Scenario(
+        _one("sendas_readiness_condition", "1x5 0x60", condition="ledger"),
         "15m",
         _WORKER,
         (
-            _one("sendas_condition", "1x8 0x3 1x60", condition="ledger"),
-            _one("sendas_condition", "0x60", condition="worker"),
+            _one("sendas_readiness_condition", "1x8 0x3 1x60", condition="ledger"),
+            _one("sendas_readiness_condition", "0x60", condition="worker"),
         ),
     ),
     "SendasLedgerSlow": Scenario(

@@ -38,7 +38,7 @@ from worker.domain.failure.copy_refusals import judge_refusal
 from worker.domain.failure.replies import evidence, make_reply, parse_reply
 from worker.domain.failure.stated_pause import stated_pause_s
 from worker.domain.providers import GENERIC
-from worker.domain.transmission import Fault, Trouble, rewritten_message_id
+from worker.domain.transmission import DeliveryFailure, FailureKind, rewritten_message_id
 from worker.domain.vocabulary import Phase
 
 _PASSWORD, _TOKEN = "hunter2 hunter2", "ya29." + "abcXYZ0123" * 200
@@ -144,7 +144,7 @@ def _feed(data: bytes) -> None:
 
 def _classified(phase: Phase, code: int, provider: str) -> Entry:
     def judge(data: bytes) -> None:
-        classify(Trouble(phase, Fault.REPLY, make_reply(code, [_text(data)])), provider)
+        classify(DeliveryFailure(phase, FailureKind.REPLY, make_reply(code, [_text(data)])), provider)
 
     return Entry(("domain.failure.classify:classify",), judge, 2 * _MAX_REPLY_CHARS, shapes=_WORDS)
 

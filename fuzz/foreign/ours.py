@@ -44,7 +44,7 @@ NOT_FOREIGN = MappingProxyType(
         "adapters.imap.session:ImapSession.append": _OUR_WORDS,
         "adapters.smtp.transaction:Transaction.run": _IN_PARTS,
         "adapters.imap.errors:xoauth2_response": _OF_SETTINGS,
-        "adapters.imap.probe:ImapCheckVisit.received": _IN_PARTS,
+        "adapters.imap.probe:ImapProbe.received": _IN_PARTS,
         "adapters.auth.token_rotation:RotationKeeper.keep": "a token that `parse_token_response` let through",
         "adapters.auth.secrets:generate_key": _OPERATOR,
         "adapters.auth.secrets:seal": _OPERATOR,

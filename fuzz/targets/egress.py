@@ -10,7 +10,7 @@ from fuzz.words import check_shown
 from worker.adapters.network.egress import DialError, EgressGuard
 from worker.domain.egress import SMTP_PORTS, EgressPolicy, parse_allowlist, special_range
 from worker.domain.hosts import parse_host
-from worker.domain.transmission import Fault
+from worker.domain.transmission import FailureKind
 
 _LOOP = VirtualLoop()
 _MAX_ADDRESSES = 8
@@ -47,7 +47,7 @@ async def _check_vetted(host: str, answers: Sequence[str]) -> None:
     try:
         vetted = await guard.vetted(host, 587, SMTP_PORTS, 5.0)
     except DialError as error:
-        assert error.fault in (Fault.EGRESS, Fault.DNS)
+        assert error.fault in (FailureKind.EGRESS, FailureKind.DNS)
         check_shown(str(error))
         return
     assert 1 <= len(vetted) <= _MAX_ADDRESSES

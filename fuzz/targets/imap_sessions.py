@@ -10,7 +10,7 @@ from worker.adapters.imap.connection import ImapTimeouts
 from worker.adapters.imap.sent_folder import ImapSentFolder
 from worker.delivery.ports import CopyTarget
 from worker.domain.snapshot.model import Auth, EnvSecret, ImapServer, OAuthAuth, PasswordAuth
-from worker.domain.transmission import Trouble
+from worker.domain.transmission import DeliveryFailure
 from worker.domain.vocabulary import AuthMethod, CopyOutcome, Phase, Security
 
 _LOOP = VirtualLoop()
@@ -63,7 +63,7 @@ async def _check_saving(target: CopyTarget, *, is_found_first: bool) -> None:
     assert saved.trouble is None or _is_fit(saved.trouble)
 
 
-def _is_fit(trouble: Trouble) -> bool:
+def _is_fit(trouble: DeliveryFailure) -> bool:
     """Fit to be shown."""
     # What a server says before it was told the secret is its own.
     assert trouble.phase in _BEFORE_SIGN_IN or CANARY not in repr(trouble), trouble

@@ -6,7 +6,7 @@ from worker.domain.failure.classify import classify
 from worker.domain.failure.hints import HINTS
 from worker.domain.failure.replies import parse_reply
 from worker.domain.providers import provider_of
-from worker.domain.transmission import Fault, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind
 from worker.domain.vocabulary import Action, Phase
 
 _PHASES = tuple(Phase)
@@ -27,7 +27,7 @@ def check(data: bytes) -> None:
     check_shown(reply.text)
     assert len(reply.text) <= _MAX_TEXT_CHARS
     assert reply.enhanced is None or reply.enhanced[0] == str(reply.code)[0]
-    judged = classify(Trouble(phase, Fault.REPLY, reply), provider.name)
+    judged = classify(DeliveryFailure(phase, FailureKind.REPLY, reply), provider.name)
     assert judged.reason in HINTS
     if judged.action is Action.PAUSE:
         assert judged.pause_s is not None

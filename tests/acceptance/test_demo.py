@@ -103,7 +103,7 @@ async def test_demo_shows_every_rule_and_ends_with_0(copy: Path) -> None:
     assert places.keys() == {"worker.log", "metrics.txt", "results.jsonl", "dead-letters.txt"}
     assert "mailbox.suspended" in places["results.jsonl"]
     assert "worker.draining" in places["worker.log"]
-    assert "sendas_letters_total" in places["metrics.txt"]
+    assert "sendas_recipient_outcomes_total" in places["metrics.txt"]
     assert "invalid_event" in places["dead-letters.txt"]
     for secret in marked:
         for place, text in {**places, "the demo's own output": output}.items():

@@ -28,7 +28,7 @@ FORGED: Mapping[str, str | int] = {
     work.SENDER_MISSING_SINCE: LONG_AGO,
     work.REPLAYED_DOUBT: 1,
 }
-ROUTES = ((TOPOLOGY.events_exchange, "comment.created"), ("", TOPOLOGY.outbound), ("", TOPOLOGY.turns))
+ROUTES = ((TOPOLOGY.events_exchange, "comment.created"), ("", TOPOLOGY.outbound), ("", TOPOLOGY.backlog))
 
 
 async def publish(

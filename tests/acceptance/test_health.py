@@ -93,7 +93,7 @@ async def test_a_ledger_that_is_away_is_told_within_seconds(office: Office, data
         await gate.shut()
         await probes.readiness(503, "ledger: ")
         assert (await probes.ask("/readyz"))[1].count("\n") == 1  # nothing else is wrong
-        assert 'sendas_condition{condition="ledger"} 0.0' in (await probes.ask("/metrics"))[1]
+        assert 'sendas_readiness_condition{condition="ledger"} 0.0' in (await probes.ask("/metrics"))[1]
         assert await probes.ask("/livez") == (200, "ok\n")
 
         await gate.open()
@@ -106,7 +106,7 @@ async def test_a_worker_without_any_snapshot_is_not_ready(office: Office) -> Non
     office.snapshot.rename(hidden := office.directory / "hidden.json")
     async with (
         aiohttp.ClientSession() as session,
-        running_worker(office.settings, until="snapshot.not_renewed") as worker,
+        running_worker(office.settings, until="snapshot.refresh_failed") as worker,
     ):
         probes = Probes(session, worker.port)
         await probes.readiness(503, "worker: waiting for the first configuration snapshot")
@@ -114,7 +114,7 @@ async def test_a_worker_without_any_snapshot_is_not_ready(office: Office) -> Non
         hidden.rename(office.snapshot)
         await probes.readiness(200, "ok")
         office.snapshot.unlink()
-        await probes.until("/metrics", 200, 'sendas_snapshot_looks_total{outcome="unavailable"} ')
+        await probes.until("/metrics", 200, 'sendas_snapshot_refreshes_total{outcome="unavailable"} ')
         assert await probes.ask("/readyz") == (200, "ok\n")
         await worker.stop()
 

@@ -86,7 +86,7 @@ class Customer:
                 counts = [
                     await channel.declare_queue(queue.name, passive=True)
                     for queue in TOPOLOGY.queues()
-                    if queue.name.startswith((f"{TOPOLOGY.outbound}.delay.", f"{TOPOLOGY.turns}.delay."))
+                    if queue.name.startswith((f"{TOPOLOGY.outbound}.delay.", f"{TOPOLOGY.backlog}.delay."))
                 ]
                 if sum(found.declaration_result.message_count or 0 for found in counts) >= letters:
                     return

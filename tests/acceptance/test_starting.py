@@ -39,7 +39,7 @@ async def test_worker_can_be_stopped_while_it_waits_for_the_broker(office: Offic
 async def test_worker_waits_for_a_snapshot_that_is_not_there_yet(office: Office) -> None:
     """It works as soon as the file appears; meanwhile the letters wait in the queue."""
     office.snapshot.unlink()
-    async with office.results() as results, running_worker(office.settings, until="snapshot.not_renewed") as worker:
+    async with office.results() as results, running_worker(office.settings, until="snapshot.refresh_failed") as worker:
         await office.publish([office.event()])
         office.write_snapshot()
         await results.of_type("mail.sent")

@@ -188,7 +188,7 @@ async def test_while_nobody_takes_the_new_token_it_is_kept_and_told_later(office
     with_tokens(office, tokens)
     async with running_worker(settings(office)) as worker:
         await office.publish([office.event(1)])
-        said = await worker.says("mailbox.token_rotated_untold")
+        said = await worker.says("mailbox.token_rotated_unpublished")
         assert "bind a queue" in said["what_to_do"]
     async with office.results() as results, running_worker(settings(office)):
         await results.of_type("mailbox.token_rotated")

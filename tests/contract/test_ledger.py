@@ -21,7 +21,7 @@ from tests.ledger_worlds import (
 )
 from tests.property.test_ledger_machine import run_machine
 from worker.adapters.ledger import State, migrate
-from worker.delivery.ledger import Done, Granted, HandOver, Held, InDoubt, Record
+from worker.delivery.ledger import Done, Granted, HandOver, Held, Record, Uncertain
 from worker.domain.identity import event_key, result_id
 from worker.domain.recipient_limit import SLOT_S, RecipientLimit, recipient_limit
 from worker.domain.vocabulary import Outcome
@@ -165,7 +165,7 @@ class LedgerContract:
         await one.record(EVENT, [a_record(1)])
         for owner in (one, two):
             await owner.release(EVENT, [1, 5] if owner is one else [0, 1])
-            await owner.let_go(EVENT, [1, 5] if owner is one else [0, 1])
+            await owner.abandon(EVENT, [1, 5] if owner is one else [0, 1])
 
         assert await two.claim(EVENT, "acme", [0, 1]) == {0: Held("one"), 1: done_with(a_record(1))}
 
@@ -173,7 +173,7 @@ class LedgerContract:
         one = await world.owner()
         hand_over = await handed_over(world, one, 0)
 
-        assert await one.claim(EVENT, "acme", [0]) == {0: InDoubt(hand_over)}
+        assert await one.claim(EVENT, "acme", [0]) == {0: Uncertain(hand_over)}
 
     async def test_the_last_hand_over_of_each_recipient_is_known_however_it_ended(self, world: World) -> None:
         one, two = await world.owner("one"), await world.owner("two")
@@ -183,7 +183,7 @@ class LedgerContract:
         await one.release(EVENT, [1])
         second = a_hand_over(world, attempt=2)
         await one.hand_over(EVENT, [3], second)
-        await one.let_go(EVENT, [3])
+        await one.abandon(EVENT, [3])
         await claimed(one, 4)
 
         assert await two.hand_overs(EVENT) == {0: first, 2: first, 3: second, 4: None}
@@ -201,7 +201,7 @@ class LedgerContract:
         hand_over = await handed_over(world, one, 0)
         world.clock.advance(LEASE_S)
 
-        assert await two.claim(EVENT, "acme", [0]) == {0: InDoubt(hand_over)}
+        assert await two.claim(EVENT, "acme", [0]) == {0: Uncertain(hand_over)}
         assert await three.claim(EVENT, "acme", [0]) == {0: Held("two")}
 
     async def test_takers_at_once_share_what_the_dead_left(self, world: World) -> None:
@@ -213,11 +213,11 @@ class LedgerContract:
             *(taker.claim(EVENT, "acme", [recipient]) for recipient in range(10) for taker in takers)
         )
 
-        doubtful = [number for claims in answers for number, claim in claims.items() if isinstance(claim, InDoubt)]
+        doubtful = [number for claims in answers for number, claim in claims.items() if isinstance(claim, Uncertain)]
         assert len(doubtful) == len(set(doubtful))
         # Whoever met a rival just then was told "held", and comes again.
         rest = await takers[0].claim(EVENT, "acme", range(10))
-        assert all(isinstance(claim, InDoubt | Held) for claim in rest.values())
+        assert all(isinstance(claim, Uncertain | Held) for claim in rest.values())
 
     async def test_claims_of_the_dead_are_free(self, world: World) -> None:
         one, two = await world.owner("one"), await world.owner("two")
@@ -260,11 +260,11 @@ class LedgerContract:
         one, two = await world.owner("one"), await world.owner("two")
         hand_over = await handed_over(world, one, 0, 1)
         world.clock.advance(LEASE_S)
-        assert await two.claim(EVENT, "acme", [1]) == {1: InDoubt(hand_over)}
+        assert await two.claim(EVENT, "acme", [1]) == {1: Uncertain(hand_over)}
 
         with pytest.raises(LostClaim):
             await one.record(EVENT, [a_record(0), a_record(1)])
-        assert await one.claim(EVENT, "acme", [0, 1]) == {0: InDoubt(hand_over), 1: Held("two")}
+        assert await one.claim(EVENT, "acme", [0, 1]) == {0: Uncertain(hand_over), 1: Held("two")}
 
     async def test_who_was_silent_keeps_what_nobody_took_and_lives_again(self, world: World) -> None:
         """If nobody took the entry, then handing it over is safe: from that very moment its owner lives."""
@@ -323,7 +323,7 @@ class LedgerContract:
         hand_over = await handed_over(world, one, 0)
         await one.hand_over(EVENT, [0], hand_over)
 
-        assert await one.claim(EVENT, "acme", [0]) == {0: InDoubt(hand_over)}
+        assert await one.claim(EVENT, "acme", [0]) == {0: Uncertain(hand_over)}
 
     async def test_what_is_in_doubt_can_be_sent_again(self, world: World) -> None:
         one, two, three = [await world.owner(name) for name in ("one", "two", "three")]
@@ -334,7 +334,7 @@ class LedgerContract:
         await two.hand_over(EVENT, [0], second)
         world.clock.advance(LEASE_S)
 
-        assert await three.claim(EVENT, "acme", [0]) == {0: InDoubt(second)}
+        assert await three.claim(EVENT, "acme", [0]) == {0: Uncertain(second)}
 
     @pytest.mark.parametrize("settle", ["record", "release"])
     async def test_what_is_in_doubt_can_be_settled(self, world: World, settle: str) -> None:
@@ -410,12 +410,12 @@ class LedgerContract:
         await claimed(one, 3)
         sent, failed = a_record(1), a_record(2, outcome=Outcome.FAILED)
         await one.record(EVENT, [sent, failed])
-        await one.let_go(EVENT, [0])
+        await one.abandon(EVENT, [0])
         await two.consent(EVENT, [0, 1, 2, 3], up_to_attempt=1)
         await two.reopen(EVENT, [0, 1, 2, 3])
 
         assert await two.claim(EVENT, "acme", [0, 1, 2, 3]) == {
-            0: InDoubt(hand_over),
+            0: Uncertain(hand_over),
             1: done_with(sent),
             2: done_with(failed),
             3: Held("one"),
@@ -426,10 +426,10 @@ class LedgerContract:
         one, two = await world.owner("one"), await world.owner("two")
         hand_over = await handed_over(world, one, 0)
         await claimed(one, 1)
-        await one.let_go(EVENT, [0, 1])
-        await one.let_go(EVENT, [0, 1])
+        await one.abandon(EVENT, [0, 1])
+        await one.abandon(EVENT, [0, 1])
 
-        assert await two.claim(EVENT, "acme", [0, 1]) == {0: InDoubt(hand_over), 1: Granted()}
+        assert await two.claim(EVENT, "acme", [0, 1]) == {0: Uncertain(hand_over), 1: Granted()}
         with pytest.raises(LostClaim):
             await one.record(EVENT, [a_record(0)])
 
@@ -439,7 +439,7 @@ class LedgerContract:
         await claimed(one, 1)
         await one.close()
 
-        assert await two.claim(EVENT, "acme", [0, 1]) == {0: InDoubt(hand_over), 1: Granted()}
+        assert await two.claim(EVENT, "acme", [0, 1]) == {0: Uncertain(hand_over), 1: Granted()}
         with pytest.raises(Unavailable):
             await one.claim(EVENT, "acme", [0])
 
@@ -461,7 +461,7 @@ class LedgerContract:
         assert await two.expire() == 11
         assert await two.expire() == 0
         assert await two.claim(EVENT, "acme", [0, 1, 2, 20]) == {
-            0: InDoubt(hand_over),
+            0: Uncertain(hand_over),
             1: Granted(),
             2: Granted(),
             20: done_with(a_record(20)),
@@ -502,7 +502,7 @@ class LedgerContract:
         await one.hand_over(EVENT, [], a_hand_over(world))
         await one.record(EVENT, [])
         await one.release(EVENT, [])
-        await one.let_go(EVENT, [])
+        await one.abandon(EVENT, [])
 
     async def test_an_operator_sees_how_far_each_recipient_has_come(self, world: World) -> None:
         one, two = await world.owner("one"), await world.owner("two")

@@ -10,7 +10,7 @@ import pytest
 from tests.doubles.mail_transport import FakeMailTransport
 from tests.doubles.smtp import Hook, World, letter, route, world
 from worker.delivery.ports import MailTransport, Route
-from worker.domain.transmission import Fault, Reply, Transmission, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind, Reply, Transmission
 from worker.domain.vocabulary import Phase
 
 A, B, C = "a@example.net", "b@example.net", "c@example.net"
@@ -52,17 +52,17 @@ class FakeRig:
         self.route = route(25)
 
     def refuse_recipient(self, recipient: str) -> None:
-        trouble = Trouble(Phase.RCPT, Fault.REPLY, Reply(550, "5.1.1", "no such user"))
+        trouble = DeliveryFailure(Phase.RCPT, FailureKind.REPLY, Reply(550, "5.1.1", "no such user"))
         self.fake.refuse(trouble, recipient=recipient)
 
     def refuse_sender(self) -> None:
-        self.fake.refuse(Trouble(Phase.MAIL, Fault.REPLY, Reply(553, "5.7.1", "not yours")))
+        self.fake.refuse(DeliveryFailure(Phase.MAIL, FailureKind.REPLY, Reply(553, "5.7.1", "not yours")))
 
     def refuse_letter(self) -> None:
-        self.fake.refuse(Trouble(Phase.DATA, Fault.REPLY, Reply(554, "5.7.1", "spam")))
+        self.fake.refuse(DeliveryFailure(Phase.DATA, FailureKind.REPLY, Reply(554, "5.7.1", "spam")))
 
     def hang_up_before_data(self) -> None:
-        self.fake.refuse(Trouble(Phase.DATA, Fault.DISCONNECTED))
+        self.fake.refuse(DeliveryFailure(Phase.DATA, FailureKind.DISCONNECTED))
 
     def lose_answer(self) -> None:
         self.fake.lose_answer()
@@ -174,8 +174,8 @@ async def test_a_refused_sender_is_everybodys_trouble_in_phase_mail(rig: Rig) ->
     hook = Hook()
     outcome = await rig.transport.send(rig.route, letter(A, B), hook)
     assert {(r, t.phase, t.fault) for r, t in outcome.refused.items()} == {
-        (A, Phase.MAIL, Fault.REPLY),
-        (B, Phase.MAIL, Fault.REPLY),
+        (A, Phase.MAIL, FailureKind.REPLY),
+        (B, Phase.MAIL, FailureKind.REPLY),
     }
     assert hook.times == 0
 
@@ -194,7 +194,7 @@ async def test_a_server_that_hangs_up_before_the_dot_has_not_accepted(rig: Rig) 
     rig.hang_up_before_data()
     hook = Hook()
     outcome = await rig.transport.send(rig.route, letter(A), hook)
-    assert outcome.refused[A].fault is Fault.DISCONNECTED
+    assert outcome.refused[A].fault is FailureKind.DISCONNECTED
     assert hook.times == 0
 
 

@@ -19,7 +19,6 @@ from tests.ledger_worlds import (
 )
 from worker.delivery.mailboxes.rules import CAP_STEP, PROOF
 from worker.delivery.mailboxes.state import (
-    Announcement,
     Entered,
     Entry,
     Full,
@@ -28,6 +27,7 @@ from worker.delivery.mailboxes.state import (
     MailboxKey,
     MailboxLimits,
     MailboxStates,
+    OutboxMessage,
     Outdated,
     Resting,
     Revision,
@@ -45,8 +45,8 @@ OLD, NEW = Revision("0" * 32, 7), Revision("1" * 32, 8)
 TWO = MailboxLimits(2)
 
 
-def told_by(name: str) -> Announcement:
-    return Announcement(result_id(name, (), "suspended"), name.encode())
+def told_by(name: str) -> OutboxMessage:
+    return OutboxMessage(result_id(name, (), "suspended"), name.encode())
 
 
 def a_suspension(world: World, key: MailboxKey = SUPPORT, revision: Revision = OLD) -> Suspension:

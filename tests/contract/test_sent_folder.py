@@ -11,7 +11,7 @@ from tests.conftest import NewMailbox
 from tests.doubles.sent_folder import FakeSentFolder
 from tests.imap_setting import DATE, NamedCredentials, letter, sent_folder, target
 from worker.delivery.ports import CopyTarget, SentFolder
-from worker.domain.transmission import Fault, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind
 from worker.domain.vocabulary import CopyOutcome, Phase, Security
 
 ID = "<1@acme.example>"
@@ -45,7 +45,9 @@ class InMemory:
         if not has_sent:
             self.fake.without_folder.add(made.mailbox_id)
         if not is_password_right:
-            self.fake.broken[made.mailbox_id] = Trouble(Phase.AUTH, Fault.REPLY, detail="NO wrong password")
+            self.fake.broken[made.mailbox_id] = DeliveryFailure(
+                Phase.AUTH, FailureKind.REPLY, detail="NO wrong password"
+            )
         return made
 
 
@@ -147,7 +149,7 @@ async def test_the_folder_of_the_settings_is_used_and_made_when_missing(setting:
 async def test_looking_into_a_folder_of_the_settings_that_is_missing_is_a_trouble(setting: Setting) -> None:
     found = await setting.sent.find(await setting.mailbox(folder="Архив"), ID)
 
-    assert isinstance(found, Trouble)
+    assert isinstance(found, DeliveryFailure)
     assert found.phase is Phase.MAIL
 
 
@@ -158,7 +160,7 @@ async def test_without_a_sent_folder_nothing_is_saved_and_nothing_can_be_found_o
 
     assert (saved.outcome, saved.folder, saved.uid) == (CopyOutcome.NO_FOLDER, None, None)
     assert saved.trouble is not None
-    assert isinstance(await setting.sent.find(mailbox, ID), Trouble)
+    assert isinstance(await setting.sent.find(mailbox, ID), DeliveryFailure)
 
 
 async def test_a_failed_sign_in_is_a_value(setting: Setting) -> None:
@@ -168,7 +170,7 @@ async def test_a_failed_sign_in_is_a_value(setting: Setting) -> None:
     found = await setting.sent.find(mailbox, ID)
 
     assert saved.outcome is CopyOutcome.FAILED
-    assert isinstance(found, Trouble)
+    assert isinstance(found, DeliveryFailure)
     assert saved.trouble is not None
     for trouble in (saved.trouble, found):
-        assert (trouble.phase, trouble.fault) == (Phase.AUTH, Fault.REPLY)
+        assert (trouble.phase, trouble.fault) == (Phase.AUTH, FailureKind.REPLY)

@@ -49,7 +49,7 @@ class MemoryDeadQueue:
 
 
 class MemoryTaking:
-    """Implements `Taking`."""
+    """Implements `DeadLetterWindow`."""
 
     def __init__(self, queue: MemoryDeadQueue, at_most: int) -> None:
         self.held: dict[int, KeptMessage] = {}

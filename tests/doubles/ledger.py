@@ -17,7 +17,7 @@ from worker.adapters.ledger.operations import (
     to_release,
     to_reopen,
 )
-from worker.delivery.ledger import Claim, Done, Granted, HandOver, Held, InDoubt, Record
+from worker.delivery.ledger import Claim, Done, Granted, HandOver, Held, Record, Uncertain
 from worker.delivery.ports import Clock
 from worker.domain.identity import counted_letter
 from worker.domain.recipient_limit import KEPT_SLOTS, Letters, RecipientLimit, slot_of
@@ -94,7 +94,7 @@ class MemoryLedger:
             if entry.owner is not None and self._is_alive(entry.owner):
                 return Held(entry.owner.name)
             entry.owner, entry.claimed_at = self._me, self._clock.now()
-        return Granted() if entry.hand_over is None else InDoubt(entry.hand_over)
+        return Granted() if entry.hand_over is None else Uncertain(entry.hand_over)
 
     def _limited(self, event_key: str, recipient: int, claim: Claim, limit: RecipientLimit) -> Claim:
         if not isinstance(claim, Granted):
@@ -137,7 +137,7 @@ class MemoryLedger:
         for recipient, _ in self._unfinished(event_key, operation.recipients):
             del self._events[event_key][recipient]
 
-    async def let_go(self, event_key: str, recipients: Sequence[int]) -> None:
+    async def abandon(self, event_key: str, recipients: Sequence[int]) -> None:
         operation = to_release(event_key, recipients, keeps_doubt=True)
         self._renew()
         for recipient, entry in self._unfinished(event_key, operation.recipients):

@@ -8,7 +8,7 @@ from worker.adapters.ledger.mailbox_tables import OVERDUE_AFTER
 from worker.adapters.ledger.mailboxes import LedgerMailboxStates
 from worker.adapters.ledger.operations import check_texts
 from worker.delivery.mailboxes.rules import SharedMailbox, held_news
-from worker.delivery.mailboxes.state import MailboxKey, MailboxState, News, Overdue, Standing, Suspension
+from worker.delivery.mailboxes.state import MailboxKey, MailboxState, MailboxUpdates, StaleMessage, Standing, Suspension
 from worker.delivery.ports import Clock
 
 T = TypeVar("T")
@@ -21,7 +21,7 @@ class MailboxStore:
 
     states: dict[MailboxKey, MailboxState] = field(default_factory=dict)
     shares: dict[MailboxKey, dict[object, int]] = field(default_factory=dict)
-    announcements: dict[str, Overdue] = field(default_factory=dict)
+    announcements: dict[str, StaleMessage] = field(default_factory=dict)
 
 
 class MemoryMailboxStates(LedgerMailboxStates):
@@ -56,21 +56,21 @@ class MemoryMailboxStates(LedgerMailboxStates):
         self._store.states[key] = mailbox.state
         self._store.shares[key] = {owner: number for owner, number in mailbox.shares.items() if number > 0}
         for announcement in mailbox.announcements:
-            self._store.announcements.setdefault(announcement.id, Overdue(announcement, now))
+            self._store.announcements.setdefault(announcement.id, StaleMessage(announcement, now))
         return answer
 
     async def told(self, announcement_id: str) -> None:
         self._begin()
         self._store.announcements.pop(announcement_id, None)
 
-    async def take_over(self, overdue: Overdue) -> bool:
+    async def take_over(self, overdue: StaleMessage) -> bool:
         self._begin()
         if self._store.announcements.get(overdue.announcement.id) != overdue:
             return False
-        self._store.announcements[overdue.announcement.id] = Overdue(overdue.announcement, self._clock.now())
+        self._store.announcements[overdue.announcement.id] = StaleMessage(overdue.announcement, self._clock.now())
         return True
 
-    async def look(self) -> News:
+    async def look(self) -> MailboxUpdates:
         self._begin()
         now = self._clock.now()
         held = {}
@@ -78,7 +78,7 @@ class MemoryMailboxStates(LedgerMailboxStates):
             if mine := shares.get(self._owner):
                 held[key] = held_news(self._state(key), mine, sum(shares.values()) - mine, self._owner, now)
         overdue = [each for each in self._store.announcements.values() if each.at < now - OVERDUE_AFTER]
-        return News(held, self._suspended(), overdue)
+        return MailboxUpdates(held, self._suspended(), overdue)
 
     async def standing(self, key: MailboxKey) -> Standing:
         check_texts(*key)

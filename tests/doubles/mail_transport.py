@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from worker.delivery.ports import BeforeFinalDot, Route
 from worker.domain.letter.model import ComposedLetter
-from worker.domain.transmission import Fault, Reply, Transmission, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind, Reply, Transmission
 from worker.domain.vocabulary import Phase
 
 OK = Reply(250, "2.0.0", "queued")
@@ -25,7 +25,7 @@ class Delivered:
 
 @dataclass(slots=True)
 class _Plan:
-    trouble: Trouble
+    trouble: DeliveryFailure
     fits: Callable[[Route, str], bool]
     is_after_dot: bool
     times: int | None
@@ -56,7 +56,7 @@ class FakeMailTransport:
 
     def refuse(
         self,
-        trouble: Trouble,
+        trouble: DeliveryFailure,
         *,
         recipient: str | None = None,
         mailbox_id: str | None = None,
@@ -64,16 +64,16 @@ class FakeMailTransport:
     ) -> None:
         """From now on: this trouble, for one recipient or all, one mailbox or all, so many letters or for ever.
 
-        Trouble in phase data with a reply comes after the final dot; all other trouble before it.
+        DeliveryFailure in phase data with a reply comes after the final dot; all other trouble before it.
         """
-        is_verdict = trouble.phase is Phase.DATA and trouble.fault is Fault.REPLY
+        is_verdict = trouble.phase is Phase.DATA and trouble.fault is FailureKind.REPLY
         self._plans.append(_Plan(trouble, _fitting(recipient, mailbox_id), is_verdict, times))
 
     def lose_answer(
-        self, fault: Fault = Fault.DISCONNECTED, *, mailbox_id: str | None = None, times: int | None = None
+        self, fault: FailureKind = FailureKind.DISCONNECTED, *, mailbox_id: str | None = None, times: int | None = None
     ) -> None:
         """From now on: no answer after the final dot, although the letter is accepted."""
-        trouble = Trouble(Phase.DATA, fault, detail="no answer")
+        trouble = DeliveryFailure(Phase.DATA, fault, detail="no answer")
         self._plans.append(_Plan(trouble, _fitting(None, mailbox_id), True, times))
 
     def recover(self) -> None:
@@ -106,27 +106,27 @@ class FakeMailTransport:
         self.is_closed = True
 
     def _answered(
-        self, route: Route, letter: ComposedLetter, taken: tuple[str, ...], refused: dict[str, Trouble]
+        self, route: Route, letter: ComposedLetter, taken: tuple[str, ...], refused: dict[str, DeliveryFailure]
     ) -> Transmission:
         timings_s = {"connect": 0.0, "mail": 0.0, "data": 0.0}
         verdicts = self._troubles(route, taken, is_after_dot=True)
-        if any(trouble.fault is Fault.REPLY for trouble in verdicts.values()):
+        if any(trouble.fault is FailureKind.REPLY for trouble in verdicts.values()):
             return Transmission(refused={**refused, **verdicts}, timings_s=timings_s)
         self.delivered.append(Delivered(route, letter, taken))
         if verdicts:
             return Transmission(refused=refused, uncertain=verdicts, timings_s=timings_s)
         return Transmission(accepted=dict.fromkeys(taken, self.reply), refused=refused, timings_s=timings_s)
 
-    def _troubles(self, route: Route, recipients: tuple[str, ...], *, is_after_dot: bool) -> dict[str, Trouble]:
+    def _troubles(self, route: Route, recipients: tuple[str, ...], *, is_after_dot: bool) -> dict[str, DeliveryFailure]:
         """The trouble of each recipient; one that ends the session or the letter is everybody's who has none."""
-        found: dict[str, Trouble] = {}
+        found: dict[str, DeliveryFailure] = {}
         for plan in sorted(self._plans, key=lambda plan: _PHASES.index(plan.trouble.phase)):
             hit = [r for r in recipients if r not in found and plan.take(route, r, is_after_dot)]
             if not hit:
                 continue
             if plan.times is not None:
                 plan.times -= 1
-            is_everybodys = plan.trouble.phase is not Phase.RCPT or plan.trouble.fault is not Fault.REPLY
+            is_everybodys = plan.trouble.phase is not Phase.RCPT or plan.trouble.fault is not FailureKind.REPLY
             for recipient in recipients if is_everybodys else hit:
                 found.setdefault(recipient, plan.trouble)
         return found

@@ -12,10 +12,10 @@ from tests.doubles.mail_transport import OK, Delivered
 from tests.doubles.sent_folder import FakeSentFolder, StoredCopy
 from worker.delivery.ports import BeforeFinalDot, CopyTarget, Route, SavedCopy
 from worker.domain.letter.model import ComposedLetter
-from worker.domain.transmission import Fault, Transmission, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind, Transmission
 from worker.domain.vocabulary import CopyOutcome, Phase
 
-LOST = Trouble(Phase.DATA, Fault.DISCONNECTED)
+LOST = DeliveryFailure(Phase.DATA, FailureKind.DISCONNECTED)
 TROUBLES = (BUSY, GREYLISTED, TOO_FAST, UNKNOWN_RECIPIENT, UNREACHABLE)
 _IS_NEVER_SAVED = 0.2
 _IS_SAVED_LATE = 0.3
@@ -95,7 +95,7 @@ class MoodyTransport:
         await before_final_dot(taken)
         return await self._after_the_dot(Delivered(route, letter, tuple(taken)), refused)
 
-    async def _after_the_dot(self, delivered: Delivered, refused: dict[str, Trouble]) -> Transmission:
+    async def _after_the_dot(self, delivered: Delivered, refused: dict[str, DeliveryFailure]) -> Transmission:
         server, mood, taken = self._server, self._server.mood, delivered.recipients
         while not self._gate.is_set():
             with suppress(asyncio.CancelledError):  # after the dot the answer is still waited for

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from worker.delivery.ports import CopyTarget, SavedCopy
-from worker.domain.transmission import Fault, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind
 from worker.domain.vocabulary import CopyOutcome, Phase
 
 UID_VALIDITY = 1
-_NO_FOLDER = Trouble(Phase.MAIL, Fault.NO_FOLDER, detail="no such folder")
+_NO_FOLDER = DeliveryFailure(Phase.MAIL, FailureKind.NO_FOLDER, detail="no such folder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class FakeSentFolder:
 
     def __init__(self) -> None:
         self.folders: dict[str, dict[str, list[StoredCopy]]] = {}
-        self.troubles: list[Trouble] = []
-        self.broken: dict[str, Trouble] = {}
+        self.troubles: list[DeliveryFailure] = []
+        self.broken: dict[str, DeliveryFailure] = {}
         self.without_folder: set[str] = set()
         self.asked: list[str] = []
         self.is_closed = False
@@ -56,7 +56,7 @@ class FakeSentFolder:
         stored.append(StoredCopy(len(stored) + 1, message_id, date, copy))
         return SavedCopy(CopyOutcome.SAVED, folder, stored[-1].uid, UID_VALIDITY)
 
-    async def find(self, target: CopyTarget, message_id: str) -> bool | Trouble:
+    async def find(self, target: CopyTarget, message_id: str) -> bool | DeliveryFailure:
         """Whether a copy with this Message-ID is there."""
         if trouble := self._trouble(target):
             return trouble
@@ -70,7 +70,7 @@ class FakeSentFolder:
         """Only noted."""
         self.is_closed = True
 
-    def _trouble(self, target: CopyTarget) -> Trouble | None:
+    def _trouble(self, target: CopyTarget) -> DeliveryFailure | None:
         self.asked.append(target.mailbox_id)
         return self.troubles.pop(0) if self.troubles else self.broken.get(target.mailbox_id)
 

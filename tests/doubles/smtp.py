@@ -20,7 +20,7 @@ from worker.adapters.smtp import PoolLimits, SmtpTransport, Timeouts
 from worker.delivery.ports import Route
 from worker.domain.letter.model import ComposedLetter
 from worker.domain.snapshot.model import Auth, EnvSecret, NoAuth, OAuthAuth, PasswordAuth, SmtpServer
-from worker.domain.transmission import Fault, Transmission
+from worker.domain.transmission import FailureKind, Transmission
 from worker.domain.vocabulary import AuthMethod, Security
 
 HOST = "smtp.acme.example"
@@ -57,7 +57,7 @@ class LocalDialer:
 
     def __init__(self) -> None:
         self.dialed: list[tuple[str, int]] = []
-        self.fault: Fault | None = None
+        self.fault: FailureKind | None = None
 
     async def dial(self, host: str, port: int, timeout_s: float) -> socket.socket:
         self.dialed.append((host, port))

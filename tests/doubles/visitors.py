@@ -11,7 +11,7 @@ from worker.domain.hosts import IpAddress
 from worker.domain.letter.model import ComposedLetter
 from worker.domain.probe import ResolvedHost, SentFolderFacts, SmtpOffer, TlsFacts
 from worker.domain.snapshot.model import Auth, ImapServer
-from worker.domain.transmission import Reply, Transmission, Trouble
+from worker.domain.transmission import DeliveryFailure, Reply, Transmission
 from worker.domain.vocabulary import CopyOutcome
 
 ACCEPTED = Reply(250, "2.0.0", "ok")
@@ -21,7 +21,7 @@ ACCEPTED = Reply(250, "2.0.0", "ok")
 class FakeVisitors:
     """Implements `Visitors`; `troubles` by the name of the step, such as `smtp.sign_in`. `steps` is what was asked."""
 
-    troubles: dict[str, Trouble] = field(default_factory=dict)
+    troubles: dict[str, DeliveryFailure] = field(default_factory=dict)
     valid_until: datetime = datetime(2027, 11, 23, tzinfo=UTC)
     addresses: tuple[IpAddress, ...] = (ip_address("192.0.2.10"),)
     folder: SentFolderFacts | None = field(default_factory=lambda: SentFolderFacts("Sent", may_append=True))
@@ -43,7 +43,7 @@ class FakeVisitors:
         self.trusted.append(is_trusted)
         yield FakeImapVisit(self)
 
-    def step(self, name: str) -> Trouble | None:
+    def step(self, name: str) -> DeliveryFailure | None:
         """Note a step; its trouble, if it has one."""
         self.steps.append(name)
         return self.troubles.get(name)
@@ -55,25 +55,25 @@ class FakeSmtpVisit:
 
     world: FakeVisitors
 
-    async def resolve(self) -> ResolvedHost | Trouble:
+    async def resolve(self) -> ResolvedHost | DeliveryFailure:
         return self.world.step("smtp.resolve") or ResolvedHost(self.world.addresses)
 
-    async def connect(self) -> Trouble | None:
+    async def connect(self) -> DeliveryFailure | None:
         return self.world.step("smtp.connect")
 
-    async def secure(self) -> TlsFacts | Trouble:
+    async def secure(self) -> TlsFacts | DeliveryFailure:
         return self.world.step("smtp.secure") or TlsFacts("TLSv1.3", self.world.valid_until)
 
-    async def greet(self) -> str | Trouble:
+    async def greet(self) -> str | DeliveryFailure:
         return self.world.step("smtp.greet") or "mail.acme.example ESMTP"
 
     def offer(self) -> SmtpOffer:
         return SmtpOffer(("size",), ("plain",), 1_000)
 
-    async def sign_in(self) -> Trouble | None:
+    async def sign_in(self) -> DeliveryFailure | None:
         return self.world.step("smtp.sign_in")
 
-    async def propose(self, address: str) -> Reply | Trouble:
+    async def propose(self, address: str) -> Reply | DeliveryFailure:
         return self.world.step("smtp.propose") or ACCEPTED
 
     async def send(self, letter: ComposedLetter) -> Transmission:
@@ -87,27 +87,27 @@ class FakeImapVisit:
 
     world: FakeVisitors
 
-    async def resolve(self) -> ResolvedHost | Trouble:
+    async def resolve(self) -> ResolvedHost | DeliveryFailure:
         return self.world.step("imap.resolve") or ResolvedHost((ip_address("192.0.2.11"),))
 
-    async def connect(self) -> Trouble | None:
+    async def connect(self) -> DeliveryFailure | None:
         return self.world.step("imap.connect")
 
-    async def secure(self) -> TlsFacts | Trouble | None:
+    async def secure(self) -> TlsFacts | DeliveryFailure | None:
         return self.world.step("imap.secure") or TlsFacts("TLSv1.2", self.world.valid_until)
 
-    async def greet(self) -> str | Trouble:
+    async def greet(self) -> str | DeliveryFailure:
         return self.world.step("imap.greet") or "OK ready"
 
-    async def sign_in(self) -> Trouble | None:
+    async def sign_in(self) -> DeliveryFailure | None:
         return self.world.step("imap.sign_in")
 
-    async def sent_folder(self, named: str | None, message_id: str) -> SentFolderFacts | Trouble | None:
+    async def sent_folder(self, named: str | None, message_id: str) -> SentFolderFacts | DeliveryFailure | None:
         return self.world.step("imap.sent_folder") or self.world.folder
 
     async def save(self, named: str | None, letter: ComposedLetter) -> SavedCopy:
         trouble = self.world.step("imap.save")
         return SavedCopy(CopyOutcome.FAILED if trouble else CopyOutcome.SAVED, named or "Sent", trouble=trouble)
 
-    async def received(self, message_id: str) -> bytes | Trouble | None:
+    async def received(self, message_id: str) -> bytes | DeliveryFailure | None:
         return self.world.step("imap.received") or self.world.inbox.get(message_id)

@@ -25,7 +25,7 @@ from worker.delivery.messages import Publication
 from worker.domain.events.cloudevents import STRUCTURED
 from worker.domain.topology import Topology
 from worker.operations.dead_letters.actions import Replay
-from worker.operations.dead_letters.bulk import Campaign
+from worker.operations.dead_letters.bulk import BulkRun
 from worker.operations.dead_letters.filter import Selection
 from worker.operations.dead_letters.replay_rules import ReplayRules
 
@@ -264,7 +264,7 @@ async def test_a_replay_cancelled_at_any_step_loses_nothing(broker: Broker, step
             SIGNATURES,
             MemoryLedger("operator", SystemClock()),
         )
-        campaign = Campaign(queue, deed, Selection(), SystemClock())
+        campaign = BulkRun(queue, deed, Selection(), SystemClock())
         task = asyncio.ensure_future(campaign.run())
         await asyncio.gather(task, return_exceptions=True)
     replayed, dead = await broker.ids_in(TOPOLOGY.outbound), await broker.ids_in(TOPOLOGY.dead)

@@ -10,7 +10,7 @@ import pytest
 from tests.doubles.resolver import TableResolver
 from worker.adapters.network.egress import DialError, EgressGuard, GuardedDialer
 from worker.domain.egress import SMTP_PORTS, EgressPolicy, parse_allowlist
-from worker.domain.transmission import Fault
+from worker.domain.transmission import FailureKind
 
 
 @contextmanager
@@ -57,7 +57,7 @@ async def test_a_name_that_changes_its_mind_is_connected_where_it_was_vetted() -
         assert len(resolver.asked) == 1
         with pytest.raises(DialError) as caught:
             await tested.dial("smtp.example", port, 5)
-        assert caught.value.fault is Fault.EGRESS
+        assert caught.value.fault is FailureKind.EGRESS
         target.setblocking(False)
         with pytest.raises(BlockingIOError):
             target.accept()
@@ -74,7 +74,7 @@ async def test_a_dead_address_costs_its_share_of_the_time_only() -> None:
 async def test_if_no_address_answers_it_is_a_timeout() -> None:
     with silent_listener("127.0.0.1") as dead, pytest.raises(DialError, match="no answer") as caught:
         await dialer().dial("127.0.0.1", dead.getsockname()[1], timeout_s=0.1)
-    assert caught.value.fault is Fault.TIMEOUT
+    assert caught.value.fault is FailureKind.TIMEOUT
 
 
 async def test_if_all_refuse_the_error_says_so_once() -> None:
@@ -82,7 +82,7 @@ async def test_if_all_refuse_the_error_says_so_once() -> None:
         port = closed.getsockname()[1]
     with pytest.raises(DialError) as caught:
         await dialer(resolver_for(["127.0.0.1", "127.0.0.2"])).dial("smtp.example", port, 5)
-    assert caught.value.fault is Fault.CONNECT
+    assert caught.value.fault is FailureKind.CONNECT
     assert str(caught.value) == f"cannot connect to smtp.example port {port}: connection refused"
 
 

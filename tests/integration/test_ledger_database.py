@@ -24,7 +24,7 @@ from worker.adapters.ledger import LedgerOptions, migrate, open_ledger
 from worker.adapters.ledger.migration import VERSION_TABLE
 from worker.adapters.ledger.owners import lock_dead, renew
 from worker.adapters.ledger.schema import metadata
-from worker.delivery.ledger import Granted, HandOver, Held, InDoubt, Record
+from worker.delivery.ledger import Granted, HandOver, Held, Record, Uncertain
 from worker.domain.identity import event_key, result_id
 from worker.domain.vocabulary import Outcome
 from worker.errors import ConfigurationError, LostClaim, Unavailable
@@ -236,7 +236,7 @@ async def test_a_hanging_database_is_unavailable_within_the_time_and_then_works(
                     one.hand_over(EVENT, [0], letter),
                     one.record(EVENT, [Record((4,), Outcome.SENT, result_id(EVENT, [4], "sent"), b"")]),
                     one.release(EVENT, [2]),
-                    one.let_go(EVENT, [3]),
+                    one.abandon(EVENT, [3]),
                     one.keep_alive(),
                     one.expire(),
                     one.entries(EVENT),
@@ -467,7 +467,7 @@ async def test_what_a_killed_process_handed_over_is_in_doubt(url: str) -> None:
         claims = await two.claim(EVENT, "acme", [0, 1])
 
         assert held == {0: Held("killed"), 1: Held("killed")}
-        assert isinstance(claims[0], InDoubt)
+        assert isinstance(claims[0], Uncertain)
         assert claims[0].hand_over.message_id == "<x@acme.example>"
         assert claims[1] == Granted()
 

@@ -14,7 +14,7 @@ from tests.conftest import NewMailbox
 from tests.imap_setting import DATE, NamedCredentials, letter, sent_folder, target
 from worker.adapters.imap.sent_folder import ImapSentFolder
 from worker.delivery.ports import CopyTarget
-from worker.domain.transmission import Fault, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind
 from worker.domain.vocabulary import CopyOutcome, Phase, Security
 
 
@@ -203,7 +203,7 @@ async def test_a_wrong_password_is_told_in_the_servers_words(copies: Copies, new
 
     assert saved.outcome is CopyOutcome.FAILED
     assert saved.trouble
-    assert (saved.trouble.phase, saved.trouble.fault, saved.trouble.reply) == (Phase.AUTH, Fault.REPLY, None)
+    assert (saved.trouble.phase, saved.trouble.fault, saved.trouble.reply) == (Phase.AUTH, FailureKind.REPLY, None)
     assert "[AUTHENTICATIONFAILED]" in saved.trouble.detail
 
 
@@ -215,8 +215,8 @@ async def test_a_certificate_for_another_host_ends_the_connection_before_the_sig
 
     found = await copies.sent.find(copies.target(mailbox, host="imap.evil.example"), "<9@acme.example>")
 
-    assert isinstance(found, Trouble)
-    assert (found.phase, found.fault) == (Phase.TLS, Fault.TLS)
+    assert isinstance(found, DeliveryFailure)
+    assert (found.phase, found.fault) == (Phase.TLS, FailureKind.TLS)
     assert "imap.evil.example" in found.detail
 
 

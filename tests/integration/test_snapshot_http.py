@@ -25,7 +25,7 @@ from worker.adapters.network.http import guarded_connector
 from worker.adapters.snapshot.file_source import Document, Unchanged
 from worker.adapters.snapshot.http_source import HttpSource
 from worker.adapters.snapshot.problems import RefusedDocument
-from worker.adapters.snapshot.refresher import Look, Schedule, SnapshotKeeper
+from worker.adapters.snapshot.refresher import Refresh, Schedule, SnapshotRefresher
 from worker.domain.egress import EgressPolicy
 from worker.errors import ConfigurationError, EgressDenied, Unavailable
 
@@ -325,9 +325,9 @@ async def test_a_keeper_counts_not_modified_as_fresh_and_a_refused_document_as_r
         return web.Response(body=documents["body"], headers={"ETag": str(documents["etag"])})
 
     server.answer = current
-    clock, looks = _Clock(), list[Look]()
+    clock, looks = _Clock(), list[Refresh]()
     schedule = Schedule(interval_s=3_600, first_interval_s=3_600, min_pause_s=0)
-    keeper = SnapshotKeeper(make(server.url), tmp_path / "state", clock, looks.append, schedule)
+    keeper = SnapshotRefresher(make(server.url), tmp_path / "state", clock, looks.append, schedule)
     await keeper.start()
     await keeper.wait_until_ready()
     served = keeper.directory

@@ -20,7 +20,7 @@ from worker.adapters.snapshot.cache_directory import StateDirectory
 from worker.adapters.snapshot.compiler import Task
 from worker.adapters.snapshot.compiler_process import CompilationFailed, compile_in_child
 from worker.adapters.snapshot.file_source import Document, FileSource, Source, Unchanged
-from worker.adapters.snapshot.refresher import Look, LookOutcome, Schedule, SnapshotKeeper
+from worker.adapters.snapshot.refresher import Refresh, RefreshOutcome, Schedule, SnapshotRefresher
 from worker.delivery.ports import SnapshotService
 from worker.errors import Unavailable
 
@@ -42,14 +42,14 @@ class _Clock:
 class _Looks:
     """Remembers the looks, and wakes who waits for one."""
 
-    seen: list[Look] = field(default_factory=list)
+    seen: list[Refresh] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def __call__(self, look: Look) -> None:
+    def __call__(self, look: Refresh) -> None:
         self.seen.append(look)
         self.changed.set()
 
-    async def until(self, condition: Callable[[Look], bool]) -> Look:
+    async def until(self, condition: Callable[[Refresh], bool]) -> Refresh:
         """The first look from now on or so far that meets the condition; each is returned once at most."""
         async with asyncio.timeout(30):
             while True:
@@ -60,7 +60,7 @@ class _Looks:
                 self.changed.clear()
                 await self.changed.wait()
 
-    async def next(self) -> Look:
+    async def next(self) -> Refresh:
         return await self.until(lambda _: True)
 
 
@@ -108,13 +108,13 @@ class _Kept:
 
     state: Path
     clock: _Clock = field(default_factory=_Clock)
-    keepers: list[SnapshotKeeper] = field(default_factory=list)
+    keepers: list[SnapshotRefresher] = field(default_factory=list)
 
     async def start(
         self, source: Source, schedule: Schedule = ONLY_WHEN_ASKED, clock: _Clock | None = None
-    ) -> tuple[SnapshotKeeper, _Looks]:
+    ) -> tuple[SnapshotRefresher, _Looks]:
         looks = _Looks()
-        keeper = SnapshotKeeper(source, self.state, clock or self.clock, looks, schedule)
+        keeper = SnapshotRefresher(source, self.state, clock or self.clock, looks, schedule)
         self.keepers.append(keeper)
         await keeper.start()
         return keeper, looks
@@ -140,7 +140,7 @@ async def test_the_first_snapshot_is_awaited_and_then_served(kept: _Kept, docume
     source.go_on.set()
     async with asyncio.timeout(30):
         await keeper.wait_until_ready()
-    assert (await looks.next()).outcome is LookOutcome.RENEWED
+    assert (await looks.next()).outcome is RefreshOutcome.RENEWED
     assert keeper.directory.account("acme") is not None
     assert (keeper.version, keeper.age_s) == (1842, 0)
 
@@ -154,7 +154,7 @@ async def test_after_a_restart_the_last_good_one_is_served_at_once_with_its_age(
     assert keeper.is_ready
     assert keeper.version == 1842
     assert keeper.age_s == 420
-    assert (await looks.next()).outcome is LookOutcome.UNAVAILABLE
+    assert (await looks.next()).outcome is RefreshOutcome.UNAVAILABLE
     assert keeper.age_s == 420
 
 
@@ -176,7 +176,7 @@ async def test_a_damaged_last_good_one_is_not_served_but_compiled_again(kept: _K
     keeper, looks = await kept.start(source)
     assert not keeper.is_ready
     source.go_on.set()
-    assert (await looks.next()).outcome is LookOutcome.RENEWED
+    assert (await looks.next()).outcome is RefreshOutcome.RENEWED
 
 
 async def test_a_refused_document_leaves_the_last_good_one_in_use_and_says_why(kept: _Kept, document: Path) -> None:
@@ -186,10 +186,10 @@ async def test_a_refused_document_leaves_the_last_good_one_in_use_and_says_why(k
     before = keeper.directory
     kept.clock.time += timedelta(seconds=30)
     for content, outcome in [
-        ("{", LookOutcome.UNREADABLE),
-        (a_document(version=1), LookOutcome.OLDER),
-        (a_document(schema="x"), LookOutcome.WRONG_SCHEMA),
-        (a_document(platform=None), LookOutcome.INVALID),
+        ("{", RefreshOutcome.UNREADABLE),
+        (a_document(version=1), RefreshOutcome.OLDER),
+        (a_document(schema="x"), RefreshOutcome.WRONG_SCHEMA),
+        (a_document(platform=None), RefreshOutcome.INVALID),
     ]:
         write(document, content)
         await keeper.refresh()
@@ -205,7 +205,7 @@ async def test_left_out_accounts_are_counted_and_named_to_the_observer(kept: _Ke
     write(document, a_document(account_document("good"), account_document("bad", plan="gold")))
     keeper, looks = await kept.start(FileSource(document))
     look = await looks.next()
-    assert (look.outcome, look.accounts, look.left_out) == (LookOutcome.RENEWED, 2, 1)
+    assert (look.outcome, look.accounts, look.left_out) == (RefreshOutcome.RENEWED, 2, 1)
     assert [str(problem) for problem in look.problems] == ["account bad: plan: should be 'free', 'paid' or 'premium'"]
     assert keeper.left_out == 1
 
@@ -250,10 +250,10 @@ async def test_refresh_never_raises_whatever_happens(kept: _Kept, document: Path
     await looks.next()
     source.error = error
     await keeper.refresh()
-    assert (await looks.next()).outcome in (LookOutcome.UNAVAILABLE, LookOutcome.FAILED)
+    assert (await looks.next()).outcome in (RefreshOutcome.UNAVAILABLE, RefreshOutcome.FAILED)
     source.error = None
     await keeper.refresh()
-    assert (await looks.next()).outcome is LookOutcome.UNCHANGED
+    assert (await looks.next()).outcome is RefreshOutcome.UNCHANGED
 
 
 async def test_refresh_returns_when_the_keeper_closes_meanwhile_or_is_closed(kept: _Kept, document: Path) -> None:
@@ -292,7 +292,7 @@ async def test_a_symlink_swap_as_kubernetes_does_it_is_seen(kept: _Kept, tmp_pat
     await _touched_until_seen(mount, looks)
     (mount / "..data_tmp").symlink_to("..2")
     (mount / "..data_tmp").rename(mount / "..data")
-    assert (await looks.until(lambda look: look.outcome is LookOutcome.RENEWED)).version == 2
+    assert (await looks.until(lambda look: look.outcome is RefreshOutcome.RENEWED)).version == 2
 
 
 async def test_a_half_written_file_is_refused_and_read_again_when_it_is_complete(kept: _Kept, document: Path) -> None:
@@ -301,10 +301,10 @@ async def test_a_half_written_file_is_refused_and_read_again_when_it_is_complete
     await _touched_until_seen(document.parent, looks)
     text = json.dumps(a_document(version=1843))
     write(document, text[:100])
-    await looks.until(lambda look: look.outcome is LookOutcome.UNREADABLE)
+    await looks.until(lambda look: look.outcome is RefreshOutcome.UNREADABLE)
     assert keeper.version == 1842
     write(document, text)
-    assert (await looks.until(lambda look: look.outcome is LookOutcome.RENEWED)).version == 1843
+    assert (await looks.until(lambda look: look.outcome is RefreshOutcome.RENEWED)).version == 1843
 
 
 async def _touched_until_seen(directory: Path, looks: _Looks) -> None:
@@ -343,11 +343,11 @@ async def test_a_killed_compiler_is_a_failure_that_passes(
     monkeypatch.setattr(compiler_process, "_COMMAND", (sys.executable, "-c", program))
     keeper, looks = await kept.start(FileSource(document))
     look = await looks.next()
-    assert (look.outcome, look.message) == (LookOutcome.FAILED, "the compiler ended with status -9")
+    assert (look.outcome, look.message) == (RefreshOutcome.FAILED, "the compiler ended with status -9")
     assert list(kept.state.iterdir()) == []
     monkeypatch.undo()
     await keeper.refresh()
-    assert (await looks.next()).outcome is LookOutcome.RENEWED
+    assert (await looks.next()).outcome is RefreshOutcome.RENEWED
 
 
 async def test_what_a_crashed_compiler_says_is_repeated_only_by_its_kind(

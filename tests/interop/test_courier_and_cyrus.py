@@ -19,7 +19,7 @@ from worker.adapters.imap.sent_folder import ImapSentFolder
 from worker.delivery.ports import CopyTarget, SavedCopy
 from worker.delivery.sent_copy.jobs import classify_copy
 from worker.domain.results.models import CheckStepResult
-from worker.domain.transmission import Trouble
+from worker.domain.transmission import DeliveryFailure
 from worker.domain.vocabulary import Action, CopyOutcome, Reason
 
 FIRST, SECOND = "<1@acme.example>", "<2@acme.example>"
@@ -52,10 +52,10 @@ def mailbox(server: Courier | Cyrus, folder: str | None = None) -> CopyTarget:
     return target(server.port, folder=folder, username=USER)
 
 
-def reason(failed: SavedCopy | Trouble | bool) -> tuple[Reason, Action]:
+def reason(failed: SavedCopy | DeliveryFailure | bool) -> tuple[Reason, Action]:
     """What people learn of a copy that was not saved, and what the worker does."""
     trouble = failed.trouble if isinstance(failed, SavedCopy) else failed
-    assert isinstance(trouble, Trouble)
+    assert isinstance(trouble, DeliveryFailure)
     judged = classify_copy(trouble)
     return judged.reason, judged.action
 

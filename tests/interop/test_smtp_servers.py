@@ -14,7 +14,7 @@ from tests.interop.servers import MAX_BYTES, MEETINGS, PASSWORD, SMTP_SERVERS, U
 from worker.adapters.auth.credentials import Password
 from worker.adapters.smtp import PoolLimits, SmtpTransport
 from worker.delivery.ports import Route
-from worker.domain.transmission import Fault, Transmission
+from worker.domain.transmission import FailureKind, Transmission
 from worker.domain.vocabulary import Phase, Security
 
 HOST = "mail.acme.example"
@@ -91,7 +91,7 @@ async def test_a_wrong_password_is_refused_in_the_servers_words(meeting: Meeting
     outcome = await meeting.send()
     trouble = outcome.refused["client@example.net"]
     assert trouble.phase is Phase.AUTH
-    assert trouble.fault is Fault.REPLY
+    assert trouble.fault is FailureKind.REPLY
     assert trouble.reply is not None
     assert trouble.reply.code == 535
     assert not meeting.server.received()

@@ -25,10 +25,10 @@ QUERIES = {
     for query in panel.queries
 } | {substituted(each.expression, _RATE_INTERVAL, _RANGE): f"annotation: {each.name}" for each in ANNOTATIONS}
 ABOVE_ZERO = (
-    'sendas_letters_total{outcome="sent"}',
-    'sendas_letters_total{outcome="failed", reason="recipient_unknown"}',
-    'sendas_letters_total{outcome="deferred", reason="auth_failed"}',
-    'sendas_slo_letters_total{promptness="in_time"}',
+    'sendas_recipient_outcomes_total{outcome="sent"}',
+    'sendas_recipient_outcomes_total{outcome="failed", reason="recipient_unknown"}',
+    'sendas_recipient_outcomes_total{outcome="deferred", reason="auth_failed"}',
+    'sendas_slo_recipients_total{promptness="in_time"}',
     'sendas_slo_copies_total{promptness="in_time"}',
     'sendas_sent_copies_total{outcome="saved"}',
     'sendas_sent_copies_total{outcome="failed"}',

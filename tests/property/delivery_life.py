@@ -116,7 +116,7 @@ class Life:
         for _ in range(2):
             self.world.clock.step(31)
             for worker in self._workers:
-                await worker.delivery.keeper.look()
+                await worker.delivery.sync.poll()
         mailboxes = self._workers[0].ledger.mailboxes
         assert (await mailboxes.look()).overdue == []
         assert await mailboxes.suspended() == []
@@ -143,7 +143,7 @@ class Life:
         for worker in awake:
             await worker.ledger.keep_alive()
             if self._chance.random() < 0.3:
-                await worker.delivery.keeper.look()
+                await worker.delivery.sync.poll()
         arrivals = broker.take_ready()
         if not arrivals:
             return broker.wake_next()
@@ -166,7 +166,7 @@ class Life:
         return True
 
     def _have_ledger_fail(self, ledger: FlakyLedger) -> None:
-        method = self._chance.choice(("claim", "hand_over", "record", "release", "let_go", "suspend"))
+        method = self._chance.choice(("claim", "hand_over", "record", "release", "abandon", "suspend"))
         ledger.failures[method] = self._chance.randrange(1, 3)
         ledger.commits_anyway = {"hand_over"} if self._chance.random() < 0.5 else set()
 
@@ -174,7 +174,7 @@ class Life:
         delivery = worker.delivery
         handlers: dict[str, Handler] = {
             TOPOLOGY.outbound: delivery.pipeline.handle,
-            TOPOLOGY.turns: delivery.turns.handle,
+            TOPOLOGY.backlog: delivery.rescheduler.handle,
             TOPOLOGY.sent_copy: delivery.copies.handle,
         }
         handler = handlers[arrival.queue]

@@ -9,7 +9,7 @@ from worker.domain.failure.classify import PLATFORM, Classification, classify
 from worker.domain.failure.replies import parse_reply
 from worker.domain.failure.stated_pause import MAX_PAUSE_S, MIN_PAUSE_S
 from worker.domain.providers import providers
-from worker.domain.transmission import Fault, Reply, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind, Reply
 from worker.domain.vocabulary import Action, Phase, Reason, Scope
 
 KNOWN_CODES = """
@@ -40,23 +40,25 @@ def is_sensible(judged: Classification, provider: str) -> bool:
             return False  # only the transaction knows that an outcome is unknown
 
 
-@given(phase=st.sampled_from(Phase), fault=st.sampled_from(Fault), reply=st.none() | REPLIES, provider=PROVIDERS)
-def test_scope_action_and_pause_fit_together(phase: Phase, fault: Fault, reply: Reply | None, provider: str) -> None:
+@given(phase=st.sampled_from(Phase), fault=st.sampled_from(FailureKind), reply=st.none() | REPLIES, provider=PROVIDERS)
+def test_scope_action_and_pause_fit_together(
+    phase: Phase, fault: FailureKind, reply: Reply | None, provider: str
+) -> None:
     """If the mailbox stops or rests, then it is the mailbox that is named; only a pause has a length, and a bounded."""
-    assert is_sensible(classify(Trouble(phase, fault, reply), provider), provider)
+    assert is_sensible(classify(DeliveryFailure(phase, fault, reply), provider), provider)
 
 
 @given(phase=st.sampled_from(Phase), code=st.integers(400, 499), enhanced=ENHANCED, text=WORDS)
 def test_a_temporary_code_never_fails_a_letter(phase: Phase, code: int, enhanced: str | None, text: str) -> None:
     """If the first digit is 4, then the letter is tried again, whatever the words are."""
-    judged = classify(Trouble(phase, Fault.REPLY, Reply(code, enhanced, text)), "generic")
+    judged = classify(DeliveryFailure(phase, FailureKind.REPLY, Reply(code, enhanced, text)), "generic")
     assert judged.action is not Action.FAIL
 
 
 @given(phase=st.sampled_from([Phase.CONNECT, Phase.GREETING, Phase.TLS, Phase.QUIT]), reply=REPLIES)
 def test_before_a_sign_in_no_letter_fails_and_no_password_is_blamed(phase: Phase, reply: Reply) -> None:
     """If the server does not let us in, then that says nothing about a letter, a recipient or a password."""
-    judged = classify(Trouble(phase, Fault.REPLY, reply), "generic")
+    judged = classify(DeliveryFailure(phase, FailureKind.REPLY, reply), "generic")
     assert judged.action is not Action.FAIL
     assert judged.scope in (Scope.MAILBOX, Scope.PLATFORM)
     assert judged.reason is not Reason.AUTH_FAILED
@@ -82,6 +84,6 @@ def test_long_hostile_texts_take_no_time() -> None:
     for piece in pieces:
         text = piece * (1_000_000 // len(piece))
         for phase in Phase:
-            classify(Trouble(phase, Fault.REPLY, Reply(550, None, text)), "generic")
+            classify(DeliveryFailure(phase, FailureKind.REPLY, Reply(550, None, text)), "generic")
         parse_reply("550 " + text)
     assert time.process_time() - began < 5

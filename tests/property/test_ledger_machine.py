@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from tests.ledger_worlds import LEASE_S, RETENTION_S, AnyLedger, World, database_world, memory_world, sqlite_url
-from worker.delivery.ledger import Claim, Done, Granted, HandOver, Held, InDoubt, Record
+from worker.delivery.ledger import Claim, Done, Granted, HandOver, Held, Record, Uncertain
 from worker.domain.identity import event_key, result_id
 from worker.domain.recipient_limit import KEPT_SLOTS, recipient_limit, slot_of
 from worker.domain.vocabulary import Outcome
@@ -141,7 +141,7 @@ class LedgerMachine(RuleBasedStateMachine):
         for recipient in recipients:
             verdicts = [claims[recipient] for claims in answers]
             takers = [
-                racer for racer, claim in zip(racers, verdicts, strict=True) if isinstance(claim, Granted | InDoubt)
+                racer for racer, claim in zip(racers, verdicts, strict=True) if isinstance(claim, Granted | Uncertain)
             ]
             assert len(takers) <= 1
             if recipient in self.results:
@@ -160,7 +160,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert claim == Held(f"owner {possessor}")
             return
         letter = self.letters.get(recipient)
-        assert claim == (Granted() if letter is None else InDoubt(letter))
+        assert claim == (Granted() if letter is None else Uncertain(letter))
         self.possessor[recipient] = owner
 
     @rule(owner=owners, recipients=some)
@@ -212,7 +212,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def give_back(self, owner: int, recipients: list[int], keeps_doubt: bool) -> None:
         self.renew(owner)
         ledger = self.ledgers[owner]
-        self.run((ledger.let_go if keeps_doubt else ledger.release)(EVENT, recipients))
+        self.run((ledger.abandon if keeps_doubt else ledger.release)(EVENT, recipients))
         for recipient in recipients:
             if self.possessor.get(recipient) == owner and recipient not in self.results:
                 del self.possessor[recipient]

@@ -15,11 +15,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.ledger_worlds import LEASE_S, AnyLedger, World, database_world, memory_world, sqlite_url
 from worker.delivery.mailboxes.rules import CAP_STEP
 from worker.delivery.mailboxes.state import (
-    Announcement,
     Entered,
     Full,
     MailboxKey,
     MailboxLimits,
+    OutboxMessage,
     Outdated,
     Revision,
     Shut,
@@ -226,9 +226,9 @@ class MailboxMachine(RuleBasedStateMachine):
         assert {suspension.key: suspension for suspension in known} == self.suspended
 
 
-def _told(suspension: Suspension) -> Announcement:
+def _told(suspension: Suspension) -> OutboxMessage:
     stage = f"{suspension.since.isoformat()}/{suspension.detail}"
-    return Announcement(result_id(suspension.key.account_id, (), stage), b"{}")
+    return OutboxMessage(result_id(suspension.key.account_id, (), stage), b"{}")
 
 
 def run_machine(make_world: Callable[[], World], examples: int, steps: int) -> None:

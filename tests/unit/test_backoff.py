@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from worker.domain.backoff import (
+    BACKLOG_LEVELS_S,
     PAUSE_LEVELS_S,
-    TURN_LEVELS_S,
+    backlog_level_s,
     is_expired,
     level_name,
     pause_level_s,
     retry_level_s,
-    turn_level_s,
     waiting_level_s,
 )
 
@@ -39,7 +39,7 @@ def test_a_letter_expires_at_its_age_and_not_before() -> None:
 
 
 def test_levels_have_names_that_people_say() -> None:
-    assert [level_name(level_s) for level_s in TURN_LEVELS_S[3:6]] == ["1m", "2m", "5m"]
+    assert [level_name(level_s) for level_s in BACKLOG_LEVELS_S[3:6]] == ["1m", "2m", "5m"]
     assert [level_name(level_s) for level_s in PAUSE_LEVELS_S] == ["5s", "30s", "2m", "10m", "30m", "1h", "2h"]
 
 
@@ -47,10 +47,10 @@ def test_levels_have_names_that_people_say() -> None:
     ("wait_s", "level_s"), [(0, 5), (9, 5), (29, 10), (30, 30), (599, 300), (600, 600), (1_799, 600)]
 )
 def test_a_letter_with_a_turn_is_not_made_late(wait_s: float, level_s: int) -> None:
-    assert {turn_level_s(wait_s, spread) for spread in range(6)} == {level_s}
+    assert {backlog_level_s(wait_s, spread) for spread in range(6)} == {level_s}
 
 
 def test_letters_with_far_turns_do_not_all_come_back_at_the_same_time() -> None:
     """If 70,000 letters begin to wait for hours within a minute, then not one minute sees all of them again."""
-    assert [turn_level_s(20_000, spread) for spread in range(6)] == [1_800, 3_600, 7_200] * 2
-    assert {turn_level_s(2_700, spread) for spread in range(6)} == {600, 1_800}
+    assert [backlog_level_s(20_000, spread) for spread in range(6)] == [1_800, 3_600, 7_200] * 2
+    assert {backlog_level_s(2_700, spread) for spread in range(6)} == {600, 1_800}

@@ -28,7 +28,7 @@ from worker.delivery.messages import Arrival, Publication
 from worker.delivery.places import Places
 from worker.delivery.ports import CopyTarget, SavedCopy
 from worker.delivery.results import Reporter
-from worker.domain.backoff import CHECK_LEVELS_S, TURN_LEVELS_S
+from worker.domain.backoff import BACKLOG_LEVELS_S, CHECK_LEVELS_S
 from worker.domain.events.cloudevents import STRUCTURED
 from worker.domain.events.models import File, LetterEvent
 from worker.domain.letter.plan import plan_files
@@ -118,7 +118,7 @@ async def test_an_account_of_64_stalling_mailboxes_holds_half_and_the_others_go_
         assert in_transmission(world, "evil") == IN_TRANSMISSION // 2
         await crowd.enter([letter("good-1", "good")])
         assert in_transmission(world, "good") == 1
-        delayed = {TOPOLOGY.delay(TOPOLOGY.turns, level_s) for level_s in TURN_LEVELS_S}
+        delayed = {TOPOLOGY.delay(TOPOLOGY.backlog, level_s) for level_s in BACKLOG_LEVELS_S}
         assert len(away) == 500 - IN_HAND // 2
         assert {each.routing_key for each in away} <= delayed
         assert {each.headers[ATTEMPT] for each in away} == {0}, "waiting is no attempt"

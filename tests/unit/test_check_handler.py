@@ -20,7 +20,7 @@ from worker.delivery.requeue import DEAD_REASON
 from worker.delivery.results import Reporter
 from worker.domain.events.cloudevents import STRUCTURED
 from worker.domain.topology import MAX_RETURNS, Topology
-from worker.domain.transmission import Fault, Reply, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind, Reply
 from worker.domain.vocabulary import Phase
 from worker.operations.dead_letters.export import FiledMessage
 from worker.operations.dead_letters.letter import read_dead_letter
@@ -29,7 +29,7 @@ from worker.operations.mailbox_check.check import CheckLimits, MailboxCheck
 from worker.operations.mailbox_check.handler import CheckHandler
 
 TOPOLOGY = Topology()
-WRONG_PASSWORD = Trouble(Phase.AUTH, Fault.REPLY, Reply(535, "5.7.8", "authentication failed"))
+WRONG_PASSWORD = DeliveryFailure(Phase.AUTH, FailureKind.REPLY, Reply(535, "5.7.8", "authentication failed"))
 
 
 class CheckWorld:

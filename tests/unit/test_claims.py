@@ -8,7 +8,7 @@ from tests.builders import NOON, a_comment_event, a_mailbox, a_recipient, an_acc
 from tests.delivery_world import DeliveryWorld, an_arrival
 from worker.delivery.claims import Claims
 from worker.delivery.context import EventContext, LetterContext
-from worker.delivery.ledger import Done, Granted, HandOver, Held, InDoubt, Record
+from worker.delivery.ledger import Done, Granted, HandOver, Held, Record, Uncertain
 from worker.domain.letter.model import LetterMode, PlannedLetter
 from worker.domain.snapshot.resolution import resolve
 from worker.domain.vocabulary import Outcome
@@ -50,12 +50,12 @@ async def test_each_recipient_is_answered_for(scene: Scene) -> None:
     await other.claim(EVENT.key, "acme", (0, 1, 2))
     await other.record(EVENT.key, [Record((0,), Outcome.SENT, RESULT_ID, b"{}")])
     await other.hand_over(EVENT.key, (1,), hand_over)
-    await other.let_go(EVENT.key, (1,))
+    await other.abandon(EVENT.key, (1,))
 
     claim = await scene.claims.claim(scene.letter, may_send=True)
 
     assert claim.done == {0: Done(Outcome.SENT, RESULT_ID, b"{}")}
-    assert claim.uncertain == {1: InDoubt(hand_over)}
+    assert claim.uncertain == {1: Uncertain(hand_over)}
     assert claim.held == (2,)
     assert claim.granted == (3,)
     assert claim.over_limit == ()

@@ -13,7 +13,7 @@ from worker.domain.failure.classify import PLATFORM, UNCERTAIN, Classification, 
 from worker.domain.failure.hints import HINTS
 from worker.domain.failure.replies import parse_reply
 from worker.domain.providers import GENERIC, provider_of, providers
-from worker.domain.transmission import Fault, Reply, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind, Reply
 from worker.domain.vocabulary import Action, Phase, Reason, Scope
 
 CORPUS = Path(__file__).parents[1] / "golden" / "replies.toml"
@@ -41,7 +41,7 @@ CASES = list(_cases())
 
 
 def judged(phase: Phase, reply: str, provider: str = "generic") -> Classification:
-    return classify(Trouble(phase, Fault.REPLY, parse_reply(reply)), provider)
+    return classify(DeliveryFailure(phase, FailureKind.REPLY, parse_reply(reply)), provider)
 
 
 def meaning(classification: Classification) -> str:
@@ -109,7 +109,7 @@ def test_a_refusal_of_one_letter_or_recipient_never_stops_the_mailbox(group: str
 
 def test_a_moment_in_a_reply_says_how_long_the_mailbox_rests() -> None:
     reply = parse_reply("550 5.7.1 daily sending limit exceeded, send again after 2026-11-29 12:30:00 UTC")
-    trouble = Trouble(Phase.DATA, Fault.REPLY, reply)
+    trouble = DeliveryFailure(Phase.DATA, FailureKind.REPLY, reply)
     assert classify(trouble, "generic", datetime(2026, 11, 29, 12, tzinfo=UTC)).pause_s == 1_800
     assert classify(trouble, "generic").pause_s == 86_400
 
@@ -145,24 +145,26 @@ def test_the_servers_own_words_say_how_long_to_wait_within_bounds(text: str, pau
     assert judged(Phase.GREETING, f"421 4.7.0 {text}").pause_s == pause_s
 
 
-@pytest.mark.parametrize("fault", Fault)
-def test_every_fault_without_a_reply_has_a_meaning(fault: Fault) -> None:
-    assert classify(Trouble(Phase.CONNECT, fault), "generic").reason in HINTS
+@pytest.mark.parametrize("fault", FailureKind)
+def test_every_fault_without_a_reply_has_a_meaning(fault: FailureKind) -> None:
+    assert classify(DeliveryFailure(Phase.CONNECT, fault), "generic").reason in HINTS
 
 
 @pytest.mark.parametrize("code", [200, 250, 334, 354])
 def test_a_positive_reply_out_of_place_is_never_read_for_its_words(code: int) -> None:
     """If a 2xx comes where it makes no sense, then nothing it says suspends a mailbox or fails a letter."""
-    trouble = Trouble(Phase.AUTH, Fault.PROTOCOL, Reply(code, None, "daily quota exceeded, not owned by auth user"))
+    trouble = DeliveryFailure(
+        Phase.AUTH, FailureKind.PROTOCOL, Reply(code, None, "daily quota exceeded, not owned by auth user")
+    )
     assert classify(trouble, "gmail").action is Action.RETRY
-    assert classify(Trouble(Phase.DATA, Fault.REPLY, trouble.reply), "gmail").action is Action.RETRY
+    assert classify(DeliveryFailure(Phase.DATA, FailureKind.REPLY, trouble.reply), "gmail").action is Action.RETRY
 
 
 def test_failures_of_the_platforms_own_relay_concern_the_platform() -> None:
     """If the relay refuses the sign-in, then no mailbox is named as the one to mend."""
-    trouble = Trouble(Phase.AUTH, Fault.REPLY, parse_reply("535 5.7.8 no"))
+    trouble = DeliveryFailure(Phase.AUTH, FailureKind.REPLY, parse_reply("535 5.7.8 no"))
     assert classify(trouble, PLATFORM).scope is Scope.PLATFORM
-    recipient = Trouble(Phase.RCPT, Fault.REPLY, parse_reply("550 5.1.1 no"))
+    recipient = DeliveryFailure(Phase.RCPT, FailureKind.REPLY, parse_reply("550 5.1.1 no"))
     assert classify(recipient, PLATFORM).scope is Scope.RECIPIENT
 
 

@@ -21,7 +21,7 @@ from worker.adapters.clock import SystemClock
 from worker.adapters.ledger import open_ledger
 from worker.cli import app, status
 from worker.cli.snapshots import read_own_snapshot
-from worker.delivery.mailboxes.state import Announcement, MailboxKey, Revision, Suspension
+from worker.delivery.mailboxes.state import MailboxKey, OutboxMessage, Revision, Suspension
 from worker.domain.identity import result_id
 from worker.domain.providers import GENERIC, providers
 from worker.domain.snapshot.secret_references import PLATFORM
@@ -539,7 +539,7 @@ def a_suspended_mailbox(url: str) -> None:
 
     async def suspend() -> None:
         ledger = await open_ledger(url, "test", SystemClock())
-        await ledger.mailboxes.suspend(suspension, Announcement(result_id("acme", (), "suspended"), b"{}"))
+        await ledger.mailboxes.suspend(suspension, OutboxMessage(result_id("acme", (), "suspended"), b"{}"))
         await ledger.close()
 
     asyncio.run(suspend())

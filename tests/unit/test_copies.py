@@ -17,15 +17,15 @@ from worker.domain.results.events import (
     SentCopySavedEvent,
     SentCopySkippedEvent,
 )
-from worker.domain.transmission import Fault, Reply, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind, Reply
 from worker.domain.vocabulary import CopyOutcome, Phase, Reason
 
 EVENT = a_comment_event()
 GMAIL, GENERIC, MAILGUN = "smtp.gmail.com", "smtp.acme.example", "smtp.mailgun.org"
-WRONG_PASSWORD = Trouble(Phase.AUTH, Fault.REPLY, detail="NO [AUTHENTICATIONFAILED] invalid credentials")
-SERVER_BUSY = Trouble(Phase.AUTH, Fault.REPLY, detail="NO [UNAVAILABLE] try later")
-LOST = Trouble(Phase.DATA, Fault.DISCONNECTED, detail="the server closed the connection")
-OVER_QUOTA = Trouble(Phase.DATA, Fault.REPLY, detail="NO [OVERQUOTA] mailbox is full")
+WRONG_PASSWORD = DeliveryFailure(Phase.AUTH, FailureKind.REPLY, detail="NO [AUTHENTICATIONFAILED] invalid credentials")
+SERVER_BUSY = DeliveryFailure(Phase.AUTH, FailureKind.REPLY, detail="NO [UNAVAILABLE] try later")
+LOST = DeliveryFailure(Phase.DATA, FailureKind.DISCONNECTED, detail="the server closed the connection")
+OVER_QUOTA = DeliveryFailure(Phase.DATA, FailureKind.REPLY, detail="NO [OVERQUOTA] mailbox is full")
 
 
 def world_of(host: str = GENERIC, **sent_copy: object) -> DeliveryWorld:
@@ -78,7 +78,7 @@ async def test_a_copy_that_does_not_succeed_at_once_is_tried_again_and_keeps_the
 async def test_a_copy_that_is_put_off_says_so_once_for_each_reason() -> None:
     """If a server is away for hours, then one result tells it, and another one when the trouble is another."""
     world = world_of(mode="always")
-    busy = Trouble(Phase.DATA, Fault.REPLY, detail="NO [UNAVAILABLE] later")
+    busy = DeliveryFailure(Phase.DATA, FailureKind.REPLY, detail="NO [UNAVAILABLE] later")
     world.sent_folder.troubles = [busy, busy, LOST, busy]
     began = world.clock.now()
 
@@ -120,7 +120,7 @@ async def test_copies_of_an_unreachable_server_are_each_told_of_although_one_alo
 )
 async def test_a_refusal_that_no_repetition_mends_is_told_at_once(words: str, reason: Reason) -> None:
     world = world_of(mode="always")
-    world.sent_folder.broken["mb-support"] = Trouble(Phase.DATA, Fault.REPLY, detail=words)
+    world.sent_folder.broken["mb-support"] = DeliveryFailure(Phase.DATA, FailureKind.REPLY, detail=words)
 
     await world.deliver(EVENT)
 

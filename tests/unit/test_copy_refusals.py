@@ -6,7 +6,7 @@ from worker.delivery.sent_copy.jobs import classify_copy
 from worker.domain.failure.classify import Classification
 from worker.domain.failure.copy_hints import COPY_HINTS, copy_hint
 from worker.domain.failure.hints import HINTS
-from worker.domain.transmission import Fault, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind
 from worker.domain.vocabulary import Action, Phase, Reason, Scope
 
 DENIED, MISSING, FULL = Reason.SENT_FOLDER_DENIED, Reason.SENT_FOLDER_MISSING, Reason.MAILBOX_FULL
@@ -99,13 +99,13 @@ IN_PASSING = [
 @pytest.mark.parametrize(("words", "reason"), FOR_GOOD)
 @pytest.mark.parametrize("phase", [Phase.MAIL, Phase.DATA])
 def test_what_no_repetition_mends_is_told_at_once(phase: Phase, words: str, reason: Reason) -> None:
-    judged = classify_copy(Trouble(phase, Fault.REPLY, detail=words))
+    judged = classify_copy(DeliveryFailure(phase, FailureKind.REPLY, detail=words))
     assert judged == Classification(reason, Scope.MAILBOX, Action.FAIL)
 
 
 @pytest.mark.parametrize(("words", "reason"), IN_PASSING)
 def test_what_may_pass_is_tried_again(words: str, reason: Reason) -> None:
-    judged = classify_copy(Trouble(Phase.DATA, Fault.REPLY, detail=words))
+    judged = classify_copy(DeliveryFailure(Phase.DATA, FailureKind.REPLY, detail=words))
     assert judged == Classification(reason, Scope.MAILBOX, Action.RETRY)
 
 
@@ -135,23 +135,23 @@ def test_what_may_pass_is_tried_again(words: str, reason: Reason) -> None:
 def test_a_refused_sign_in_is_not_repeated_unless_it_passes_by_itself(
     words: str, reason: Reason, action: Action
 ) -> None:
-    judged = classify_copy(Trouble(Phase.AUTH, Fault.REPLY, detail=words))
+    judged = classify_copy(DeliveryFailure(Phase.AUTH, FailureKind.REPLY, detail=words))
     assert (judged.reason, judged.action) == (reason, action)
 
 
 @pytest.mark.parametrize(
     ("fault", "reason", "action"),
     [
-        (Fault.NO_FOLDER, MISSING, Action.FAIL),
-        (Fault.TOO_LARGE, LARGE, Action.FAIL),
-        (Fault.NO_AUTH_MECHANISM, Reason.AUTH_BASIC_DISABLED, Action.FAIL),
-        (Fault.TOKEN_REFUSED, Reason.AUTH_TOKEN_REVOKED, Action.FAIL),
-        (Fault.DISCONNECTED, Reason.DISCONNECTED, Action.RETRY),
-        (Fault.PROTOCOL, PASSING, Action.RETRY),
+        (FailureKind.NO_FOLDER, MISSING, Action.FAIL),
+        (FailureKind.TOO_LARGE, LARGE, Action.FAIL),
+        (FailureKind.NO_AUTH_MECHANISM, Reason.AUTH_BASIC_DISABLED, Action.FAIL),
+        (FailureKind.TOKEN_REFUSED, Reason.AUTH_TOKEN_REVOKED, Action.FAIL),
+        (FailureKind.DISCONNECTED, Reason.DISCONNECTED, Action.RETRY),
+        (FailureKind.PROTOCOL, PASSING, Action.RETRY),
     ],
 )
-def test_faults(fault: Fault, reason: Reason, action: Action) -> None:
-    judged = classify_copy(Trouble(Phase.DATA, fault, detail="Over quota"))
+def test_faults(fault: FailureKind, reason: Reason, action: Action) -> None:
+    judged = classify_copy(DeliveryFailure(Phase.DATA, fault, detail="Over quota"))
     assert (judged.reason, judged.action) == (reason, action)
 
 
@@ -159,8 +159,8 @@ def test_whatever_a_copy_can_end_with_has_a_hint_of_its_own() -> None:
     words = [(Phase.DATA, each) for each, _ in (*FOR_GOOD, *IN_PASSING)]
     words += [(Phase.AUTH, each) for each in ("NO", "NO [WEBALERT x]", "NO BasicAuthBlocked", "NO app password")]
     words.append((Phase.AUTH, "NO [PRIVACYREQUIRED] TLS first"))
-    troubles = [Trouble(phase, Fault.REPLY, detail=each) for phase, each in words]
-    troubles += [Trouble(Phase.CONNECT, fault) for fault in Fault]
+    troubles = [DeliveryFailure(phase, FailureKind.REPLY, detail=each) for phase, each in words]
+    troubles += [DeliveryFailure(Phase.CONNECT, fault) for fault in FailureKind]
     reasons = {classify_copy(each).reason for each in troubles} | {Reason.EXPIRED, Reason.SENDER_UNAVAILABLE}
     assert reasons <= COPY_HINTS.keys()
 

@@ -29,7 +29,7 @@ from worker.delivery.services import Rules, Services
 from worker.domain.identity import copy_key
 from worker.domain.recipient_limit import RecipientLimit
 from worker.domain.topology import Topology
-from worker.domain.transmission import Fault, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind
 from worker.domain.vocabulary import Phase, UncertainPolicy
 from worker.errors import Unavailable
 
@@ -100,7 +100,7 @@ async def publish_nothing(publication: Publication) -> None:
 async def test_if_a_copy_cannot_be_saved_then_the_message_that_comes_back_is_still_its_job() -> None:
     folder = FakeSentFolder()
     copies = the_copies(folder, MemoryLedger("one", CLOCK))
-    folder.troubles = [Trouble(Phase.DATA, Fault.DISCONNECTED)]
+    folder.troubles = [DeliveryFailure(Phase.DATA, FailureKind.DISCONNECTED)]
 
     [told, again] = await copies.handle(ARRIVAL)
     [result] = await copies.handle(Arrival(TOPOLOGY.sent_copy, again.body, again.headers))

@@ -26,10 +26,10 @@ from worker.domain.vocabulary import Reason
 from worker.domain.work import read_work
 from worker.errors import ConfigurationError, Unavailable
 from worker.operations.dead_letters.actions import Auditor, Discard, Order, Replay
-from worker.operations.dead_letters.bulk import HOLD_S, Campaign, look, with_whole_digest
+from worker.operations.dead_letters.bulk import HOLD_S, BulkRun, look, with_whole_digest
 from worker.operations.dead_letters.digest import contents_of, digest_of
 from worker.operations.dead_letters.export import from_line, put_back, to_line
-from worker.operations.dead_letters.filter import Census, Selection, moment
+from worker.operations.dead_letters.filter import FacetCounts, Selection, moment
 from worker.operations.dead_letters.format import row, row_document, whole_text
 from worker.operations.dead_letters.importing import Imported, put_all_back, read_filed
 from worker.operations.dead_letters.letter import read_dead_letter
@@ -109,14 +109,14 @@ class Desk:
         limit: int | None = None,
         per_s: float = 0,
         is_discard: bool = False,
-    ) -> Campaign:
+    ) -> BulkRun:
         replay = Replay(
             self.broker.publish, TOPOLOGY, rules or ReplayRules(), "replay-1", self.clock, SIGNATURES, self.ledger
         )
         deed = Discard() if is_discard else replay
-        return Campaign(self.queue, deed, selection, self.clock, limit=limit, per_s=per_s, sleep=self.sleep)
+        return BulkRun(self.queue, deed, selection, self.clock, limit=limit, per_s=per_s, sleep=self.sleep)
 
-    async def carry_out(self, campaign: Campaign, selection: Selection = ALL, *, is_discard: bool = False) -> None:
+    async def carry_out(self, campaign: BulkRun, selection: Selection = ALL, *, is_discard: bool = False) -> None:
         auditor = Auditor(self.broker.publish, TOPOLOGY, "/sendas", self.clock)
         order = Order("replay-1", "anna", "fixed the template", selection)
         await auditor.carry_out(campaign, (Discard if is_discard else Replay).event, order)
@@ -241,7 +241,7 @@ class TestSelecting:
             moment("yesterday", DEATH)
 
     async def test_counts_are_by_reason_account_and_type_in_bounded_memory(self) -> None:
-        census = Census()
+        census = FacetCounts()
         for number in range(1_500):
             census.add(read_dead_letter(a_dead_letter(account_id=f"account-{number}")))
         assert census.counts["reason"] == {"invalid_event": 1_500}

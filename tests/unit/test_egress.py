@@ -13,7 +13,7 @@ from tests.doubles.resolver import TableResolver
 from worker.adapters.network.egress import DialError, EgressGuard, SystemResolver
 from worker.delivery.places import Holder, act_for
 from worker.domain.egress import HTTPS_PORTS, IMAP_PORTS, SMTP_PORTS, EgressPolicy, parse_allowlist
-from worker.domain.transmission import Fault
+from worker.domain.transmission import FailureKind
 
 PUBLIC = "93.184.216.34"
 PUBLIC_V6 = "2606:2800:220:1::1"
@@ -119,68 +119,68 @@ ATTACKS_BY_ADDRESS = {
 }
 
 ODD_SPELLINGS = {
-    "decimal": ("2130706433", Fault.EGRESS),
-    "octal": ("0177.0.0.1", Fault.EGRESS),
-    "octal, all in one": ("017700000001", Fault.EGRESS),
-    "hexadecimal": ("0x7f000001", Fault.EGRESS),
-    "hexadecimal in parts": ("0x7f.0x0.0x0.0x1", Fault.EGRESS),
-    "short": ("127.1", Fault.EGRESS),
-    "leading zeros": ("127.000.000.001", Fault.EGRESS),
-    "zero alone": ("0", Fault.EGRESS),
-    "too large a part": ("127.0.0.256", Fault.EGRESS),
-    "five parts": ("127.0.0.0.1", Fault.EGRESS),
-    "a trailing dot": ("127.0.0.1.", Fault.EGRESS),
-    "a short form with a trailing dot": ("127.1.", Fault.EGRESS),
-    "brackets": ("[::1]", Fault.EGRESS),
-    "full-width digits": ("１２７.０.０.１", Fault.EGRESS),
-    "circled digits": ("①②⑦.⓪.⓪.①", Fault.EGRESS),
-    "ideographic dots": ("127。0。0。1", Fault.EGRESS),
-    "octal, padded": ("0177.0000.0000.0001", Fault.EGRESS),
-    "octal and hexadecimal": ("0177.0x0.0.1", Fault.EGRESS),
-    "decimal that overflows": ("4294967297", Fault.EGRESS),
-    "hexadecimal that overflows": ("0x17f000001", Fault.EGRESS),
-    "hexadecimal, upper case": ("0X7F000001", Fault.EGRESS),
-    "hexadecimal, no digits": ("127.0.0.0x", Fault.EGRESS),
-    "short, two parts": ("10.1", Fault.EGRESS),
-    "metadata, decimal": ("2852039166", Fault.EGRESS),
-    "metadata, octal": ("0251.0376.0251.0376", Fault.EGRESS),
-    "metadata, short": ("169.254.43518", Fault.EGRESS),
-    "zero-width space at the end": ("127.0.0.1\u200b", Fault.EGRESS),
-    "zero-width joiner inside": ("127.0\u200d.0.1", Fault.DNS),
-    "soft hyphens": ("127\u00ad.0.0\u00ad.1", Fault.EGRESS),
-    "full-width dots": ("127．0．0．1", Fault.EGRESS),
-    "half-width ideographic dots": ("127｡0｡0｡1", Fault.EGRESS),
-    "superscripts": ("¹²⁷.⁰.⁰.¹", Fault.EGRESS),
-    "mathematical digits": ("𝟙𝟚𝟟.𝟘.𝟘.𝟙", Fault.EGRESS),
-    "Arabic digits": ("١٢٧.٠.٠.١", Fault.DNS),
-    "mapped in brackets": ("[::ffff:127.0.0.1]", Fault.EGRESS),
-    "in full width": ("［：：１］", Fault.EGRESS),
-    "a zone in a URL": ("[fe80::1%25eth0]", Fault.DNS),
-    "a zone by number": ("fe80::1%1", Fault.DNS),
-    "a fragment": ("127.0.0.1#@smtp.example", Fault.DNS),
-    "a query": ("127.0.0.1?smtp.example", Fault.DNS),
-    "a semicolon": ("127.0.0.1;smtp.example", Fault.DNS),
-    "a tab": ("127.0.0.1\tsmtp.example", Fault.DNS),
-    "a plus": ("+127.0.0.1", Fault.DNS),
-    "a minus": ("-1", Fault.DNS),
-    "an overlong IPv6": ("0:0:0:0:0:0:0:0:1", Fault.DNS),
-    "two trailing dots": ("127.0.0.1..", Fault.DNS),
-    "brackets around IPv4": ("[127.0.0.1]", Fault.DNS),
-    "a bracket too few": ("[::1", Fault.DNS),
-    "percent-encoded": ("127%2e0%2e0%2e1", Fault.DNS),
-    "a zone": ("fe80::1%eth0", Fault.DNS),
-    "a port in the host": ("127.0.0.1:25", Fault.DNS),
-    "a path": ("smtp.example/@127.0.0.1", Fault.DNS),
-    "user information": ("smtp.example@127.0.0.1", Fault.DNS),
-    "a NUL": ("smtp.example\x00.internal", Fault.DNS),
-    "a space": ("127.0.0.1 smtp.example", Fault.DNS),
-    "a line break": ("smtp.example\r\nX: y", Fault.DNS),
-    "a backslash": ("127.0.0.1\\smtp.example", Fault.DNS),
-    "empty": ("", Fault.DNS),
-    "a dot": (".", Fault.DNS),
-    "a label too long": ("a" * 64 + ".example", Fault.DNS),
-    "a name too long": ("a." * 127 + "example", Fault.DNS),
-    "not valid IDN": ("xn--\u0644a.example", Fault.DNS),
+    "decimal": ("2130706433", FailureKind.EGRESS),
+    "octal": ("0177.0.0.1", FailureKind.EGRESS),
+    "octal, all in one": ("017700000001", FailureKind.EGRESS),
+    "hexadecimal": ("0x7f000001", FailureKind.EGRESS),
+    "hexadecimal in parts": ("0x7f.0x0.0x0.0x1", FailureKind.EGRESS),
+    "short": ("127.1", FailureKind.EGRESS),
+    "leading zeros": ("127.000.000.001", FailureKind.EGRESS),
+    "zero alone": ("0", FailureKind.EGRESS),
+    "too large a part": ("127.0.0.256", FailureKind.EGRESS),
+    "five parts": ("127.0.0.0.1", FailureKind.EGRESS),
+    "a trailing dot": ("127.0.0.1.", FailureKind.EGRESS),
+    "a short form with a trailing dot": ("127.1.", FailureKind.EGRESS),
+    "brackets": ("[::1]", FailureKind.EGRESS),
+    "full-width digits": ("１２７.０.０.１", FailureKind.EGRESS),
+    "circled digits": ("①②⑦.⓪.⓪.①", FailureKind.EGRESS),
+    "ideographic dots": ("127。0。0。1", FailureKind.EGRESS),
+    "octal, padded": ("0177.0000.0000.0001", FailureKind.EGRESS),
+    "octal and hexadecimal": ("0177.0x0.0.1", FailureKind.EGRESS),
+    "decimal that overflows": ("4294967297", FailureKind.EGRESS),
+    "hexadecimal that overflows": ("0x17f000001", FailureKind.EGRESS),
+    "hexadecimal, upper case": ("0X7F000001", FailureKind.EGRESS),
+    "hexadecimal, no digits": ("127.0.0.0x", FailureKind.EGRESS),
+    "short, two parts": ("10.1", FailureKind.EGRESS),
+    "metadata, decimal": ("2852039166", FailureKind.EGRESS),
+    "metadata, octal": ("0251.0376.0251.0376", FailureKind.EGRESS),
+    "metadata, short": ("169.254.43518", FailureKind.EGRESS),
+    "zero-width space at the end": ("127.0.0.1\u200b", FailureKind.EGRESS),
+    "zero-width joiner inside": ("127.0\u200d.0.1", FailureKind.DNS),
+    "soft hyphens": ("127\u00ad.0.0\u00ad.1", FailureKind.EGRESS),
+    "full-width dots": ("127．0．0．1", FailureKind.EGRESS),
+    "half-width ideographic dots": ("127｡0｡0｡1", FailureKind.EGRESS),
+    "superscripts": ("¹²⁷.⁰.⁰.¹", FailureKind.EGRESS),
+    "mathematical digits": ("𝟙𝟚𝟟.𝟘.𝟘.𝟙", FailureKind.EGRESS),
+    "Arabic digits": ("١٢٧.٠.٠.١", FailureKind.DNS),
+    "mapped in brackets": ("[::ffff:127.0.0.1]", FailureKind.EGRESS),
+    "in full width": ("［：：１］", FailureKind.EGRESS),
+    "a zone in a URL": ("[fe80::1%25eth0]", FailureKind.DNS),
+    "a zone by number": ("fe80::1%1", FailureKind.DNS),
+    "a fragment": ("127.0.0.1#@smtp.example", FailureKind.DNS),
+    "a query": ("127.0.0.1?smtp.example", FailureKind.DNS),
+    "a semicolon": ("127.0.0.1;smtp.example", FailureKind.DNS),
+    "a tab": ("127.0.0.1\tsmtp.example", FailureKind.DNS),
+    "a plus": ("+127.0.0.1", FailureKind.DNS),
+    "a minus": ("-1", FailureKind.DNS),
+    "an overlong IPv6": ("0:0:0:0:0:0:0:0:1", FailureKind.DNS),
+    "two trailing dots": ("127.0.0.1..", FailureKind.DNS),
+    "brackets around IPv4": ("[127.0.0.1]", FailureKind.DNS),
+    "a bracket too few": ("[::1", FailureKind.DNS),
+    "percent-encoded": ("127%2e0%2e0%2e1", FailureKind.DNS),
+    "a zone": ("fe80::1%eth0", FailureKind.DNS),
+    "a port in the host": ("127.0.0.1:25", FailureKind.DNS),
+    "a path": ("smtp.example/@127.0.0.1", FailureKind.DNS),
+    "user information": ("smtp.example@127.0.0.1", FailureKind.DNS),
+    "a NUL": ("smtp.example\x00.internal", FailureKind.DNS),
+    "a space": ("127.0.0.1 smtp.example", FailureKind.DNS),
+    "a line break": ("smtp.example\r\nX: y", FailureKind.DNS),
+    "a backslash": ("127.0.0.1\\smtp.example", FailureKind.DNS),
+    "empty": ("", FailureKind.DNS),
+    "a dot": (".", FailureKind.DNS),
+    "a label too long": ("a" * 64 + ".example", FailureKind.DNS),
+    "a name too long": ("a." * 127 + "example", FailureKind.DNS),
+    "not valid IDN": ("xn--\u0644a.example", FailureKind.DNS),
 }
 
 
@@ -200,18 +200,18 @@ class TestSpecialAddresses:
         resolver = TableResolver()
         resolver.set("smtp.evil.example", [address])
         error = await fault_of(guard(resolver), "smtp.evil.example")
-        assert error.fault is Fault.EGRESS
+        assert error.fault is FailureKind.EGRESS
         assert address not in str(error), "the customer is not to learn what a name means inside"
 
     async def test_written_as_the_host_it_is_refused_without_a_look_up(self, address: str) -> None:
         resolver = TableResolver()
         error = await fault_of(guard(resolver), address)
-        assert error.fault in (Fault.EGRESS, Fault.DNS)
+        assert error.fault in (FailureKind.EGRESS, FailureKind.DNS)
         assert resolver.asked == []
 
 
 @pytest.mark.parametrize(("host", "fault"), ODD_SPELLINGS.values(), ids=ODD_SPELLINGS.keys())
-async def test_odd_spelling_is_refused_without_a_look_up(host: str, fault: Fault) -> None:
+async def test_odd_spelling_is_refused_without_a_look_up(host: str, fault: FailureKind) -> None:
     resolver = TableResolver()
     error = await fault_of(guard(resolver), host)
     assert error.fault is fault
@@ -221,7 +221,7 @@ async def test_odd_spelling_is_refused_without_a_look_up(host: str, fault: Fault
 @pytest.mark.parametrize("port", [0, 1, 22, 24, 26, 80, 110, 143, 443, 993, 3306, 5672, 6379, 8080, 65_535])
 async def test_if_the_port_is_none_of_mail_submission_it_is_refused(port: int) -> None:
     error = await fault_of(guard(), PUBLIC, port)
-    assert error.fault is Fault.EGRESS
+    assert error.fault is FailureKind.EGRESS
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ async def test_a_pasted_url_does_not_come_back_in_the_error() -> None:
 async def test_localhost_is_this_host_however_it_is_written(name: str) -> None:
     """If a name only looks different, then it is judged by what it means, like every other."""
     resolver = TableResolver()
-    assert (await fault_of(guard(resolver), name)).fault is Fault.EGRESS
+    assert (await fault_of(guard(resolver), name)).fault is FailureKind.EGRESS
     assert await guard(resolver, "127.0.0.1").vetted(name, 587, SMTP_PORTS, 5) == [ip_address("127.0.0.1")]
     assert resolver.asked == [], "no name server has a say in it (RFC 6761)"
 
@@ -254,7 +254,7 @@ async def test_a_public_name_for_an_inner_address_is_refused(name: str) -> None:
     resolver = TableResolver()
     resolver.set(name, ["169.254.169.254", "127.0.0.1", "fd00:ec2::254", "::ffff:10.0.0.1"])
     error = await fault_of(guard(resolver), name)
-    assert error.fault is Fault.EGRESS
+    assert error.fault is FailureKind.EGRESS
     assert "cloud metadata" in str(error)
 
 
@@ -293,7 +293,7 @@ class TestOperatorsHosts:
     )
     async def test_but_no_metadata_service_and_nothing_that_is_no_host(self, address: str) -> None:
         tested = EgressGuard(EgressPolicy(is_operators=True), TableResolver())
-        assert (await fault_of(tested, address, 80)).fault is Fault.EGRESS
+        assert (await fault_of(tested, address, 80)).fault is FailureKind.EGRESS
 
 
 class TestNames:
@@ -355,14 +355,14 @@ class TestNames:
         resolver = TableResolver()
         resolver.set("smtp.example", failure)
         error = await fault_of(guard(resolver), "smtp.example")
-        assert error.fault is Fault.DNS
+        assert error.fault is FailureKind.DNS
         assert text in str(error)
 
     async def test_a_name_without_addresses_is_permanent(self) -> None:
         resolver = TableResolver()
         resolver.set("smtp.example", [])
         error = await fault_of(guard(resolver), "smtp.example")
-        assert (error.fault, "permanent" in str(error)) == (Fault.DNS, True)
+        assert (error.fault, "permanent" in str(error)) == (FailureKind.DNS, True)
 
     async def test_a_silent_resolver_ends_in_time(self) -> None:
         class Silent(TableResolver):
@@ -372,7 +372,7 @@ class TestNames:
 
         with pytest.raises(DialError, match="temporary") as caught:
             await guard(Silent()).vetted("smtp.example", 587, SMTP_PORTS, timeout_s=0.01)
-        assert caught.value.fault is Fault.DNS
+        assert caught.value.fault is FailureKind.DNS
 
 
 class TestAllowlist:
@@ -404,7 +404,7 @@ class TestAllowlist:
         ],
     )
     async def test_and_nothing_else(self, allow: str, host: str, port: int) -> None:
-        assert (await fault_of(guard(allow=allow), host, port)).fault is Fault.EGRESS
+        assert (await fault_of(guard(allow=allow), host, port)).fault is FailureKind.EGRESS
 
     @pytest.mark.parametrize(
         ("text", "complaint"),
@@ -445,7 +445,7 @@ class TestAllowlist:
         """An installation's own public addresses are not open to its customers."""
         policy = EgressPolicy(denied=parse_allowlist(deny))
         error = await fault_of(EgressGuard(policy, TableResolver()), host)
-        assert (error.fault, "the operator refuses" in str(error)) == (Fault.EGRESS, True)
+        assert (error.fault, "the operator refuses" in str(error)) == (FailureKind.EGRESS, True)
         for other in ("93.185.0.1", "2607::1"):
             assert policy.refusal(ip_address(other), 587, SMTP_PORTS) is None
         both = EgressPolicy(parse_allowlist(f"{host}/128" if ":" in host else host), denied=parse_allowlist(deny))
@@ -460,7 +460,7 @@ class TestSystemResolver:
         resolver = SystemResolver(max_threads=1)
         try:
             error = await fault_of(EgressGuard(EgressPolicy(), resolver), "localhost", 443, HTTPS_PORTS)
-            assert error.fault is Fault.EGRESS
+            assert error.fault is FailureKind.EGRESS
         finally:
             resolver.close()
 

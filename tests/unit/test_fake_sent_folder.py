@@ -2,11 +2,11 @@
 
 from tests.doubles.sent_folder import FakeSentFolder
 from tests.imap_setting import DATE, letter, target
-from worker.domain.transmission import Fault, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind
 from worker.domain.vocabulary import CopyOutcome, Phase
 
 ID = "<1@acme.example>"
-DOWN = Trouble(Phase.CONNECT, Fault.TIMEOUT)
+DOWN = DeliveryFailure(Phase.CONNECT, FailureKind.TIMEOUT)
 
 
 async def test_a_programmed_trouble_is_given_out_once_and_nothing_is_kept() -> None:

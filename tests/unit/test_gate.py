@@ -11,7 +11,7 @@ from tests.delivery_world import MAX_AGE_S, DeliveryWorld, an_arrival
 from worker.delivery.context import EventContext, LetterContext
 from worker.delivery.limits import Limits
 from worker.delivery.mailboxes.backlog import AtCapacity, CoolingDown, RateLimited, StaleSettings, Suspended
-from worker.delivery.mailboxes.connection_leases import Shares
+from worker.delivery.mailboxes.connection_leases import ConnectionLeases
 from worker.delivery.mailboxes.gate import Common, MailboxGate, Slot
 from worker.delivery.mailboxes.lanes import Lanes
 from worker.delivery.mailboxes.state import MailboxKey, Revision, Suspension
@@ -37,7 +37,7 @@ class Scene:
         self.world = DeliveryWorld([an_account(mailboxes=[self.mailbox])])
         services = self.world.services(self.world.ledger)
         self.states, clock = services.mailboxes, services.clock
-        self.shares = Shares(self.states, services.transport, clock)
+        self.shares = ConnectionLeases(self.states, services.transport, clock)
         self.suspensions = Suspensions(self.states, services.rules.reporter, services.publish, clock)
         newer = NewerSettings(services.snapshot, clock)
         self.lanes = Lanes(clock)

@@ -9,7 +9,7 @@ from stack.scripted_imap import Say, ScriptedFolder, ScriptedImap
 from tests.imap_setting import DATE, letter, password, sent_folder, target
 from worker.adapters.imap.sent_folder import ImapSentFolder
 from worker.delivery.ports import SavedCopy
-from worker.domain.transmission import Trouble
+from worker.domain.transmission import DeliveryFailure
 from worker.domain.vocabulary import CopyOutcome
 
 ID = "<1@acme.example>"
@@ -278,7 +278,7 @@ async def test_a_look_makes_no_folder(sent: ImapSentFolder) -> None:
     async with ScriptedImap(*dotted(b"INBOX"), capabilities="UIDPLUS NAMESPACE") as server:
         server.namespace = BELOW_INBOX
 
-        assert isinstance(await sent.find(target(server.port, folder="Sent"), ID), Trouble)
+        assert isinstance(await sent.find(target(server.port, folder="Sent"), ID), DeliveryFailure)
         await copy(sent, server, "Sent")
         assert await sent.find(target(server.port, folder="Sent"), ID) is True
 

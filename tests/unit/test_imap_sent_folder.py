@@ -31,7 +31,7 @@ from worker.adapters.imap.sent_folder import ImapSentFolder
 from worker.adapters.network.egress import DialError
 from worker.delivery.ports import CopyTarget, SavedCopy
 from worker.domain.snapshot.model import Auth
-from worker.domain.transmission import Fault, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind
 from worker.domain.vocabulary import CopyOutcome, Phase, Security
 from worker.errors import ConfigurationError, SecretUnavailable, TokenRefused, Unavailable
 
@@ -66,7 +66,7 @@ def save(sent: ImapSentFolder, where: CopyTarget) -> Awaitable[SavedCopy]:
     return sent.save(where, ID, DATE, LETTER)
 
 
-def trouble_of(saved: SavedCopy) -> Trouble:
+def trouble_of(saved: SavedCopy) -> DeliveryFailure:
     assert saved.outcome is CopyOutcome.FAILED
     assert saved.trouble is not None
     assert saved.trouble.reply is None
@@ -124,7 +124,7 @@ async def test_what_a_search_finds_in_a_folder_that_was_not_opened_is_not_believ
 
     trouble = trouble_of(await save(adapter(), target(server.port)))
 
-    assert (trouble.phase, trouble.fault, trouble.detail) == (Phase.MAIL, Fault.REPLY, "NO not now")
+    assert (trouble.phase, trouble.fault, trouble.detail) == (Phase.MAIL, FailureKind.REPLY, "NO not now")
 
 
 async def test_what_is_found_counts_before_whichever_answer_it_comes(server: ScriptedImap, adapter: Adapter) -> None:
@@ -155,7 +155,7 @@ async def test_nothing_is_appended_to_a_folder_that_refuses_to_be_searched(
 
         trouble = trouble_of(await save(adapter(), target(server.port, folder=folder)))
 
-    assert trouble == Trouble(Phase.MAIL, Fault.REPLY, detail="NO no searches")
+    assert trouble == DeliveryFailure(Phase.MAIL, FailureKind.REPLY, detail="NO no searches")
     assert not [command for command in server.commands if command.startswith(b"APPEND")]
 
 
@@ -167,7 +167,7 @@ async def test_no_letter_goes_out_before_the_server_asks_for_it(adapter: Adapter
 
         trouble = trouble_of(await save(adapter(timeouts=HASTY), target(server.port)))
 
-    assert (trouble.phase, trouble.fault) == (Phase.DATA, Fault.TIMEOUT)
+    assert (trouble.phase, trouble.fault) == (Phase.DATA, FailureKind.TIMEOUT)
     assert not server.unanswered
 
 
@@ -181,7 +181,7 @@ async def test_a_connection_lost_in_the_middle_of_the_letter_is_a_failure_after_
 
     trouble = trouble_of(await save(adapter(), target(server.port)))
 
-    assert (trouble.phase, trouble.fault) == (Phase.DATA, Fault.DISCONNECTED)
+    assert (trouble.phase, trouble.fault) == (Phase.DATA, FailureKind.DISCONNECTED)
     assert server.connections == 2
     assert server.commands[-1].startswith(b"UID SEARCH")
 
@@ -230,8 +230,8 @@ async def test_a_server_that_hangs_up_or_stalls_costs_a_trouble_of_that_step_and
     server.script(moment, Stall())
     stalled = trouble_of(await save(sent, target(server.port, mailbox_id="other")))
 
-    assert (lost.phase, lost.fault) == (phase, Fault.DISCONNECTED)
-    assert (stalled.phase, stalled.fault) == (phase, Fault.TIMEOUT)
+    assert (lost.phase, lost.fault) == (phase, FailureKind.DISCONNECTED)
+    assert (stalled.phase, stalled.fault) == (phase, FailureKind.TIMEOUT)
 
 
 @pytest.mark.parametrize("moment", ["LOGIN", "LIST", "EXAMINE", "UID SEARCH", "APPEND", "APPENDED"])
@@ -242,7 +242,7 @@ async def test_a_goodbye_at_any_moment_is_kept_in_the_servers_own_words(
 
     trouble = trouble_of(await save(adapter(), target(server.port)))
 
-    assert trouble.fault is Fault.DISCONNECTED
+    assert trouble.fault is FailureKind.DISCONNECTED
     assert trouble.detail.endswith("BYE Too many connections")
 
 
@@ -251,7 +251,7 @@ async def test_a_greeting_that_is_a_goodbye_is_a_refusal(server: ScriptedImap, a
 
     trouble = trouble_of(await save(adapter(), target(server.port)))
 
-    assert trouble == Trouble(Phase.GREETING, Fault.REPLY, detail="BYE [UNAVAILABLE] overloaded")
+    assert trouble == DeliveryFailure(Phase.GREETING, FailureKind.REPLY, detail="BYE [UNAVAILABLE] overloaded")
 
 
 @pytest.mark.parametrize("greeting", ["220 smtp.example ESMTP", "* PREAUTH hello root", "* OKAY", "", "+ OK"])
@@ -262,7 +262,7 @@ async def test_a_greeting_of_another_protocol_or_for_somebody_else_is_refused(
 
     trouble = trouble_of(await save(adapter(), target(server.port)))
 
-    assert (trouble.phase, trouble.fault) == (Phase.GREETING, Fault.PROTOCOL)
+    assert (trouble.phase, trouble.fault) == (Phase.GREETING, FailureKind.PROTOCOL)
     assert not any(command.startswith(b"LOGIN") for command in server.commands)
 
 
@@ -282,7 +282,7 @@ async def test_a_refused_token_does_not_hang_and_says_what_the_challenge_said(
 
     trouble = trouble_of(await save(adapter(token()), target(server.port)))
 
-    assert (trouble.phase, trouble.fault) == (Phase.AUTH, Fault.REPLY)
+    assert (trouble.phase, trouble.fault) == (Phase.AUTH, FailureKind.REPLY)
     assert trouble.detail == 'NO [AUTHENTICATIONFAILED] Invalid credentials {"status":"400","schemes":"Bearer"}'
 
 
@@ -331,7 +331,7 @@ async def test_a_letter_whose_answer_was_lost_on_a_kept_session_is_looked_for_an
     trouble = trouble_of(await save(sent, target(server.port)))
     server.folders[b"Sent"].letters.append(LETTER)
 
-    assert (trouble.phase, trouble.fault) == (Phase.DATA, Fault.TIMEOUT)
+    assert (trouble.phase, trouble.fault) == (Phase.DATA, FailureKind.TIMEOUT)
     assert len([command for command in server.commands if command.startswith(b"APPEND")]) == 1
     assert (await save(sent, target(server.port))).outcome is CopyOutcome.ALREADY_THERE
 
@@ -341,7 +341,7 @@ async def test_a_server_that_challenges_for_ever_is_left(server: ScriptedImap, a
 
     trouble = trouble_of(await save(adapter(token()), target(server.port)))
 
-    assert (trouble.phase, trouble.fault) == (Phase.AUTH, Fault.PROTOCOL)
+    assert (trouble.phase, trouble.fault) == (Phase.AUTH, FailureKind.PROTOCOL)
 
 
 async def test_a_mechanism_that_the_server_does_not_offer_is_not_tried(adapter: Adapter) -> None:
@@ -349,20 +349,20 @@ async def test_a_mechanism_that_the_server_does_not_offer_is_not_tried(adapter: 
         server.capabilities = "IMAP4rev1 LOGINDISABLED"
         for credentials in (password(), token(), FixedCredentials(None)):
             trouble = trouble_of(await save(adapter(credentials), target(server.port)))
-            assert (trouble.phase, trouble.fault) == (Phase.AUTH, Fault.NO_AUTH_MECHANISM)
+            assert (trouble.phase, trouble.fault) == (Phase.AUTH, FailureKind.NO_AUTH_MECHANISM)
         assert set(server.commands) == {b"CAPABILITY"}
 
 
 @pytest.mark.parametrize(
     ("error", "fault"),
     [
-        (SecretUnavailable("no such key"), Fault.SECRET),
-        (TokenRefused("invalid_grant"), Fault.TOKEN_REFUSED),
-        (Unavailable("token endpoint"), Fault.CONNECT),
+        (SecretUnavailable("no such key"), FailureKind.SECRET),
+        (TokenRefused("invalid_grant"), FailureKind.TOKEN_REFUSED),
+        (Unavailable("token endpoint"), FailureKind.CONNECT),
     ],
 )
 async def test_credentials_that_cannot_be_opened_are_a_trouble_before_any_connection(
-    server: ScriptedImap, adapter: Adapter, error: Exception, fault: Fault
+    server: ScriptedImap, adapter: Adapter, error: Exception, fault: FailureKind
 ) -> None:
     trouble = trouble_of(await save(adapter(FixedCredentials(error)), target(server.port)))
 
@@ -384,7 +384,7 @@ async def test_a_password_with_nul_is_a_trouble_because_imap_cannot_carry_it(
 ) -> None:
     trouble = trouble_of(await save(adapter(password("a\0b")), target(server.port)))
 
-    assert (trouble.phase, trouble.fault) == (Phase.AUTH, Fault.PROTOCOL)
+    assert (trouble.phase, trouble.fault) == (Phase.AUTH, FailureKind.PROTOCOL)
 
 
 @pytest.mark.parametrize("secret", ['CAN"ARY\\9f3', "CANARY-9f3", "КАНАРЕЙКА 9f3"])
@@ -410,7 +410,7 @@ async def test_no_secret_reaches_a_log_an_error_or_a_value(
     )
     found = [await sent.find(target(server.port), ID) for _ in range(5)]
 
-    assert [type(each) for each in found] == [Trouble] * 4 + [bool]
+    assert [type(each) for each in found] == [DeliveryFailure] * 4 + [bool]
     told = repr(found) + repr(sent) + caplog.text
     for form in (secret, escaped, sasl):
         assert form not in told
@@ -427,7 +427,7 @@ async def test_a_refused_append_is_told_in_the_servers_own_words(
 
     trouble = trouble_of(await save(adapter(), target(server.port)))
 
-    assert trouble == Trouble(Phase.DATA, Fault.REPLY, detail=f"NO {words}")
+    assert trouble == DeliveryFailure(Phase.DATA, FailureKind.REPLY, detail=f"NO {words}")
 
 
 async def test_a_letter_larger_than_announced_is_not_sent_and_too_big_says_so(adapter: Adapter) -> None:
@@ -437,7 +437,7 @@ async def test_a_letter_larger_than_announced_is_not_sent_and_too_big_says_so(ad
         server.capabilities += " APPENDLIMIT=9"
         unsent = trouble_of(await save(adapter(), target(server.port)))
 
-    assert (refused.phase, refused.fault) == (unsent.phase, unsent.fault) == (Phase.DATA, Fault.TOO_LARGE)
+    assert (refused.phase, refused.fault) == (unsent.phase, unsent.fault) == (Phase.DATA, FailureKind.TOO_LARGE)
     assert len([command for command in server.commands if command.startswith(b"APPEND")]) == 1
 
 
@@ -461,7 +461,9 @@ async def test_a_folder_is_not_created_in_the_middle_of_a_letter(server: Scripte
 
     trouble = trouble_of(await adapter().save(target(server.port, folder="Kept"), ID, DATE, large))
 
-    assert trouble == Trouble(Phase.MAIL, Fault.DISCONNECTED, detail="CREATE: the server refused a literal half-way")
+    assert trouble == DeliveryFailure(
+        Phase.MAIL, FailureKind.DISCONNECTED, detail="CREATE: the server refused a literal half-way"
+    )
 
 
 @pytest.mark.parametrize("answer", ["{tag} OK saved", "+ go on\n{tag} OK saved"])
@@ -472,7 +474,7 @@ async def test_a_success_before_the_letter_was_sent_is_not_believed(
 
     trouble = trouble_of(await adapter().save(target(server.port), ID, DATE, letter(ID, b"x" * 30_000_000)))
 
-    assert (trouble.phase, trouble.fault) == (Phase.DATA, Fault.PROTOCOL)
+    assert (trouble.phase, trouble.fault) == (Phase.DATA, FailureKind.PROTOCOL)
 
 
 async def test_long_and_hostile_words_are_cut_to_one_clean_line(server: ScriptedImap, adapter: Adapter) -> None:
@@ -539,7 +541,7 @@ async def test_looking_into_a_missing_or_unknown_folder_is_a_trouble(adapter: Ad
     async with ScriptedImap(ScriptedFolder(b"INBOX")) as server:
         for folder in (None, "Kept"):
             found = await adapter().find(target(server.port, folder=folder), ID)
-            assert isinstance(found, Trouble)
+            assert isinstance(found, DeliveryFailure)
             assert found.phase is Phase.MAIL
         assert (await save(adapter(), target(server.port))).outcome is CopyOutcome.NO_FOLDER
         assert list(server.folders) == [b"INBOX"]
@@ -619,7 +621,7 @@ async def test_a_server_that_says_too_much_is_left(server: ScriptedImap, adapter
 
     trouble = trouble_of(await save(adapter(), target(server.port)))
 
-    assert (trouble.phase, trouble.fault) == (Phase.MAIL, Fault.PROTOCOL)
+    assert (trouble.phase, trouble.fault) == (Phase.MAIL, FailureKind.PROTOCOL)
 
 
 @pytest.mark.parametrize(
@@ -639,7 +641,7 @@ async def test_what_is_no_answer_ends_the_session_and_is_not_taken_for_one(
 
     trouble = trouble_of(await save(adapter(), target(server.port)))
 
-    assert (trouble.phase, trouble.fault) == (Phase.MAIL, Fault.PROTOCOL)
+    assert (trouble.phase, trouble.fault) == (Phase.MAIL, FailureKind.PROTOCOL)
 
 
 async def test_untagged_news_between_the_lines_change_nothing(server: ScriptedImap, adapter: Adapter) -> None:
@@ -653,7 +655,7 @@ async def test_a_search_answer_that_is_no_number_is_not_taken_for_not_found(
 ) -> None:
     server.script("UID SEARCH", Say("* SEARCH one\n{tag} OK done"))
 
-    assert trouble_of(await save(adapter(), target(server.port))).fault is Fault.PROTOCOL
+    assert trouble_of(await save(adapter(), target(server.port))).fault is FailureKind.PROTOCOL
 
 
 # Connections
@@ -683,7 +685,7 @@ async def test_a_dead_idle_session_is_replaced_once_only(server: ScriptedImap, a
     await sent.find(target(server.port), ID)
     server.script("EXAMINE", Cut(), Cut())
 
-    assert trouble_of(await save(sent, target(server.port))).fault is Fault.DISCONNECTED
+    assert trouble_of(await save(sent, target(server.port))).fault is FailureKind.DISCONNECTED
     assert server.connections == 2
 
 
@@ -711,8 +713,8 @@ async def test_an_answer_that_comes_too_late_is_never_read(server: ScriptedImap,
     server.script("UID SEARCH", Stall())
     found = await sent.find(target(server.port), ID)
 
-    assert isinstance(found, Trouble)
-    assert found.fault is Fault.TIMEOUT
+    assert isinstance(found, DeliveryFailure)
+    assert found.fault is FailureKind.TIMEOUT
     assert await sent.find(target(server.port), ID) is False
     assert server.connections == 2
 
@@ -760,9 +762,9 @@ def test_an_upload_has_time_by_its_size() -> None:
     assert ImapTimeouts(append_s=60, append_bytes_per_s=1_000).append_within_s(25_000) == 85
 
 
-@pytest.mark.parametrize("fault", [Fault.DNS, Fault.EGRESS, Fault.CONNECT, Fault.TIMEOUT])
+@pytest.mark.parametrize("fault", [FailureKind.DNS, FailureKind.EGRESS, FailureKind.CONNECT, FailureKind.TIMEOUT])
 async def test_a_host_that_cannot_be_dialed_is_a_trouble_of_the_dialers_own_fault(
-    adapter: Adapter, fault: Fault
+    adapter: Adapter, fault: FailureKind
 ) -> None:
     class NoWay(LoopbackDialer):
         async def dial(self, host: str, port: int, timeout_s: float) -> socket.socket:
@@ -770,7 +772,7 @@ async def test_a_host_that_cannot_be_dialed_is_a_trouble_of_the_dialers_own_faul
 
     trouble = trouble_of(await save(adapter(dialer=NoWay()), target(993)))
 
-    assert trouble == Trouble(Phase.CONNECT, fault, detail="no way to localhost")
+    assert trouble == DeliveryFailure(Phase.CONNECT, fault, detail="no way to localhost")
 
 
 # TLS
@@ -781,7 +783,7 @@ async def test_starttls_is_refused_with_what_to_do_instead(server: ScriptedImap,
 
     trouble = trouble_of(await save(adapter(dialer=dialer), target(server.port, security=Security.STARTTLS)))
 
-    assert (trouble.phase, trouble.fault) == (Phase.TLS, Fault.TLS)
+    assert (trouble.phase, trouble.fault) == (Phase.TLS, FailureKind.TLS)
     assert "implicit TLS" in trouble.detail
     assert "993" in trouble.detail
     assert dialer.dialed == []
@@ -792,7 +794,7 @@ async def test_a_server_without_tls_where_tls_was_configured_gets_no_credentials
 ) -> None:
     trouble = trouble_of(await save(adapter(), target(server.port, security=Security.TLS)))
 
-    assert (trouble.phase, trouble.fault) == (Phase.TLS, Fault.TLS)
+    assert (trouble.phase, trouble.fault) == (Phase.TLS, FailureKind.TLS)
     assert server.commands == []
 
 
@@ -802,7 +804,7 @@ async def test_a_host_that_no_certificate_can_name_is_a_trouble(
 ) -> None:
     trouble = trouble_of(await save(adapter(), target(server.port, security=Security.TLS, host=host)))
 
-    assert (trouble.phase, trouble.fault) == (Phase.TLS, Fault.TLS)
+    assert (trouble.phase, trouble.fault) == (Phase.TLS, FailureKind.TLS)
 
 
 async def test_a_handshake_that_is_not_answered_ends_in_time(server: ScriptedImap, adapter: Adapter) -> None:
@@ -811,7 +813,7 @@ async def test_a_handshake_that_is_not_answered_ends_in_time(server: ScriptedIma
     where = target(server.port, security=Security.TLS)
     trouble = trouble_of(await save(adapter(timeouts=replace(QUICK, tls_s=0.1)), where))
 
-    assert (trouble.phase, trouble.fault) == (Phase.TLS, Fault.TIMEOUT)
+    assert (trouble.phase, trouble.fault) == (Phase.TLS, FailureKind.TIMEOUT)
 
 
 @pytest.mark.parametrize("lax", ["hostname", "certificate", "version"])

@@ -14,7 +14,7 @@ from worker.domain.egress import SMTP_PORTS, EgressPolicy, parse_allowlist
 from worker.domain.hosts import parse_host
 from worker.domain.internal_names import is_internal_name, parse_zones
 from worker.domain.probe import LookupOutcome, RecordType
-from worker.domain.transmission import Fault
+from worker.domain.transmission import FailureKind
 from worker.errors import ConfigurationError
 from worker.settings import load_settings
 
@@ -86,7 +86,7 @@ async def test_without_an_exception_nothing_inside_is_looked_up(name: str) -> No
     """If the operator allows nothing inside, then the answer to every internal name is the same, and takes no time."""
     with pytest.raises(DialError) as caught:
         await EgressGuard(EgressPolicy(), NobodyAsks()).vetted(name, 587, SMTP_PORTS, 5)
-    assert (caught.value.fault, str(caught.value)) == (Fault.EGRESS, _refusal(name))
+    assert (caught.value.fault, str(caught.value)) == (FailureKind.EGRESS, _refusal(name))
 
 
 def _refusal(name: str) -> str:
@@ -128,7 +128,7 @@ async def test_with_an_exception_there_is_one_answer_at_one_time(resolver: Table
     began_s = loop.time()
     with pytest.raises(DialError) as caught:
         await guard.vetted("redis.default.svc", 587, SMTP_PORTS, timeout_s=30)
-    assert (caught.value.fault, str(caught.value)) == (Fault.DNS, _refusal("redis.default.svc"))
+    assert (caught.value.fault, str(caught.value)) == (FailureKind.DNS, _refusal("redis.default.svc"))
     assert 0.2 <= loop.time() - began_s < 5
 
 

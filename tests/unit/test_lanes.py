@@ -10,7 +10,7 @@ import pytest
 from tests.doubles.clock import SteppedClock
 from worker.delivery.mailboxes.backlog import AtCapacity, Backlogged, CoolingDown, Denied
 from worker.delivery.mailboxes.lanes import Lane, Lanes, Place
-from worker.domain.backoff import turn_level_s
+from worker.domain.backoff import backlog_level_s
 from worker.domain.vocabulary import Reason
 
 MAILBOX = ("acme", "mb-support")
@@ -291,7 +291,7 @@ async def test_a_backlog_keeps_its_mailbox_busy_until_it_is_done(service_s: floa
             assert isinstance(place, Backlogged)
             hops += 1
             turn = place.not_before
-            await simulation.sleep(turn_level_s(place.wait_s, hops))
+            await simulation.sleep(backlog_level_s(place.wait_s, hops))
 
     await simulation.run(*(asyncio.create_task(letter()) for _ in range(letters)))
 

@@ -17,7 +17,7 @@ from worker.domain.probe import SentFolderFacts
 from worker.domain.providers import providers
 from worker.domain.results.models import CheckStepResult
 from worker.domain.snapshot.model import Mailbox
-from worker.domain.transmission import Fault, Reply, Transmission, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind, Reply, Transmission
 from worker.domain.vocabulary import Phase
 from worker.operations.mailbox_check import messages
 from worker.operations.mailbox_check.check import CheckLimits, MailboxCheck, is_good
@@ -68,7 +68,7 @@ async def test_a_certificate_that_ends_soon_is_a_warning_and_no_failure(
 
 async def test_without_copies_imap_is_advice_only(world: World) -> None:
     """If the provider saves to Sent by itself, then a wrong IMAP server stops no letter."""
-    world.visitors.troubles["imap.connect"] = Trouble(Phase.CONNECT, Fault.CONNECT, detail="refused")
+    world.visitors.troubles["imap.connect"] = DeliveryFailure(Phase.CONNECT, FailureKind.CONNECT, detail="refused")
     gmail = a_mailbox(smtp={"host": "smtp.gmail.com"}, sent_copy={"imap": IMAP})
     steps = await world.run(gmail)
     assert "imap_connect" in failures(steps)
@@ -91,7 +91,7 @@ async def test_a_folder_of_which_the_server_tells_nothing_is_left_undecided(worl
 
 
 async def test_a_letter_of_which_nobody_knows_is_told_as_that(world: World) -> None:
-    lost = Trouble(Phase.DATA, Fault.DISCONNECTED, detail="the connection was lost")
+    lost = DeliveryFailure(Phase.DATA, FailureKind.DISCONNECTED, detail="the connection was lost")
     world.visitors.transmission = Transmission(uncertain={"client@example.net": lost})
     steps = await world.run(test_to="client@example.net")
     assert failures(steps)["test_letter"] == "outcome_unknown"
@@ -117,7 +117,7 @@ async def test_the_test_letter_is_the_same_for_the_same_request(world: World) ->
 
 
 async def test_if_the_sender_is_refused_no_test_letter_is_sent(world: World) -> None:
-    world.visitors.troubles["smtp.propose"] = Trouble(Phase.MAIL, Fault.DISCONNECTED)
+    world.visitors.troubles["smtp.propose"] = DeliveryFailure(Phase.MAIL, FailureKind.DISCONNECTED)
     steps = await world.run(test_to="client@example.net")
     assert world.visitors.letters == []
     assert steps["test_letter"].ok is None
@@ -125,7 +125,9 @@ async def test_if_the_sender_is_refused_no_test_letter_is_sent(world: World) -> 
 
 async def test_a_connection_that_times_out_is_tried_in_other_ways_without_signing_in(world: World) -> None:
     """If nothing answers, then the usual ports are tried too; nobody signs in there."""
-    world.visitors.troubles["smtp.connect"] = Trouble(Phase.CONNECT, Fault.TIMEOUT, detail="no answer in time")
+    world.visitors.troubles["smtp.connect"] = DeliveryFailure(
+        Phase.CONNECT, FailureKind.TIMEOUT, detail="no answer in time"
+    )
     step = (await world.run(a_mailbox()))["connect"]
     assert (step.ok, step.reason) == (False, "timeout")
     assert world.visitors.steps.count("smtp.connect") == 3
@@ -133,7 +135,7 @@ async def test_a_connection_that_times_out_is_tried_in_other_ways_without_signin
 
 
 async def test_words_that_may_mean_sender_or_recipient_decide_nothing(world: World) -> None:
-    denied = Trouble(Phase.RCPT, Fault.REPLY, Reply(554, "5.7.1", "relay access denied"))
+    denied = DeliveryFailure(Phase.RCPT, FailureKind.REPLY, Reply(554, "5.7.1", "relay access denied"))
     world.visitors.troubles["smtp.propose"] = denied
     step = (await world.run())["sender"]
     assert step.ok is None
@@ -210,7 +212,7 @@ async def test_the_copy_of_a_test_letter_is_saved_as_that_of_any_letter(world: W
     to = {"always": "client@example.net", "auto": "support@acme.example"}[mode]
     world.visitors.folder = FOLDER_IN_QUESTION
     assert (await world.run(mailbox, test_to=to))["sent_writable"].ok is True
-    world.visitors.troubles["imap.save"] = Trouble(Phase.DATA, Fault.REPLY, detail="NO Permission denied")
+    world.visitors.troubles["imap.save"] = DeliveryFailure(Phase.DATA, FailureKind.REPLY, detail="NO Permission denied")
     step = (await world.run(mailbox, test_to=to))["sent_writable"]
     assert (step.ok, step.reason) == (False, "sent_folder_denied")
     assert step.reply is not None

@@ -32,7 +32,7 @@ from worker.domain.failure.classify import UNCERTAIN, Classification
 from worker.domain.slo import COPY_WITHIN_S, LETTER_WITHIN_S, Promptness
 from worker.domain.snapshot.model import Account
 from worker.domain.snapshot.resolution import resolve
-from worker.domain.transmission import Fault, Reply, Transmission, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind, Reply, Transmission
 from worker.domain.vocabulary import Action, CopyOutcome, EventType, Outcome, Phase, Reason, Scope
 from worker.domain.work import Work
 from worker.telemetry.metrics import OTHER, READINGS, Metrics, Readings
@@ -61,7 +61,7 @@ def test_the_page_is_what_the_code_says(monkeypatch: pytest.MonkeyPatch) -> None
 def test_no_metric_is_described_twice() -> None:
     names = [metric.name for metric in metrics_page.described()]
     assert len(set(names)) == len(names)
-    assert {"sendas_letters_total", "sendas_snapshot_age_seconds", "sendas_stage_seconds"} <= set(names)
+    assert {"sendas_recipient_outcomes_total", "sendas_snapshot_age_seconds", "sendas_stage_seconds"} <= set(names)
 
 
 def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
@@ -85,7 +85,7 @@ def test_what_the_delivery_tells_is_counted() -> None:
     """If letters, attempts, copies and dead letters come to an outcome, then each is counted by its own labels."""
     registry = CollectorRegistry()
     observer = MetricsObserver(Metrics(registry))
-    accepted, refused = Reply(250, None, "ok"), Trouble(Phase.RCPT, Fault.REPLY, Reply(550, None, "no"))
+    accepted, refused = Reply(250, None, "ok"), DeliveryFailure(Phase.RCPT, FailureKind.REPLY, Reply(550, None, "no"))
     observer.settled("sendas.outbound", EventType.COMMENT_CREATED, "done")
     observer.settled("sendas.outbound", None, "invalid")
     observer.attempted("gmail", Transmission(accepted={"a": accepted}, refused={"b": refused}, timings_s={"mail": 0.2}))
@@ -100,7 +100,7 @@ def test_what_the_delivery_tells_is_counted() -> None:
     for result in ("accepted", "refused", "uncertain"):
         assert value(registry, "sendas_smtp_attempts_total", provider="gmail", result=result) == 1
     assert value(registry, "sendas_stage_seconds_sum", stage="mail") == 0.2
-    assert value(registry, "sendas_letters_total", outcome="failed", reason="recipient_unknown") == 3
+    assert value(registry, "sendas_recipient_outcomes_total", outcome="failed", reason="recipient_unknown") == 3
     assert value(registry, "sendas_uncertain_total") == 2
     assert value(registry, "sendas_sent_copies_total", provider="yandex", outcome="saved") == 1
     assert value(registry, "sendas_sent_copies_total", provider="gmail", outcome="provider_saves") == 1
@@ -137,8 +137,8 @@ def test_a_letter_counts_for_the_objective_unless_its_mailbox_kept_it(
     """If a letter is late, then it is ours unless its own mailbox or server made it wait."""
     registry = CollectorRegistry()
     MetricsObserver(Metrics(registry)).delivered(a_case(**work), 2, NOON + timedelta(seconds=late_s))
-    assert value(registry, "sendas_slo_letters_total", promptness=promptness) == 2
-    assert sum(value(registry, "sendas_slo_letters_total", promptness=each) or 0 for each in Promptness) == 2
+    assert value(registry, "sendas_slo_recipients_total", promptness=promptness) == 2
+    assert sum(value(registry, "sendas_slo_recipients_total", promptness=each) or 0 for each in Promptness) == 2
 
 
 @pytest.mark.parametrize(
@@ -157,14 +157,14 @@ def test_a_letter_that_never_leaves_is_ours_unless_somebody_else_refused_it(
 ) -> None:
     registry = CollectorRegistry()
     MetricsObserver(Metrics(registry)).ended(a_case(**work), Outcome.FAILED, why, 1)
-    assert value(registry, "sendas_slo_letters_total", promptness=promptness) == 1
+    assert value(registry, "sendas_slo_recipients_total", promptness=promptness) == 1
 
 
 def test_a_letter_put_off_is_not_judged_yet() -> None:
     registry = CollectorRegistry()
     why = because(Reason.GREYLISTED, action=Action.RETRY)
     MetricsObserver(Metrics(registry)).ended(a_case(), Outcome.DEFERRED, why, 1)
-    assert sum(value(registry, "sendas_slo_letters_total", promptness=each) or 0 for each in Promptness) == 0
+    assert sum(value(registry, "sendas_slo_recipients_total", promptness=each) or 0 for each in Promptness) == 0
 
 
 def test_the_thresholds_of_the_objectives_are_buckets() -> None:
@@ -222,7 +222,14 @@ def number_of_series(registry: CollectorRegistry) -> int:
     return sum(len(metric.samples) for metric in registry.collect())
 
 
-TROUBLES: tuple[Trouble | None, ...] = (None, WRONG_PASSWORD, UNREACHABLE, GREYLISTED, UNKNOWN_RECIPIENT, TOO_FAST)
+TROUBLES: tuple[DeliveryFailure | None, ...] = (
+    None,
+    WRONG_PASSWORD,
+    UNREACHABLE,
+    GREYLISTED,
+    UNKNOWN_RECIPIENT,
+    TOO_FAST,
+)
 
 
 @pytest.fixture
@@ -257,7 +264,7 @@ async def test_two_thousand_mailboxes_make_no_series() -> None:
     assert (
         value(registry, "sendas_events_total", queue=TOPOLOGY.outbound, type="comment.created", outcome="done") == 2_000
     )
-    assert (value(registry, "sendas_letters_total", outcome="sent", reason="") or 0) > 200
+    assert (value(registry, "sendas_recipient_outcomes_total", outcome="sent", reason="") or 0) > 200
     assert sum(world.delivery.suspensions.counts().values()) > 200
     assert number_of_series(registry) == before
 

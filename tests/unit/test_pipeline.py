@@ -31,7 +31,7 @@ from worker.domain.results.events import (
     MailFailedEvent,
     MailSentEvent,
 )
-from worker.domain.transmission import Fault, Reply, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind, Reply
 from worker.domain.vocabulary import Action, Phase, Reason, Scope
 from worker.errors import Unavailable
 
@@ -248,7 +248,9 @@ async def test_a_refused_sign_in_suspends_the_mailbox_until_its_settings_change(
 async def test_a_changed_address_opens_a_mailbox_whose_address_was_refused() -> None:
     """Not only the server's settings count: a sender that is not owned is mended by another address."""
     world = DeliveryWorld()
-    not_owned = Trouble(Phase.MAIL, Fault.REPLY, Reply(553, "5.7.1", "sender address rejected: not owned by auth user"))
+    not_owned = DeliveryFailure(
+        Phase.MAIL, FailureKind.REPLY, Reply(553, "5.7.1", "sender address rejected: not owned by auth user")
+    )
     world.transport.refuse(not_owned, times=1)
     world.publish(a_comment_event())
     await world.run(until_s=60)
@@ -515,7 +517,9 @@ async def test_an_address_that_only_smtputf8_could_carry_fails_alone_where_the_s
     """If one of a common letter's recipients is such, then the others get it, and it does not name that one."""
     mailbox = a_mailbox(sent_copy={"imap": IMAP})
     world = DeliveryWorld([an_account(mailboxes=[mailbox], settings={"name_all_recipients": True})])
-    world.transport.refuse(Trouble(Phase.MAIL, Fault.NO_SMTPUTF8, detail="no SMTPUTF8"), recipient="ещё@example.net")
+    world.transport.refuse(
+        DeliveryFailure(Phase.MAIL, FailureKind.NO_SMTPUTF8, detail="no SMTPUTF8"), recipient="ещё@example.net"
+    )
 
     await world.deliver(a_comment_event(recipients=[TWO[0], a_recipient("ещё@example.net"), TWO[1]]))
 
@@ -531,7 +535,9 @@ async def test_an_address_that_only_smtputf8_could_carry_fails_alone_where_the_s
 
 async def test_the_others_of_such_a_letter_get_it_at_a_later_attempt_too() -> None:
     world = DeliveryWorld([an_account(mailboxes=[a_mailbox()], settings={"name_all_recipients": True})])
-    world.transport.refuse(Trouble(Phase.MAIL, Fault.NO_SMTPUTF8, detail="no SMTPUTF8"), recipient="ещё@example.net")
+    world.transport.refuse(
+        DeliveryFailure(Phase.MAIL, FailureKind.NO_SMTPUTF8, detail="no SMTPUTF8"), recipient="ещё@example.net"
+    )
     world.transport.refuse(GREYLISTED, recipient="two@example.net", times=1)
 
     await world.deliver(a_comment_event(recipients=[TWO[0], a_recipient("ещё@example.net"), TWO[1]]))
@@ -543,7 +549,9 @@ async def test_the_others_of_such_a_letter_get_it_at_a_later_attempt_too() -> No
 
 async def test_an_address_beyond_ascii_that_has_a_letter_of_its_own_fails_with_it() -> None:
     world = DeliveryWorld()
-    world.transport.refuse(Trouble(Phase.MAIL, Fault.NO_SMTPUTF8, detail="no SMTPUTF8"), recipient="ещё@example.net")
+    world.transport.refuse(
+        DeliveryFailure(Phase.MAIL, FailureKind.NO_SMTPUTF8, detail="no SMTPUTF8"), recipient="ещё@example.net"
+    )
 
     await world.deliver(a_comment_event(recipients=[TWO[0], a_recipient("ещё@example.net")]))
 
@@ -562,7 +570,7 @@ async def test_an_address_beyond_ascii_that_has_a_letter_of_its_own_fails_with_i
 async def test_a_limit_of_the_mailbox_pauses_it_for_as_long_as_the_server_says(reply: str, pause_s: int) -> None:
     """If one letter meets the limit, then the next one waits for the same moment and the server is left alone."""
     world = DeliveryWorld()
-    world.transport.refuse(Trouble(Phase.RCPT, Fault.REPLY, parse_reply(reply)), times=1)
+    world.transport.refuse(DeliveryFailure(Phase.RCPT, FailureKind.REPLY, parse_reply(reply)), times=1)
     began = world.clock.now()
 
     await world.deliver(a_comment_event(recipients=TWO))
@@ -576,7 +584,7 @@ async def test_a_limit_of_the_mailbox_pauses_it_for_as_long_as_the_server_says(r
 async def test_a_refused_ehlo_name_ends_no_letter_and_blames_no_mailbox() -> None:
     world = DeliveryWorld()
     refused = parse_reply("504 5.5.2 <25aea30808b2>: Helo command rejected: need fully-qualified hostname")
-    world.transport.refuse(Trouble(Phase.RCPT, Fault.REPLY, refused), times=1)
+    world.transport.refuse(DeliveryFailure(Phase.RCPT, FailureKind.REPLY, refused), times=1)
 
     await world.deliver(a_comment_event())
 
@@ -651,7 +659,7 @@ async def test_a_servers_hostile_words_can_keep_nothing_from_being_published() -
     """Surrogates of undecodable bytes, and more words than fit into a frame of headers."""
     world = DeliveryWorld()
     words = "\udcff\r\nX: y\x00" + "long " * 50_000
-    world.transport.refuse(Trouble(Phase.DATA, Fault.REPLY, Reply(451, "4.3.0", words)), times=1)
+    world.transport.refuse(DeliveryFailure(Phase.DATA, FailureKind.REPLY, Reply(451, "4.3.0", words)), times=1)
     world.publish(a_comment_event())
     await world.broker.step()
 

@@ -34,15 +34,21 @@ from worker.domain.results.events import (
     SentCopySavedEvent,
 )
 from worker.domain.snapshot.model import Account
-from worker.domain.transmission import Fault, Reply, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind, Reply
 from worker.domain.vocabulary import Phase, Reason, ResumedBy
 
 KEY = MailboxKey("acme", "mb-support")
-TOKEN_REVOKED = Trouble(Phase.AUTH, Fault.TOKEN_REFUSED, detail="login.example refused: invalid_grant")
-IMAP_REFUSES = Trouble(Phase.AUTH, Fault.REPLY, detail="NO [AUTHENTICATIONFAILED] invalid credentials")
-TOO_MANY = Trouble(Phase.GREETING, Fault.REPLY, Reply(432, "4.3.2", "concurrent connections limit exceeded"))
-NOT_OWNED = Trouble(Phase.MAIL, Fault.REPLY, Reply(553, "5.7.1", "sender address rejected: not owned by auth user"))
-NAMES_SOMEBODY = Trouble(Phase.AUTH, Fault.REPLY, Reply(535, "5.7.8", "authentication of ivan@acme.example failed"))
+TOKEN_REVOKED = DeliveryFailure(Phase.AUTH, FailureKind.TOKEN_REFUSED, detail="login.example refused: invalid_grant")
+IMAP_REFUSES = DeliveryFailure(Phase.AUTH, FailureKind.REPLY, detail="NO [AUTHENTICATIONFAILED] invalid credentials")
+TOO_MANY = DeliveryFailure(
+    Phase.GREETING, FailureKind.REPLY, Reply(432, "4.3.2", "concurrent connections limit exceeded")
+)
+NOT_OWNED = DeliveryFailure(
+    Phase.MAIL, FailureKind.REPLY, Reply(553, "5.7.1", "sender address rejected: not owned by auth user")
+)
+NAMES_SOMEBODY = DeliveryFailure(
+    Phase.AUTH, FailureKind.REPLY, Reply(535, "5.7.8", "authentication of ivan@acme.example failed")
+)
 
 
 class TwoWorkers:
@@ -54,13 +60,13 @@ class TwoWorkers:
         self.deliveries = [self.world.delivery, self.world.another_worker(self.ledgers[1])]
         self._turns = cycle(self.deliveries)
         self.world.broker.attach(TOPOLOGY.outbound, self._handle)
-        self.world.broker.attach(TOPOLOGY.turns, self._handle_turn)
+        self.world.broker.attach(TOPOLOGY.backlog, self._handle_turn)
 
     async def _handle(self, arrival: Arrival) -> Sequence[Publication]:
         return await next(self._turns).pipeline.handle(arrival)
 
     async def _handle_turn(self, arrival: Arrival) -> Sequence[Publication]:
-        return await next(self._turns).turns.handle(arrival)
+        return await next(self._turns).rescheduler.handle(arrival)
 
     async def handle_copy(self, arrival: Arrival) -> Sequence[Publication]:
         """For the queue of copies."""
@@ -69,7 +75,7 @@ class TwoWorkers:
     async def look(self) -> None:
         """Both take their look at what is new."""
         for delivery in self.deliveries:
-            await delivery.keeper.look()
+            await delivery.sync.poll()
 
     async def deliver(self, *events: str, until_s: float | None = None) -> None:
         for name in events:
@@ -317,7 +323,7 @@ async def test_copies_wait_while_the_sign_in_is_refused() -> None:
     ],
     ids=["another reason", "other credentials"],
 )
-async def test_copies_do_not_wait_for_what_is_not_theirs(trouble: Trouble, imap: dict[str, object]) -> None:
+async def test_copies_do_not_wait_for_what_is_not_theirs(trouble: DeliveryFailure, imap: dict[str, object]) -> None:
     world = DeliveryWorld([an_account(mailboxes=[a_mailbox(sent_copy={"imap": imap})])])
     world.sent_folder.troubles = [UNREACHABLE]
     world.publish(a_comment_event("a"))

@@ -7,7 +7,7 @@ import pytest
 
 from tests.doubles.smtp import RECIPIENT, FakeMonotonic, hasty, letter, password, world
 from worker.adapters.smtp import PoolLimits
-from worker.domain.transmission import Fault, Reply, Transmission
+from worker.domain.transmission import FailureKind, Reply, Transmission
 from worker.domain.vocabulary import Phase, Security
 
 
@@ -316,7 +316,7 @@ async def test_closing_refuses_who_waits_and_cuts_off_who_takes_too_long() -> No
         await w.server.seen("MAIL")
         await w.transport.close()
         assert (await second).refused[RECIPIENT].phase is Phase.CONNECT
-        assert (await first).refused[RECIPIENT].fault is Fault.DISCONNECTED
+        assert (await first).refused[RECIPIENT].fault is FailureKind.DISCONNECTED
         assert (await w.send()).refused[RECIPIENT].phase is Phase.CONNECT
 
 

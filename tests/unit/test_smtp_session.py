@@ -36,12 +36,12 @@ from worker.adapters.network.egress import DialError
 from worker.adapters.smtp import SmtpTransport
 from worker.delivery.ports import Route
 from worker.domain.snapshot.model import Auth
-from worker.domain.transmission import Fault, Transmission, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind, Transmission
 from worker.domain.vocabulary import Mechanism, Phase, Security
 from worker.errors import ConfigurationError, SecretUnavailable, TokenRefused, Unavailable
 
 
-def trouble(transmission: Transmission) -> Trouble:
+def trouble(transmission: Transmission) -> DeliveryFailure:
     assert not transmission.accepted
     assert not transmission.uncertain
     return transmission.refused[RECIPIENT]
@@ -69,14 +69,14 @@ async def test_ehlo_says_the_configured_host_name_again_after_starttls() -> None
 async def test_if_the_server_offers_no_starttls_nothing_goes_out_in_plain_text() -> None:
     async with world(security=Security.STARTTLS, offers_tls=False, opened=password()) as w:
         found = trouble(await w.send())
-        assert (found.phase, found.fault) == (Phase.TLS, Fault.TLS)
+        assert (found.phase, found.fault) == (Phase.TLS, FailureKind.TLS)
         assert w.server.verbs() == ["EHLO"]
 
 
 async def test_a_refused_starttls_is_reported_in_the_servers_words() -> None:
     async with world("starttls: 454 4.7.0 no TLS today", security=Security.STARTTLS, opened=password()) as w:
         found = trouble(await w.send())
-        assert (found.phase, found.fault) == (Phase.TLS, Fault.REPLY)
+        assert (found.phase, found.fault) == (Phase.TLS, FailureKind.REPLY)
         assert found.reply is not None
         assert (found.reply.code, found.reply.enhanced, found.reply.text) == (454, "4.7.0", "no TLS today")
 
@@ -85,7 +85,7 @@ async def test_a_refused_starttls_is_reported_in_the_servers_words() -> None:
 async def test_a_certificate_for_another_name_is_refused_although_the_address_is_right(security: Security) -> None:
     async with world(security=security, certificate_host="other.example", opened=password()) as w:
         found = trouble(await w.send())
-        assert (found.phase, found.fault) == (Phase.TLS, Fault.TLS)
+        assert (found.phase, found.fault) == (Phase.TLS, FailureKind.TLS)
         assert HOST in found.detail
         assert "AUTH" not in w.server.verbs()
 
@@ -97,7 +97,7 @@ async def test_a_host_that_no_certificate_can_name_is_a_tls_fault(host: str, sec
     async with world(security=security, opened=password()) as w:
         way = replace(w.route, smtp=w.route.smtp.model_copy(update={"host": host}))
         found = trouble(await w.transport.send(way, letter(), w.hook))
-        assert (found.phase, found.fault) == (Phase.TLS, Fault.TLS)
+        assert (found.phase, found.fault) == (Phase.TLS, FailureKind.TLS)
         await w.server.until(lambda: w.server.open_connections == 0)
         assert w.transport.numbers.open == 0
 
@@ -113,26 +113,26 @@ async def test_a_handshake_that_fails_is_a_tls_fault() -> None:
         "starttls: raw 220 go\\r\\n, read 5, garbage, stall", security=Security.STARTTLS, opened=password()
     ) as w:
         found = trouble(await w.send())
-        assert (found.phase, found.fault) == (Phase.TLS, Fault.TLS)
+        assert (found.phase, found.fault) == (Phase.TLS, FailureKind.TLS)
 
 
 async def test_a_server_that_hangs_up_in_the_handshake_is_a_tls_fault() -> None:
     async with world("starttls: raw 220 go\\r\\n, close", security=Security.STARTTLS, opened=password()) as w:
         found = trouble(await w.send())
-        assert (found.phase, found.fault) == (Phase.TLS, Fault.TLS)
+        assert (found.phase, found.fault) == (Phase.TLS, FailureKind.TLS)
 
 
 async def test_a_handshake_without_an_answer_is_a_timeout_in_phase_tls() -> None:
     script = "starttls: raw 220 go\\r\\n, stall"
     async with world(script, security=Security.STARTTLS, opened=password(), timeouts=hasty("tls_s")) as w:
         found = trouble(await w.send())
-        assert (found.phase, found.fault) == (Phase.TLS, Fault.TIMEOUT)
+        assert (found.phase, found.fault) == (Phase.TLS, FailureKind.TIMEOUT)
 
 
 async def test_implicit_tls_to_a_server_that_speaks_plain_text_is_a_tls_fault() -> None:
     async with world(security=Security.TLS, offers_tls=False, opened=password()) as w:
         found = trouble(await w.send())
-        assert (found.phase, found.fault) == (Phase.TLS, Fault.TLS)
+        assert (found.phase, found.fault) == (Phase.TLS, FailureKind.TLS)
 
 
 async def test_plain_text_injected_before_tls_is_not_taken_for_a_reply() -> None:
@@ -168,11 +168,11 @@ async def test_a_server_that_speaks_only_tls_1_1_is_refused() -> None:
         with pytest.warns(DeprecationWarning, match="deprecated"):
             w.server.tls.maximum_version = ssl.TLSVersion.TLSv1_1
         found = trouble(await w.send())
-        assert (found.phase, found.fault) == (Phase.TLS, Fault.TLS)
+        assert (found.phase, found.fault) == (Phase.TLS, FailureKind.TLS)
 
 
-@pytest.mark.parametrize("fault", [Fault.DNS, Fault.EGRESS, Fault.CONNECT, Fault.TIMEOUT])
-async def test_a_dial_that_fails_keeps_its_fault(fault: Fault) -> None:
+@pytest.mark.parametrize("fault", [FailureKind.DNS, FailureKind.EGRESS, FailureKind.CONNECT, FailureKind.TIMEOUT])
+async def test_a_dial_that_fails_keeps_its_fault(fault: FailureKind) -> None:
     dialer = LocalDialer()
     dialer.fault = fault
     async with world(dialer=dialer) as w:
@@ -184,21 +184,23 @@ async def test_a_dial_that_fails_keeps_its_fault(fault: Fault) -> None:
 @pytest.mark.parametrize(
     ("script", "fault", "code"),
     [
-        ("banner: 554 5.3.2 go away", Fault.REPLY, 554),
-        ("banner: 421 4.3.2 busy, close", Fault.REPLY, 421),
-        ("banner: close", Fault.DISCONNECTED, None),
-        ("banner: reset", Fault.DISCONNECTED, None),
-        ("banner: half-close, stall", Fault.DISCONNECTED, None),
-        ("banner: raw SSH-2.0-OpenSSH\\r\\n, stall", Fault.PROTOCOL, None),
-        ("banner: 354 what, stall", Fault.PROTOCOL, 354),
-        ("banner: flood 10000000", Fault.PROTOCOL, None),
-        ("banner: long-line 10000000", Fault.PROTOCOL, None),
-        ("ehlo: 550 5.7.1 not you", Fault.REPLY, 550),
-        ("ehlo: close", Fault.DISCONNECTED, None),
-        ("ehlo: flood 10000000", Fault.PROTOCOL, None),
+        ("banner: 554 5.3.2 go away", FailureKind.REPLY, 554),
+        ("banner: 421 4.3.2 busy, close", FailureKind.REPLY, 421),
+        ("banner: close", FailureKind.DISCONNECTED, None),
+        ("banner: reset", FailureKind.DISCONNECTED, None),
+        ("banner: half-close, stall", FailureKind.DISCONNECTED, None),
+        ("banner: raw SSH-2.0-OpenSSH\\r\\n, stall", FailureKind.PROTOCOL, None),
+        ("banner: 354 what, stall", FailureKind.PROTOCOL, 354),
+        ("banner: flood 10000000", FailureKind.PROTOCOL, None),
+        ("banner: long-line 10000000", FailureKind.PROTOCOL, None),
+        ("ehlo: 550 5.7.1 not you", FailureKind.REPLY, 550),
+        ("ehlo: close", FailureKind.DISCONNECTED, None),
+        ("ehlo: flood 10000000", FailureKind.PROTOCOL, None),
     ],
 )
-async def test_trouble_before_signing_in_is_in_phase_greeting(script: str, fault: Fault, code: int | None) -> None:
+async def test_trouble_before_signing_in_is_in_phase_greeting(
+    script: str, fault: FailureKind, code: int | None
+) -> None:
     async with world(script) as w:
         found = trouble(await w.send())
         assert (found.phase, found.fault) == (Phase.GREETING, fault)
@@ -233,7 +235,7 @@ async def test_a_secret_from_a_connection_before_that_the_server_greets_with_rea
 async def test_a_slow_banner_is_a_timeout_in_phase_greeting() -> None:
     async with world("banner: stall", timeouts=hasty("greeting_s")) as w:
         found = trouble(await w.send())
-        assert (found.phase, found.fault) == (Phase.GREETING, Fault.TIMEOUT)
+        assert (found.phase, found.fault) == (Phase.GREETING, FailureKind.TIMEOUT)
         await w.server.until(lambda: w.server.open_connections == 0)
 
 
@@ -250,7 +252,7 @@ async def test_exactly_one_mechanism_is_tried(mechanisms: tuple[str, ...], expec
     """Each try is a failed sign-in to the provider: three of them per letter lock a mailbox."""
     async with world(security=Security.TLS, opened=password("wrong"), mechanisms=mechanisms) as w:
         found = trouble(await w.send())
-        assert (found.phase, found.fault) == (Phase.AUTH, Fault.REPLY)
+        assert (found.phase, found.fault) == (Phase.AUTH, FailureKind.REPLY)
         assert found.reply is not None
         assert (found.reply.code, found.reply.enhanced) == (535, "5.7.8")
         assert [c.line for c in w.server.commands if c.verb == "AUTH"] == [expected]
@@ -284,15 +286,15 @@ async def test_a_refused_token_brings_the_real_reply_not_the_challenge() -> None
 @pytest.mark.parametrize(
     ("opened", "mechanisms", "fault"),
     [
-        (password(), ("NTLM", "GSSAPI"), Fault.NO_AUTH_MECHANISM),
-        (password(), ("XOAUTH2",), Fault.ONLY_TOKENS),
-        (password(), ("OAUTHBEARER", "NTLM"), Fault.ONLY_TOKENS),
-        (password(), (), Fault.NO_AUTH_MECHANISM),
-        (token(), ("PLAIN", "LOGIN"), Fault.NO_AUTH_MECHANISM),
+        (password(), ("NTLM", "GSSAPI"), FailureKind.NO_AUTH_MECHANISM),
+        (password(), ("XOAUTH2",), FailureKind.ONLY_TOKENS),
+        (password(), ("OAUTHBEARER", "NTLM"), FailureKind.ONLY_TOKENS),
+        (password(), (), FailureKind.NO_AUTH_MECHANISM),
+        (token(), ("PLAIN", "LOGIN"), FailureKind.NO_AUTH_MECHANISM),
     ],
 )
 async def test_without_a_fitting_mechanism_no_secret_is_sent(
-    opened: object, mechanisms: tuple[str, ...], fault: Fault
+    opened: object, mechanisms: tuple[str, ...], fault: FailureKind
 ) -> None:
     async with world(security=Security.TLS, opened=opened, mechanisms=mechanisms) as w:  # type: ignore[arg-type] # see above
         found = trouble(await w.send())
@@ -316,7 +318,7 @@ async def test_the_mechanism_that_the_settings_name_is_used(mechanism: Mechanism
 async def test_if_the_server_does_not_offer_the_named_mechanism_no_other_is_used() -> None:
     async with world(security=Security.TLS, opened=password(), mechanisms=("PLAIN", "XOAUTH2")) as w:
         found = trouble(await w.transport.send(named(w, Mechanism.CRAM_MD5), letter(), w.hook))
-        assert found.fault is Fault.NO_AUTH_MECHANISM
+        assert found.fault is FailureKind.NO_AUTH_MECHANISM
         assert found.detail == "the settings name cram-md5; mechanisms offered: plain, xoauth2"
         assert "AUTH" not in w.server.verbs()
 
@@ -383,12 +385,14 @@ async def test_a_named_mechanism_that_is_refused_is_followed_by_no_other() -> No
 @pytest.mark.parametrize(
     ("error", "fault"),
     [
-        (SecretUnavailable("no such key"), Fault.SECRET),
-        (TokenRefused("invalid_grant"), Fault.TOKEN_REFUSED),
-        (Unavailable("no answer"), Fault.CONNECT),
+        (SecretUnavailable("no such key"), FailureKind.SECRET),
+        (TokenRefused("invalid_grant"), FailureKind.TOKEN_REFUSED),
+        (Unavailable("no answer"), FailureKind.CONNECT),
     ],
 )
-async def test_credentials_that_cannot_be_opened_are_trouble_in_phase_auth(error: Exception, fault: Fault) -> None:
+async def test_credentials_that_cannot_be_opened_are_trouble_in_phase_auth(
+    error: Exception, fault: FailureKind
+) -> None:
     async with world(security=Security.TLS, opened=error) as w:
         found = trouble(await w.send())
         assert (found.phase, found.fault, found.detail) == (Phase.AUTH, fault, str(error))
@@ -412,7 +416,7 @@ async def test_a_server_that_echoes_what_it_gets_does_not_get_a_piece_of_the_sec
     encoded = "dXNlcj1zdXBwb3J0QGFjbWUuZXhhbXBsZQFhdXRoPUJlYXJlciBjYW5hcnktdDBrZW4BAQ=="
     async with world(f"auth: raw AUTH XOAUTH2 {encoded}\\r\\n", security=Security.TLS, opened=token()) as w:
         found = trouble(await w.send())
-        assert (found.phase, found.fault) == (Phase.AUTH, Fault.PROTOCOL)
+        assert (found.phase, found.fault) == (Phase.AUTH, FailureKind.PROTOCOL)
         assert encoded[:20] not in repr(found)
 
 
@@ -424,9 +428,13 @@ def test_a_host_name_that_ehlo_cannot_say_is_a_configuration_error(hostname: str
 
 @pytest.mark.parametrize(
     ("script", "fault"),
-    [("auth: close", Fault.DISCONNECTED), ("auth: raw what\\r\\n", Fault.PROTOCOL), ("auth: 250 hm", Fault.PROTOCOL)],
+    [
+        ("auth: close", FailureKind.DISCONNECTED),
+        ("auth: raw what\\r\\n", FailureKind.PROTOCOL),
+        ("auth: 250 hm", FailureKind.PROTOCOL),
+    ],
 )
-async def test_other_trouble_while_signing_in(script: str, fault: Fault) -> None:
+async def test_other_trouble_while_signing_in(script: str, fault: FailureKind) -> None:
     async with world(script, security=Security.TLS, opened=password()) as w:
         found = trouble(await w.send())
         assert (found.phase, found.fault) == (Phase.AUTH, fault)
@@ -448,7 +456,7 @@ async def test_a_server_that_leaves_while_the_secret_is_opened_is_not_one_withou
             way = replace(w.route, smtp=w.route.smtp.model_copy(update={"security": security}))
             found = trouble(await smtp.send(way, letter(), w.hook))
             assert found.phase is (Phase.AUTH if security is Security.NONE else Phase.TLS)
-            assert found.fault in (Fault.DISCONNECTED, Fault.TLS)
+            assert found.fault in (FailureKind.DISCONNECTED, FailureKind.TLS)
         await smtp.close()
 
 
@@ -548,7 +556,7 @@ async def test_a_refused_token_is_never_replaced_twice_nor_when_it_is_fresh(is_o
         smtp = transport(RenewingCredentials("old", "older", "oldest", is_old=is_old))
         found = trouble(await smtp.send(w.route, letter(), w.hook))
         await smtp.close()
-        assert (found.phase, found.fault) == (Phase.AUTH, Fault.REPLY)
+        assert (found.phase, found.fault) == (Phase.AUTH, FailureKind.REPLY)
         assert w.server.verbs().count("AUTH") == sign_ins
 
 
@@ -563,7 +571,7 @@ async def test_only_the_relay_goes_where_only_the_relay_may(mailbox_id: str | No
 
         async def dial(self, host: str, port: int, timeout_s: float) -> socket.socket:
             asked.append(self.name)
-            raise DialError("not here", Fault.EGRESS)
+            raise DialError("not here", FailureKind.EGRESS)
 
     tested = SmtpTransport(
         Refusing("customers"),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.doubles.smtp import EXTENSIONS, EXTENSIONS_WITHOUT_PIPELINING, Hook, hasty, letter, world
-from worker.domain.transmission import Fault, Transmission
+from worker.domain.transmission import FailureKind, Transmission
 from worker.domain.vocabulary import Phase
 
 A, B, C = "a@example.net", "b@example.net", "c@example.net"
@@ -41,7 +41,7 @@ async def test_some_recipients_refused_the_others_get_the_letter(extensions: tup
         outcome = await w.send(A, B, C)
         assert set(outcome.accepted) == {A, C}
         refused = outcome.refused[B]
-        assert (refused.phase, refused.fault) == (Phase.RCPT, Fault.REPLY)
+        assert (refused.phase, refused.fault) == (Phase.RCPT, FailureKind.REPLY)
         assert refused.reply is not None
         assert (refused.reply.enhanced, refused.reply.text) == ("5.1.1", "no such user really not")
         assert w.server.letters[0].recipients == (A, C)
@@ -142,17 +142,17 @@ async def test_421_after_the_dot_is_a_refusal_and_ends_the_connection() -> None:
 @pytest.mark.parametrize(
     ("act", "fault"),
     [
-        ("accept, close", Fault.DISCONNECTED),
-        ("accept, reset", Fault.DISCONNECTED),
-        ("accept, half-close, stall", Fault.DISCONNECTED),
-        ("accept, raw nonsense\\r\\n, stall", Fault.PROTOCOL),
-        ("accept, 354 what, stall", Fault.PROTOCOL),
-        ("accept, flood 10000000", Fault.PROTOCOL),
-        ("accept, long-line 10000000", Fault.PROTOCOL),
-        ("accept, raw 250-first, close", Fault.DISCONNECTED),
+        ("accept, close", FailureKind.DISCONNECTED),
+        ("accept, reset", FailureKind.DISCONNECTED),
+        ("accept, half-close, stall", FailureKind.DISCONNECTED),
+        ("accept, raw nonsense\\r\\n, stall", FailureKind.PROTOCOL),
+        ("accept, 354 what, stall", FailureKind.PROTOCOL),
+        ("accept, flood 10000000", FailureKind.PROTOCOL),
+        ("accept, long-line 10000000", FailureKind.PROTOCOL),
+        ("accept, raw 250-first, close", FailureKind.DISCONNECTED),
     ],
 )
-async def test_without_a_readable_answer_after_the_dot_nobody_knows(act: str, fault: Fault) -> None:
+async def test_without_a_readable_answer_after_the_dot_nobody_knows(act: str, fault: FailureKind) -> None:
     async with world(f"rcpt b@: 550 5.1.1 no\ndot: {act}") as w:
         outcome = await w.send(A, B)
         assert codes(outcome) == {B: 550}
@@ -162,7 +162,7 @@ async def test_without_a_readable_answer_after_the_dot_nobody_knows(act: str, fa
 
 async def test_no_answer_in_time_after_the_dot_is_uncertain_too() -> None:
     async with world("dot: accept, stall", timeouts=hasty("answer_s")) as w:
-        assert (await w.send(A)).uncertain[A].fault is Fault.TIMEOUT
+        assert (await w.send(A)).uncertain[A].fault is FailureKind.TIMEOUT
 
 
 @both_ways
@@ -189,14 +189,14 @@ async def test_trouble_before_the_dot_is_certain(
 async def test_each_step_has_its_timeout(step: str, limit: str, extensions: tuple[str, ...]) -> None:
     async with world(f"{step}: delay 30", timeouts=hasty(limit), extensions=extensions) as w:
         outcome = await w.send(A, body=b"large\r\n" * 3_000_000 if step == "content" else b"small\r\n")
-        assert outcome.refused[A].fault is Fault.TIMEOUT
+        assert outcome.refused[A].fault is FailureKind.TIMEOUT
 
 
 async def test_a_server_that_drips_its_replies_does_not_hold_a_letter_for_ever() -> None:
     async with world("rcpt: delay 0.02, 250 ok", timeouts=hasty("letter_s", 0.3), extensions=()) as w:
         outcome = await w.send(*(f"r{n}@example.net" for n in range(100)))
         assert len(outcome.refused) == 100
-        assert {t.fault for t in outcome.refused.values()} == {Fault.TIMEOUT}
+        assert {t.fault for t in outcome.refused.values()} == {FailureKind.TIMEOUT}
         assert w.transport.numbers.open == 0
 
 
@@ -242,13 +242,13 @@ async def test_a_server_that_leaves_during_the_hook_has_not_accepted() -> None:
                 await asyncio.sleep(0)  # the loop's turns in which the reset is read
 
         outcome = await w.transport.send(w.route, letter(A), hook)
-        assert outcome.refused[A].fault is Fault.DISCONNECTED
+        assert outcome.refused[A].fault is FailureKind.DISCONNECTED
 
 
 async def test_size_is_compared_with_the_letter_before_mail() -> None:
     async with world(extensions=("SIZE 200",)) as w:
         outcome = await w.send(A, body=b"x\r\n" * 100)
-        assert (outcome.refused[A].phase, outcome.refused[A].fault) == (Phase.MAIL, Fault.TOO_LARGE)
+        assert (outcome.refused[A].phase, outcome.refused[A].fault) == (Phase.MAIL, FailureKind.TOO_LARGE)
         assert "MAIL" not in w.server.verbs()
         assert (await w.send(A)).is_connection_reused
 
@@ -276,7 +276,10 @@ async def test_mail_has_only_the_parameters_that_were_offered() -> None:
 async def test_smtputf8_is_wanted_where_an_address_or_the_letter_needs_it(recipient: str) -> None:
     async with world(extensions=("8BITMIME",)) as w:
         outcome = await w.send(recipient, needs_smtputf8=recipient == A)
-        assert (outcome.refused[recipient].phase, outcome.refused[recipient].fault) == (Phase.MAIL, Fault.NO_SMTPUTF8)
+        assert (outcome.refused[recipient].phase, outcome.refused[recipient].fault) == (
+            Phase.MAIL,
+            FailureKind.NO_SMTPUTF8,
+        )
         assert "MAIL" not in w.server.verbs()
     async with world(extensions=("8BITMIME", "SMTPUTF8")) as w:
         assert (await w.send(recipient, needs_smtputf8=recipient == A)).accepted

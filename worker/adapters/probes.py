@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from worker.adapters.auth.credentials import Credentials, SealedOnlyCredentials
 from worker.adapters.imap.connection import ImapTimeouts
-from worker.adapters.imap.probe import ImapCheckVisit, ImapVisitor
+from worker.adapters.imap.probe import ImapProbe, ImapProber
 from worker.adapters.network.egress import EgressGuard, GuardedDialer
 from worker.adapters.network.tls import PLAINTEXT_REFUSED
-from worker.adapters.smtp.probe import SmtpCheckVisit, smtp_visit
+from worker.adapters.smtp.probe import SmtpProbe, smtp_visit
 from worker.adapters.smtp.progress import Timeouts
 from worker.adapters.smtp.session import Opener
 from worker.delivery.ports import Route
@@ -35,7 +35,7 @@ IMAP_TIMEOUTS = ImapTimeouts(connect_s=10, tls_s=10, greeting_s=20, sign_in_s=20
 
 
 @dataclass(frozen=True, slots=True)
-class ServerVisitors:
+class ServerProbes:
     """See `operations.mailbox_check.ports.Visitors`."""
 
     guard: EgressGuard
@@ -46,7 +46,7 @@ class ServerVisitors:
     smtp_timeouts: Timeouts = SMTP_TIMEOUTS
     imap_timeouts: ImapTimeouts = IMAP_TIMEOUTS
 
-    def smtp(self, route: Route, *, is_trusted: bool) -> AbstractAsyncContextManager[SmtpCheckVisit]:
+    def smtp(self, route: Route, *, is_trusted: bool) -> AbstractAsyncContextManager[SmtpProbe]:
         """A visit to the SMTP server of a route."""
         dialer = GuardedDialer(self.guard, SMTP_PORTS)
         opener = Opener(dialer, self._credentials(is_trusted), self.tls, self.local_hostname, self.smtp_timeouts)
@@ -55,9 +55,9 @@ class ServerVisitors:
 
     def imap(
         self, account_id: str, server: ImapServer, auth: Auth, *, is_trusted: bool
-    ) -> AbstractAsyncContextManager[ImapCheckVisit]:
+    ) -> AbstractAsyncContextManager[ImapProbe]:
         """A visit to an IMAP server."""
-        visitor = ImapVisitor(
+        visitor = ImapProber(
             self.guard,
             GuardedDialer(self.guard, IMAP_PORTS),
             self._credentials(is_trusted),

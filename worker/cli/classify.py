@@ -10,7 +10,7 @@ from worker.domain.failure.classify import classify as judge
 from worker.domain.failure.hints import hint_for
 from worker.domain.failure.replies import parse_reply
 from worker.domain.providers import provider_of
-from worker.domain.transmission import Fault, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind
 from worker.domain.vocabulary import Phase
 from worker.errors import ConfigurationError
 
@@ -42,7 +42,7 @@ def classify(
         raise ConfigurationError(f"the reply: {error}") from None
     if parsed.code < 400:
         raise ConfigurationError(f"the reply: {parsed.code} refuses nothing; what is judged begins with 4 or 5")
-    judged = judge(Trouble(phase, Fault.REPLY, parsed), provider_of(host).name, SystemClock().now())
+    judged = judge(DeliveryFailure(phase, FailureKind.REPLY, parsed), provider_of(host).name, SystemClock().now())
     hint = hint_for(judged.reason, judged.remedy)
     if as_json:
         print_json(

@@ -15,7 +15,7 @@ from worker.cli.dead_letters_session import Outcome, Spool, act, look_through, p
 from worker.errors import ConfigurationError
 from worker.operations.dead_letters.actions import Discard, Replay
 from worker.operations.dead_letters.export import to_line
-from worker.operations.dead_letters.filter import Census
+from worker.operations.dead_letters.filter import FacetCounts
 from worker.operations.dead_letters.format import (
     census_document,
     census_text,
@@ -54,7 +54,7 @@ def list_(*, filters: Filters = ALL, as_json: AsJson = False) -> int:
 @group.command
 def stats(*, filters: Filters = ALL, as_json: AsJson = False) -> int:
     """Count dead letters by reason, account, type, mailbox, queue and worker's error."""
-    census = Census()
+    census = FacetCounts()
     look_through(filters, lambda _, letter: census.add(letter))
     if as_json:
         print_json(census_document(census))

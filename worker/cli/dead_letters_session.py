@@ -27,7 +27,7 @@ from worker.cli.publishing import publishing
 from worker.delivery.signatures import Signatures
 from worker.errors import ConfigurationError, SendasError
 from worker.operations.dead_letters.actions import ActEvent, Auditor, Consents, Order
-from worker.operations.dead_letters.bulk import Campaign, Deed, Tally, look, with_whole_digest
+from worker.operations.dead_letters.bulk import BulkAction, BulkRun, RunStats, look, with_whole_digest
 from worker.operations.dead_letters.importing import Filed, Imported, put_all_back
 from worker.operations.dead_letters.letter import DeadLetter
 from worker.operations.dead_letters.queue import DeadMessage, Publish
@@ -89,7 +89,7 @@ class Outcome:
     """How an operator's order ended; `problem`: what ended it before its end."""
 
     id: str
-    tally: Tally
+    tally: RunStats
     problem: str | None
     is_rehearsal: bool
 
@@ -134,7 +134,7 @@ def _print_readable(outcome: Outcome, done: str) -> None:
 
 
 @contextmanager
-def progress_bar(total: int) -> Iterator[Callable[[Tally], None]]:
+def progress_bar(total: int) -> Iterator[Callable[[RunStats], None]]:
     """A bar on standard error when that is a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -144,7 +144,7 @@ def progress_bar(total: int) -> Iterator[Callable[[Tally], None]]:
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("looking", total=total)
 
-        def show(tally: Tally) -> None:
+        def show(tally: RunStats) -> None:
             words = f"{tally.done} done, {tally.refused.total()} refused"
             progress.update(task, completed=tally.seen, description=words)
 
@@ -220,7 +220,7 @@ def _publisher(settings: Settings) -> AbstractAsyncContextManager[Publish]:
 
 async def act(
     settings: Settings,
-    deed: Callable[[Publish], Deed],
+    deed: Callable[[Publish], BulkAction],
     event: ActEvent,
     order: Order,
     rate: float,
@@ -236,7 +236,7 @@ async def act(
     async with _queue(settings) as queue, _publisher(settings) as publish:
         order = replace(order, selection=await with_whole_digest(queue, order.selection))
         with progress_bar(await queue.size()) as on_progress:
-            campaign = Campaign(
+            campaign = BulkRun(
                 queue,
                 deed(publish),
                 order.selection,

@@ -19,7 +19,7 @@ from worker.domain.letter.model import ComposedLetter
 from worker.domain.providers import provider_of
 from worker.domain.results.models import MAX_WORDS_CHARS
 from worker.domain.text import one_line
-from worker.domain.transmission import Fault, Reply, Transmission, Trouble, rewritten_message_id
+from worker.domain.transmission import DeliveryFailure, FailureKind, Reply, Transmission, rewritten_message_id
 from worker.domain.vocabulary import Action, Scope
 
 log = structlog.get_logger(__name__)
@@ -70,7 +70,7 @@ class Refusal:
     """Recipients that were refused for one and the same reason, and one of the troubles that say so."""
 
     why: Classification
-    trouble: Trouble
+    trouble: DeliveryFailure
     replies: dict[int, Reply | None] = field(default_factory=dict)
 
     @property
@@ -98,7 +98,7 @@ async def refusals_of(attempt: Attempt, transmission: Transmission) -> list[Refu
     return list(refusals.values())
 
 
-def _of_the_relay(why: Classification, trouble: Trouble) -> Classification:
+def _of_the_relay(why: Classification, trouble: DeliveryFailure) -> Classification:
     """The platform's own relay has no administrator who could resume it: it cools down, and the log says so."""
     if why.action is Action.SUSPEND:
         log.error("relay.refused", reason=why.reason.value, detail=trouble.detail)
@@ -113,7 +113,7 @@ def without_utf8(attempt: Attempt, transmission: Transmission) -> LetterContext 
     Such an address is not even named to the others: a header field with it could not be sent either.
     """
     troubles = transmission.refused.values()
-    if not troubles or any(trouble.fault is not Fault.NO_SMTPUTF8 for trouble in troubles):
+    if not troubles or any(trouble.fault is not FailureKind.NO_SMTPUTF8 for trouble in troubles):
         return None
     letter, planned = attempt.letter, attempt.letter.planned
     recipients = letter.context.event.data.recipients

@@ -9,7 +9,7 @@ import structlog
 
 from worker.delivery.context import EventContext, LetterContext
 from worker.delivery.in_progress import InProgress
-from worker.delivery.ledger import Claim, Done, Granted, InDoubt, Ledger
+from worker.delivery.ledger import Claim, Done, Granted, Ledger, Uncertain
 from worker.domain.addresses import parse_address
 from worker.domain.events.models import LetterEvent
 from worker.domain.recipient_limit import RecipientLimit, recipient_limit
@@ -38,7 +38,7 @@ class Claimed:
     _in_progress: tuple[int, ...]
     granted: tuple[int, ...] = ()
     over_limit: tuple[int, ...] = ()
-    uncertain: Mapping[int, InDoubt] = field(default_factory=dict)
+    uncertain: Mapping[int, Uncertain] = field(default_factory=dict)
     done: Mapping[int, Done] = field(default_factory=dict)
     held: tuple[int, ...] = ()
 
@@ -94,7 +94,7 @@ class Claims:
     async def abandon(self, event_key: str, positions: Sequence[int]) -> None:
         """Leave recipients to the next claim, whatever was done with them so far."""
         try:
-            await asyncio.shield(self._ledger.let_go(event_key, positions))
+            await asyncio.shield(self._ledger.abandon(event_key, positions))
         except Unavailable:
             log.warning("ledger.abandon_failed", event_key=event_key)  # the end of our lease will do it
 
@@ -118,7 +118,7 @@ class Claims:
         granted = {p: claim for p, claim in sorted(claims.items()) if isinstance(claim, Granted)}
         claimed.over_limit = tuple([p for p, claim in granted.items() if claim.is_over_limit])
         claimed.granted = tuple([p for p in granted if p not in claimed.over_limit])
-        claimed.uncertain = {p: claim for p, claim in claims.items() if isinstance(claim, InDoubt)}
+        claimed.uncertain = {p: claim for p, claim in claims.items() if isinstance(claim, Uncertain)}
         claimed.done = {p: claim for p, claim in claims.items() if isinstance(claim, Done)}
         settled = {*granted, *claimed.uncertain, *claimed.done}
         claimed.held = tuple([p for p in letter.positions if p not in settled])

@@ -66,7 +66,7 @@ class DeadLetters:
             result = self._reporter.stranded(event, wanted, work, self._clock.now(), detail)
             return [self._reporter.publication(result)]
         except Exception:  # the mistake may be in the results themselves, and the message must be kept all the same
-            log.exception("event.not_told")
+            log.exception("event.result_failed")
             return []
 
 

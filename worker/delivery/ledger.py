@@ -5,7 +5,7 @@ A recipient's entry goes through these states; whoever finds `done` publishes th
 
     (none) ──claim──▶ claimed ──hand_over──▶ handed_over ──record──▶ done
        ▲                 │                    │    │  ▲                     │
-       ├────release──────┴──────release───────┘    └──┘ let_go, or its      │
+       ├────release──────┴──────release───────┘    └──┘ abandon, or its      │
        │                                                owner dies: in      │
        │                                                doubt, for the      │
        │                                                next who claims     │
@@ -59,11 +59,11 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class InDoubt:
+class Uncertain:
     """Handed over, and the answer is not known; it is ours to settle.
 
     To settle is to `record` what was found out, to `hand_over` again (the letter is sent again), or to `release`
-    (found out: it was not accepted). What cannot be settled now is `let_go` and stays in doubt.
+    (found out: it was not accepted). What cannot be settled now is `abandon` and stays in doubt.
     """
 
     hand_over: "HandOver"
@@ -80,7 +80,7 @@ class HandOver:
     at: datetime
 
 
-Claim = Granted | Held | Done | InDoubt
+Claim = Granted | Held | Done | Uncertain
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class Ledger(Protocol):
     async def release(self, event_key: str, recipients: Sequence[int]) -> None:
         """Give claims back: certainly not accepted. Entries that are not ours, or done, stay as they are."""
 
-    async def let_go(self, event_key: str, recipients: Sequence[int]) -> None:
+    async def abandon(self, event_key: str, recipients: Sequence[int]) -> None:
         """Work on these no longer, whatever their state: claimed ones are free, handed over ones in doubt.
 
         Safe to call at any time; entries that are not ours, or done, stay as they are.

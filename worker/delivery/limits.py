@@ -25,7 +25,7 @@ class Limits:
 
     `mailbox_…` are for mailboxes that say no number, and whose providers say none: connections, letters a minute and
     recipients a day; None: no limit. `mailbox_connections_max`: no mailbox has more connections, whatever it asks for.
-    `mailbox_ease_s`: for how long one goes on slowly after a suspension. `files_concurrency`: letters whose files the
+    `mailbox_ramp_up_s`: how long one sends slowly after a suspension. `files_concurrency`: letters whose files the
     worker holds at a time; `files_timeout_s`: for the download of all files of one letter together. `shares`: the part
     of all these places that one account or mailbox may hold. `recipient_limit`: letters from one account to one address
     (`domain.recipient_limit`); 0: no limit.
@@ -37,7 +37,7 @@ class Limits:
     mailbox_connections_max: int = _MOST_CONNECTIONS
     mailbox_per_minute: int | None = None
     mailbox_per_day: int | None = None
-    mailbox_ease_s: float = _DEFAULT_EASE_S
+    mailbox_ramp_up_s: float = _DEFAULT_EASE_S
     concurrency: int = _DEFAULT_CONCURRENCY
     recipient_limit: int = _DEFAULT_RECIPIENT_LIMIT
     files_concurrency: int = _DEFAULT_FILES_CONCURRENCY
@@ -57,7 +57,7 @@ class Limits:
             connections=min(connections, self.mailbox_connections_max),
             per_minute=own.per_minute or provider.per_minute or self.mailbox_per_minute,
             per_day=own.per_day or provider.per_day or self.mailbox_per_day,
-            ease_s=self.mailbox_ease_s,
+            ease_s=self.mailbox_ramp_up_s,
         )
 
 

@@ -22,7 +22,7 @@ from worker.domain.backoff import PAUSE_LEVELS_S, pause_level_s, retry_level_s, 
 from worker.domain.failure.classify import Classification
 from worker.domain.results.events import to_message
 from worker.domain.text import one_line
-from worker.domain.transmission import Fault, Reply, Transmission, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind, Reply, Transmission
 from worker.domain.vocabulary import Action, Outcome, Phase, Reason, Scope
 from worker.errors import FileUnavailable
 
@@ -200,7 +200,7 @@ class Outcomes:
             return await self._recorder.record(letter.context, [self._failed(letter, facts, why)])
         level_s = retry_level_s(letter.context.attempt)
         deferred = self._deferred(letter, facts, why, level_s)
-        refusal = Refusal(why, Trouble(Phase.CONNECT, Fault.CONNECT, detail=str(error)))
+        refusal = Refusal(why, DeliveryFailure(Phase.CONNECT, FailureKind.CONNECT, detail=str(error)))
         await self._recorder.release(letter.context, positions)
         return [deferred, self._later(letter, positions, refusal, letter.context.attempt, level_s)]
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from worker.domain.events.models import File
 from worker.domain.letter.model import ComposedLetter
 from worker.domain.snapshot.model import Account, Auth, ImapServer, Platform, SmtpServer
-from worker.domain.transmission import Transmission, Trouble
+from worker.domain.transmission import DeliveryFailure, Transmission
 from worker.domain.vocabulary import CopyOutcome
 
 
@@ -108,7 +108,7 @@ class SavedCopy:
     folder: str | None = None
     uid: int | None = None
     uid_validity: int | None = None
-    trouble: Trouble | None = None
+    trouble: DeliveryFailure | None = None
 
 
 class SentFolder(Protocol):
@@ -121,7 +121,7 @@ class SentFolder(Protocol):
         the server's own, where it said that it rewrote it.
         """
 
-    async def find(self, target: CopyTarget, message_id: str) -> bool | Trouble:
+    async def find(self, target: CopyTarget, message_id: str) -> bool | DeliveryFailure:
         """Whether a message with this Message-ID is in Sent; trouble when it could not be found out."""
 
     async def close(self) -> None: ...

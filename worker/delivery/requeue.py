@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from worker.delivery.messages import Arrival, HeaderValue, Publication, header_bytes
-from worker.domain.backoff import RETRY_LEVELS_S, turn_level_s
+from worker.domain.backoff import RETRY_LEVELS_S, backlog_level_s
 from worker.domain.events.cloudevents import attribute_text
 from worker.domain.text import one_line
 from worker.domain.topology import Topology
@@ -34,8 +34,8 @@ def until_turn(
 ) -> Publication:
     """The same message, whose letter waits for its turn: away from where it would stand before other letters."""
     # Its last digits differ between letters, and stay the same for each letter.
-    level_s = turn_level_s((turn - now).total_seconds(), turn.microsecond)
-    return _again(arrival, headers, topology.delay(topology.turns, level_s))
+    level_s = backlog_level_s((turn - now).total_seconds(), turn.microsecond)
+    return _again(arrival, headers, topology.delay(topology.backlog, level_s))
 
 
 def admitted(arrival: Arrival, topology: Topology) -> Publication:

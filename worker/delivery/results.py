@@ -214,7 +214,7 @@ class Recorder:
 
     async def abandon(self, context: EventContext, positions: Sequence[int]) -> None:
         """Leave what is uncertain to the next claim."""
-        await self._patiently("abandon", lambda: self._ledger.let_go(context.event.key, positions))
+        await self._patiently("abandon", lambda: self._ledger.abandon(context.event.key, positions))
 
     async def _patiently(self, what: str, step: Callable[[], Awaitable[None]]) -> None:
         before = cancellations()
@@ -222,7 +222,7 @@ class Recorder:
             try:
                 return await finished(step())
             except Unavailable as error:
-                log.warning("ledger.waits", operation=what, error=str(error))
+                log.warning("ledger.retry", operation=what, error=str(error))
             if cancellations() > before:
                 raise asyncio.CancelledError
             await asyncio.sleep(self._retry_s)

@@ -72,7 +72,7 @@ IsOf = Callable[[Rotation, str, OAuthAuth], Awaitable[bool]]
 """Whether it is the refresh token of this account's sign-in whose place was taken."""
 
 
-class TokenTelling:
+class TokenRotationNotifier:
     """Publishes `mailbox.token_rotated`: one for each mailbox that signs in with the token."""
 
     def __init__(
@@ -91,7 +91,7 @@ class TokenTelling:
             try:
                 await self.tell()
             except Unavailable as error:
-                log.error("mailbox.token_rotated_untold", why=str(error), what_to_do=_WHAT_TO_DO)
+                log.error("mailbox.token_rotated_unpublished", why=str(error), what_to_do=_WHAT_TO_DO)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_EVERY_S):
                     await rotated.wait()

@@ -11,7 +11,7 @@ import structlog
 
 from worker.delivery import requeue
 from worker.delivery.context import LetterContext
-from worker.delivery.ledger import HandOver, InDoubt
+from worker.delivery.ledger import HandOver, Uncertain
 from worker.delivery.messages import Publication
 from worker.delivery.results import Facts, Final, Recorder
 from worker.delivery.sent_copy.autosave_detection import sent_place
@@ -24,13 +24,15 @@ from worker.domain.failure.classify import UNCERTAIN
 from worker.domain.providers import provider_of
 from worker.domain.results.events import to_message
 from worker.domain.snapshot.model import Mailbox
-from worker.domain.transmission import Fault, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind
 from worker.domain.vocabulary import Outcome, Reason, UncertainPolicy
 
 log = structlog.get_logger(__name__)
 
-_REVOKED = Fault.TOKEN_REFUSED
-_PASSING = frozenset({Fault.DNS, Fault.CONNECT, Fault.TLS, Fault.TIMEOUT, Fault.DISCONNECTED})
+_REVOKED = FailureKind.TOKEN_REFUSED
+_PASSING = frozenset(
+    {FailureKind.DNS, FailureKind.CONNECT, FailureKind.TLS, FailureKind.TIMEOUT, FailureKind.DISCONNECTED}
+)
 
 
 @dataclass(slots=True)
@@ -65,7 +67,7 @@ class UncertainDeliveries:
         await self._recorder.abandon(letter.context, positions)
         return [self._uncertain(letter, positions, hand_over), self._later(letter, positions)]
 
-    async def resolve(self, letter: LetterContext, uncertain: Mapping[int, InDoubt], *, is_last: bool) -> Resolved:
+    async def resolve(self, letter: LetterContext, uncertain: Mapping[int, Uncertain], *, is_last: bool) -> Resolved:
         """Resolve what earlier attempts left uncertain; `is_last`: it is not to be sent again, whatever is found."""
         resolved = Resolved()
         for claim, positions in _by_hand_over(uncertain).items():
@@ -121,7 +123,9 @@ class UncertainDeliveries:
         why = requeue.DeadLetterReason(reason, "the letter was handed over and no answer came", self._clock.now())
         return requeue.dead(letter.context.arrival, self._topology, why, work.headers())
 
-    async def _look(self, letter: LetterContext, positions: Sequence[int], hand_over: HandOver) -> bool | Trouble:
+    async def _look(
+        self, letter: LetterContext, positions: Sequence[int], hand_over: HandOver
+    ) -> bool | DeliveryFailure:
         """Whether the provider's own copy in Sent shows that it was accepted; False where it could not show it."""
         sender = letter.context.resolution.sender
         mailbox = sender.mailbox if sender else None
@@ -177,8 +181,8 @@ class UncertainDeliveries:
         )
 
 
-def _by_hand_over(uncertain: Mapping[int, InDoubt]) -> dict[InDoubt, tuple[int, ...]]:
-    groups: dict[InDoubt, tuple[int, ...]] = {}
+def _by_hand_over(uncertain: Mapping[int, Uncertain]) -> dict[Uncertain, tuple[int, ...]]:
+    groups: dict[Uncertain, tuple[int, ...]] = {}
     for position, claim in uncertain.items():
         groups[claim] = (*groups.get(claim, ()), position)
     return groups

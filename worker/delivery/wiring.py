@@ -7,12 +7,12 @@ from worker.delivery.compose import Attachments, Composer
 from worker.delivery.dead_letters import DeadLetters
 from worker.delivery.instrumentation import Unfinished
 from worker.delivery.letter import LetterDelivery, Steps
-from worker.delivery.mailboxes.connection_leases import Shares
+from worker.delivery.mailboxes.connection_leases import ConnectionLeases
 from worker.delivery.mailboxes.gate import Common, MailboxGate
 from worker.delivery.mailboxes.lanes import Lanes
-from worker.delivery.mailboxes.rescheduler import Turns
+from worker.delivery.mailboxes.rescheduler import Rescheduler
 from worker.delivery.mailboxes.suspensions import Suspensions
-from worker.delivery.mailboxes.sync import MailboxKeeper, NewerSettings
+from worker.delivery.mailboxes.sync import MailboxSync, NewerSettings
 from worker.delivery.outcomes import Outcomes
 from worker.delivery.pipeline import Pipeline
 from worker.delivery.replay import Replay
@@ -28,9 +28,9 @@ class Delivery:
     """The handlers of the three queues, the polling of shared state, and what has numbers to report."""
 
     pipeline: Pipeline
-    turns: Turns
+    rescheduler: Rescheduler
     copies: Copies
-    keeper: MailboxKeeper
+    sync: MailboxSync
     lanes: Lanes
     suspensions: Suspensions
     unfinished: Unfinished
@@ -41,7 +41,7 @@ def build_delivery(services: Services) -> Delivery:
     rules, clock, states, snapshot = services.rules, services.clock, services.mailboxes, services.snapshot
     lanes, unfinished = Lanes(clock), Unfinished()
     suspensions = Suspensions(states, rules.reporter, services.publish, clock, rules.ledger_retry_s)
-    shares = Shares(states, services.transport, clock)
+    shares = ConnectionLeases(states, services.transport, clock)
     newer_settings = NewerSettings(snapshot, clock)
     sign_in = ImapSignIn(states, suspensions, newer_settings, clock)
     common = Common(states, shares, suspensions, snapshot, newer_settings, clock, services.observer)
@@ -64,5 +64,5 @@ def build_delivery(services: Services) -> Delivery:
     )
     letters = LetterDelivery(services, steps)
     pipeline = Pipeline(services, letters, outcomes, DeadLetters(services), unfinished)
-    keeper = MailboxKeeper(states, lanes, shares, suspensions, snapshot, clock)
-    return Delivery(pipeline, Turns(services, gate, unfinished), copies, keeper, lanes, suspensions, unfinished)
+    sync = MailboxSync(states, lanes, shares, suspensions, snapshot, clock)
+    return Delivery(pipeline, Rescheduler(services, gate, unfinished), copies, sync, lanes, suspensions, unfinished)

@@ -9,7 +9,7 @@ RETRY_LEVELS_S = (30, 120, 600, 1_800, 3_600, 7_200)
 PAUSE_LEVELS_S = (5, *RETRY_LEVELS_S)
 """Waiting times when no attempt was made: the first is for a lane that is only busy for a moment."""
 
-TURN_LEVELS_S = (5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200)
+BACKLOG_LEVELS_S = (5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200)
 """Waiting times of letters with a turn. The closer they are together, the less often a letter comes by before it."""
 
 CHECK_LEVELS_S = (5, 30, 120)
@@ -40,14 +40,14 @@ def _longest_within(wait_s: float, levels_s: Sequence[int]) -> int:
     return max((level_s for level_s in levels_s if level_s <= wait_s), default=levels_s[0])
 
 
-def turn_level_s(wait_s: float, spread: int) -> int:
+def backlog_level_s(wait_s: float, spread: int) -> int:
     """The level for a letter of a backlog whose turn comes in about this time: never one that would make it late.
 
     `spread` is a number that differs between letters: those that begin a long wait at the same time must not all come
     back at the same time, hours later, and keep broker and workers busy.
     """
-    longest_s = _longest_within(wait_s, TURN_LEVELS_S)
-    long_ones = [level for level in TURN_LEVELS_S if _LONG_S <= level <= longest_s][-_SPREAD_OVER:]
+    longest_s = _longest_within(wait_s, BACKLOG_LEVELS_S)
+    long_ones = [level for level in BACKLOG_LEVELS_S if _LONG_S <= level <= longest_s][-_SPREAD_OVER:]
     return long_ones[spread % len(long_ones)] if long_ones else longest_s
 
 

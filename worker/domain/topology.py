@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from worker.domain.backoff import CHECK_LEVELS_S, PAUSE_LEVELS_S, TURN_LEVELS_S, level_name
+from worker.domain.backoff import BACKLOG_LEVELS_S, CHECK_LEVELS_S, PAUSE_LEVELS_S, level_name
 from worker.domain.vocabulary import EventType, ResultType
 
 # A worker that dies on a message must not die on it for ever; the default of RabbitMQ 4 is 20, 3.x has none.
@@ -21,7 +21,7 @@ that is away for long fills no broker.
 # Looking into the dead queue returns messages, which counts as a delivery; there the limit must never be reached.
 _NO_DELIVERY_LIMIT = 1_000_000_000
 
-_LEVELS_S = {level_name(level_s): level_s for level_s in (*PAUSE_LEVELS_S, *TURN_LEVELS_S)}
+_LEVELS_S = {level_name(level_s): level_s for level_s in (*PAUSE_LEVELS_S, *BACKLOG_LEVELS_S)}
 
 Argument = str | int
 
@@ -58,9 +58,9 @@ class Topology:
         return f"{self.prefix}.outbound"
 
     @property
-    def turns(self) -> str:
+    def backlog(self) -> str:
         """Where letters of busy mailboxes come by until it is their turn: there they stand before nobody else's."""
-        return f"{self.prefix}.turns"
+        return f"{self.prefix}.backlog"
 
     @property
     def sent_copy(self) -> str:
@@ -75,7 +75,7 @@ class Topology:
     @property
     def work_queues(self) -> tuple[str, ...]:
         """The queues that workers take from."""
-        return (self.outbound, self.turns, self.sent_copy, self.mailbox_check)
+        return (self.outbound, self.backlog, self.sent_copy, self.mailbox_check)
 
     @property
     def dead(self) -> str:
@@ -93,7 +93,7 @@ class Topology:
 
     def levels_s(self, queue: str) -> tuple[int, ...]:
         """For how long, in seconds, messages of a work queue can wait."""
-        return {self.turns: TURN_LEVELS_S, self.mailbox_check: CHECK_LEVELS_S}.get(queue, PAUSE_LEVELS_S)
+        return {self.backlog: BACKLOG_LEVELS_S, self.mailbox_check: CHECK_LEVELS_S}.get(queue, PAUSE_LEVELS_S)
 
     def delay_s(self, queue: str) -> int | None:
         """How long messages wait in this queue, in seconds; None when it is no delay queue."""

@@ -21,7 +21,7 @@ class Reply:
     text: str
 
 
-class Fault(StrEnum):
+class FailureKind(StrEnum):
     """What went wrong when it was not a reply of the server."""
 
     REPLY = "reply"
@@ -42,14 +42,14 @@ class Fault(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class DeliveryFailure:
     """Why a letter, or a recipient of it, was not accepted: where in the session, and what the server said if it did.
 
     `detail` is a short text of our own for logs and results; it holds no secret.
     """
 
     phase: Phase
-    fault: Fault
+    fault: FailureKind
     reply: Reply | None = None
     detail: str = ""
 
@@ -63,8 +63,8 @@ class Transmission:
     """
 
     accepted: Mapping[str, Reply] = field(default_factory=dict)
-    refused: Mapping[str, Trouble] = field(default_factory=dict)
-    uncertain: Mapping[str, Trouble] = field(default_factory=dict)
+    refused: Mapping[str, DeliveryFailure] = field(default_factory=dict)
+    uncertain: Mapping[str, DeliveryFailure] = field(default_factory=dict)
     timings_s: Mapping[str, float] = field(default_factory=dict)
     is_connection_reused: bool = False
 

@@ -167,14 +167,14 @@ class Metrics:
         )
         self.letters = counter(
             registry,
-            "sendas_letters",
+            "sendas_recipient_outcomes",
             "Recipients whose letter came to an outcome; those put off are counted each time that is told.",
             outcome=_values(Outcome),
             reason=("", *_values(Reason)),
         )
         self.repeats = counter(
             registry,
-            "sendas_repeats",
+            "sendas_duplicate_recipients",
             "Recipients whose outcome was told again, because their event came again; no letter left.",
             outcome=_values(Outcome),
         )
@@ -210,7 +210,7 @@ class Metrics:
             registry, "sendas_mailbox_checks", "Mailboxes checked, by what was found.", outcome=CHECKED
         )
         self.snapshot_looks = counter(
-            registry, "sendas_snapshot_looks", "Looks for a newer snapshot.", outcome=RESULTS_OF_LOOKS
+            registry, "sendas_snapshot_refreshes", "Looks for a newer snapshot.", outcome=RESULTS_OF_LOOKS
         )
         self._broker_flow(registry)
 
@@ -234,7 +234,7 @@ class Metrics:
     def _objectives(self, registry: CollectorRegistry) -> None:
         self.letter_promptness = counter(
             registry,
-            "sendas_slo_letters",
+            "sendas_slo_recipients",
             "Recipients by how their letter stands to the objective of 60 s; `excused` ones do not count.",
             promptness=_values(Promptness),
         )
@@ -274,7 +274,10 @@ class Metrics:
             "sendas_ledger_batch_size", "Operations in one ledger transaction.", buckets=_BATCHES, registry=registry
         )
         self.loop_lag = Histogram(
-            "sendas_loop_lag_seconds", "How late the event loop wakes a sleeper.", buckets=_FAST, registry=registry
+            "sendas_event_loop_lag_seconds",
+            "How late the event loop wakes a sleeper.",
+            buckets=_FAST,
+            registry=registry,
         )
 
     def _state(self, registry: CollectorRegistry) -> None:
@@ -288,7 +291,9 @@ class Metrics:
 
 READINGS = (
     Reading("sendas_ready", "1 while the worker is ready to work, as `/readyz` says, else 0."),
-    Reading("sendas_condition", "What readiness depends on: 1 while it holds, else 0.", labels=("condition",)),
+    Reading(
+        "sendas_readiness_condition", "What readiness depends on: 1 while it holds, else 0.", labels=("condition",)
+    ),
     Reading("sendas_in_flight", "Messages in work.", labels=("queue",)),
     Reading("sendas_prefetch", "Messages that may be in work at a time.", labels=("queue",)),
     Reading("sendas_lanes_waiting", "Letters waiting for their mailbox."),

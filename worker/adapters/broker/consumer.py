@@ -271,7 +271,7 @@ class Consumer:
                 found = await channel.declare_queue(self.queue, passive=True, timeout=_LOOK_TIMEOUT_S)
         except BROKER_ERRORS as error:
             if channel is self._channel:
-                log.warning("consumer.look_failed", queue=self.queue, error=type(error).__name__)
+                log.warning("consumer.check_failed", queue=self.queue, error=type(error).__name__)
                 self._lose()
             return False
         return bool(found.declaration_result.message_count)
@@ -357,7 +357,7 @@ class Consumer:
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
             if delivery.is_taken_back:
-                log.info("message.taken_back", queue=self.queue)
+                log.info("message.redelivered", queue=self.queue)
                 return None
 
     async def _published(self, publications: Sequence[Publication]) -> None:

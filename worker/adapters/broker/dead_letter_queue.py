@@ -94,8 +94,8 @@ class AmqpDeadQueue:
             raise _lost(error) from None
 
     @asynccontextmanager
-    async def take(self, at_most: int) -> AsyncIterator["AmqpTaking"]:
-        taking = AmqpTaking(self._connection, self._queue, at_most)
+    async def take(self, at_most: int) -> AsyncIterator["AmqpDeadLetterWindow"]:
+        taking = AmqpDeadLetterWindow(self._connection, self._queue, at_most)
         try:
             yield taking
         finally:
@@ -137,7 +137,7 @@ class _Hold:
 
 
 @dataclass(slots=True)
-class AmqpTaking:
+class AmqpDeadLetterWindow:
     """`operations.dead_letters_queue.Taking`."""
 
     connection: AbstractConnection
@@ -153,7 +153,7 @@ class AmqpTaking:
     _problem: BaseException | None = None
     _is_closing: bool = False
 
-    def __aiter__(self) -> "AmqpTaking":
+    def __aiter__(self) -> "AmqpDeadLetterWindow":
         return self
 
     async def __anext__(self) -> HeldMessage:

@@ -10,7 +10,7 @@ from worker.adapters.imap.protocol import ImapProtocol, LostConnection
 from worker.adapters.network.egress import Dialer, DialError
 from worker.domain.hosts import certified_name
 from worker.domain.snapshot.model import ImapServer
-from worker.domain.transmission import Fault
+from worker.domain.transmission import FailureKind
 from worker.domain.vocabulary import Phase, Security
 
 
@@ -54,7 +54,7 @@ def require_supported(server: ImapServer, context: ssl.SSLContext) -> None:
     """Refuse, before anything is connected, what no connection can come of. Raises `ImapTrouble`."""
     if server.security is Security.STARTTLS:  # aioimaplib does not speak it; plain text instead is no answer
         detail = "STARTTLS is not supported for IMAP: use implicit TLS (security tls), usually port 993"
-        raise ImapTrouble(Phase.TLS, Fault.TLS, detail)
+        raise ImapTrouble(Phase.TLS, FailureKind.TLS, detail)
     if server.security is Security.TLS:
         _refuse_unverifiable(certified_name(server.host), context)
 
@@ -82,16 +82,16 @@ async def join(
                 server_hostname=certified_name(server.host) if is_tls else None,
             )
     except TimeoutError:
-        raise ImapTrouble(Phase.TLS, Fault.TIMEOUT, f"no TLS handshake within {timeouts.tls_s:g} s") from None
+        raise ImapTrouble(Phase.TLS, FailureKind.TIMEOUT, f"no TLS handshake within {timeouts.tls_s:g} s") from None
     except ssl.SSLCertVerificationError as error:
         detail = f"the certificate is not good for {server.host}: {error.verify_message}"
-        raise ImapTrouble(Phase.TLS, Fault.TLS, detail) from error
+        raise ImapTrouble(Phase.TLS, FailureKind.TLS, detail) from error
     except ssl.SSLError as error:
         detail = f"the TLS handshake failed: {error.reason or error}"
-        raise ImapTrouble(Phase.TLS, Fault.TLS, detail) from error
+        raise ImapTrouble(Phase.TLS, FailureKind.TLS, detail) from error
     except OSError as error:
         detail = f"the connection was lost in the TLS handshake: {error}"
-        raise ImapTrouble(Phase.TLS, Fault.DISCONNECTED, detail) from error
+        raise ImapTrouble(Phase.TLS, FailureKind.DISCONNECTED, detail) from error
     return protocol
 
 
@@ -100,7 +100,7 @@ def _refuse_unverifiable(host: str, context: ssl.SSLContext) -> None:
     try:
         context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=host)
     except ValueError as error:
-        raise ImapTrouble(Phase.TLS, Fault.TLS, f"the host name cannot be verified: {error}") from error
+        raise ImapTrouble(Phase.TLS, FailureKind.TLS, f"the host name cannot be verified: {error}") from error
 
 
 async def greeted(protocol: ImapProtocol, within_s: float) -> str:
@@ -109,14 +109,14 @@ async def greeted(protocol: ImapProtocol, within_s: float) -> str:
         async with asyncio.timeout(within_s):
             greeting = await protocol.greeting()
     except TimeoutError:
-        raise ImapTrouble(Phase.GREETING, Fault.TIMEOUT, f"no greeting within {within_s:g} s") from None
+        raise ImapTrouble(Phase.GREETING, FailureKind.TIMEOUT, f"no greeting within {within_s:g} s") from None
     except LostConnection as lost:
-        fault = Fault.PROTOCOL if lost.is_violation else Fault.DISCONNECTED
+        fault = FailureKind.PROTOCOL if lost.is_violation else FailureKind.DISCONNECTED
         raise ImapTrouble(Phase.GREETING, fault, lost.why) from None
     words = greeting.upper().split(maxsplit=2)[:2]
     if words == [b"*", b"BYE"]:
-        raise ImapTrouble(Phase.GREETING, Fault.REPLY, protocol.words.clean(greeting[2:]))
+        raise ImapTrouble(Phase.GREETING, FailureKind.REPLY, protocol.words.clean(greeting[2:]))
     if words != [b"*", b"OK"]:
         # PREAUTH too: a server that knows somebody already does not know that it is this mailbox's owner.
-        raise ImapTrouble(Phase.GREETING, Fault.PROTOCOL, f"no IMAP greeting: {protocol.words.clean(greeting)}")
+        raise ImapTrouble(Phase.GREETING, FailureKind.PROTOCOL, f"no IMAP greeting: {protocol.words.clean(greeting)}")
     return protocol.words.clean(greeting[2:])

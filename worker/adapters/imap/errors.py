@@ -1,4 +1,4 @@
-"""What goes wrong in an IMAP session, as one exception that carries the `Trouble` which the ports return.
+"""What goes wrong in an IMAP session, as one exception that carries the `DeliveryFailure` which the ports return.
 
 With what such a trouble is made of: the server's words without secrets, and credentials that cannot be opened.
 """
@@ -12,7 +12,7 @@ from worker.adapters.auth.redaction import Redaction
 from worker.adapters.imap.responses import ResponseCode
 from worker.domain.snapshot.model import Auth
 from worker.domain.text import one_line
-from worker.domain.transmission import Fault, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind
 from worker.domain.vocabulary import Phase
 from worker.errors import SecretUnavailable, SendasError, TokenRefused, Unavailable
 
@@ -26,16 +26,16 @@ _MAX_CHALLENGE_BYTES = (MAX_WORDS_BYTES // 3 + 1) * 4  # in base64, and a little
 class ImapTrouble(SendasError):
     """A step of a session did not succeed. IMAP has no reply codes: the server's words are in the trouble's detail."""
 
-    def __init__(self, phase: Phase, fault: Fault, detail: str) -> None:
+    def __init__(self, phase: Phase, fault: FailureKind, detail: str) -> None:
         detail = one_line(detail)[:MAX_DETAIL_CHARS]
         super().__init__(f"IMAP {phase}: {fault}: {detail}")
-        self.trouble = Trouble(phase, fault, detail=detail)
+        self.trouble = DeliveryFailure(phase, fault, detail=detail)
 
 
 class Refused(ImapTrouble):
     """The server answered a command with NO or BAD; the session itself is sound."""
 
-    def __init__(self, phase: Phase, fault: Fault, detail: str, code: ResponseCode | None) -> None:
+    def __init__(self, phase: Phase, fault: FailureKind, detail: str, code: ResponseCode | None) -> None:
         super().__init__(phase, fault, detail)
         self.code_name = code.name if code is not None else None
 
@@ -131,11 +131,11 @@ async def opened_credentials(credentials: Credentials, account_id: str, auth: Au
     try:
         opened = await credentials.open(account_id, auth)
     except TokenRefused as error:
-        raise ImapTrouble(Phase.AUTH, Fault.TOKEN_REFUSED, str(error)) from None
+        raise ImapTrouble(Phase.AUTH, FailureKind.TOKEN_REFUSED, str(error)) from None
     except SecretUnavailable as error:
-        raise ImapTrouble(Phase.AUTH, Fault.SECRET, str(error)) from None
+        raise ImapTrouble(Phase.AUTH, FailureKind.SECRET, str(error)) from None
     except Unavailable as error:
-        raise ImapTrouble(Phase.AUTH, Fault.CONNECT, str(error)) from None
+        raise ImapTrouble(Phase.AUTH, FailureKind.CONNECT, str(error)) from None
     if opened is None:
-        raise ImapTrouble(Phase.AUTH, Fault.NO_AUTH_MECHANISM, "IMAP needs a sign-in, and none is configured")
+        raise ImapTrouble(Phase.AUTH, FailureKind.NO_AUTH_MECHANISM, "IMAP needs a sign-in, and none is configured")
     return opened

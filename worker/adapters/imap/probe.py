@@ -21,19 +21,19 @@ from worker.domain.egress import IMAP_PORTS
 from worker.domain.letter.model import ComposedLetter
 from worker.domain.probe import ResolvedHost, SentFolderFacts, TlsFacts
 from worker.domain.snapshot.model import Auth, ImapServer
-from worker.domain.transmission import Fault, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind
 from worker.domain.vocabulary import CopyOutcome, Phase, Security
 
 T = TypeVar("T")
 
 _INSERT = "i"  # RFC 4314 section 2.1: the right to APPEND
-_NOT_OPEN = Trouble(Phase.CONNECT, Fault.DISCONNECTED, detail="the connection is not open")
+_NOT_OPEN = DeliveryFailure(Phase.CONNECT, FailureKind.DISCONNECTED, detail="the connection is not open")
 
 
-class ImapCheckVisit:
-    """See `operations.mailbox_check.ports.ImapVisit`. Use `ImapVisitor.visit`, which closes it."""
+class ImapProbe:
+    """See `operations.mailbox_check.ports.ImapVisit`. Use `ImapProber.visit`, which closes it."""
 
-    def __init__(self, visitor: "ImapVisitor", account_id: str, server: ImapServer, auth: Auth) -> None:
+    def __init__(self, visitor: "ImapProber", account_id: str, server: ImapServer, auth: Auth) -> None:
         self._visitor = visitor
         self._account_id = account_id
         self._server = server
@@ -43,16 +43,16 @@ class ImapCheckVisit:
         self._session: ImapSession | None = None
         self._memory = FolderMemory(SystemClock())
 
-    async def resolve(self) -> ResolvedHost | Trouble:
+    async def resolve(self) -> ResolvedHost | DeliveryFailure:
         """Look the host up, and have its addresses vetted."""
         visitor, server = self._visitor, self._server
         try:
             within_s = visitor.timeouts.connect_s
             return ResolvedHost(tuple(await visitor.guard.vetted(server.host, server.port, IMAP_PORTS, within_s)))
         except DialError as error:
-            return Trouble(Phase.CONNECT, error.fault, detail=str(error))
+            return DeliveryFailure(Phase.CONNECT, error.fault, detail=str(error))
 
-    async def connect(self) -> Trouble | None:
+    async def connect(self) -> DeliveryFailure | None:
         """Connect, without a word."""
         visitor = self._visitor
         if visitor.impediment is not None and self._server.security is Security.NONE:
@@ -64,7 +64,7 @@ class ImapCheckVisit:
             return failed.trouble
         return None
 
-    async def secure(self) -> TlsFacts | Trouble | None:
+    async def secure(self) -> TlsFacts | DeliveryFailure | None:
         """TLS, where the server is to be spoken to in it."""
         if self._socket is None:
             return _NOT_OPEN
@@ -77,7 +77,7 @@ class ImapCheckVisit:
             return failed.trouble
         return tls_facts(self._protocol.transport) if self._server.security is Security.TLS else None
 
-    async def greet(self) -> str | Trouble:
+    async def greet(self) -> str | DeliveryFailure:
         """The server's words."""
         if self._protocol is None:
             return _NOT_OPEN
@@ -86,7 +86,7 @@ class ImapCheckVisit:
         except ImapTrouble as failed:
             return failed.trouble
 
-    async def sign_in(self) -> Trouble | None:
+    async def sign_in(self) -> DeliveryFailure | None:
         """Sign in, once."""
         if self._protocol is None:
             return _NOT_OPEN
@@ -98,7 +98,7 @@ class ImapCheckVisit:
         self._session = session
         return None
 
-    async def sent_folder(self, named: str | None, message_id: str) -> SentFolderFacts | Trouble | None:
+    async def sent_folder(self, named: str | None, message_id: str) -> SentFolderFacts | DeliveryFailure | None:
         """The folder where copies go, found, looked into and made as for a copy; nothing is written into it."""
         if self._session is None:
             return _NOT_OPEN
@@ -123,7 +123,7 @@ class ImapCheckVisit:
     def _place(self, named: str | None) -> Place:
         return Place(named, "", self._memory)
 
-    async def received(self, message_id: str) -> bytes | Trouble | None:
+    async def received(self, message_id: str) -> bytes | DeliveryFailure | None:
         """The letter with this Message-ID in INBOX; it is not marked as read by that."""
         if self._session is None:
             return _NOT_OPEN
@@ -161,7 +161,7 @@ async def _unless_refused(asked: Awaitable[T]) -> T | None:
         return None
 
 
-class ImapVisitor:
+class ImapProber:
     """What all visits share. `impediment`: why nothing is connected without encryption, if that is so."""
 
     def __init__(
@@ -171,7 +171,7 @@ class ImapVisitor:
         credentials: Credentials,
         context: ssl.SSLContext,
         timeouts: ImapTimeouts,
-        impediment: Trouble | None,
+        impediment: DeliveryFailure | None,
     ) -> None:
         self.guard = guard
         self.dialer = dialer
@@ -181,9 +181,9 @@ class ImapVisitor:
         self.impediment = impediment
 
     @asynccontextmanager
-    async def visit(self, account_id: str, server: ImapServer, auth: Auth) -> AsyncIterator[ImapCheckVisit]:
+    async def visit(self, account_id: str, server: ImapServer, auth: Auth) -> AsyncIterator[ImapProbe]:
         """A visit, closed at the end."""
-        visit = ImapCheckVisit(self, account_id, server, auth)
+        visit = ImapProbe(self, account_id, server, auth)
         try:
             yield visit
         finally:

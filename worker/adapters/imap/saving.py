@@ -15,7 +15,7 @@ from worker.adapters.imap.namespaces import Namespaces, folded, own_names
 from worker.adapters.imap.responses import AppendUid, ListedFolder, mailbox_name
 from worker.adapters.imap.session import ImapSession
 from worker.delivery.ports import Clock, SavedCopy
-from worker.domain.transmission import Fault, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind
 from worker.domain.vocabulary import CopyOutcome, Phase
 
 FOLDER_MEMORY_S = 3_600.0
@@ -135,7 +135,7 @@ async def _open_named(session: ImapSession, name: str, message_id: str) -> _Open
     try:
         raw = encode_mailbox_name(name)
     except ValueError:
-        raise ImapTrouble(Phase.MAIL, Fault.PROTOCOL, "the folder's name cannot be sent over IMAP") from None
+        raise ImapTrouble(Phase.MAIL, FailureKind.PROTOCOL, "the folder's name cannot be sent over IMAP") from None
     names, listed = await _names(session, raw)
     for each in sorted(names, key=lambda each: each not in listed):  # stable
         try:
@@ -232,8 +232,10 @@ async def _place_by_search(session: ImapSession, folder: bytes, message_id: str)
     return AppendUid(uid_validity, uids[-1]) if uids and uid_validity is not None else None
 
 
-NO_FOLDER = Trouble(
-    Phase.MAIL, Fault.NO_FOLDER, detail="no folder is marked as Sent or has a known name: name one in the settings"
+NO_FOLDER = DeliveryFailure(
+    Phase.MAIL,
+    FailureKind.NO_FOLDER,
+    detail="no folder is marked as Sent or has a known name: name one in the settings",
 )
 
 

@@ -20,13 +20,13 @@ from worker.adapters.network.egress import Dialer
 from worker.adapters.network.tls import verifying
 from worker.delivery.ports import Clock, CopyTarget, SavedCopy
 from worker.domain.snapshot.model import Auth, ImapServer
-from worker.domain.transmission import Fault, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind
 from worker.domain.vocabulary import CopyOutcome, Phase
 from worker.errors import SecretUnavailable
 
 MAX_IDLE_SESSIONS = 200
-_MISSING = Trouble(Phase.MAIL, Fault.NO_FOLDER, detail="the folder that the settings name does not exist")
-_LOST = frozenset({Fault.DISCONNECTED, Fault.TIMEOUT})
+_MISSING = DeliveryFailure(Phase.MAIL, FailureKind.NO_FOLDER, detail="the folder that the settings name does not exist")
+_LOST = frozenset({FailureKind.DISCONNECTED, FailureKind.TIMEOUT})
 
 T = TypeVar("T")
 
@@ -74,7 +74,7 @@ class ImapSentFolder:
             return await self._after_lost_append(target, ids, trouble)
         return SavedCopy(CopyOutcome.FAILED, target.folder, trouble=trouble)
 
-    async def find(self, target: CopyTarget, message_id: str) -> bool | Trouble:
+    async def find(self, target: CopyTarget, message_id: str) -> bool | DeliveryFailure:
         """Whether a message with this Message-ID is in Sent; trouble also when there is no such folder to look into."""
         try:
             found = await self._look(target, (message_id,))
@@ -88,7 +88,7 @@ class ImapSentFolder:
         """Log out of all idle sessions."""
         await self._idle.close()
 
-    async def _after_lost_append(self, target: CopyTarget, ids: Sequence[str], trouble: Trouble) -> SavedCopy:
+    async def _after_lost_append(self, target: CopyTarget, ids: Sequence[str], trouble: DeliveryFailure) -> SavedCopy:
         """The letter may be there for all that no answer came: look, on another connection."""
         try:
             found = await self._look(target, ids)
@@ -145,7 +145,7 @@ class ImapSentFolder:
         try:
             return await self._credentials.forget(target.account_id, target.auth, refused.token)
         except SecretUnavailable as error:
-            raise ImapTrouble(Phase.AUTH, Fault.SECRET, str(error)) from None
+            raise ImapTrouble(Phase.AUTH, FailureKind.SECRET, str(error)) from None
 
     async def _open_with(self, target: CopyTarget, credentials: Password | AccessToken) -> ImapSession:
         words = ServerWords([credentials, *await self._credentials.known(target.account_id, target.auth)])

@@ -38,7 +38,7 @@ from worker.adapters.imap.responses import (
     search_result,
     uid_validity,
 )
-from worker.domain.transmission import Fault
+from worker.domain.transmission import FailureKind
 from worker.domain.vocabulary import Phase
 
 T = TypeVar("T")
@@ -245,7 +245,7 @@ class ImapSession:
             name, _, limit = capability.partition("=")
             if name == "APPENDLIMIT" and limit.isascii() and limit.isdigit() and size > int(limit[:20]):  # RFC 7889
                 detail = f"the letter has {size} bytes, the server takes {limit}"
-                raise ImapTrouble(Phase.DATA, Fault.TOO_LARGE, detail)
+                raise ImapTrouble(Phase.DATA, FailureKind.TOO_LARGE, detail)
 
     async def logout(self) -> None:
         """Say goodbye, and close whether or not it is answered."""
@@ -260,7 +260,7 @@ class ImapSession:
         try:
             return [quotable(value) for value in values]
         except ValueError as error:
-            raise ImapTrouble(phase, Fault.PROTOCOL, str(error)) from None
+            raise ImapTrouble(phase, FailureKind.PROTOCOL, str(error)) from None
 
     async def _run(self, phase: Phase, name: str, sent: Dialogue, within_s: float, *, by_uid: bool = False) -> Answer:
         [answer] = await self._converse(phase, within_s, Request(name, sent, by_uid))
@@ -274,7 +274,7 @@ class ImapSession:
                 return await self._protocol.converse(*requests)
         except TimeoutError:
             detail = f"no answer to {_names(requests)} within {within_s:g} s"
-            raise ImapTrouble(phase, Fault.TIMEOUT, detail) from None
+            raise ImapTrouble(phase, FailureKind.TIMEOUT, detail) from None
         except LostConnection as lost:
             raise self._lost(phase, _names(requests), lost) from None
 
@@ -285,7 +285,7 @@ class ImapSession:
         return [(await self._converse(phase, self._timeouts.command_s, request))[0] for request in requests]
 
     def _lost(self, phase: Phase, name: str, lost: LostConnection) -> ImapTrouble:
-        fault = Fault.PROTOCOL if lost.is_violation else Fault.DISCONNECTED
+        fault = FailureKind.PROTOCOL if lost.is_violation else FailureKind.DISCONNECTED
         bye = self._protocol.bye
         words = f"; the server said: BYE {self._protocol.words.clean(bye)}" if bye is not None else ""
         return ImapTrouble(phase, fault, f"{name}: {lost.why}{words}")
@@ -295,7 +295,7 @@ class ImapSession:
         is_too_large = code is not None and code.name in _TOO_LARGE_CODES
         challenges = filter(None, map(self._protocol.words.clean_challenge, answer.challenges))
         detail = " ".join((answer.result, self._protocol.words.clean(answer.text), *challenges))
-        return Refused(phase, Fault.TOO_LARGE if is_too_large else Fault.REPLY, detail, code)
+        return Refused(phase, FailureKind.TOO_LARGE if is_too_large else FailureKind.REPLY, detail, code)
 
 
 async def _listed(answer: Answer) -> list[ListedFolder]:
@@ -317,10 +317,10 @@ async def _uids(*answers: Answer) -> tuple[int, ...]:
     results: list[tuple[int, ...] | Malformed] = await _read(search_result, untagged)
     for numbers in results:
         if isinstance(numbers, Malformed):
-            raise ImapTrouble(Phase.MAIL, Fault.PROTOCOL, numbers.why)
+            raise ImapTrouble(Phase.MAIL, FailureKind.PROTOCOL, numbers.why)
         found.update(numbers)
         if len(found) > MAX_FOUND:
-            raise ImapTrouble(Phase.MAIL, Fault.PROTOCOL, f"SEARCH with more than {MAX_FOUND} numbers")
+            raise ImapTrouble(Phase.MAIL, FailureKind.PROTOCOL, f"SEARCH with more than {MAX_FOUND} numbers")
     return tuple(sorted(found))
 
 
@@ -343,7 +343,7 @@ def _way_to_sign_in(credentials: Password | AccessToken, has: _Has) -> Request:
     try:
         return _by_password(credentials, has) if isinstance(credentials, Password) else _by_token(credentials, has)
     except ValueError as error:
-        raise ImapTrouble(Phase.AUTH, Fault.PROTOCOL, str(error)) from None
+        raise ImapTrouble(Phase.AUTH, FailureKind.PROTOCOL, str(error)) from None
 
 
 def _by_password(credentials: Password, has: _Has) -> Request:
@@ -356,12 +356,12 @@ def _by_password(credentials: Password, has: _Has) -> Request:
     if has("AUTH=LOGIN"):
         return _authenticate("LOGIN", login_responses(username, password), has, must_be_asked=True)
     detail = "the server takes no password here: LOGINDISABLED, and neither AUTH=PLAIN nor AUTH=LOGIN"
-    raise ImapTrouble(Phase.AUTH, Fault.NO_AUTH_MECHANISM, detail)
+    raise ImapTrouble(Phase.AUTH, FailureKind.NO_AUTH_MECHANISM, detail)
 
 
 def _by_token(credentials: AccessToken, has: _Has) -> Request:
     if not has("AUTH=XOAUTH2"):
-        raise ImapTrouble(Phase.AUTH, Fault.NO_AUTH_MECHANISM, "the server does not offer XOAUTH2")
+        raise ImapTrouble(Phase.AUTH, FailureKind.NO_AUTH_MECHANISM, "the server does not offer XOAUTH2")
     response = xoauth2_response(credentials.username, credentials.token.get_secret_value())
     # A refusal comes as a challenge; until it is answered with an empty line the server does not say NO.
     return _authenticate("XOAUTH2", (response, ""), has, must_be_asked=False)

@@ -12,7 +12,7 @@ from worker.adapters.ledger.operations import Entry, Key, Operation, State, ToCl
 from worker.adapters.ledger.owners import lock_dead
 from worker.adapters.ledger.schema import entries, owners, results
 from worker.adapters.ledger.statements import Statement, padded, upsert
-from worker.delivery.ledger import Claim, Done, Granted, HandOver, Held, InDoubt
+from worker.delivery.ledger import Claim, Done, Granted, HandOver, Held, Uncertain
 from worker.domain.vocabulary import Outcome
 from worker.errors import ForeignEvent, LostClaim, SendasError, Unavailable
 
@@ -196,7 +196,7 @@ def _verdict(row: Row[Any], me: int, account_id: str) -> Claim | SendasError | N
 
 def _ours(row: Row[Any]) -> Claim:
     # Also for what we handed over ourselves: that the answer was not recorded means that nobody knows it.
-    return InDoubt(hand_over_of(row)) if row.state is State.HANDED_OVER else Granted()
+    return Uncertain(hand_over_of(row)) if row.state is State.HANDED_OVER else Granted()
 
 
 _LOST = "the ledger gave this letter to another worker, or it has ended"
@@ -243,10 +243,10 @@ _LEAVE_IN_DOUBT = update(entries).where(*_THIS_ENTRY_IF_MINE, entries.c.state ==
 
 def release(connection: Connection, me: int, operations: Sequence[ToRelease]) -> None:
     """Give back what is ours of the operations' entries."""
-    let_go = _rows_of(me, (operation for operation in operations if operation.keeps_doubt))
-    if let_go:
-        connection.execute(_FREE, let_go)
-        connection.execute(_LEAVE_IN_DOUBT, let_go)
+    abandon = _rows_of(me, (operation for operation in operations if operation.keeps_doubt))
+    if abandon:
+        connection.execute(_FREE, abandon)
+        connection.execute(_LEAVE_IN_DOUBT, abandon)
     released = _rows_of(me, (operation for operation in operations if not operation.keeps_doubt))
     if released:
         _RELEASE.each(connection, released)

@@ -131,7 +131,7 @@ class SqlLedger:
     async def release(self, event_key: str, recipients: Sequence[int]) -> None:
         await self._writer.submit(to_release(event_key, recipients, keeps_doubt=False))
 
-    async def let_go(self, event_key: str, recipients: Sequence[int]) -> None:
+    async def abandon(self, event_key: str, recipients: Sequence[int]) -> None:
         await self._writer.submit(to_release(event_key, recipients, keeps_doubt=True))
 
     async def reopen(self, event_key: str, recipients: Sequence[int]) -> None:

@@ -13,15 +13,15 @@ from worker.adapters.ledger.schema import announcements, mailboxes, owners, shar
 from worker.adapters.ledger.statements import Statement, upsert
 from worker.delivery.mailboxes.rules import SharedMailbox, held_news
 from worker.delivery.mailboxes.state import (
-    Announcement,
     Cap,
     ImapRefusal,
     MailboxKey,
     MailboxState,
-    News,
-    Overdue,
+    MailboxUpdates,
+    OutboxMessage,
     Resting,
     Revision,
+    StaleMessage,
     Standing,
     Suspension,
 )
@@ -177,7 +177,7 @@ def _put_share(dialect: str) -> Any:
     )
 
 
-def _announce(connection: Connection, now: datetime, made: Sequence[Announcement]) -> None:
+def _announce(connection: Connection, now: datetime, made: Sequence[OutboxMessage]) -> None:
     if made:
         rows = [{"id": each.id, "at": now, "body": each.body} for each in made]
         connection.execute(upsert(connection.dialect.name, announcements).on_conflict_do_nothing(), rows)
@@ -241,7 +241,7 @@ class Seen:
     total: int
 
 
-def look(connection: Connection, me: int | None, now: datetime, before: Seen | None) -> tuple[News, Seen]:
+def look(connection: Connection, me: int | None, now: datetime, before: Seen | None) -> tuple[MailboxUpdates, Seen]:
     """What is new for an owner, and what it has seen then; suspensions that it saw `before` are not read once more."""
     held = {}
     if me is not None:
@@ -252,7 +252,9 @@ def look(connection: Connection, me: int | None, now: datetime, before: Seen | N
     seen = Seen(*(int(number or 0) for number in numbers))
     suspended = None if seen == before else list_suspended(connection)
     overdue = connection.execute(_OVERDUE, {"before": now - OVERDUE_AFTER})
-    return News(held, suspended, [Overdue(Announcement(row.id, row.body), row.at) for row in overdue]), seen
+    return MailboxUpdates(
+        held, suspended, [StaleMessage(OutboxMessage(row.id, row.body), row.at) for row in overdue]
+    ), seen
 
 
 def find(connection: Connection, key: MailboxKey) -> Standing:
@@ -272,7 +274,7 @@ def forget_announcement(connection: Connection, announcement_id: str) -> None:
     connection.execute(_FORGET, {"of_id": announcement_id})
 
 
-def take_over(connection: Connection, now: datetime, overdue: Overdue) -> bool:
+def take_over(connection: Connection, now: datetime, overdue: StaleMessage) -> bool:
     """Take over an announcement that was left behind; False when another owner was faster."""
     taken = connection.execute(_TAKE_OVER, {"of_id": overdue.announcement.id, "seen_at": overdue.at, "now": now})
     return bool(taken.rowcount)

@@ -10,17 +10,17 @@ from worker.adapters.ledger.operations import Command, Query, check_texts, on_ma
 from worker.delivery.mailboxes import rules as rules
 from worker.delivery.mailboxes.rules import SharedMailbox
 from worker.delivery.mailboxes.state import (
-    Announcement,
     Entry,
     ImapRefusal,
     Limited,
     MailboxKey,
     MailboxLimits,
-    News,
-    Overdue,
+    MailboxUpdates,
+    OutboxMessage,
     Resting,
     Revision,
     Shut,
+    StaleMessage,
     Standing,
     Suspension,
 )
@@ -64,21 +64,21 @@ class LedgerMailboxStates:
     async def refuse_imap(self, key: MailboxKey, refusal: ImapRefusal) -> None:
         await self.apply(key, rules.refuse_imap, refusal)
 
-    async def suspend(self, suspension: Suspension, announcement: Announcement) -> Suspension | None:
+    async def suspend(self, suspension: Suspension, announcement: OutboxMessage) -> Suspension | None:
         return await self.apply(suspension.key, rules.suspend, suspension, announcement)
 
     async def resume(
-        self, suspension: Suspension, announcement: Announcement, revision: Revision | None = None
+        self, suspension: Suspension, announcement: OutboxMessage, revision: Revision | None = None
     ) -> bool:
         return await self.apply(suspension.key, rules.resume, suspension, announcement, revision)
 
     async def told(self, announcement_id: str) -> None:
         await self._writer.submit(Command(lambda connection, *_: forget_announcement(connection, announcement_id)))
 
-    async def take_over(self, overdue: Overdue) -> bool:
+    async def take_over(self, overdue: StaleMessage) -> bool:
         return await self._writer.submit(Command(lambda connection, _, now: take_over(connection, now, overdue)))
 
-    async def look(self) -> News:
+    async def look(self) -> MailboxUpdates:
         before = self._seen
         answer = await self._writer.submit(Query(lambda connection, me, now: look(connection, me, now, before)))
         news, self._seen = answer

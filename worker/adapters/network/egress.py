@@ -26,7 +26,7 @@ from worker.delivery.places import USUAL, FairShares, Holder, Places, acting_for
 from worker.domain.egress import EgressPolicy, special_range
 from worker.domain.hosts import IpAddress, NumericSpelling, parse_host
 from worker.domain.internal_names import is_localhost
-from worker.domain.transmission import Fault
+from worker.domain.transmission import FailureKind
 from worker.errors import SendasError
 
 INSIDE_S = 1.0
@@ -41,7 +41,7 @@ _NO_SUCH_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", sock
 class DialError(SendasError):
     """No connection; `fault` says at which step (name, policy, connection, time)."""
 
-    def __init__(self, message: str, fault: Fault) -> None:
+    def __init__(self, message: str, fault: FailureKind) -> None:
         super().__init__(message)
         self.fault = fault
 
@@ -175,9 +175,9 @@ class EgressGuard:
         try:
             parsed = parse_host(host)
         except NumericSpelling as error:
-            raise DialError(str(error), Fault.EGRESS) from None
+            raise DialError(str(error), FailureKind.EGRESS) from None
         except ValueError as error:
-            raise DialError(f"{error} (permanent)", Fault.DNS) from None
+            raise DialError(f"{error} (permanent)", FailureKind.DNS) from None
         if isinstance(parsed, str) and self.policy.hides(parsed):
             return await self._vetted_inside(parsed, port, usual_ports, timeout_s)
         if not isinstance(parsed, str):
@@ -189,7 +189,7 @@ class EgressGuard:
             is_special = all(special_range(address) for address in found)
             if is_alias and is_special and not self.policy.is_operators:
                 # Of an internal name perhaps, whose server would else tell the alias's owner whether it is there.
-                raise DialError(_no_such_name(parsed), Fault.DNS) from None
+                raise DialError(_no_such_name(parsed), FailureKind.DNS) from None
             raise
 
     def _allowed(
@@ -199,7 +199,7 @@ class EgressGuard:
         good = [address for address, refusal in refusals.items() if refusal is None]
         if not good:
             reasons = "; ".join(sorted({refusal for refusal in refusals.values() if refusal}))
-            raise DialError(f"connecting to {host} is not allowed: {reasons}", Fault.EGRESS)
+            raise DialError(f"connecting to {host} is not allowed: {reasons}", FailureKind.EGRESS)
         return _families_in_turn(good)[:_MAX_ADDRESSES]
 
     async def _vetted_inside(
@@ -213,7 +213,7 @@ class EgressGuard:
         """
         refused = f"{name} is a name of an internal network: nothing is there that may be connected to"
         if not self.policy.allowed:
-            raise DialError(refused, Fault.EGRESS)
+            raise DialError(refused, FailureKind.EGRESS)
         loop = asyncio.get_running_loop()
         refused_at_s = loop.time() + min(timeout_s, self._inside_s)
         try:
@@ -221,7 +221,7 @@ class EgressGuard:
             return self._allowed(name, found, port, usual_ports)
         except DialError:
             await asyncio.sleep(refused_at_s - loop.time())
-        raise DialError(refused, Fault.DNS)
+        raise DialError(refused, FailureKind.DNS)
 
     async def _look_up(self, name: str, timeout_s: float) -> tuple[list[IpAddress], bool]:
         """The addresses, and whether they are another name's."""
@@ -231,14 +231,14 @@ class EgressGuard:
             async with asyncio.timeout(timeout_s):
                 texts = await self._resolver.addresses(name)
         except TimeoutError:
-            raise DialError(f"no answer from DNS for {name} (temporary)", Fault.DNS) from None
+            raise DialError(f"no answer from DNS for {name} (temporary)", FailureKind.DNS) from None
         except socket.gaierror as error:
-            raise DialError(_lookup_failure(name, error), Fault.DNS) from None
+            raise DialError(_lookup_failure(name, error), FailureKind.DNS) from None
         except OSError as error:
-            raise DialError(f"{name} cannot be looked up: {_reason(error)} (temporary)", Fault.DNS) from None
+            raise DialError(f"{name} cannot be looked up: {_reason(error)} (temporary)", FailureKind.DNS) from None
         addresses = _parse_addresses(texts)
         if not addresses:
-            raise DialError(f"{name} has no address (permanent)", Fault.DNS)
+            raise DialError(f"{name} has no address (permanent)", FailureKind.DNS)
         return addresses, isinstance(texts, Aliased)
 
 
@@ -305,7 +305,9 @@ async def _connect(address: IpAddress, port: int) -> socket.socket:
 
 
 def _dial_error(host: str, port: int, failures: Sequence[OSError]) -> DialError:
-    fault = Fault.TIMEOUT if all(isinstance(failure, TimeoutError) for failure in failures) else Fault.CONNECT
+    fault = (
+        FailureKind.TIMEOUT if all(isinstance(failure, TimeoutError) for failure in failures) else FailureKind.CONNECT
+    )
     reasons = "; ".join(dict.fromkeys(map(_reason, failures)))
     return DialError(f"cannot connect to {parse_host(host)} port {port}: {reasons}", fault)
 

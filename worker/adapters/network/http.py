@@ -17,7 +17,7 @@ from yarl import URL
 from worker.adapters.network.egress import EgressGuard, RefusedLookup, VettingResolver, vetting_socket_factory
 from worker.domain.egress import HTTP_PORTS, HTTPS_PORTS
 from worker.domain.hosts import parse_host
-from worker.domain.transmission import Fault
+from worker.domain.transmission import FailureKind
 from worker.errors import EgressDenied, SendasError, Unavailable
 
 _MAX_REDIRECTS = 5
@@ -207,7 +207,7 @@ def _told_plainly(url: URL) -> Iterator[None]:
 def _lookup_error(url: URL, error: aiohttp.ClientConnectorDNSError) -> EgressDenied | Unavailable:
     refused = error.os_error
     if isinstance(refused, RefusedLookup):
-        kind = EgressDenied if refused.denial.fault is Fault.EGRESS else Unavailable
+        kind = EgressDenied if refused.denial.fault is FailureKind.EGRESS else Unavailable
         return kind(str(refused.denial))
     return Unavailable(f"{url.host} cannot be looked up")
 

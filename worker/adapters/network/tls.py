@@ -20,13 +20,15 @@ import structlog
 from worker.delivery.ports import BeforeFinalDot, CopyTarget, MailTransport, Route, SavedCopy, SentFolder
 from worker.domain.letter.model import ComposedLetter
 from worker.domain.probe import TlsFacts
-from worker.domain.transmission import Fault, Transmission, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind, Transmission
 from worker.domain.vocabulary import CopyOutcome, Phase, Security
 from worker.errors import ConfigurationError
 
 log = structlog.get_logger(__name__)
 
-PLAINTEXT_REFUSED = Trouble(Phase.CONNECT, Fault.EGRESS, detail="connections without encryption are not allowed here")
+PLAINTEXT_REFUSED = DeliveryFailure(
+    Phase.CONNECT, FailureKind.EGRESS, detail="connections without encryption are not allowed here"
+)
 
 _SERVERS_WORDS = {
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it requires a client certificate",
@@ -266,7 +268,7 @@ class EncryptedSentFolder:
             return SavedCopy(CopyOutcome.FAILED, target.folder, trouble=PLAINTEXT_REFUSED)
         return await self._inner.save(target, message_id, date, copy, also_known_as=also_known_as)
 
-    async def find(self, target: CopyTarget, message_id: str) -> bool | Trouble:
+    async def find(self, target: CopyTarget, message_id: str) -> bool | DeliveryFailure:
         if target.imap.security is Security.NONE:
             return PLAINTEXT_REFUSED
         return await self._inner.find(target, message_id)

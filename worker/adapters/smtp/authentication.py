@@ -21,7 +21,7 @@ from worker.delivery.ports import Route
 from worker.domain.failure.classify import refuses_mechanism
 from worker.domain.snapshot.model import PasswordAuth
 from worker.domain.text import one_line
-from worker.domain.transmission import Fault, Reply, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind, Reply
 from worker.domain.vocabulary import Mechanism, Phase, Security
 from worker.errors import SecretUnavailable, TokenRefused, Unavailable
 
@@ -46,7 +46,7 @@ async def sign_in(
         return
     with failing_in(Phase.AUTH):
         if route.smtp.security is not Security.NONE and client.get_transport_info("sslcontext") is None:
-            raise Failed(Trouble(Phase.AUTH, Fault.TLS, detail="the connection is not protected"))
+            raise Failed(DeliveryFailure(Phase.AUTH, FailureKind.TLS, detail="the connection is not protected"))
         try:
             await _use(client, route, opened, offered)
         except SMTPResponseException as error:
@@ -69,7 +69,7 @@ async def _renewed(
         if not await credentials.forget(route.account_id, route.smtp.auth, refused.token):
             return None
     except SecretUnavailable as unavailable:
-        raise Failed(Trouble(Phase.AUTH, Fault.SECRET, detail=str(unavailable))) from None
+        raise Failed(DeliveryFailure(Phase.AUTH, FailureKind.SECRET, detail=str(unavailable))) from None
     renewed = await _open(route, credentials)
     return renewed if isinstance(renewed, AccessToken) and renewed != refused else None
 
@@ -96,16 +96,16 @@ async def _open(route: Route, credentials: Credentials) -> Password | AccessToke
     try:
         return await credentials.open(route.account_id, route.smtp.auth)
     except TokenRefused as error:
-        raise Failed(Trouble(Phase.AUTH, Fault.TOKEN_REFUSED, detail=str(error))) from None
+        raise Failed(DeliveryFailure(Phase.AUTH, FailureKind.TOKEN_REFUSED, detail=str(error))) from None
     except SecretUnavailable as error:
-        raise Failed(Trouble(Phase.AUTH, Fault.SECRET, detail=str(error))) from None
+        raise Failed(DeliveryFailure(Phase.AUTH, FailureKind.SECRET, detail=str(error))) from None
     except Unavailable as error:
-        raise Failed(Trouble(Phase.AUTH, Fault.CONNECT, detail=str(error))) from None
+        raise Failed(DeliveryFailure(Phase.AUTH, FailureKind.CONNECT, detail=str(error))) from None
 
 
 async def _with_token(client: aiosmtplib.SMTP, opened: AccessToken, offered: Sequence[str]) -> None:
     if "xoauth2" not in offered:
-        raise _not_offered(Fault.NO_AUTH_MECHANISM, "", offered)
+        raise _not_offered(FailureKind.NO_AUTH_MECHANISM, "", offered)
     # A refusal comes as a challenge; the library answers it with an empty line, so that the real reply follows.
     await client.auth_xoauth2(opened.username, opened.token.get_secret_value())
 
@@ -143,9 +143,9 @@ def _chosen(offered: Sequence[str], named: Mechanism | None) -> Mechanism:
     if chosen is not None:
         return chosen
     if named is None and any(each in offered for each in _TOKENS):
-        raise _not_offered(Fault.ONLY_TOKENS, "the server takes no password; ", offered)
+        raise _not_offered(FailureKind.ONLY_TOKENS, "the server takes no password; ", offered)
     whose = "" if named is None else f"the settings name {named.value}; "
-    raise _not_offered(Fault.NO_AUTH_MECHANISM, whose, offered)
+    raise _not_offered(FailureKind.NO_AUTH_MECHANISM, whose, offered)
 
 
 async def _cram_md5(client: aiosmtplib.SMTP, opened: Password) -> None:
@@ -155,7 +155,9 @@ async def _cram_md5(client: aiosmtplib.SMTP, opened: Password) -> None:
     try:
         asked = b64decode(challenge.message, validate=True)
     except ValueError:
-        raise Failed(Trouble(Phase.AUTH, Fault.PROTOCOL, detail="the server's challenge is not base64")) from None
+        raise Failed(
+            DeliveryFailure(Phase.AUTH, FailureKind.PROTOCOL, detail="the server's challenge is not base64")
+        ) from None
     secret = opened.password.get_secret_value().encode()
     answer = b64encode(opened.username.encode() + b" " + hmac.new(secret, asked, hashlib.md5).hexdigest().encode())
     if isinstance(client.protocol, PairedProtocol):
@@ -180,9 +182,9 @@ def _expect(reply: SMTPResponse, code: int) -> None:
         raise SMTPAuthenticationError(reply.code, reply.message)
 
 
-def _not_offered(fault: Fault, words: str, offered: Sequence[str]) -> Failed:
+def _not_offered(fault: FailureKind, words: str, offered: Sequence[str]) -> Failed:
     names = one_line(", ".join(offered))[:200] or "none"  # the server's own words: they come to logs and results
-    return Failed(Trouble(Phase.AUTH, fault, detail=f"{words}mechanisms offered: {names}"))
+    return Failed(DeliveryFailure(Phase.AUTH, fault, detail=f"{words}mechanisms offered: {names}"))
 
 
 async def known_secrets(credentials: Credentials, route: Route) -> dict[object, Redaction]:

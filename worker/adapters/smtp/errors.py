@@ -8,7 +8,7 @@ from aiosmtplib import SMTPException, SMTPResponse, SMTPResponseException
 from worker.adapters.smtp.protocol import MALFORMED
 from worker.domain.failure.replies import make_reply
 from worker.domain.text import one_line
-from worker.domain.transmission import Fault, Reply, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind, Reply
 from worker.domain.vocabulary import Phase
 from worker.errors import SendasError
 
@@ -18,7 +18,7 @@ _MAX_DETAIL_CHARACTERS = 1_000  # it is copied into results and logs
 class Failed(SendasError):
     """A step did not succeed; stays within this package."""
 
-    def __init__(self, trouble: Trouble) -> None:
+    def __init__(self, trouble: DeliveryFailure) -> None:
         super().__init__(f"{trouble.phase}: {trouble.fault}")
         self.trouble = trouble
 
@@ -26,7 +26,7 @@ class Failed(SendasError):
     def is_connection_gone(self) -> bool:
         """True when the server hung up, or said 421, after which it does (RFC 5321 section 3.8)."""
         reply = self.trouble.reply
-        return self.trouble.fault is Fault.DISCONNECTED or (reply is not None and reply.code == 421)
+        return self.trouble.fault is FailureKind.DISCONNECTED or (reply is not None and reply.code == 421)
 
 
 def reply_of(response: SMTPResponse | SMTPResponseException) -> Reply:
@@ -34,32 +34,32 @@ def reply_of(response: SMTPResponse | SMTPResponseException) -> Reply:
     return make_reply(response.code, response.message.split("\n"))
 
 
-def refusal(phase: Phase, response: SMTPResponse | SMTPResponseException) -> Trouble:
+def refusal(phase: Phase, response: SMTPResponse | SMTPResponseException) -> DeliveryFailure:
     """The trouble of a reply that is not the one hoped for.
 
     A 2xx or 3xx where it makes no sense is against the protocol, and never to be read as success or refusal.
     """
     reply = reply_of(response)
     if 400 <= response.code <= 599:
-        return Trouble(phase, Fault.REPLY, reply)
-    return Trouble(phase, Fault.PROTOCOL, reply, "the server's reply does not fit the command")
+        return DeliveryFailure(phase, FailureKind.REPLY, reply)
+    return DeliveryFailure(phase, FailureKind.PROTOCOL, reply, "the server's reply does not fit the command")
 
 
-def trouble_of(error: SMTPException | OSError, phase: Phase) -> Trouble:
+def trouble_of(error: SMTPException | OSError, phase: Phase) -> DeliveryFailure:
     """The trouble that an error of the library or of the network stands for."""
     if isinstance(error, SMTPResponseException):
         if error.code == MALFORMED:
-            return Trouble(phase, Fault.PROTOCOL, detail=one_line(error.message)[:_MAX_DETAIL_CHARACTERS])
+            return DeliveryFailure(phase, FailureKind.PROTOCOL, detail=one_line(error.message)[:_MAX_DETAIL_CHARACTERS])
         return refusal(phase, error)
     if isinstance(error, ssl.SSLError) and phase is Phase.TLS:
-        return Trouble(phase, Fault.TLS, detail=_tls_detail(error))
+        return DeliveryFailure(phase, FailureKind.TLS, detail=_tls_detail(error))
     # The event loop says ConnectionAbortedError when a handshake takes too long.
     if isinstance(error, TimeoutError | ConnectionAbortedError):
-        return Trouble(phase, Fault.TIMEOUT, detail="the server did not answer in time")
+        return DeliveryFailure(phase, FailureKind.TIMEOUT, detail="the server did not answer in time")
     if isinstance(error, OSError):
-        fault = Fault.TLS if phase is Phase.TLS else Fault.DISCONNECTED
-        return Trouble(phase, fault, detail="the connection was lost")
-    return Trouble(phase, Fault.PROTOCOL, detail=one_line(str(error)))
+        fault = FailureKind.TLS if phase is Phase.TLS else FailureKind.DISCONNECTED
+        return DeliveryFailure(phase, fault, detail="the connection was lost")
+    return DeliveryFailure(phase, FailureKind.PROTOCOL, detail=one_line(str(error)))
 
 
 def _tls_detail(error: ssl.SSLError) -> str:
@@ -87,5 +87,5 @@ class failing_in:  # noqa: N801 - used like a function. A class, because a gener
         if isinstance(error, ValueError) and self._phase is Phase.TLS:
             # Customers choose the host: not every name that they write can be compared with a certificate.
             raise Failed(
-                Trouble(self._phase, Fault.TLS, detail="the host name cannot stand in a certificate")
+                DeliveryFailure(self._phase, FailureKind.TLS, detail="the host name cannot stand in a certificate")
             ) from None

@@ -13,7 +13,7 @@ from worker.adapters.smtp.lanes import Lane, Lease, SessionOpener, Waiter
 from worker.adapters.smtp.progress import Progress
 from worker.adapters.smtp.session import Session
 from worker.delivery.ports import Route
-from worker.domain.transmission import Fault, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind
 from worker.domain.vocabulary import Phase
 
 
@@ -320,4 +320,6 @@ class Leasing:
 
 
 def _closed() -> Failed:
-    return Failed(Trouble(Phase.CONNECT, Fault.DISCONNECTED, detail="the worker is closing its connections"))
+    return Failed(
+        DeliveryFailure(Phase.CONNECT, FailureKind.DISCONNECTED, detail="the worker is closing its connections")
+    )

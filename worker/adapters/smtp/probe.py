@@ -14,7 +14,7 @@ from worker.adapters.network.tls import tls_facts
 from worker.adapters.smtp.errors import Failed, refusal, reply_of
 from worker.adapters.smtp.progress import Progress
 from worker.adapters.smtp.protocol import PairedProtocol
-from worker.adapters.smtp.session import Offer, Opener, Session
+from worker.adapters.smtp.session import Capabilities, Opener, Session
 from worker.adapters.smtp.transaction import Envelope, Transaction
 from worker.delivery.ports import Route
 from worker.domain.addresses import parse_address
@@ -22,19 +22,19 @@ from worker.domain.egress import SMTP_PORTS
 from worker.domain.letter.model import ComposedLetter
 from worker.domain.probe import ResolvedHost, SmtpOffer, TlsFacts
 from worker.domain.text import one_line
-from worker.domain.transmission import Fault, Reply, Transmission, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind, Reply, Transmission
 from worker.domain.vocabulary import Phase, Security
 
 _PROPOSED_BYTES = 1_024  # announced by SIZE for a letter that is not sent
 _MAX_WORDS = 300
-_NOT_OPEN = Trouble(Phase.CONNECT, Fault.DISCONNECTED, detail="the connection is not open")
+_NOT_OPEN = DeliveryFailure(Phase.CONNECT, FailureKind.DISCONNECTED, detail="the connection is not open")
 
 
-class SmtpCheckVisit:
+class SmtpProbe:
     """See `operations.mailbox_check.ports.SmtpVisit`. Use `smtp_visit`, which closes it."""
 
     def __init__(
-        self, opener: Opener, guard: EgressGuard, route: Route, impediment: Trouble | None, progress: Progress
+        self, opener: Opener, guard: EgressGuard, route: Route, impediment: DeliveryFailure | None, progress: Progress
     ) -> None:
         self._opener = opener
         self._guard = guard
@@ -44,19 +44,19 @@ class SmtpCheckVisit:
         self._socket: socket.socket | None = None
         self._client: aiosmtplib.SMTP | None = None
         self._protocol: PairedProtocol | None = None
-        self._offer: Offer | None = None
+        self._offer: Capabilities | None = None
         self._session: Session | None = None
 
-    async def resolve(self) -> ResolvedHost | Trouble:
+    async def resolve(self) -> ResolvedHost | DeliveryFailure:
         """Look the host up, and have its addresses vetted."""
         server = self._route.smtp
         try:
             within_s = self._opener.timeouts.connect_s
             return ResolvedHost(tuple(await self._guard.vetted(server.host, server.port, SMTP_PORTS, within_s)))
         except DialError as error:
-            return Trouble(Phase.CONNECT, error.fault, detail=str(error))
+            return DeliveryFailure(Phase.CONNECT, error.fault, detail=str(error))
 
-    async def connect(self) -> Trouble | None:
+    async def connect(self) -> DeliveryFailure | None:
         """Connect, without a word; nothing is connected without encryption unless the operator allows it."""
         if self._impediment is not None:
             return self._impediment
@@ -66,7 +66,7 @@ class SmtpCheckVisit:
             return failure.trouble
         return None
 
-    async def secure(self) -> TlsFacts | Trouble:
+    async def secure(self) -> TlsFacts | DeliveryFailure:
         """TLS: at once, or by STARTTLS after the greeting."""
         try:
             client = await self._secured()
@@ -82,7 +82,7 @@ class SmtpCheckVisit:
         self._offer = await self._opener.start_tls(self._client, self._offer, self._progress)
         return self._client
 
-    async def greet(self) -> str | Trouble:
+    async def greet(self) -> str | DeliveryFailure:
         """The words of the greeting; EHLO follows it."""
         try:
             client, protocol = await self._joined()
@@ -100,7 +100,7 @@ class SmtpCheckVisit:
             tuple(map(_word, sorted(offer.extensions))), tuple(map(_word, offer.mechanisms)), offer.max_letter_bytes
         )
 
-    async def sign_in(self) -> Trouble | None:
+    async def sign_in(self) -> DeliveryFailure | None:
         """Sign in, once."""
         if self._client is None or self._protocol is None or self._offer is None:
             return _NOT_OPEN
@@ -112,7 +112,7 @@ class SmtpCheckVisit:
             return failure.trouble
         return None
 
-    async def propose(self, address: str) -> Reply | Trouble:
+    async def propose(self, address: str) -> Reply | DeliveryFailure:
         """Offer a letter from the address to itself, and take it back. Many servers judge the sender at RCPT only."""
         if self._session is None:
             return _NOT_OPEN
@@ -127,7 +127,7 @@ class SmtpCheckVisit:
         await self._session.reset()
         return reply
 
-    async def _asked(self, session: Session, envelope: Envelope, address: str) -> Reply | Trouble:
+    async def _asked(self, session: Session, envelope: Envelope, address: str) -> Reply | DeliveryFailure:
         timeouts = self._opener.timeouts
         reply = None
         for phase, command, within_s in (
@@ -178,10 +178,10 @@ async def _nothing_before_the_dot(_: Collection[str]) -> None:
 
 @asynccontextmanager
 async def smtp_visit(
-    opener: Opener, guard: EgressGuard, route: Route, impediment: Trouble | None, monotonic: Callable[[], float]
-) -> AsyncIterator[SmtpCheckVisit]:
+    opener: Opener, guard: EgressGuard, route: Route, impediment: DeliveryFailure | None, monotonic: Callable[[], float]
+) -> AsyncIterator[SmtpProbe]:
     """A visit, closed at the end. `impediment`: why nothing may be connected, if that is so."""
-    visit = SmtpCheckVisit(opener, guard, route, impediment, Progress(monotonic))
+    visit = SmtpProbe(opener, guard, route, impediment, Progress(monotonic))
     try:
         yield visit
     finally:

@@ -7,7 +7,7 @@ from functools import partial
 
 from worker.adapters.smtp.errors import Failed, failing_in
 from worker.delivery.instrumentation import NO_TRACING, Timed, Tracer
-from worker.domain.transmission import Fault, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind
 from worker.domain.vocabulary import Phase
 
 
@@ -72,7 +72,7 @@ class Deadline:
         # Somebody else may have cancelled the task too: then that counts.
         if self._is_over and self._is_taken_back() and kind is asyncio.CancelledError:
             detail = "the server took too long over the letter"
-            raise Failed(Trouble(self._progress.phase, Fault.TIMEOUT, detail=detail)) from None
+            raise Failed(DeliveryFailure(self._progress.phase, FailureKind.TIMEOUT, detail=detail)) from None
 
     def lift(self) -> None:
         """Let the rest take as long as it takes."""

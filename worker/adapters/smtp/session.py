@@ -22,7 +22,7 @@ from worker.adapters.smtp.protocol import PairedProtocol
 from worker.delivery.ports import Route
 from worker.domain.hosts import certified_name
 from worker.domain.snapshot.model import SmtpServer
-from worker.domain.transmission import Fault, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind
 from worker.domain.vocabulary import Phase, Security
 from worker.errors import ConfigurationError
 
@@ -32,7 +32,7 @@ _HOSTNAME = re.compile(r"[!-~]+")  # a domain, or an address literal (RFC 5321 s
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class Capabilities:
     """What the server's EHLO reply named. Kept: the library forgets it when the connection is lost, and then a server
     that hung up would look like one that never offered anything."""
 
@@ -54,7 +54,9 @@ class Offer:
 class Session:
     """A signed-in connection; one letter at a time."""
 
-    def __init__(self, client: aiosmtplib.SMTP, protocol: PairedProtocol, offer: Offer, timeouts: Timeouts) -> None:
+    def __init__(
+        self, client: aiosmtplib.SMTP, protocol: PairedProtocol, offer: Capabilities, timeouts: Timeouts
+    ) -> None:
         self.protocol: Final = protocol
         self._client = client
         self._offer = offer
@@ -147,7 +149,7 @@ class Opener:
             with progress.stage("connect"):
                 return await dialer.dial(route.smtp.host, route.smtp.port, self.timeouts.connect_s)
         except DialError as error:
-            raise Failed(Trouble(Phase.CONNECT, error.fault, detail=str(error))) from None
+            raise Failed(DeliveryFailure(Phase.CONNECT, error.fault, detail=str(error))) from None
 
     async def join(
         self, sock: socket.socket, route: Route, progress: Progress
@@ -192,32 +194,34 @@ class Opener:
 
     async def greet(
         self, client: aiosmtplib.SMTP, protocol: PairedProtocol, progress: Progress
-    ) -> tuple[Offer, SMTPResponse]:
+    ) -> tuple[Capabilities, SMTPResponse]:
         """What the server offers, and how it greeted. Raises `Failed`."""
         with progress.stage("connect"), progress.entering(Phase.GREETING):
             greeting = await protocol.next_reply(self.timeouts.greeting_s)
             if greeting.code != _READY:
                 raise Failed(refusal(Phase.GREETING, greeting))
             await client.ehlo()
-            return Offer.of(client), greeting
+            return Capabilities.of(client), greeting
 
-    async def start_tls(self, client: aiosmtplib.SMTP, offer: Offer, progress: Progress) -> Offer:
+    async def start_tls(self, client: aiosmtplib.SMTP, offer: Capabilities, progress: Progress) -> Capabilities:
         """Go on in TLS; what the server offers then. Raises `Failed`."""
         with progress.stage("tls"):
             with progress.entering(Phase.TLS):
                 if "starttls" not in offer.extensions:
                     # Never on in plain text: an attacker can take the offer out of the reply (RFC 3207 section 6).
-                    raise Failed(Trouble(Phase.TLS, Fault.TLS, detail="the server does not offer STARTTLS"))
+                    raise Failed(
+                        DeliveryFailure(Phase.TLS, FailureKind.TLS, detail="the server does not offer STARTTLS")
+                    )
                 if not client.is_connected:
                     raise SMTPServerDisconnected("the connection was lost")
                 await client.starttls(timeout=self.timeouts.tls_s)
             with progress.entering(Phase.GREETING):
                 # What was said before TLS counts for nothing (RFC 3207 section 4.2).
                 await client.ehlo()
-                return Offer.of(client)
+                return Capabilities.of(client)
 
     async def sign_in(
-        self, client: aiosmtplib.SMTP, protocol: PairedProtocol, offer: Offer, route: Route, progress: Progress
+        self, client: aiosmtplib.SMTP, protocol: PairedProtocol, offer: Capabilities, route: Route, progress: Progress
     ) -> Session:
         """The session that is ready for letters. Raises `Failed`."""
         with progress.stage("auth"):

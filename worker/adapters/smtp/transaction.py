@@ -16,7 +16,7 @@ from worker.delivery.ports import BeforeFinalDot
 from worker.domain.addresses import parse_address
 from worker.domain.failure.classify import classify, is_session_limit
 from worker.domain.letter.model import ComposedLetter
-from worker.domain.transmission import Fault, Reply, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind, Reply
 from worker.domain.vocabulary import Action, Phase
 
 PIECE_BYTES = 65_536
@@ -92,14 +92,14 @@ class Envelope:
             or any(address.needs_smtputf8 for address in (sender, *recipients.values())),
         )
 
-    def impediment(self, session: Session) -> Trouble | None:
+    def impediment(self, session: Session) -> DeliveryFailure | None:
         """Why this server cannot take the letter at all, from what it announced."""
         limit_bytes = session.max_letter_bytes
         if limit_bytes is not None and self.size_bytes > limit_bytes:
             detail = f"the letter has {self.size_bytes} bytes, the server takes {limit_bytes}"
-            return Trouble(Phase.MAIL, Fault.TOO_LARGE, detail=detail)
+            return DeliveryFailure(Phase.MAIL, FailureKind.TOO_LARGE, detail=detail)
         if self.needs_smtputf8 and not session.offers("smtputf8"):
-            return Trouble(Phase.MAIL, Fault.NO_SMTPUTF8, detail=_NO_SMTPUTF8)
+            return DeliveryFailure(Phase.MAIL, FailureKind.NO_SMTPUTF8, detail=_NO_SMTPUTF8)
         return None
 
     def mail_command(self, session: Session) -> bytes:
@@ -145,8 +145,8 @@ class Transaction:
         self._is_grouped = session.offers("pipelining")
         self._taken: list[str] = []  # accepted at RCPT, in order
         self.accepted: dict[str, Reply] = {}
-        self.refused: dict[str, Trouble] = {}
-        self.uncertain: dict[str, Trouble] = {}
+        self.refused: dict[str, DeliveryFailure] = {}
+        self.uncertain: dict[str, DeliveryFailure] = {}
         self._was_hook_called = False
         self._failure: Failed | None = None
 
@@ -165,9 +165,9 @@ class Transaction:
             return False
         return all(self._is_about_connection(trouble) for trouble in self.refused.values())
 
-    def _is_about_connection(self, trouble: Trouble) -> bool:
+    def _is_about_connection(self, trouble: DeliveryFailure) -> bool:
         reply = trouble.reply
-        if reply is None or trouble.fault is not Fault.REPLY:
+        if reply is None or trouble.fault is not FailureKind.REPLY:
             return False
         is_old = self._session.accepted > 0 and trouble.phase is Phase.MAIL and reply.code < _PERMANENT
         return is_session_limit(reply) or (is_old and classify(trouble, "").action is Action.RETRY)
@@ -217,7 +217,9 @@ class Transaction:
             if recipient in self.refused:
                 if _is_positive(reply):
                     # MAIL was refused, yet here are recipients: a lone dot would send them an empty letter.
-                    raise Failed(Trouble(Phase.RCPT, Fault.PROTOCOL, detail="a recipient without a sender"))
+                    raise Failed(
+                        DeliveryFailure(Phase.RCPT, FailureKind.PROTOCOL, detail="a recipient without a sender")
+                    )
             elif _is_positive(reply):
                 self._taken.append(recipient)
             else:
@@ -277,7 +279,7 @@ class Transaction:
                 self._protocol.write(piece)
                 await self._protocol.drain()
 
-    async def _answer(self) -> SMTPResponse | Trouble:
+    async def _answer(self) -> SMTPResponse | DeliveryFailure:
         """The reply to the letter, or why there is none. Not cut short by cancellation: the letter is on its way."""
         loop = asyncio.get_running_loop()
         until_s = loop.time() + self._timeouts.answer_s
@@ -288,37 +290,39 @@ class Transaction:
         except asyncio.CancelledError:
             return await self._answer_all_the_same(until_s - loop.time())
 
-    async def _answer_all_the_same(self, timeout_s: float) -> SMTPResponse | Trouble:
+    async def _answer_all_the_same(self, timeout_s: float) -> SMTPResponse | DeliveryFailure:
         """Waits in a task of its own, which only the end of the event loop cancels."""
         waiting = asyncio.ensure_future(self._protocol.next_reply(timeout_s))
         await until_done(waiting)  # the caller gets the outcome instead, and still sees `Task.cancelling()`
         if waiting.cancelled():
-            return Trouble(Phase.DATA, Fault.DISCONNECTED, detail="the worker ended before the server answered")
+            return DeliveryFailure(
+                Phase.DATA, FailureKind.DISCONNECTED, detail="the worker ended before the server answered"
+            )
         error = waiting.exception()
         if isinstance(error, SMTPException | OSError):
             return trouble_of(error, Phase.DATA)
         return waiting.result()
 
-    def _judge(self, answer: SMTPResponse | Trouble) -> None:
+    def _judge(self, answer: SMTPResponse | DeliveryFailure) -> None:
         if isinstance(answer, SMTPResponse) and _is_positive(answer):
             self.accepted = dict.fromkeys(self._taken, reply_of(answer))
             self._session.accepted += 1
             return
         trouble = refusal(Phase.DATA, answer) if isinstance(answer, SMTPResponse) else answer
-        if trouble.fault is Fault.REPLY:
+        if trouble.fault is FailureKind.REPLY:
             self._refuse_rest(trouble)
         else:
             self.uncertain = dict.fromkeys(self._taken, trouble)
-        if trouble.fault is not Fault.REPLY or (trouble.reply and trouble.reply.code == _UNAVAILABLE):
+        if trouble.fault is not FailureKind.REPLY or (trouble.reply and trouble.reply.code == _UNAVAILABLE):
             self._session.abort()
 
-    def _refusal(self, phase: Phase, reply: SMTPResponse) -> Trouble:
+    def _refusal(self, phase: Phase, reply: SMTPResponse) -> DeliveryFailure:
         """The trouble of one reply; raises `Failed` when it ends the session with all that was asked in it."""
         trouble = refusal(phase, reply)
-        if trouble.fault is not Fault.REPLY or reply.code == _UNAVAILABLE:
+        if trouble.fault is not FailureKind.REPLY or reply.code == _UNAVAILABLE:
             raise Failed(trouble)
         return trouble
 
-    def _refuse_rest(self, trouble: Trouble) -> None:
+    def _refuse_rest(self, trouble: DeliveryFailure) -> None:
         for recipient in self._envelope.recipients:
             self.refused.setdefault(recipient, trouble)

@@ -15,7 +15,7 @@ from worker.adapters.network.tls import tls_refusal
 from worker.adapters.snapshot.file_source import MAX_DOCUMENT_BYTES, Document, Unchanged
 from worker.adapters.snapshot.problems import Refusal, RefusedDocument
 from worker.domain.text import has_control_character
-from worker.domain.transmission import Fault
+from worker.domain.transmission import FailureKind
 from worker.errors import ConfigurationError, EgressDenied, Unavailable
 
 _BATCH_BYTES = 1024 * 1024
@@ -112,7 +112,7 @@ class HttpSource:
         except EgressDenied as error:
             raise Unavailable(f"{self.name}: {error}") from None
         except aiohttp.ClientConnectorDNSError as error:
-            if isinstance(error.os_error, RefusedLookup) and error.os_error.denial.fault is Fault.EGRESS:
+            if isinstance(error.os_error, RefusedLookup) and error.os_error.denial.fault is FailureKind.EGRESS:
                 raise Unavailable(f"{self.name}: {error.os_error}") from None
             raise _Passing(_said(error)) from None
         except aiohttp.ClientError as error:

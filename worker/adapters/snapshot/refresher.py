@@ -20,7 +20,7 @@ from worker.delivery.ports import Clock
 from worker.errors import InvalidSnapshot, Unavailable
 
 
-class LookOutcome(StrEnum):
+class RefreshOutcome(StrEnum):
     """What a look for a newer snapshot came to; a closed list, for metrics. The last five are the `Refusal`s."""
 
     RENEWED = "renewed"
@@ -35,14 +35,14 @@ class LookOutcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Refresh:
     """One look at the source, for log and metrics.
 
     `message` says why nothing was gained, without secrets. `version`, `accounts` and `left_out` are those of the
     snapshot that is served now, None and 0 before the first; `problems` are a new snapshot's first ones.
     """
 
-    outcome: LookOutcome
+    outcome: RefreshOutcome
     message: str
     duration_s: float
     version: int | None
@@ -68,7 +68,7 @@ class Schedule:
     compile_timeout_s: float = 900.0
 
 
-class SnapshotKeeper:
+class SnapshotRefresher:
     """Serves the last good snapshot, and replaces it as a whole when the source has a newer one.
 
     Args:
@@ -83,7 +83,7 @@ class SnapshotKeeper:
         source: Source,
         state_directory: Path,
         clock: Clock,
-        observe: Callable[[Look], None],
+        observe: Callable[[Refresh], None],
         schedule: Schedule = Schedule(),
         random: Random | None = None,
         *,
@@ -218,26 +218,26 @@ class SnapshotKeeper:
         if asked is not None and not asked.done():
             asked.set_result(None)
 
-    async def _look(self, started_s: float) -> Look:
+    async def _look(self, started_s: float) -> Refresh:
         problems: Sequence[Problem] = ()
         message = ""
         try:
             renewed = await self._renew()
-            outcome = LookOutcome.UNCHANGED if renewed is None else LookOutcome.RENEWED
+            outcome = RefreshOutcome.UNCHANGED if renewed is None else RefreshOutcome.RENEWED
             problems = renewed or ()
         except RefusedDocument as error:
-            outcome, message = LookOutcome(error.refusal.value), str(error)
+            outcome, message = RefreshOutcome(error.refusal.value), str(error)
         except Unavailable as error:
-            outcome, message = LookOutcome.UNAVAILABLE, str(error)
+            outcome, message = RefreshOutcome.UNAVAILABLE, str(error)
         except (CompilationFailed, InvalidSnapshot) as error:
-            outcome, message = LookOutcome.FAILED, str(error)
+            outcome, message = RefreshOutcome.FAILED, str(error)
         except OSError as error:
-            outcome, message = LookOutcome.FAILED, error.strerror or type(error).__name__
+            outcome, message = RefreshOutcome.FAILED, error.strerror or type(error).__name__
         except Exception as error:  # noqa: BLE001 - a mistake in here must not end looking for good, nor be silent
-            outcome, message = LookOutcome.FAILED, f"internal error: {type(error).__name__}"
+            outcome, message = RefreshOutcome.FAILED, f"internal error: {type(error).__name__}"
         duration_s = asyncio.get_running_loop().time() - started_s
         accounts = 0 if self._directory is None else self._directory.accounts
-        return Look(outcome, message, duration_s, self.version, accounts, self.left_out, problems)
+        return Refresh(outcome, message, duration_s, self.version, accounts, self.left_out, problems)
 
     async def _renew(self) -> Sequence[Problem] | None:
         """Ask the source, and serve what it has: its first problems; None when that is what is served already."""

@@ -15,7 +15,7 @@ from worker.delivery.mailboxes.state import (
     Entered,
     Entry,
     Full,
-    HeldNews,
+    LeaseUpdate,
     MailboxKey,
     MailboxLimits,
     MailboxStates,
@@ -31,7 +31,7 @@ _PROVE_AGAIN_S = PROOF.total_seconds() / 2
 _FULL = Full()
 
 
-class Share:
+class ConnectionLease:
     """One mailbox's share in this worker: `held` connections, of which letters use `in_use`."""
 
     def __init__(self, key: MailboxKey, states: MailboxStates, clock: Clock) -> None:
@@ -129,7 +129,7 @@ class Share:
             await self._states.prove(self.key, revision)
             self.is_probe, self._needs_proof_s = False, now_s + _PROVE_AGAIN_S
 
-    async def tend(self, news: HeldNews | None, looked_s: float, transport: MailTransport) -> None:
+    async def tend(self, news: LeaseUpdate | None, looked_s: float, transport: MailTransport) -> None:
         """Give back what is at rest for long, or wanted by others, or not ours any more. Raises `Unavailable`.
 
         `looked_s`: when the news were asked for.
@@ -160,26 +160,26 @@ class Share:
         self._is_unsure = False
 
 
-class Shares:
+class ConnectionLeases:
     """All shares of this worker."""
 
     def __init__(self, states: MailboxStates, transport: MailTransport, clock: Clock) -> None:
         self._states = states
         self._transport = transport
         self._clock = clock
-        self._shares: dict[MailboxKey, Share] = {}
+        self._shares: dict[MailboxKey, ConnectionLease] = {}
 
-    def of(self, key: MailboxKey) -> Share:
+    def of(self, key: MailboxKey) -> ConnectionLease:
         """The share of a mailbox, empty at first."""
         share = self._shares.get(key)
         if share is None:
-            share = self._shares[key] = Share(key, self._states, self._clock)
+            share = self._shares[key] = ConnectionLease(key, self._states, self._clock)
         return share
 
     def __len__(self) -> int:
         return len(self._shares)
 
-    async def tend(self, news: Mapping[MailboxKey, HeldNews], looked_s: float) -> None:
+    async def tend(self, news: Mapping[MailboxKey, LeaseUpdate], looked_s: float) -> None:
         """Give back what is not needed here. Raises `Unavailable`."""
         shares = list(self._shares.values())
         # At the same time: the servers are told QUIT, and one that does not answer is not to delay the others.

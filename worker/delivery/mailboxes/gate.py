@@ -14,7 +14,7 @@ from worker.delivery.context import LetterContext
 from worker.delivery.instrumentation import Observer, Stage
 from worker.delivery.limits import Limits
 from worker.delivery.mailboxes.backlog import CoolingDown, Denied, StaleSettings, Suspended
-from worker.delivery.mailboxes.connection_leases import Share, Shares
+from worker.delivery.mailboxes.connection_leases import ConnectionLease, ConnectionLeases
 from worker.delivery.mailboxes.in_hand import InHand, PlaceInHand
 from worker.delivery.mailboxes.lanes import Lane, Lanes, Place
 from worker.delivery.mailboxes.state import (
@@ -54,7 +54,7 @@ class Common:
     """What the slots of all mailboxes work with."""
 
     states: MailboxStates
-    shares: Shares
+    shares: ConnectionLeases
     suspensions: Suspensions
     snapshot: SnapshotService
     newer_settings: NewerSettings
@@ -172,7 +172,7 @@ class MailboxSlot(Slot):
         self._limits = limits
         self.key = MailboxKey(route.account_id, route.mailbox_id or "")
         self.revision = Revision(lane.fingerprint, letter.context.directory.version)
-        self._share: Share | None = None  # as long as the letter has one of its connections
+        self._share: ConnectionLease | None = None  # as long as the letter has one of its connections
 
     async def denied(self) -> Denied | None:
         """As for the relay; nothing leaves a suspended mailbox either."""
@@ -198,11 +198,11 @@ class MailboxSlot(Slot):
     async def _suspension(self) -> Suspension | None:
         return await self._common.suspensions.in_the_way_of(self.key, self.revision)
 
-    def _resize_lane(self, share: Share) -> None:
+    def _resize_lane(self, share: ConnectionLease) -> None:
         """Let as many letters in as can have a connection."""
         self.lane.resize(share.room(self._limits.connections))
 
-    async def _enter(self, share: Share) -> Denied | None:
+    async def _enter(self, share: ConnectionLease) -> Denied | None:
         if suspension := self._common.suspensions.of(self.key):  # what those before us met concerns us too
             return Suspended(suspension.reason)
         entry = await share.take(self.revision, self._limits)
@@ -301,7 +301,7 @@ class MailboxSlot(Slot):
         finally:
             await super().release()
 
-    async def _give_back(self, share: Share) -> None:
+    async def _give_back(self, share: ConnectionLease) -> None:
         share.give_back()
         if share.is_probe or self._is_suspended or self._has_too_many(share):
             with suppress(Unavailable):  # it is given back later then
@@ -311,7 +311,7 @@ class MailboxSlot(Slot):
     def _is_suspended(self) -> bool:
         return self._common.suspensions.of(self.key) is not None
 
-    def _has_too_many(self, share: Share) -> bool:
+    def _has_too_many(self, share: ConnectionLease) -> bool:
         """Whether the server refused a connection just now: idle ones are asked for anew, under a lower cap."""
         obstacle = self.lane.obstacle()
         return share.held > share.in_use and obstacle is not None and obstacle.reason is Reason.TOO_MANY_CONNECTIONS

@@ -17,7 +17,7 @@ from worker.domain.backoff import is_expired
 from worker.domain.work import TURN, Work, read_work
 
 
-class Turns:
+class Rescheduler:
     """Handles the messages of the queue of turns."""
 
     def __init__(

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from worker.delivery.mailboxes.state import (
-    Announcement,
     Cap,
     Entered,
     Entry,
     Full,
-    HeldNews,
     ImapRefusal,
+    LeaseUpdate,
     Limited,
     MailboxLimits,
     MailboxState,
+    OutboxMessage,
     Outdated,
     Resting,
     Revision,
@@ -54,7 +54,7 @@ class SharedMailbox:
     now: datetime
     state: MailboxState
     shares: dict[object, int]
-    announcements: list[Announcement] = field(default_factory=list)
+    announcements: list[OutboxMessage] = field(default_factory=list)
 
     def touch(self) -> None:
         """Keep the state from being forgotten as unused."""
@@ -181,7 +181,7 @@ def resting_of(state: MailboxState, now: datetime) -> Resting | None:
     return state.resting if state.resting is not None and state.resting.until > now else None
 
 
-def suspend(mailbox: SharedMailbox, suspension: Suspension, announcement: Announcement) -> Suspension | None:
+def suspend(mailbox: SharedMailbox, suspension: Suspension, announcement: OutboxMessage) -> Suspension | None:
     """Stop the mailbox, once, unless its settings are other ones by now."""
     mailbox.touch()
     state = mailbox.state
@@ -195,7 +195,7 @@ def suspend(mailbox: SharedMailbox, suspension: Suspension, announcement: Announ
 
 
 def resume(
-    mailbox: SharedMailbox, suspension: Suspension, announcement: Announcement, revision: Revision | None
+    mailbox: SharedMailbox, suspension: Suspension, announcement: OutboxMessage, revision: Revision | None
 ) -> bool:
     """End this very suspension. A rest ends with it: whoever resumes a mailbox wants to see it go on.
 
@@ -214,10 +214,10 @@ def resume(
     return True
 
 
-def held_news(state: MailboxState, connections: int, others: int, owner: object, now: datetime) -> HeldNews:
+def held_news(state: MailboxState, connections: int, others: int, owner: object, now: datetime) -> LeaseUpdate:
     """What a worker should know that has connections."""
     is_wanted = state.wanted_at is not None and now - state.wanted_at < _WANTED and state.wanted_by != owner
-    return HeldNews(connections, others, state.suspension, resting_of(state, now), is_wanted)
+    return LeaseUpdate(connections, others, state.suspension, resting_of(state, now), is_wanted)
 
 
 def eased_for_s(eased_since: datetime | None, now: datetime, limits: MailboxLimits) -> float:

@@ -54,7 +54,7 @@ class Suspension:
 
 
 @dataclass(frozen=True, slots=True)
-class Announcement:
+class OutboxMessage:
     """A result that has to be published because of a change of state: kept with it until that is done."""
 
     id: str
@@ -62,10 +62,10 @@ class Announcement:
 
 
 @dataclass(frozen=True, slots=True)
-class Overdue:
+class StaleMessage:
     """An announcement that nobody has published yet, although it is older than publishing takes."""
 
-    announcement: Announcement
+    announcement: OutboxMessage
     at: datetime
 
 
@@ -162,7 +162,7 @@ Entry = Entered | Shut | Resting | Full | Outdated
 
 
 @dataclass(frozen=True, slots=True)
-class HeldNews:
+class LeaseUpdate:
     """What became of a mailbox of which this worker has connections; `others` is how many other workers have."""
 
     connections: int
@@ -173,12 +173,12 @@ class HeldNews:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class MailboxUpdates:
     """What a worker should know. `suspended` None: the same as the last time."""
 
-    held: Mapping[MailboxKey, HeldNews]
+    held: Mapping[MailboxKey, LeaseUpdate]
     suspended: Sequence[Suspension] | None
-    overdue: Sequence[Overdue]
+    overdue: Sequence[StaleMessage]
 
 
 class MailboxStates(Protocol):
@@ -211,24 +211,24 @@ class MailboxStates(Protocol):
     async def refuse_imap(self, key: MailboxKey, refusal: ImapRefusal) -> None:
         """Let nobody sign in to the mailbox's IMAP server for a while; its letters go on."""
 
-    async def suspend(self, suspension: Suspension, announcement: Announcement) -> Suspension | None:
+    async def suspend(self, suspension: Suspension, announcement: OutboxMessage) -> Suspension | None:
         """Stop the mailbox; gives the suspension that is in force, another one perhaps.
 
         None: other settings are in use meanwhile, so that these ones do not matter any more.
         """
 
     async def resume(
-        self, suspension: Suspension, announcement: Announcement, revision: Revision | None = None
+        self, suspension: Suspension, announcement: OutboxMessage, revision: Revision | None = None
     ) -> bool:
         """End this suspension; False when it has ended already. `revision`: of the settings that ended it."""
 
     async def told(self, announcement_id: str) -> None:
         """It was published."""
 
-    async def take_over(self, overdue: Overdue) -> bool:
+    async def take_over(self, overdue: StaleMessage) -> bool:
         """Whether it is this worker's to publish what another one has left behind."""
 
-    async def look(self) -> News:
+    async def look(self) -> MailboxUpdates:
         """What is new since the last look of this worker."""
 
     async def standing(self, key: MailboxKey) -> Standing:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from worker.delivery.mailboxes.state import Announcement, MailboxKey, MailboxStates, Overdue, Revision, Suspension
+from worker.delivery.mailboxes.state import MailboxKey, MailboxStates, OutboxMessage, Revision, StaleMessage, Suspension
 from worker.delivery.messages import Publish
 from worker.delivery.ports import Clock
 from worker.delivery.results import Reporter
@@ -136,7 +136,7 @@ class Suspensions:
         """Stop a mailbox, and tell of it when nobody has done so before. Waits for as long as the ledger is away."""
         self._known[suspension.key] = suspension  # first of all: no other letter of this worker tries
         event = suspended_event(self._reporter.source, suspension)
-        announcement = Announcement(event.id, event.to_json())
+        announcement = OutboxMessage(event.id, event.to_json())
         in_force = await self._patiently(lambda: self._states.suspend(suspension, announcement))
         if in_force is None:
             self._forget(suspension)
@@ -161,7 +161,7 @@ class Suspensions:
     async def _resume(
         self, suspension: Suspension, event: MailboxResumedEvent, revision: Revision | None = None
     ) -> bool:
-        is_mine = await self._states.resume(suspension, Announcement(event.id, event.to_json()), revision)
+        is_mine = await self._states.resume(suspension, OutboxMessage(event.id, event.to_json()), revision)
         self._forget(suspension)
         if is_mine:
             log.info(
@@ -202,13 +202,13 @@ class Suspensions:
             return False
         return not Revision(fingerprint(mailbox), version).is_newer_than(suspension.revision)
 
-    async def tell_overdue(self, overdue: Iterable[Overdue]) -> None:
+    async def tell_overdue(self, overdue: Iterable[StaleMessage]) -> None:
         """Publish what a worker has left behind that died between a change and telling of it."""
         for each in overdue:
             if await self._states.take_over(each):
                 await self._tell_left_behind(each.announcement)
 
-    async def _tell_left_behind(self, announcement: Announcement) -> None:
+    async def _tell_left_behind(self, announcement: OutboxMessage) -> None:
         try:
             event = parse_result(announcement.body)
         except ValueError:  # of a newer version, perhaps: it stays for a worker that can read it
@@ -222,7 +222,7 @@ class Suspensions:
             await self._publish(self._reporter.publication(event))
             await self._states.told(event.id)
         except Unavailable as error:  # it stays noted that this is to be told; it is told soon, with the same id
-            log.warning("mailbox.told_later", type=event.type.value, why=str(error))
+            log.warning("mailbox.result_failed", type=event.type.value, why=str(error))
 
     def _forget(self, suspension: Suspension) -> None:
         if self._known.get(suspension.key) == suspension:
@@ -233,5 +233,5 @@ class Suspensions:
             try:
                 return await step()
             except Unavailable as error:
-                log.warning("ledger.waits", operation="suspend", error=str(error))
+                log.warning("ledger.retry", operation="suspend", error=str(error))
                 await asyncio.sleep(self._retry_s)

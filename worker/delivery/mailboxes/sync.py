@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import structlog
 
-from worker.delivery.mailboxes.connection_leases import Shares
+from worker.delivery.mailboxes.connection_leases import ConnectionLeases
 from worker.delivery.mailboxes.lanes import Lanes
 from worker.delivery.mailboxes.state import MailboxKey, MailboxStates, Revision, Suspension
 from worker.delivery.mailboxes.suspensions import Suspensions
@@ -70,14 +70,14 @@ log = structlog.get_logger(__name__)
 LOOK_EVERY_S = 2.0
 
 
-class MailboxKeeper:
+class MailboxSync:
     """Learns what other workers know, gives back what is not needed, and resumes what was mended."""
 
     def __init__(
         self,
         states: MailboxStates,
         lanes: Lanes,
-        shares: Shares,
+        shares: ConnectionLeases,
         suspensions: Suspensions,
         snapshot: SnapshotService,
         clock: Clock,
@@ -94,12 +94,12 @@ class MailboxKeeper:
         """Look again and again, until cancelled."""
         while True:
             try:
-                await self.look()
+                await self.poll()
             except Unavailable as error:
-                log.warning("mailboxes.look_failed", error=str(error))
+                log.warning("mailboxes.poll_failed", error=str(error))
             await asyncio.sleep(LOOK_EVERY_S)
 
-    async def look(self) -> None:
+    async def poll(self) -> None:
         """One look. Raises `Unavailable`."""
         looked_s = self._clock.monotonic()
         news = await self._states.look()

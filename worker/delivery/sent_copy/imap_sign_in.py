@@ -16,7 +16,7 @@ from worker.delivery.sent_copy.jobs import classify_copy
 from worker.domain.failure.classify import Classification
 from worker.domain.snapshot.model import Mailbox
 from worker.domain.snapshot.secret_references import fingerprint
-from worker.domain.transmission import Trouble
+from worker.domain.transmission import DeliveryFailure
 from worker.domain.vocabulary import Reason
 from worker.errors import Unavailable
 
@@ -71,7 +71,7 @@ class ImapSignIn:
             return None
         return refusal if refusal.fingerprint == fingerprint(caller.mailbox) else None
 
-    async def refused(self, caller: Caller, trouble: Trouble) -> Classification | None:
+    async def refused(self, caller: Caller, trouble: DeliveryFailure) -> Classification | None:
         """What a refused sign-in means, noted for all workers; None when it was something else that went wrong.
 
         A revoked token of which the snapshot has a successor by now is no refusal either: it is to be tried with that.

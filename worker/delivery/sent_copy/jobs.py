@@ -17,7 +17,7 @@ from worker.domain.failure.judgements import Judgement, fail, retry
 from worker.domain.providers import provider_of
 from worker.domain.snapshot.model import Mailbox
 from worker.domain.topology import Topology
-from worker.domain.transmission import Fault, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind
 from worker.domain.vocabulary import CopyMode, CopyOutcome, EventType, Reason, Scope
 from worker.domain.work import ATTEMPT, FIRST_SEEN
 from worker.errors import InvalidEvent
@@ -146,7 +146,7 @@ def read_copy_job(arrival: Arrival) -> CopyJob:
         raise InvalidEvent(f"{JOB}: {error.error_count()} fields are wrong") from None
 
 
-def classify_copy(trouble: Trouble) -> Classification:
+def classify_copy(trouble: DeliveryFailure) -> Classification:
     """What a failed copy means; IMAP has no reply codes, so the server's own words are in the detail.
 
     A refused sign-in is not repeated: providers lock mailboxes for that.
@@ -155,22 +155,22 @@ def classify_copy(trouble: Trouble) -> Classification:
     return Classification(judged.reason, Scope.MAILBOX, judged.action)
 
 
-def _judged(trouble: Trouble) -> Judgement:
-    if trouble.fault is Fault.REPLY:
+def _judged(trouble: DeliveryFailure) -> Judgement:
+    if trouble.fault is FailureKind.REPLY:
         return judge_refusal(trouble.phase, trouble.detail)
     return _FAULTS.get(trouble.fault, retry(Reason.TEMPORARILY_UNAVAILABLE))
 
 
 _FAULTS = {
-    Fault.DNS: retry(Reason.DNS_FAILED),
-    Fault.CONNECT: retry(Reason.CONNECT_FAILED),
-    Fault.EGRESS: fail(Reason.EGRESS_DENIED),
-    Fault.TLS: retry(Reason.TLS_FAILED),
-    Fault.TIMEOUT: retry(Reason.TIMEOUT),
-    Fault.DISCONNECTED: retry(Reason.DISCONNECTED),
-    Fault.TOO_LARGE: fail(Reason.MESSAGE_TOO_LARGE),
-    Fault.NO_FOLDER: fail(Reason.SENT_FOLDER_MISSING),
-    Fault.SECRET: fail(Reason.AUTH_FAILED),
-    Fault.NO_AUTH_MECHANISM: fail(Reason.AUTH_BASIC_DISABLED),
-    Fault.TOKEN_REFUSED: fail(Reason.AUTH_TOKEN_REVOKED),
+    FailureKind.DNS: retry(Reason.DNS_FAILED),
+    FailureKind.CONNECT: retry(Reason.CONNECT_FAILED),
+    FailureKind.EGRESS: fail(Reason.EGRESS_DENIED),
+    FailureKind.TLS: retry(Reason.TLS_FAILED),
+    FailureKind.TIMEOUT: retry(Reason.TIMEOUT),
+    FailureKind.DISCONNECTED: retry(Reason.DISCONNECTED),
+    FailureKind.TOO_LARGE: fail(Reason.MESSAGE_TOO_LARGE),
+    FailureKind.NO_FOLDER: fail(Reason.SENT_FOLDER_MISSING),
+    FailureKind.SECRET: fail(Reason.AUTH_FAILED),
+    FailureKind.NO_AUTH_MECHANISM: fail(Reason.AUTH_BASIC_DISABLED),
+    FailureKind.TOKEN_REFUSED: fail(Reason.AUTH_TOKEN_REVOKED),
 }

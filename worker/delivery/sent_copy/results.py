@@ -24,7 +24,7 @@ from worker.domain.results.events import (
 from worker.domain.results.models import SentCopyDeferred, SentCopyResult, copy_type, server_reply
 from worker.domain.slo import COPY_WITHIN_S, Promptness, is_end_excused, is_wait_excused, promptness
 from worker.domain.snapshot.model import Mailbox
-from worker.domain.transmission import Trouble
+from worker.domain.transmission import DeliveryFailure
 from worker.domain.vocabulary import CopyOutcome, ResultType
 from worker.domain.work import Work
 
@@ -103,7 +103,7 @@ def copy_deferred(source: str, job: CopyJob, put_off: PutOff, at: datetime) -> S
     return SentCopyDeferredEvent(**_envelope(source, job, stage, at), data=data)
 
 
-def _of_copy(job: CopyJob, attempt: int, trouble: Trouble | None) -> dict[str, Any]:
+def _of_copy(job: CopyJob, attempt: int, trouble: DeliveryFailure | None) -> dict[str, Any]:
     return {
         "account_id": job.account_id,
         "event_id": job.event_id,

@@ -44,7 +44,7 @@ from worker.domain.identity import copy_key
 from worker.domain.letter.model import ComposedLetter
 from worker.domain.snapshot.model import Mailbox
 from worker.domain.topology import Topology
-from worker.domain.transmission import Trouble
+from worker.domain.transmission import DeliveryFailure
 from worker.domain.vocabulary import Action, CopyOutcome, Phase, Reason, Scope
 from worker.domain.work import Work, read_work
 from worker.errors import InvalidEvent, Unavailable
@@ -200,7 +200,7 @@ class Copies:
             why = await self._judged(caller, lane, saved.trouble)
             return self._again_or_never(order, why, saved, mailbox)
 
-    async def _judged(self, caller: Caller, lane: Lane, trouble: Trouble) -> Classification:
+    async def _judged(self, caller: Caller, lane: Lane, trouble: DeliveryFailure) -> Classification:
         """What trouble means. What the mailbox's server said to one copy, it would say to the next."""
         if refused := await self._sign_in.refused(caller, trouble):
             lane.pause(REFUSED_PAUSE_S, refused.reason)

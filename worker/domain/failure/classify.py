@@ -16,7 +16,7 @@ from worker.domain.failure.replies import evidence
 from worker.domain.failure.rules import RULES
 from worker.domain.failure.rules.limits import SESSION_LIMIT
 from worker.domain.failure.stated_pause import stated_pause_s
-from worker.domain.transmission import Fault, Reply, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind, Reply
 from worker.domain.vocabulary import Action, Phase, Reason, Scope
 
 
@@ -55,23 +55,23 @@ FALLBACKS: Mapping[Phase, Fallback] = MappingProxyType(
     }
 )
 
-FAULTS: Mapping[Fault, Judgement] = MappingProxyType(
+FAULTS: Mapping[FailureKind, Judgement] = MappingProxyType(
     {
-        Fault.REPLY: retry(Reason.TEMPORARILY_UNAVAILABLE),
-        Fault.DNS: retry(Reason.DNS_FAILED, Scope.MAILBOX),
-        Fault.CONNECT: retry(Reason.CONNECT_FAILED, Scope.MAILBOX),
-        Fault.EGRESS: fail(Reason.EGRESS_DENIED, Scope.MAILBOX),
-        Fault.TLS: retry(Reason.TLS_FAILED, Scope.MAILBOX),
-        Fault.TIMEOUT: retry(Reason.TIMEOUT, Scope.MAILBOX),
-        Fault.DISCONNECTED: retry(Reason.DISCONNECTED, Scope.MAILBOX),
-        Fault.TOO_LARGE: fail(Reason.MESSAGE_TOO_LARGE),
-        Fault.NO_FOLDER: fail(Reason.SENT_FOLDER_MISSING, Scope.MAILBOX),
-        Fault.NO_SMTPUTF8: fail(Reason.RECIPIENT_REFUSED, Scope.RECIPIENT, Remedy.ADDRESS),
-        Fault.NO_AUTH_MECHANISM: suspend(Reason.AUTH_FAILED, Remedy.MECHANISM),
-        Fault.ONLY_TOKENS: suspend(Reason.AUTH_BASIC_DISABLED),
-        Fault.SECRET: suspend(Reason.AUTH_FAILED),
-        Fault.TOKEN_REFUSED: suspend(Reason.AUTH_TOKEN_REVOKED),
-        Fault.PROTOCOL: retry(Reason.TEMPORARILY_UNAVAILABLE, Scope.MAILBOX),
+        FailureKind.REPLY: retry(Reason.TEMPORARILY_UNAVAILABLE),
+        FailureKind.DNS: retry(Reason.DNS_FAILED, Scope.MAILBOX),
+        FailureKind.CONNECT: retry(Reason.CONNECT_FAILED, Scope.MAILBOX),
+        FailureKind.EGRESS: fail(Reason.EGRESS_DENIED, Scope.MAILBOX),
+        FailureKind.TLS: retry(Reason.TLS_FAILED, Scope.MAILBOX),
+        FailureKind.TIMEOUT: retry(Reason.TIMEOUT, Scope.MAILBOX),
+        FailureKind.DISCONNECTED: retry(Reason.DISCONNECTED, Scope.MAILBOX),
+        FailureKind.TOO_LARGE: fail(Reason.MESSAGE_TOO_LARGE),
+        FailureKind.NO_FOLDER: fail(Reason.SENT_FOLDER_MISSING, Scope.MAILBOX),
+        FailureKind.NO_SMTPUTF8: fail(Reason.RECIPIENT_REFUSED, Scope.RECIPIENT, Remedy.ADDRESS),
+        FailureKind.NO_AUTH_MECHANISM: suspend(Reason.AUTH_FAILED, Remedy.MECHANISM),
+        FailureKind.ONLY_TOKENS: suspend(Reason.AUTH_BASIC_DISABLED),
+        FailureKind.SECRET: suspend(Reason.AUTH_FAILED),
+        FailureKind.TOKEN_REFUSED: suspend(Reason.AUTH_TOKEN_REVOKED),
+        FailureKind.PROTOCOL: retry(Reason.TEMPORARILY_UNAVAILABLE, Scope.MAILBOX),
     }
 )
 
@@ -104,7 +104,7 @@ UNCERTAIN = Classification(Reason.OUTCOME_UNKNOWN, Scope.MESSAGE, Action.UNCERTA
 """The one failure after the final dot: whatever it was, it says nothing about the letter."""
 
 
-def classify(trouble: Trouble, provider: str, now: datetime | None = None) -> Classification:
+def classify(trouble: DeliveryFailure, provider: str, now: datetime | None = None) -> Classification:
     """Judge a trouble.
 
     Args:
@@ -114,8 +114,8 @@ def classify(trouble: Trouble, provider: str, now: datetime | None = None) -> Cl
     """
     reply = trouble.reply
     # Any other code where it makes no sense is a fault of the protocol, and its words mean nothing.
-    if reply is None or trouble.fault is not Fault.REPLY or not 400 <= reply.code <= 599:
-        fault = Fault.PROTOCOL if trouble.fault is Fault.REPLY and reply is not None else trouble.fault
+    if reply is None or trouble.fault is not FailureKind.REPLY or not 400 <= reply.code <= 599:
+        fault = FailureKind.PROTOCOL if trouble.fault is FailureKind.REPLY and reply is not None else trouble.fault
         return _classification(FAULTS[fault], "", provider, now)
     seen = _evident(reply)
     judgement = next((rule.judgement for rule in RULES if rule.applies(trouble.phase, seen, provider)), None)
@@ -134,7 +134,7 @@ def refuses_mechanism(reply: Reply) -> bool:
     """
     if reply.code not in _MECHANISM_CODES or reply.enhanced in ("5.7.8", "5.7.9"):
         return reply.code == _TOO_WEAK and "mechanism" in evidence(reply.text).lower()
-    return classify(Trouble(Phase.AUTH, Fault.REPLY, reply), "").reason is Reason.AUTH_FAILED
+    return classify(DeliveryFailure(Phase.AUTH, FailureKind.REPLY, reply), "").reason is Reason.AUTH_FAILED
 
 
 def _evident(reply: Reply) -> Reply:

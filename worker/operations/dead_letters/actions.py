@@ -16,7 +16,7 @@ from worker.domain.topology import Topology
 from worker.domain.vocabulary import Reason
 from worker.domain.work import RECIPIENTS, parse_positions
 from worker.errors import InvalidEvent, Unavailable
-from worker.operations.dead_letters.bulk import Campaign, Tally
+from worker.operations.dead_letters.bulk import BulkRun, RunStats
 from worker.operations.dead_letters.death import UNKNOWN
 from worker.operations.dead_letters.export import FiledMessage
 from worker.operations.dead_letters.filter import Selection
@@ -142,7 +142,7 @@ class Auditor:
         self._source = source
         self._clock = clock
 
-    async def carry_out(self, campaign: Campaign, event: ActEvent, order: Order) -> Tally:
+    async def carry_out(self, campaign: BulkRun, event: ActEvent, order: Order) -> RunStats:
         """Run a campaign and tell of it, with the number of letters that were dealt with.
 
         Raises:
@@ -155,7 +155,7 @@ class Auditor:
                 await _whatever_happens(self._tell(campaign.tally, event, order))
         return campaign.tally
 
-    async def _tell(self, tally: Tally, event: ActEvent, order: Order) -> None:
+    async def _tell(self, tally: RunStats, event: ActEvent, order: Order) -> None:
         selection = order.selection.words() | ({} if order.limit is None else {"limit": str(order.limit)})
         act = DeadLetterAct(
             operator=order.operator,

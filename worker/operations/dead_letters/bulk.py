@@ -16,7 +16,7 @@ from worker.errors import ConfigurationError
 from worker.operations.dead_letters.digest import DIGEST_CHARS
 from worker.operations.dead_letters.filter import Selection
 from worker.operations.dead_letters.letter import DeadLetter, read_dead_letter
-from worker.operations.dead_letters.queue import DeadMessage, DeadQueue, Taking
+from worker.operations.dead_letters.queue import DeadLetterWindow, DeadMessage, DeadQueue
 from worker.operations.dead_letters.replay_rules import Refusal
 
 CONCURRENCY = 100
@@ -28,7 +28,7 @@ _FINISH_S = 5.0
 Sleep = Callable[[float], Awaitable[None]]
 
 
-class Deed(Protocol):
+class BulkAction(Protocol):
     """What is done with each letter."""
 
     def refusal(self, message: DeadMessage, letter: DeadLetter) -> Refusal | None:
@@ -39,7 +39,7 @@ class Deed(Protocol):
 
 
 @dataclass(slots=True)
-class Tally:
+class RunStats:
     """How many letters were looked at, were dealt with (of which reasons, from which queues), and were refused why."""
 
     seen: int = 0
@@ -60,7 +60,7 @@ class Tally:
         self.by_queue[letter.queue or "unknown"] += 1
 
 
-class Pace:
+class RateLimiter:
     """Lets through at most so many a second; 0: as many as come."""
 
     def __init__(self, per_s: float, clock: Clock, sleep: Sleep) -> None:
@@ -124,34 +124,34 @@ class _Crew:
             await asyncio.wait(set(self._jobs), timeout=timeout_s)
 
 
-class Campaign:
+class BulkRun:
     """One deed done with all letters of a selection."""
 
     def __init__(
         self,
         queue: DeadQueue,
-        deed: Deed,
+        deed: BulkAction,
         selection: Selection,
         clock: Clock,
         *,
         limit: int | None = None,
         per_s: float = 0.0,
         sleep: Sleep = asyncio.sleep,
-        on_progress: Callable[[Tally], None] = lambda _: None,
+        on_progress: Callable[[RunStats], None] = lambda _: None,
         on_letter: Callable[[DeadLetter], None] = lambda _: None,
     ) -> None:
-        self.tally = Tally()
+        self.tally = RunStats()
         self._queue = queue
         self._deed = deed
         self._selection = selection
         self._clock = clock
         self._limit = limit
         self._started = 0
-        self._pace = Pace(per_s, clock, sleep)
+        self._pace = RateLimiter(per_s, clock, sleep)
         self._on_progress = on_progress
         self._on_letter = on_letter
 
-    async def rehearse(self) -> Tally:
+    async def rehearse(self) -> RunStats:
         """Count what could be done and what could not; nothing is changed."""
         async with self._queue.take(await self._queue.size()) as taking:
             async for message in taking:
@@ -164,7 +164,7 @@ class Campaign:
                     self.tally.add(letter)
         return self.tally
 
-    async def run(self) -> Tally:
+    async def run(self) -> RunStats:
         """Do it with the letters that are there now; later ones are not looked at.
 
         Safe to cancel: letters in work are finished within some seconds, all others stay in the queue.
@@ -181,7 +181,7 @@ class Campaign:
             left -= self.tally.done - before
         return self.tally
 
-    async def _pass(self, taking: Taking) -> bool:
+    async def _pass(self, taking: DeadLetterWindow) -> bool:
         """Go through the queue; False when messages were held for long enough and another pass has to follow."""
         until_s = self._clock.monotonic() + HOLD_S
         is_through = True
@@ -224,7 +224,7 @@ class Campaign:
             return None
         return letter
 
-    async def _do(self, taking: Taking, message: DeadMessage, letter: DeadLetter) -> None:
+    async def _do(self, taking: DeadLetterWindow, message: DeadMessage, letter: DeadLetter) -> None:
         try:
             await self._deed.do(message, letter)
             self.tally.add(letter)

@@ -106,7 +106,7 @@ def moment(text: str, now: datetime) -> datetime:
 
 
 @dataclass(slots=True)
-class Census:
+class FacetCounts:
     """Counts of letters. Values beyond the first thousand of a facet count as `other`: memory stays bounded."""
 
     total: int = 0

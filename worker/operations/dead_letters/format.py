@@ -8,7 +8,7 @@ from datetime import datetime
 from worker.domain.addresses import masked
 from worker.domain.events.strict_json import read_any_json
 from worker.operations.dead_letters.export import plain
-from worker.operations.dead_letters.filter import Census
+from worker.operations.dead_letters.filter import FacetCounts
 from worker.operations.dead_letters.letter import DeadLetter
 from worker.operations.dead_letters.queue import DeadMessage
 from worker.operations.dead_letters.terminal import hexdump, printable, printable_line
@@ -103,7 +103,7 @@ def _as_text(value: object) -> str:
     return printable_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
-def census_document(census: Census) -> dict[str, object]:
+def census_document(census: FacetCounts) -> dict[str, object]:
     """Counts as a JSON object, each list from the most frequent to the rarest."""
     return {
         "total": census.total,
@@ -113,7 +113,7 @@ def census_document(census: Census) -> dict[str, object]:
     }
 
 
-def census_text(census: Census, longest: int = 20) -> str:
+def census_text(census: FacetCounts, longest: int = 20) -> str:
     """Counts for a person, by reason first."""
     lines = [f"{census.total} dead letters{census.times()}"]
     for name, counter in census.counts.items():

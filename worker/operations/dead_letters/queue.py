@@ -29,13 +29,13 @@ class DeadMessage(Protocol):
         """AMQP properties that are set, by their names in the specification, without the headers."""
 
 
-class Taking(Protocol):
+class DeadLetterWindow(Protocol):
     """Messages taken out of the queue for a while, in the queue's order.
 
     Each message that was given must be settled or kept: how many are given ahead depends on it.
     """
 
-    def __aiter__(self) -> "Taking": ...
+    def __aiter__(self) -> "DeadLetterWindow": ...
 
     async def __anext__(self) -> DeadMessage:
         """The next message. Raises `Unavailable` when the broker is lost."""
@@ -53,7 +53,7 @@ class DeadQueue(Protocol):
     async def size(self) -> int:
         """How many messages are there, without those that somebody else has taken just now."""
 
-    def take(self, at_most: int) -> AbstractAsyncContextManager[Taking]:
+    def take(self, at_most: int) -> AbstractAsyncContextManager[DeadLetterWindow]:
         """Take so many of the messages, or all if there are fewer; what is not settled returns in its order.
 
         Messages are taken for a while only: see to it that it is well below 30 minutes, when the broker takes them

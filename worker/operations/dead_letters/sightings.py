@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import EventType, Reason
 from worker.operations.dead_letters.death import BROKERS_REASONS, UNKNOWN
-from worker.operations.dead_letters.filter import FACETS, OTHER, Census, Selection
+from worker.operations.dead_letters.filter import FACETS, OTHER, FacetCounts, Selection
 from worker.operations.dead_letters.letter import DeadLetter
 from worker.operations.dead_letters.terminal import printable_line
 
@@ -27,7 +27,7 @@ class Sightings:
 
     def __init__(self, selection: Selection, topology: Topology) -> None:
         self._selection = selection
-        self._census = Census()
+        self._census = FacetCounts()
         self._unseen = selection.facets()
         self._is_digest_unseen = selection.digest is not None
         self._closed: Mapping[str, Collection[str]] = {

@@ -7,7 +7,7 @@ from datetime import datetime
 from worker.delivery.sent_copy.jobs import copy_verdict, is_learned
 from worker.domain.probe import SentFolderFacts
 from worker.domain.results.models import ServerReply
-from worker.domain.transmission import Trouble
+from worker.domain.transmission import DeliveryFailure
 from worker.domain.vocabulary import CopyOutcome, Phase, Reason, Security
 from worker.operations.mailbox_check.messages import (
     FULL,
@@ -87,7 +87,7 @@ class ImapPart:
         part = self._part
         part.begin("imap_dns")
         resolved = await visit.resolve()
-        if isinstance(resolved, Trouble):
+        if isinstance(resolved, DeliveryFailure):
             return self._fail(resolved)
         part.passed(detail=counted(resolved))
         part.begin("imap_connect")
@@ -96,7 +96,7 @@ class ImapPart:
         part.passed()
         part.begin("imap_tls")
         secured = await visit.secure()
-        if isinstance(secured, Trouble):
+        if isinstance(secured, DeliveryFailure):
             return self._fail(secured)
         if secured is None:
             part.skip("imap_tls", "the connection is configured without encryption")
@@ -104,7 +104,7 @@ class ImapPart:
             part.passed(**tls_step(secured, self._now()))
         part.begin("imap_greeting")
         words = await visit.greet()
-        if isinstance(words, Trouble):
+        if isinstance(words, DeliveryFailure):
             return self._fail(words)
         part.passed(reply=ServerReply(code=None, text=words))
         return True
@@ -124,7 +124,7 @@ class ImapPart:
         self._part.begin("sent_folder")
         message_id = test_message_id(self._subject.mailbox, self._subject.key)
         found = await visit.sent_folder(self._subject.mailbox.sent_copy.folder, message_id)
-        if isinstance(found, Trouble):
+        if isinstance(found, DeliveryFailure):
             self._fail(found)
             return None
         if found is None:
@@ -176,7 +176,7 @@ class ImapPart:
             return
         self.letter = found if isinstance(found, bytes) else None
 
-    def _fail(self, trouble: Trouble) -> bool:
+    def _fail(self, trouble: DeliveryFailure) -> bool:
         facts = imap_facts(trouble, self._subject.provider, self._subject.imap_auth)
         imap = self._subject.imap
         if imap is not None and imap.security is Security.STARTTLS and trouble.phase is Phase.TLS:

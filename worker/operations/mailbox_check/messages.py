@@ -9,7 +9,7 @@ from worker.domain.failure.hints import Hint, hint_for
 from worker.domain.providers import Provider
 from worker.domain.results.models import ServerReply, server_reply
 from worker.domain.snapshot.model import Auth, PasswordAuth
-from worker.domain.transmission import Fault, Trouble
+from worker.domain.transmission import DeliveryFailure, FailureKind
 from worker.domain.vocabulary import Reason, Security
 
 APP_PASSWORD = Hint(
@@ -163,12 +163,12 @@ SIGN_IN_REASONS = frozenset(
 _REACHING = frozenset({Reason.DNS_FAILED, Reason.CONNECT_FAILED, Reason.TLS_FAILED, Reason.TIMEOUT})
 
 
-def judge_smtp(trouble: Trouble, provider: Provider) -> Classification:
+def judge_smtp(trouble: DeliveryFailure, provider: Provider) -> Classification:
     """What it means, by the rules that letters are judged by."""
     return classify(trouble, provider.name)
 
 
-def smtp_facts(trouble: Trouble, provider: Provider, auth: Auth) -> dict[str, Any]:
+def smtp_facts(trouble: DeliveryFailure, provider: Provider, auth: Auth) -> dict[str, Any]:
     """The fields of a failed step of the SMTP part."""
     judged = judge_smtp(trouble, provider)
     reason = judged.reason
@@ -183,11 +183,11 @@ def smtp_facts(trouble: Trouble, provider: Provider, auth: Auth) -> dict[str, An
     }
 
 
-def imap_facts(trouble: Trouble, provider: Provider, auth: Auth) -> dict[str, Any]:
+def imap_facts(trouble: DeliveryFailure, provider: Provider, auth: Auth) -> dict[str, Any]:
     """The same for the IMAP part. IMAP has no codes: what the server said is in the trouble's detail."""
     judged = classify_copy(trouble)
     reason = judged.reason
-    is_said = trouble.fault is Fault.REPLY and bool(trouble.detail)
+    is_said = trouble.fault is FailureKind.REPLY and bool(trouble.detail)
     return {
         "reason": reason,
         "hint": BAD_CERTIFICATE if _is_about_certificate(trouble) else _hint(copy_hint(reason), judged, provider, auth),
@@ -209,9 +209,9 @@ def _hint(hint: Hint, judged: Classification, provider: Provider, auth: Auth) ->
     return hint
 
 
-def _is_about_certificate(trouble: Trouble) -> bool:
+def _is_about_certificate(trouble: DeliveryFailure) -> bool:
     """The reason is the same as for a handshake that fails, which passes; this does not."""
-    return trouble.fault is Fault.TLS and "certificate" in trouble.detail
+    return trouble.fault is FailureKind.TLS and "certificate" in trouble.detail
 
 
 def help_url(reason: Reason, provider: Provider, auth: Auth) -> str | None:

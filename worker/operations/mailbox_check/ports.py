@@ -19,7 +19,7 @@ from worker.domain.probe import (
 )
 from worker.domain.providers import Provider, provider_of
 from worker.domain.snapshot.model import Auth, ImapServer, Mailbox
-from worker.domain.transmission import Reply, Transmission, Trouble
+from worker.domain.transmission import DeliveryFailure, Reply, Transmission
 
 
 class NameServer(Protocol):
@@ -47,23 +47,23 @@ class SmtpVisit(Protocol):
     what a server or the network does.
     """
 
-    async def resolve(self) -> ResolvedHost | Trouble:
+    async def resolve(self) -> ResolvedHost | DeliveryFailure:
         """Look the host up, and have its addresses vetted."""
 
-    async def connect(self) -> Trouble | None: ...
+    async def connect(self) -> DeliveryFailure | None: ...
 
-    async def secure(self) -> TlsFacts | Trouble: ...
+    async def secure(self) -> TlsFacts | DeliveryFailure: ...
 
-    async def greet(self) -> str | Trouble:
+    async def greet(self) -> str | DeliveryFailure:
         """The words of the greeting; EHLO follows it."""
 
     def offer(self) -> SmtpOffer:
         """What the server offers; after STARTTLS, what it offered then."""
 
-    async def sign_in(self) -> Trouble | None:
+    async def sign_in(self) -> DeliveryFailure | None:
         """One attempt, with one mechanism."""
 
-    async def propose(self, address: str) -> Reply | Trouble:
+    async def propose(self, address: str) -> Reply | DeliveryFailure:
         """Offer a letter from this address to itself (MAIL, RCPT), and take it back (RSET). The last reply."""
 
     async def send(self, letter: ComposedLetter) -> Transmission:
@@ -73,19 +73,19 @@ class SmtpVisit(Protocol):
 class ImapVisit(Protocol):
     """One connection to a mailbox's IMAP server, as `SmtpVisit`; here `secure` comes before `greet`."""
 
-    async def resolve(self) -> ResolvedHost | Trouble: ...
+    async def resolve(self) -> ResolvedHost | DeliveryFailure: ...
 
-    async def connect(self) -> Trouble | None: ...
+    async def connect(self) -> DeliveryFailure | None: ...
 
-    async def secure(self) -> TlsFacts | Trouble | None:
+    async def secure(self) -> TlsFacts | DeliveryFailure | None:
         """None where the connection is configured without encryption."""
 
-    async def greet(self) -> str | Trouble:
+    async def greet(self) -> str | DeliveryFailure:
         """The server's words."""
 
-    async def sign_in(self) -> Trouble | None: ...
+    async def sign_in(self) -> DeliveryFailure | None: ...
 
-    async def sent_folder(self, named: str | None, message_id: str) -> SentFolderFacts | Trouble | None:
+    async def sent_folder(self, named: str | None, message_id: str) -> SentFolderFacts | DeliveryFailure | None:
         """The folder where copies go, looked into for this Message-ID; None when none can be recognised.
 
         One that the settings name is made where it is missing, as for a copy. Nothing else in the mailbox is changed.
@@ -94,7 +94,7 @@ class ImapVisit(Protocol):
     async def save(self, named: str | None, letter: ComposedLetter) -> SavedCopy:
         """Save the letter's copy there."""
 
-    async def received(self, message_id: str) -> bytes | Trouble | None:
+    async def received(self, message_id: str) -> bytes | DeliveryFailure | None:
         """The letter with this Message-ID in INBOX as it arrived; None when it is not there (yet)."""
 
 

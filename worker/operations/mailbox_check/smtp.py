@@ -18,7 +18,7 @@ from worker.domain.letter.model import ComposedLetter
 from worker.domain.probe import ResolvedHost, SmtpOffer, TlsFacts
 from worker.domain.results.models import CheckStepResult, server_reply
 from worker.domain.snapshot.model import Mailbox, NoAuth, SmtpServer
-from worker.domain.transmission import Reply, Transmission, Trouble
+from worker.domain.transmission import DeliveryFailure, Reply, Transmission
 from worker.domain.vocabulary import Reason, Scope, Security
 from worker.operations.mailbox_check.messages import (
     ENDS_SOON,
@@ -131,9 +131,9 @@ async def _try_smtp(visitors: Visitors, subject: Subject, way: _Way) -> Hint | N
         async with asyncio.timeout(_OTHER_WAY_S), visitors.smtp(route, is_trusted=subject.is_trusted) as visit:
             if await visit.connect() is not None:
                 return None
-            if way.security is Security.STARTTLS and isinstance(await visit.greet(), Trouble):
+            if way.security is Security.STARTTLS and isinstance(await visit.greet(), DeliveryFailure):
                 return None
-            if not isinstance(await visit.secure(), Trouble):
+            if not isinstance(await visit.secure(), DeliveryFailure):
                 return other_way(way.port, way.security, is_same_port=is_same_port)
             # It greets in plain text. Unencrypted is no way to offer, but the reason why the configured one fails.
             return offers_no_tls(way.port) if way.security is Security.STARTTLS and is_same_port else None
@@ -159,7 +159,7 @@ async def _try_imap(visitors: Visitors, subject: Subject, way: _Way, configured_
     visiting = visitors.imap(subject.account_id, server, subject.imap_auth, is_trusted=subject.is_trusted)
     try:
         async with asyncio.timeout(_OTHER_WAY_S), visiting as visit:
-            if await visit.connect() is not None or isinstance(await visit.secure(), Trouble):
+            if await visit.connect() is not None or isinstance(await visit.secure(), DeliveryFailure):
                 return None
             return other_way(way.port, way.security, is_same_port=way.port == configured_port)
     except TimeoutError:
@@ -216,7 +216,7 @@ class SmtpPart:
         part = self._part
         part.begin("dns")
         resolved = await visit.resolve()
-        if isinstance(resolved, Trouble):
+        if isinstance(resolved, DeliveryFailure):
             return self._fail(resolved)
         self.findings.addresses = resolved.addresses
         part.passed(detail=counted(resolved))
@@ -233,8 +233,8 @@ class SmtpPart:
 
     async def _meet(self, visit: SmtpVisit, name: str) -> bool:
         self._part.begin(name)
-        met: TlsFacts | str | Trouble = await (visit.secure() if name == "tls" else visit.greet())
-        if isinstance(met, Trouble):
+        met: TlsFacts | str | DeliveryFailure = await (visit.secure() if name == "tls" else visit.greet())
+        if isinstance(met, DeliveryFailure):
             is_greeted = name == "tls" and self._subject.mailbox.smtp.security is Security.STARTTLS
             self._is_without_tls = is_greeted and "starttls" not in visit.offer().extensions
             return self._fail(met)
@@ -258,7 +258,7 @@ class SmtpPart:
         """A refusal that concerns the mailbox's own address as a recipient says nothing of it as a sender."""
         self._part.begin("sender")
         answer = await visit.propose(self._subject.mailbox.address)
-        if not isinstance(answer, Trouble):
+        if not isinstance(answer, DeliveryFailure):
             self._part.passed(reply=server_reply(answer))
             return
         judged = judge_smtp(answer, self._subject.provider)
@@ -293,7 +293,7 @@ class SmtpPart:
             return
         self._fail(next(iter(transmission.refused.values())))
 
-    def _fail(self, trouble: Trouble) -> bool:
+    def _fail(self, trouble: DeliveryFailure) -> bool:
         self._part.failed(**smtp_facts(trouble, self._subject.provider, self._subject.mailbox.smtp.auth))
         return False
 

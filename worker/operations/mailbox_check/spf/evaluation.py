@@ -144,7 +144,7 @@ class SpfCheck:
         return False
 
     async def _points_to(self, target: str) -> bool:
-        """`ptr` (section 5.5): a validated name of the address that lies in the target. Trouble with DNS: no match."""
+        """`ptr` (section 5.5): a validated name of the address that lies in the target. A failure of DNS: no match."""
         wanted = target.lower().rstrip(".")
         async for name in self._validated_names():
             if name == wanted or name.endswith(f".{wanted}"):

@@ -36,7 +36,7 @@ async def die_after_the_dot(world: DeliveryWorld) -> None:
         raise RuntimeError("the process has ended")
 
     arrival = an_arrival(EVENT)
-    world.ledger.record = world.ledger.let_go = world.ledger.release = dies  # type: ignore[method-assign, assignment]  # stand in for the real ones
+    world.ledger.record = world.ledger.abandon = world.ledger.release = dies  # type: ignore[method-assign, assignment]  # stand in for the real ones
     await world.delivery.pipeline.handle(arrival)  # what it answers was never published
     await world.restart()
     world.broker.put(redelivered(arrival))

@@ -9,7 +9,7 @@ import pytest
 from tests.builders import a_comment_event
 from tests.delivery_world import MAX_AGE_S, TOPOLOGY, DeliveryWorld, an_arrival
 from worker.delivery.messages import Arrival, Publication
-from worker.domain.backoff import TURN_LEVELS_S
+from worker.domain.backoff import BACKLOG_LEVELS_S
 from worker.domain.work import FIRST_SEEN, TURN
 
 MANY = 40
@@ -42,13 +42,13 @@ class BusyMailbox:
     async def come_by(self, message: Publication, **changed: object) -> Publication:
         """The message comes out of its delay queue; gives what becomes of it."""
         headers = {**message.headers, **changed, "x-death": [{"reason": "expired"}]}
-        arrival = Arrival(TOPOLOGY.turns, message.body, headers, message.content_type)
-        [publication] = await self.world.delivery.turns.handle(arrival)
+        arrival = Arrival(TOPOLOGY.backlog, message.body, headers, message.content_type)
+        [publication] = await self.world.delivery.rescheduler.handle(arrival)
         return publication
 
 
 def is_delayed_turn(publication: Publication) -> bool:
-    return publication.routing_key in {TOPOLOGY.delay(TOPOLOGY.turns, level_s) for level_s in TURN_LEVELS_S}
+    return publication.routing_key in {TOPOLOGY.delay(TOPOLOGY.backlog, level_s) for level_s in BACKLOG_LEVELS_S}
 
 
 async def test_what_finds_no_room_waits_where_it_stands_before_nobody_elses_letter() -> None:
@@ -103,7 +103,7 @@ async def test_a_letter_too_old_to_wait_goes_on_to_be_given_up() -> None:
 )
 async def test_a_message_that_bears_no_turn_goes_on_to_where_it_is_dealt_with(headers: dict[str, object]) -> None:
     world = DeliveryWorld()
-    [again] = await world.delivery.turns.handle(Arrival(TOPOLOGY.turns, b"{}", headers, "application/json"))
+    [again] = await world.delivery.rescheduler.handle(Arrival(TOPOLOGY.backlog, b"{}", headers, "application/json"))
     assert (again.routing_key, again.body) == (TOPOLOGY.outbound, b"{}")
 
 
@@ -116,4 +116,4 @@ async def test_a_flooded_mailbox_gets_all_its_letters_out() -> None:
     await mailbox.world.run()
     assert len(mailbox.world.delivered_to) == MANY + 1
     assert not mailbox.world.broker.dead
-    assert mailbox.world.broker.waits[TOPOLOGY.turns]
+    assert mailbox.world.broker.waits[TOPOLOGY.backlog]

@@ -13,7 +13,7 @@ from tests.doubles.mail_transport import FakeMailTransport
 from tests.doubles.observer import RecordingObserver
 from tests.doubles.sent_folder import FakeSentFolder
 from tests.unit.test_copy_retries import FixedSnapshot
-from worker.delivery.ledger import HandOver, InDoubt
+from worker.delivery.ledger import HandOver, Uncertain
 from worker.delivery.limits import CopyLimits, Limits
 from worker.delivery.messages import Arrival, Publication, Publish
 from worker.delivery.services import Rules, Services
@@ -52,7 +52,7 @@ async def ledger() -> MemoryLedger:
     ledger = MemoryLedger("one", CLOCK)
     await ledger.claim(KEY, "acme", [0])
     await ledger.hand_over(KEY, [0], HandOver("acme", "mb-support", "<1@acme.example>", 1, CLOCK.now()))
-    await ledger.let_go(KEY, [0])
+    await ledger.abandon(KEY, [0])
     return ledger
 
 
@@ -106,4 +106,4 @@ async def test_if_the_worker_dies_before_the_doubt_is_published_then_the_ledger_
         await a_delivery(ledger, transport, publish).pipeline.handle(ARRIVAL)
 
     assert not transport.attempts
-    assert isinstance((await ledger.claim(KEY, "acme", [0]))[0], InDoubt)
+    assert isinstance((await ledger.claim(KEY, "acme", [0]))[0], Uncertain)

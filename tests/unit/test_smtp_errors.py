@@ -6,7 +6,7 @@ import pytest
 from aiosmtplib import SMTPException, SMTPReadTimeoutError, SMTPResponse, SMTPResponseException, SMTPServerDisconnected
 
 from worker.adapters.smtp.errors import refusal, reply_of, trouble_of
-from worker.domain.transmission import Fault, Reply
+from worker.domain.transmission import FailureKind, Reply
 from worker.domain.vocabulary import Phase
 
 
@@ -36,28 +36,29 @@ def test_a_long_text_is_cut() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "fault"), [(550, Fault.REPLY), (421, Fault.REPLY), (250, Fault.PROTOCOL), (354, Fault.PROTOCOL)]
+    ("code", "fault"),
+    [(550, FailureKind.REPLY), (421, FailureKind.REPLY), (250, FailureKind.PROTOCOL), (354, FailureKind.PROTOCOL)],
 )
-def test_a_positive_reply_is_never_a_refusal(code: int, fault: Fault) -> None:
+def test_a_positive_reply_is_never_a_refusal(code: int, fault: FailureKind) -> None:
     assert refusal(Phase.RCPT, SMTPResponse(code, "text")).fault is fault
 
 
 @pytest.mark.parametrize(
     ("error", "phase", "fault"),
     [
-        (SMTPReadTimeoutError("slow"), Phase.RCPT, Fault.TIMEOUT),
-        (TimeoutError(), Phase.DATA, Fault.TIMEOUT),
-        (ConnectionAbortedError(), Phase.TLS, Fault.TIMEOUT),
-        (SMTPServerDisconnected("gone"), Phase.DATA, Fault.DISCONNECTED),
-        (ConnectionResetError(), Phase.MAIL, Fault.DISCONNECTED),
-        (ConnectionResetError(), Phase.TLS, Fault.TLS),
-        (ssl.SSLError(1, "wrong version"), Phase.TLS, Fault.TLS),
-        (ssl.SSLError(1, "bad record"), Phase.DATA, Fault.DISCONNECTED),
-        (SMTPResponseException(-1, "not a reply"), Phase.MAIL, Fault.PROTOCOL),
-        (SMTPResponseException(550, "no"), Phase.MAIL, Fault.REPLY),
-        (SMTPException("something"), Phase.MAIL, Fault.PROTOCOL),
+        (SMTPReadTimeoutError("slow"), Phase.RCPT, FailureKind.TIMEOUT),
+        (TimeoutError(), Phase.DATA, FailureKind.TIMEOUT),
+        (ConnectionAbortedError(), Phase.TLS, FailureKind.TIMEOUT),
+        (SMTPServerDisconnected("gone"), Phase.DATA, FailureKind.DISCONNECTED),
+        (ConnectionResetError(), Phase.MAIL, FailureKind.DISCONNECTED),
+        (ConnectionResetError(), Phase.TLS, FailureKind.TLS),
+        (ssl.SSLError(1, "wrong version"), Phase.TLS, FailureKind.TLS),
+        (ssl.SSLError(1, "bad record"), Phase.DATA, FailureKind.DISCONNECTED),
+        (SMTPResponseException(-1, "not a reply"), Phase.MAIL, FailureKind.PROTOCOL),
+        (SMTPResponseException(550, "no"), Phase.MAIL, FailureKind.REPLY),
+        (SMTPException("something"), Phase.MAIL, FailureKind.PROTOCOL),
     ],
 )
-def test_every_error_has_its_fault(error: SMTPException | OSError, phase: Phase, fault: Fault) -> None:
+def test_every_error_has_its_fault(error: SMTPException | OSError, phase: Phase, fault: FailureKind) -> None:
     trouble = trouble_of(error, phase)
     assert (trouble.phase, trouble.fault) == (phase, fault)

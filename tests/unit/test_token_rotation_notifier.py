@@ -12,7 +12,7 @@ from tests.doubles.directory import MemoryDirectory, a_directory
 from tests.doubles.mailbox_memory import MemoryRefreshTokens
 from worker.delivery.messages import Publication
 from worker.delivery.results import Reporter
-from worker.delivery.token_rotation import Rotation, TokenTelling
+from worker.delivery.token_rotation import Rotation, TokenRotationNotifier
 from worker.domain.results.events import MailboxTokenRotatedEvent, parse_result
 from worker.domain.snapshot.model import OAuthAuth
 from worker.errors import Unavailable
@@ -47,7 +47,7 @@ class Scene:
 
     def __post_init__(self) -> None:
         self.tokens = MemoryRefreshTokens(self.clock)
-        self.telling = TokenTelling(
+        self.telling = TokenRotationNotifier(
             tokens=self.tokens,
             snapshot=FixedSnapshot(a_directory([an_account(mailboxes=self.mailboxes)])),
             is_of=self._is_of,
@@ -160,5 +160,5 @@ async def test_it_tells_at_its_start_and_whenever_it_is_woken(capsys: pytest.Cap
     running.cancel()
     assert len(scene.told) == 1
     said = capsys.readouterr().out
-    assert "mailbox.token_rotated_untold" in said
+    assert "mailbox.token_rotated_unpublished" in said
     assert "main.new" not in said

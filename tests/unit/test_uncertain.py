@@ -6,7 +6,7 @@ import pytest
 
 from tests.builders import a_comment_event, a_mailbox, a_recipient, an_account
 from tests.delivery_world import BUSY, GREYLISTED, IMAP, TOPOLOGY, UNREACHABLE, DeliveryWorld, an_arrival
-from worker.delivery.ledger import Done, Granted, InDoubt
+from worker.delivery.ledger import Done, Granted, Uncertain
 from worker.delivery.ports import CopyTarget
 from worker.delivery.sent_copy.autosave_detection import sent_place
 from worker.domain.results.events import MailFailedEvent, MailSentEvent, MailUncertainEvent
@@ -214,7 +214,7 @@ async def test_a_worker_that_dies_after_the_dot_leaves_a_doubt_and_it_is_told() 
         await task
     await world.restart()
     [claim] = (await world.ledger.claim(EVENT.key, "acme", [0])).values()
-    assert isinstance(claim, InDoubt)
+    assert isinstance(claim, Uncertain)
 
     world.broker.put(arrival)
     await world.run()
@@ -269,12 +269,12 @@ async def test_a_deferral_waits_for_a_ledger_that_is_away() -> None:
 async def test_a_doubt_is_noted_for_everybody_although_the_ledger_was_away() -> None:
     world = DeliveryWorld()
     world.transport.lose_answer(times=1)
-    world.ledger.failures["let_go"] = 3
+    world.ledger.failures["abandon"] = 3
     world.publish(EVENT)
     await world.broker.step()
 
     [claim] = (await world.another_ledger().claim(EVENT.key, "acme", [0])).values()
-    assert isinstance(claim, InDoubt)
+    assert isinstance(claim, Uncertain)
 
 
 async def test_a_claim_that_was_lost_sends_nothing_and_lets_the_letter_wait() -> None:
