@@ -38,7 +38,7 @@ def main() -> None:
 
     from opentelemetry.sdk.trace import TracerProvider
 
-    from worker.telemetry.tracing import SpanTracer
+    from worker.telemetry.spans import SpanTracer
 
     tracer = SpanTracer(TracerProvider(shutdown_on_exit=False))
     print(f"on   {microseconds_per_message(tracer, messages):8.2f} µs a message   made and dropped, not exported")

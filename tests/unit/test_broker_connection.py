@@ -153,6 +153,9 @@ class FakeCluster(FakeConnection):
     async def bind(self, *_: object) -> None:
         """Only noted."""
 
+    async def unbind(self, *_: object) -> None:
+        """Only noted."""
+
     async def __aenter__(self) -> "FakeCluster":
         return self
 

@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from tools.docgen import settings as settings_page
-from worker.cli.common import configured
+from worker.cli.configured import configured
 from worker.domain.vocabulary import UncertainPolicy
 from worker.environment import secret_variables, unknown_variables
 from worker.errors import ConfigurationError

@@ -23,7 +23,8 @@ from worker.domain.events.cloudevents import TraceContext, ids_of
 from worker.errors import ConfigurationError, Unavailable
 from worker.telemetry.metrics import Metrics
 from worker.telemetry.observer import MetricsObserver
-from worker.telemetry.tracing import SpanTracer, tracing
+from worker.telemetry.spans import SpanTracer
+from worker.telemetry.tracing import tracing
 
 TRACE_ID, PARENT_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE_ID}-{PARENT_ID}-01"

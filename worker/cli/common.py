@@ -1,4 +1,4 @@
-"""What commands share: settings and logs set up, files read, output printed, the operator's name."""
+"""What commands share: files read, output printed, the operator's name. No settings: some commands need none."""
 
 import getpass
 import json
@@ -6,30 +6,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import structlog
-
 from worker.domain.events.cloudevents import STRUCTURED, parse
 from worker.domain.events.models import Data, Event
-from worker.environment import unknown_variables
 from worker.errors import ConfigurationError, InvalidEvent
-from worker.settings import Settings, load_settings
-from worker.telemetry.logging import configure_logging
-
-log = structlog.get_logger(__name__)
-
-
-def configured(*, is_quiet: bool = False) -> Settings:
-    """The settings; logs are set up by them, when `is_quiet` without what is only informative.
-
-    Raises:
-        ConfigurationError: one line that names the wrong variable, without its value.
-    """
-    settings = load_settings()
-    level = "WARNING" if is_quiet and settings.log_level == "INFO" else settings.log_level
-    configure_logging(level, as_json={"json": True, "console": False}.get(settings.log_format))
-    for problem in unknown_variables():
-        log.warning("settings.unknown_variable", problem=problem)
-    return settings
 
 
 def read_bytes(path: Path) -> bytes:

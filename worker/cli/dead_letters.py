@@ -9,7 +9,8 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from worker.adapters.clock import SystemClock
-from worker.cli.common import configured, print_json, print_line, say
+from worker.cli.common import print_json, print_line, say
+from worker.cli.configured import configured
 from worker.cli.dead_letters_options import ALL, Filters, order_of
 from worker.cli.dead_letters_session import Outcome, Spool, act, look_through, put_back, show_outcome, trust
 from worker.errors import ConfigurationError

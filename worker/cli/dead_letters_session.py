@@ -21,7 +21,8 @@ from worker.adapters.broker.dead_letter_queue import AmqpDeadQueue, open_dead_qu
 from worker.adapters.clock import SystemClock
 from worker.adapters.ledger import SqlLedger, open_ledger
 from worker.addresses import broker_of, ledger_of
-from worker.cli.common import configured, print_json, print_line, say, user
+from worker.cli.common import print_json, print_line, say, user
+from worker.cli.configured import configured
 from worker.cli.dead_letters_options import Filters
 from worker.cli.publishing import publishing
 from worker.delivery.signatures import Signatures

@@ -14,7 +14,8 @@ from worker.adapters.ledger import open_ledger
 from worker.adapters.ledger.shared_memory import mailbox_memory
 from worker.adapters.snapshot.directory import CompiledDirectory
 from worker.app import delivery_rules, open_outside, token_telling
-from worker.cli.common import configured, print_line, read_event, say
+from worker.cli.common import print_line, read_event, say
+from worker.cli.configured import configured
 from worker.cli.letters import show_letters
 from worker.cli.snapshots import read_own_snapshot
 from worker.cli.temporary_ledger import temporary_ledger

@@ -11,7 +11,8 @@ from cyclopts import App, Parameter
 from worker.adapters.history import migrate
 from worker.addresses import history_of
 from worker.app import make_state_dir
-from worker.cli.common import configured, print_line, say
+from worker.cli.common import print_line, say
+from worker.cli.configured import configured
 from worker.cli.history_output import as_document, row, timeline
 from worker.errors import ConfigurationError
 from worker.history.model import InvalidSearch, Page, Record, Search

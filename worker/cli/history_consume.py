@@ -2,7 +2,7 @@
 
 import asyncio
 
-from worker.cli.common import configured
+from worker.cli.configured import configured
 from worker.history_process import HistoryProcess
 
 

@@ -15,7 +15,8 @@ from worker.adapters.clock import SystemClock
 from worker.adapters.ledger import Entry, migrate, open_ledger
 from worker.addresses import ledger_of
 from worker.app import make_state_dir
-from worker.cli.common import configured, print_json, print_line
+from worker.cli.common import print_json, print_line
+from worker.cli.configured import configured
 from worker.domain.identity import event_key
 from worker.errors import ConfigurationError
 from worker.settings import Settings

@@ -19,7 +19,8 @@ from worker.adapters.ledger import SqlLedger, open_ledger
 from worker.adapters.snapshot.problems import complaints
 from worker.addresses import ledger_of
 from worker.app import open_outside
-from worker.cli.common import configured, print_json, print_line, read_bytes, say, user
+from worker.cli.common import print_json, print_line, read_bytes, say, user
+from worker.cli.configured import configured
 from worker.cli.publishing import publishing
 from worker.cli.snapshots import read_own_snapshot
 from worker.cli.temporary_ledger import temporary_mailbox_memory

@@ -3,7 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from worker.cli.common import configured, read_events, say
+from worker.cli.common import read_events, say
+from worker.cli.configured import configured
 from worker.cli.publishing import publishing
 from worker.delivery.messages import Publication
 from worker.domain.events.cloudevents import STRUCTURED, parse

@@ -3,7 +3,8 @@
 import http.client
 import ipaddress
 
-from worker.cli.common import configured, print_line
+from worker.cli.common import print_line
+from worker.cli.configured import configured
 from worker.errors import ConfigurationError, SendasError
 
 _TIMEOUT_S = 5

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import structlog
 
-from worker.cli.common import configured
+from worker.cli.configured import configured
 from worker.domain.hosts import is_domain
 from worker.process import Worker
 

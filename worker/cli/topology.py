@@ -6,7 +6,8 @@ from cyclopts import App
 
 from worker.adapters.broker.topology import apply_topology, check_topology
 from worker.addresses import broker_of
-from worker.cli.common import configured, print_line
+from worker.cli.common import print_line
+from worker.cli.configured import configured
 
 group = App(name="topology", help="Exchanges and queues on the broker.")
 

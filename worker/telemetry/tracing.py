@@ -3,24 +3,11 @@
 import asyncio
 import ssl
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
-from contextvars import ContextVar, Token
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
-from opentelemetry import context as otel_context
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, format_span_id, format_trace_id, set_span_in_context
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-from worker.delivery.instrumentation import NO_TRACING, Subject, Tracer
-from worker.domain.events.cloudevents import TraceContext
+from worker.delivery.instrumentation import NO_TRACING, Tracer
 from worker.errors import ConfigurationError
-from worker.telemetry.otlp_session import session
 
 _FAREWELL_S = 3.0
 
@@ -39,12 +26,12 @@ async def tracing(is_on: bool, version: str, tls: Callable[[], ssl.SSLContext]) 
         yield NO_TRACING
         return
     try:
-        from worker.telemetry import tracing
+        from worker.telemetry import spans
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"SENDAS_TRACING: {error.name} is missing: install sendas[tracing]") from None
-    provider = tracing.exporting_provider(version, tls())
+    provider = spans.exporting_provider(version, tls())
     try:
-        yield tracing.SpanTracer(provider)
+        yield spans.SpanTracer(provider)
     finally:
         await _briefly(provider.shutdown)
 
@@ -65,121 +52,3 @@ async def _briefly(farewell: Callable[[], None]) -> None:
             await done.wait()
     except TimeoutError:
         pass  # the collector does not answer, and its spans are of no use to anybody else
-
-
-_KINDS = {"publish": SpanKind.PRODUCER, "smtp": SpanKind.CLIENT, "append": SpanKind.CLIENT}
-_PROPAGATOR = TraceContextTextMapPropagator()
-
-
-def exporting_provider(version: str, tls: ssl.SSLContext) -> TracerProvider:
-    """Makes spans and exports them; where to, how many and under which name the standard `OTEL_…` variables say.
-
-    `tls` is for a collector over HTTPS; certificates that `OTEL_EXPORTER_OTLP_…` name are used in addition.
-    """
-    provider = TracerProvider(resource=_resource(version))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(session=session(tls))))
-    return provider
-
-
-def _resource(version: str) -> Resource:
-    """Who makes the spans; a name in the environment comes before ours."""
-    named = OTELResourceDetector().detect()
-    return Resource.create({SERVICE_NAME: "sendas", SERVICE_VERSION: version, **named.attributes})
-
-
-@dataclass(slots=True)
-class _Message:
-    """A message in work, and its span once it is known what it is about."""
-
-    queue: str
-    came_at_ns: int
-    span: Span | None = None
-    token: "Token[otel_context.Context] | None" = None
-
-
-_current: ContextVar[_Message | None] = ContextVar("message", default=None)
-
-
-class SpanTracer:
-    """Implements `delivery.instrumentation.Tracer`."""
-
-    def __init__(self, provider: TracerProvider) -> None:
-        self._tracer = provider.get_tracer("sendas")
-
-    @contextmanager
-    def message(self, queue: str) -> Iterator[None]:
-        message = _Message(queue, time.time_ns())
-        before = _current.set(message)
-        try:
-            with self._naming_errors(message):
-                yield
-        finally:
-            _current.reset(before)
-            if message.token is not None:
-                otel_context.detach(message.token)
-            if message.span is not None:
-                message.span.end()
-
-    @contextmanager
-    def _naming_errors(self, message: _Message) -> Iterator[None]:
-        try:
-            yield
-        except BaseException as error:
-            if message.span is not None:
-                _mark(message.span, error)
-            raise
-
-    def begin(self, subject: Subject) -> TraceContext:
-        message = _current.get()
-        if message is None:
-            return subject.trace
-        if message.span is None:
-            self._start(message, subject)
-        else:
-            message.span.add_event("again")  # something the worker needs was away
-        return _context_of(message.span) if message.span is not None else subject.trace
-
-    def _start(self, message: _Message, subject: Subject) -> None:
-        carrier = {"traceparent": subject.trace.traceparent, "tracestate": subject.trace.tracestate}
-        parent = _PROPAGATOR.extract({name: value for name, value in carrier.items() if value is not None})
-        message.span = self._tracer.start_span(
-            f"process {message.queue}",
-            parent,
-            SpanKind.CONSUMER,
-            {
-                "messaging.system": "rabbitmq",
-                "messaging.operation.type": "process",
-                "messaging.destination.name": message.queue,
-                "sendas.event.id": subject.event_id,
-                "sendas.event.type": subject.event_type,
-                "sendas.account.id": subject.account_id,
-            },
-            start_time=message.came_at_ns,
-        )
-        message.token = otel_context.attach(set_span_in_context(message.span))
-
-    def span(self, name: str) -> AbstractContextManager[None]:
-        message = _current.get()
-        return nullcontext() if message is None or message.span is None else self._step(name)
-
-    @contextmanager
-    def _step(self, name: str) -> Iterator[None]:
-        with self._tracer.start_as_current_span(
-            name, kind=_KINDS.get(name, SpanKind.INTERNAL), record_exception=False, set_status_on_exception=False
-        ) as span:
-            try:
-                yield
-            except BaseException as error:
-                _mark(span, error)
-                raise
-
-
-def _mark(span: Span, error: BaseException) -> None:
-    span.set_status(Status(StatusCode.ERROR))
-    span.set_attribute("error.type", type(error).__name__)
-
-
-def _context_of(span: Span) -> TraceContext:
-    context = span.get_span_context()
-    ids = f"{format_trace_id(context.trace_id)}-{format_span_id(context.span_id)}"
-    return TraceContext(f"00-{ids}-{int(context.trace_flags):02x}")
