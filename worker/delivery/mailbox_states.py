@@ -237,6 +237,14 @@ class MailboxStates(Protocol):
     async def suspended(self) -> Sequence[Suspension]:
         """All suspensions, the oldest first; for an operator."""
 
+    async def held_up(self, limit: int) -> Mapping[MailboxKey, "MailboxState"]:
+        """At most so many mailboxes that are suspended, rest, are refused by their IMAP server or have fewer
+        connections than they are granted; the suspended first. For an operator.
+        """
+
+    async def state(self, key: MailboxKey) -> "MailboxState":
+        """Everything that is kept of one mailbox; for an operator."""
+
 
 @dataclass(frozen=True, slots=True)
 class MailboxState:

@@ -9,8 +9,17 @@ from worker.adapters.ledger.claiming import claim
 from worker.adapters.ledger.connection import Connected
 from worker.adapters.ledger.consents import consent, reopen
 from worker.adapters.ledger.limiting import limit
-from worker.adapters.ledger.mailbox_looks import find, list_suspended, look, tell
-from worker.adapters.ledger.mailbox_operations import OnMailbox, ToFind, ToListSuspended, ToLook, ToTakeOver, ToTell
+from worker.adapters.ledger.mailbox_looks import find, list_held_up, list_suspended, look, read_state, tell
+from worker.adapters.ledger.mailbox_operations import (
+    OnMailbox,
+    ToFind,
+    ToListHeldUp,
+    ToListSuspended,
+    ToLook,
+    ToReadState,
+    ToTakeOver,
+    ToTell,
+)
 from worker.adapters.ledger.mailbox_rows import change
 from worker.adapters.ledger.operations import (
     Operation,
@@ -29,7 +38,7 @@ from worker.adapters.ledger.progress import advance, release
 from worker.adapters.ledger.retention import forget, list_entries
 from worker.delivery.ports import Clock
 
-_READING = (ToFind, ToList, ToListSuspended, ToLook)
+_READING = (ToFind, ToList, ToListHeldUp, ToListSuspended, ToLook, ToReadState)
 
 Answers = Mapping[Operation[Any], Any]
 
@@ -89,6 +98,10 @@ class Owner:
                 answers[operation] = await list_entries(connection, now, operation.event_key)
             elif isinstance(operation, ToListSuspended):
                 answers[operation] = await list_suspended(connection)
+            elif isinstance(operation, ToListHeldUp):
+                answers[operation] = await list_held_up(connection, now, operation)
+            elif isinstance(operation, ToReadState):
+                answers[operation] = await read_state(connection, operation)
             elif isinstance(operation, ToFind):
                 answers[operation] = await find(connection, operation)
             elif isinstance(operation, ToLook):

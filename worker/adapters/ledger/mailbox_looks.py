@@ -7,13 +7,21 @@ from typing import Any
 from sqlalchemy import BigInteger, bindparam, cast, delete, func, select, update
 
 from worker.adapters.ledger.connection import Connected
-from worker.adapters.ledger.mailbox_operations import Seen, ToFind, ToLook, ToTakeOver, ToTell
+from worker.adapters.ledger.mailbox_operations import (
+    Seen,
+    ToFind,
+    ToListHeldUp,
+    ToLook,
+    ToReadState,
+    ToTakeOver,
+    ToTell,
+)
 from worker.adapters.ledger.mailbox_rows import imap_refusal, state_of
 from worker.adapters.ledger.schema import announcements, mailboxes, shares
 from worker.adapters.ledger.statements import Statement
 from worker.adapters.ledger.suspension_text import suspension_from
 from worker.delivery.mailbox_rules import held_news
-from worker.delivery.mailbox_states import Announcement, MailboxKey, News, Overdue, Standing, Suspension
+from worker.delivery.mailbox_states import Announcement, MailboxKey, MailboxState, News, Overdue, Standing, Suspension
 
 OVERDUE_AFTER = timedelta(seconds=30)
 _MAX_OVERDUE = 100
@@ -50,6 +58,20 @@ _FIND = Statement(
         mailboxes.c.imap_refused_until,
         mailboxes.c.imap_refused_for,
     ).where(mailboxes.c.account_id == bindparam("account"), mailboxes.c.mailbox_id == bindparam("mailbox"))
+)
+_HELD_UP = (
+    select(mailboxes)
+    .where(
+        _IS_SUSPENDED
+        | (mailboxes.c.rests_until > bindparam("now"))
+        | (mailboxes.c.imap_refused_until > bindparam("now"))
+        | mailboxes.c.cap_connections.is_not(None)
+    )
+    .order_by(mailboxes.c.suspended_at.is_(None), mailboxes.c.suspended_at, mailboxes.c.rests_until)
+    .limit(bindparam("at_most"))
+)
+_STATE = select(mailboxes).where(
+    mailboxes.c.account_id == bindparam("account"), mailboxes.c.mailbox_id == bindparam("mailbox")
 )
 _OVERDUE = (
     select(announcements)
@@ -90,6 +112,20 @@ async def find(connection: Connected, operation: ToFind) -> Standing:
 async def list_suspended(connection: Connected) -> list[Suspension]:
     """All suspensions, the oldest first."""
     return [suspension_from(text) for text in (await connection.execute(_SUSPENDED)).scalars()]
+
+
+async def list_held_up(connection: Connected, now: datetime, operation: ToListHeldUp) -> dict[MailboxKey, MailboxState]:
+    """The mailboxes that something holds up: one scan of the table, which has a row for each that ever sent."""
+    rows = await connection.execute(_HELD_UP, {"now": now, "at_most": operation.limit})
+    return {MailboxKey(row.account_id, row.mailbox_id): state_of(row) for row in rows}
+
+
+async def read_state(connection: Connected, operation: ToReadState) -> MailboxState:
+    """Everything that is kept of one mailbox."""
+    parameters = {"account": operation.key.account_id, "mailbox": operation.key.mailbox_id}
+    for row in await connection.execute(_STATE, parameters):
+        return state_of(row)
+    return MailboxState()
 
 
 async def tell(connection: Connected, now: datetime, operations: Sequence[ToTell | ToTakeOver]) -> dict[Any, Any]:

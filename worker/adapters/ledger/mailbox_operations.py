@@ -180,6 +180,16 @@ class ToListSuspended(Operation[list[Suspension]]):
     pass
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class ToListHeldUp(Operation[dict[MailboxKey, MailboxState]]):
+    limit: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ToReadState(Operation[MailboxState]):
+    key: MailboxKey
+
+
 def checked_mailbox(key: MailboxKey) -> MailboxKey:
     """The key itself. Raises `ValueError` when the ledger cannot store it."""
     check_texts(*key)

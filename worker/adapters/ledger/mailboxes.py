@@ -1,6 +1,6 @@
 """The shared states of mailboxes as operations on a ledger: in its database by its one writer, or in its memory."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -9,10 +9,12 @@ from worker.adapters.ledger.mailbox_operations import (
     ToEnter,
     ToFind,
     ToKeep,
+    ToListHeldUp,
     ToListSuspended,
     ToLook,
     ToPermit,
     ToProve,
+    ToReadState,
     ToRefund,
     ToRefuseImap,
     ToRest,
@@ -30,6 +32,7 @@ from worker.delivery.mailbox_states import (
     Limited,
     MailboxKey,
     MailboxLimits,
+    MailboxState,
     News,
     Overdue,
     Resting,
@@ -103,3 +106,9 @@ class OperatedMailboxStates:
 
     async def suspended(self) -> Sequence[Suspension]:
         return await self._ledger.submit(ToListSuspended())
+
+    async def held_up(self, limit: int) -> Mapping[MailboxKey, MailboxState]:
+        return await self._ledger.submit(ToListHeldUp(limit))
+
+    async def state(self, key: MailboxKey) -> MailboxState:
+        return await self._ledger.submit(ToReadState(checked_mailbox(key)))

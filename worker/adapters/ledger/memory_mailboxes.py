@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TypeVar, cast
 
 from worker.adapters.ledger.mailbox_looks import OVERDUE_AFTER
@@ -10,8 +11,10 @@ from worker.adapters.ledger.mailbox_operations import (
     Row,
     Seen,
     ToFind,
+    ToListHeldUp,
     ToListSuspended,
     ToLook,
+    ToReadState,
     ToTakeOver,
     ToTell,
     living,
@@ -69,6 +72,10 @@ class MemoryMailboxes:
                 return Standing(state.suspension, state.imap_refusal)
             case ToListSuspended():
                 return self._suspended()
+            case ToListHeldUp():
+                return self._held_up(operation.limit)
+            case ToReadState():
+                return self._state(operation.key)
             case ToLook():
                 return self._look(), _UNSEEN
             case ToTell():
@@ -98,6 +105,12 @@ class MemoryMailboxes:
         suspensions = [state.suspension for state in self._store.states.values() if state.suspension is not None]
         return sorted(suspensions, key=lambda suspension: suspension.since)
 
+    def _held_up(self, limit: int) -> dict[MailboxKey, MailboxState]:
+        now = self._clock.now()
+        found = [(key, state) for key, state in self._store.states.items() if _is_held_up(state, now)]
+        found.sort(key=lambda each: each[1].suspension.since if each[1].suspension else datetime.max.replace(tzinfo=UTC))
+        return dict(found[:limit])
+
     def _state(self, key: MailboxKey) -> MailboxState:
         return self._store.states.get(key, MailboxState())
 
@@ -111,3 +124,10 @@ class MemoryMailboxes:
         for announcement in row.announcements:
             self._store.announcements.setdefault(announcement.id, Overdue(announcement, now))
         return answer
+
+
+def _is_held_up(state: MailboxState, now: datetime) -> bool:
+    if state.suspension is not None or state.cap is not None:
+        return True
+    ends = (state.resting and state.resting.until, state.imap_refusal and state.imap_refusal.until)
+    return any(end is not None and end > now for end in ends)

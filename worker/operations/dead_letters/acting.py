@@ -75,6 +75,30 @@ class Pace:
         self._next_s = max(self._next_s, now_s) + self._gap_s
 
 
+class Gate:
+    """Lets a campaign go on, or has it pause with nothing in its hands."""
+
+    def __init__(self) -> None:
+        self._open = asyncio.Event()
+        self._open.set()
+
+    @property
+    def is_open(self) -> bool:
+        return self._open.is_set()
+
+    def pause(self) -> None:
+        """Have the campaign give back what it holds, and wait."""
+        self._open.clear()
+
+    def go_on(self) -> None:
+        """Let it go on with what is left."""
+        self._open.set()
+
+    async def wait(self) -> None:
+        """Wait until it is open."""
+        await self._open.wait()
+
+
 class _Crew:
     """A bounded number of jobs at a time; the first error of one ends the whole."""
 
@@ -137,6 +161,7 @@ class Campaign:
         sleep: Sleep = asyncio.sleep,
         on_progress: Callable[[Tally], None] = lambda _: None,
         on_letter: Callable[[DeadLetter], None] = lambda _: None,
+        gate: Gate | None = None,
     ) -> None:
         self.tally = Tally()
         self._queue = queue
@@ -148,6 +173,7 @@ class Campaign:
         self._pace = Pace(per_s, clock, sleep)
         self._on_progress = on_progress
         self._on_letter = on_letter
+        self._gate = gate or Gate()
 
     async def rehearse(self) -> Tally:
         """Count what could be done and what could not; nothing is changed."""
@@ -165,12 +191,14 @@ class Campaign:
     async def run(self) -> Tally:
         """Do it with the letters that are there now; later ones are not looked at.
 
-        Safe to cancel: letters in work are finished within some seconds, all others stay in the queue.
+        Safe to cancel: letters in work are finished within some seconds, all others stay in the queue. While the gate
+        is shut, nothing is held: a pause may take as long as it likes.
         `tally` is right whatever happens.
         """
         left = await self._queue.size()
         is_through = left == 0
         while not is_through:
+            await self._gate.wait()
             before = self.tally.done
             self.tally.seen = 0
             self.tally.refused.clear()  # those that stay are met again
@@ -180,7 +208,9 @@ class Campaign:
         return self.tally
 
     async def _pass(self, taking: Taking) -> bool:
-        """Go through the queue; False when messages were held for long enough and another pass has to follow."""
+        """Go through the queue; False when another pass has to follow: after a pause, or when messages were held for
+        long enough.
+        """
         until_s = self._clock.monotonic() + HOLD_S
         is_through = True
         patience_s: float | None = _FINISH_S  # cancelled, or without a broker, nobody wants to wait for ever
@@ -188,6 +218,10 @@ class Campaign:
         try:
             async for message in taking:
                 if self._is_full():
+                    break
+                if not self._gate.is_open:
+                    taking.keep(message)
+                    is_through = False
                     break
                 letter = self._wanted(message)
                 if letter is None:

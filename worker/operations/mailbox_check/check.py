@@ -11,7 +11,7 @@ from worker.domain.results import CheckStepResult
 from worker.domain.vocabulary import Reason
 from worker.operations.mailbox_check.deliverability import Deliverability
 from worker.operations.mailbox_check.imap_part import READ_AGAIN_S, READ_BACK_S, ImapPart, imap_steps
-from worker.operations.mailbox_check.part import Part
+from worker.operations.mailbox_check.part import OnStep, Part
 from worker.operations.mailbox_check.ports import NameServer, SignatureReader, Visitors
 from worker.operations.mailbox_check.settings_part import check_settings
 from worker.operations.mailbox_check.smtp_part import SmtpPart, smtp_steps
@@ -48,16 +48,20 @@ class MailboxCheck:
         self._clock = clock
         self._limits = limits or CheckLimits()
 
-    async def run(self, subject: Subject) -> tuple[CheckStepResult, ...]:
-        """The steps of the check. Never raises for what a mailbox, a server or the network does."""
+    async def run(self, subject: Subject, on_step: OnStep = lambda _: None) -> tuple[CheckStepResult, ...]:
+        """The steps of the check. Never raises for what a mailbox, a server or the network does.
+
+        `on_step` takes each step as it ends.
+        """
         monotonic, limits = self._clock.monotonic, self._limits
-        settings = check_settings(subject, monotonic)
+        settings = check_settings(subject, monotonic, on_step)
         if settings.failure is not None:
             return settings.results()
-        smtp_part, imap_part = Part(smtp_steps(subject), monotonic), Part(imap_steps(subject), monotonic)
+        smtp_part = Part(smtp_steps(subject), monotonic, on_step)
+        imap_part = Part(imap_steps(subject), monotonic, on_step)
         smtp = SmtpPart(smtp_part, subject, self._visitors, self._clock.now)
         imap = ImapPart(imap_part, subject, self._visitors, self._clock.now, limits.read_back_s, limits.read_again_s)
-        deliverability = Deliverability(subject, self._names, self._signatures, monotonic)
+        deliverability = Deliverability(subject, self._names, self._signatures, monotonic, on_step)
         await _bounded(smtp.run(), [smtp_part], limits.smtp_s)
         await _bounded(imap.run(smtp.findings), [imap_part], limits.imap_s)
         await _bounded(

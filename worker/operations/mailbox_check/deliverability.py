@@ -10,7 +10,7 @@ from worker.domain.results import CheckStepResult
 from worker.domain.vocabulary import Reason
 from worker.operations.mailbox_check import texts
 from worker.operations.mailbox_check.dmarc import DmarcPolicy, NoDmarc, find_dmarc, is_aligned
-from worker.operations.mailbox_check.part import Part
+from worker.operations.mailbox_check.part import OnStep, Part
 from worker.operations.mailbox_check.ports import NameServer, SignatureReader
 from worker.operations.mailbox_check.sender_domains import spf_targets, usual_selectors
 from worker.operations.mailbox_check.spf.evaluation import SpfCheck
@@ -28,13 +28,18 @@ class Deliverability:
     """Four parts of one step each; the last one weighs what the two before it found."""
 
     def __init__(
-        self, subject: Subject, names: NameServer, signatures: SignatureReader, monotonic: Callable[[], float]
+        self,
+        subject: Subject,
+        names: NameServer,
+        signatures: SignatureReader,
+        monotonic: Callable[[], float],
+        on_step: OnStep = lambda _: None,
     ) -> None:
         self._subject = subject
         self._names = names
         self._signatures = signatures
         self._domain = parse_address(subject.mailbox.address).domain
-        self.parts = {name: Part({name: False}, monotonic) for name in ("mx", "spf", "dkim", "dmarc")}
+        self.parts = {name: Part({name: False}, monotonic, on_step) for name in ("mx", "spf", "dkim", "dmarc")}
 
     def results(self) -> tuple[CheckStepResult, ...]:
         """The four steps."""

@@ -6,7 +6,7 @@ from typing import Any
 from worker.domain.hints import Hint
 from worker.domain.snapshot import PasswordAuth, SealedSecret, secrets_of
 from worker.domain.vocabulary import Reason
-from worker.operations.mailbox_check.part import Part
+from worker.operations.mailbox_check.part import OnStep, Part
 from worker.operations.mailbox_check.subject import Subject
 from worker.operations.mailbox_check.texts import OTHER_SIGN_IN
 
@@ -24,9 +24,9 @@ _TOO_MANY = Hint(
 )
 
 
-def check_settings(subject: Subject, monotonic: Callable[[], float]) -> Part:
+def check_settings(subject: Subject, monotonic: Callable[[], float], on_step: OnStep = lambda _: None) -> Part:
     """The step, as a part of its own."""
-    part = _begun(monotonic)
+    part = _begun(monotonic, on_step)
     auths = [subject.mailbox.smtp.auth, subject.imap_auth]
     secrets = [secret for auth in auths for secret in secrets_of(auth)]
     if not subject.is_trusted and not all(isinstance(secret, SealedSecret) for secret in secrets):
@@ -63,7 +63,7 @@ def too_many_checks(monotonic: Callable[[], float]) -> Part:
     return part
 
 
-def _begun(monotonic: Callable[[], float]) -> Part:
-    part = Part({STEP: True}, monotonic)
+def _begun(monotonic: Callable[[], float], on_step: OnStep = lambda _: None) -> Part:
+    part = Part({STEP: True}, monotonic, on_step)
     part.begin(STEP)
     return part
