@@ -108,7 +108,9 @@ class MemoryMailboxes:
     def _held_up(self, limit: int) -> dict[MailboxKey, MailboxState]:
         now = self._clock.now()
         found = [(key, state) for key, state in self._store.states.items() if _is_held_up(state, now)]
-        found.sort(key=lambda each: each[1].suspension.since if each[1].suspension else datetime.max.replace(tzinfo=UTC))
+        found.sort(
+            key=lambda each: each[1].suspension.since if each[1].suspension else datetime.max.replace(tzinfo=UTC)
+        )
         return dict(found[:limit])
 
     def _state(self, key: MailboxKey) -> MailboxState:
