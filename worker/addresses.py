@@ -39,5 +39,17 @@ def ledger_of(settings: Settings) -> LedgerAddress:
     return ledger_address(settings.ledger, replace(tls_of(settings), certificate=certificate, key=key))
 
 
+def history_of(settings: Settings) -> LedgerAddress:
+    """The history's database: its own, or the ledger's where that is a server; a file beside the ledger's else.
+
+    Not the ledger's own file: SQLite has one writer at a time, and no letter is to wait for the history.
+
+    Raises:
+        ConfigurationError: URL, parameters or certificates are wrong.
+    """
+    url = settings.history_database
+    return ledger_of(settings) if url is None else ledger_address(url, tls_of(settings), "SENDAS_HISTORY_URL")
+
+
 def _pem(setting: str, path: Path | None) -> PemFile | None:
     return PemFile(setting, path) if path is not None else None

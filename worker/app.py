@@ -44,9 +44,10 @@ from worker.delivery.token_telling import IsOf, TokenTelling
 from worker.delivery.tracing import NO_TRACING, Tracer
 from worker.domain.egress import IMAP_PORTS, SMTP_PORTS
 from worker.domain.secret_references import References
+from worker.environment import secret_variables
 from worker.errors import ConfigurationError, Unavailable
 from worker.operations.mailbox_check.check import MailboxCheck
-from worker.settings import Settings, secret_variables
+from worker.settings import Settings
 from worker.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)

@@ -1,8 +1,29 @@
 """A setting whose value is in a file: a mounted Kubernetes Secret, or a systemd credential."""
 
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 _MAX_BYTES = 65_536
+
+
+def read_from_files(given: Mapping[str, object], names: Iterable[str], prefix: str) -> Iterator[tuple[str, str]]:
+    """Settings of these names whose value is in a file, such as a mounted Kubernetes Secret or a systemd credential.
+
+    Raises:
+        ValueError: one line with the variable's name: the file cannot be used, or the setting is given twice.
+    """
+    for name in names:
+        path = given.get(f"{name}_file")
+        if path is None:
+            continue
+        variable = f"{prefix}{name}".upper()
+        if given.get(name) is not None:
+            raise ValueError(f"{variable}_FILE: {variable} is set as well; keep one of the two")
+        try:
+            value = read_setting(Path(str(path)))
+        except ValueError as error:
+            raise ValueError(f"{variable}_FILE: {error}") from None
+        yield name, value
 
 
 def read_setting(path: Path) -> str:

@@ -1,13 +1,12 @@
-"""The worker's settings: the only reader of the environment.
+"""The worker's settings: with `environment`, the only reader of the environment.
 
 Every setting is a variable with the prefix `SENDAS_`. A wrong one stops the start with one line that names it.
 """
 
-import difflib
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -23,7 +22,6 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from worker.console_settings import CONSOLE_PREFIX, ConsoleSettings
 from worker.delivery.places import FairShares
 from worker.domain.backoff import MAX_AGE_S
 from worker.domain.egress import EgressPolicy, parse_allowlist
@@ -32,7 +30,7 @@ from worker.domain.service_url import parse_service_url
 from worker.domain.topology import Topology
 from worker.domain.vocabulary import UncertainPolicy
 from worker.errors import ConfigurationError
-from worker.setting_files import read_setting
+from worker.setting_files import read_from_files
 
 PREFIX = "SENDAS_"
 
@@ -43,13 +41,16 @@ UriReference = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,200}$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 
-IN_FILES = ("broker_url", "snapshot_token", "ledger_url")
+_MIN_KEY_CHARS = 32
+
+IN_FILES = ("broker_url", "snapshot_token", "ledger_url", "history_url", "history_key")
 """Secret settings that may come from a file instead, which `…_file` names."""
 
 SECTIONS = {
     "broker_url": "Broker",
     "snapshot_url": "Snapshot",
     "ledger_url": "Ledger",
+    "history": "History",
     "concurrency": "Delivery",
     "egress_allow": "Security",
     "http_host": "Telemetry",
@@ -120,6 +121,29 @@ class Settings(BaseSettings):
         default=60.0, description="After this long without a sign of life a worker's letters are taken over."
     )
     ledger_retention_days: PositiveInt = Field(default=14, description="How long it is remembered what was sent.")
+
+    history: Literal["off", "whole", "masked", "digest"] = Field(
+        default="off",
+        description="Whether results are also kept in the history, and what of addresses in it: `whole`; `masked`, as "
+        "`i***@acme.example`; `digest`, which only a search for the same address finds. [history.md](history.md).",
+    )
+    history_url: SecretStr | None = Field(
+        default=None,
+        description="The history's database, as SENDAS_LEDGER_URL; by default the ledger's where that is PostgreSQL, "
+        "else `history.db` in the state directory.",
+    )
+    history_url_file: Path | None = Field(
+        default=None, description="A file that holds `SENDAS_HISTORY_URL`, read at the start; give one or the other."
+    )
+    history_key: SecretStr | None = Field(
+        default=None,
+        description="The key of `digest`: at least 32 characters that nobody can guess. With another key, what was "
+        "kept before is not found by its address any more.",
+    )
+    history_key_file: Path | None = Field(
+        default=None, description="A file that holds `SENDAS_HISTORY_KEY`, read at the start; give one or the other."
+    )
+    history_retention_days: PositiveInt = Field(default=14, description="How long results are kept in the history.")
 
     concurrency: PositiveInt = Field(default=64, description="Letters in transmission at a time.")
     copy_concurrency: PositiveInt = Field(default=16, description="Copies for Sent in work at a time.")
@@ -259,7 +283,7 @@ class Settings(BaseSettings):
     @classmethod
     def _from_files(cls, given: dict[str, object]) -> dict[str, object]:
         """Puts what the files hold in the place of the settings that they stand for."""
-        return given | dict(_read_from_files(given))
+        return given | dict(read_from_files(given, IN_FILES, PREFIX))
 
     @field_validator("broker_url")
     @classmethod
@@ -278,7 +302,7 @@ class Settings(BaseSettings):
             raise ValueError("it contains a user name or password: set SENDAS_SNAPSHOT_TOKEN instead")
         return url
 
-    @field_validator("ledger_url")
+    @field_validator("ledger_url", "history_url")
     @classmethod
     def _is_database(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None and not url.get_secret_value().startswith(("sqlite:///", "postgresql://")):
@@ -286,6 +310,13 @@ class Settings(BaseSettings):
         if url is not None and url.get_secret_value().startswith("postgresql:"):
             parse_service_url(url.get_secret_value(), ("postgresql",), takes_many_hosts=True)
         return url
+
+    @field_validator("history_key")
+    @classmethod
+    def _is_long(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and len(key.get_secret_value()) < _MIN_KEY_CHARS:
+            raise ValueError(f"shorter than {_MIN_KEY_CHARS} characters")
+        return key
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -300,7 +331,7 @@ class Settings(BaseSettings):
     @property
     def topology(self) -> Topology:
         """Exchanges and queues of this installation."""
-        return Topology(self.prefix, self.events_exchange, self.results_exchange)
+        return Topology(self.prefix, self.events_exchange, self.results_exchange, has_history=self.history != "off")
 
     @property
     def egress(self) -> EgressPolicy:
@@ -329,52 +360,20 @@ class Settings(BaseSettings):
             return self.ledger_url.get_secret_value()
         return f"sqlite:///{self.state_dir / 'ledger.db'}"
 
+    @property
+    def history_database(self) -> str | None:
+        """URL of the history's database, which may hold a password; None: it is the ledger's, with all its settings."""
+        if self.history_url is not None:
+            return self.history_url.get_secret_value()
+        is_server = self.ledger.startswith("postgresql:")
+        return None if is_server else f"sqlite:///{self.state_dir / 'history.db'}"
+
 
 def _parsed(name: str, parse: Callable[[str], T], text: str) -> T:
     try:
         return parse(text)
     except ValueError as error:
         raise ConfigurationError(f"{PREFIX}{name}: {error}") from None
-
-
-def _read_from_files(given: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """Settings whose value is in a file, such as a mounted Kubernetes Secret or a systemd credential.
-
-    Raises:
-        ValueError: one line with the variable's name: the file cannot be used, or the setting is given twice.
-    """
-    for name in IN_FILES:
-        path = given.get(f"{name}_file")
-        if path is None:
-            continue
-        variable = f"{PREFIX}{name}".upper()
-        if given.get(name) is not None:
-            raise ValueError(f"{variable}_FILE: {variable} is set as well; keep one of the two")
-        try:
-            value = read_setting(Path(str(path)))
-        except ValueError as error:
-            raise ValueError(f"{variable}_FILE: {error}") from None
-        yield name, value
-
-
-def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[str]:
-    """One line for each variable that looks like a setting and is none, with the nearest one that is: a typing mistake
-    would otherwise be a default that nobody chose.
-    """
-    console = {f"{CONSOLE_PREFIX.removeprefix(PREFIX)}{name.upper()}" for name in ConsoleSettings.model_fields}
-    known = {name.upper() for name in Settings.model_fields} | console
-    secrets = environment.get(f"{PREFIX}SECRET_ENV_PREFIX") or f"{PREFIX}SECRET_"
-    for name in sorted(environment):
-        if not name.startswith(PREFIX) or name.startswith(secrets) or name.removeprefix(PREFIX) in known:
-            continue
-        nearest = difflib.get_close_matches(name.removeprefix(PREFIX), known, n=1)
-        yield f"{name} is no setting" + (f"; {PREFIX}{nearest[0]} is" if nearest else "")
-
-
-def secret_variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment without the settings: some of their names begin like those of secrets."""
-    settings = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    return {name: value for name, value in environment.items() if name not in settings}
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -23,7 +23,8 @@ from worker.cli.snapshots import read_snapshot
 from worker.domain.egress import EgressPolicy, parse_allowlist
 from worker.domain.events import CommentCreated, TaskCreated
 from worker.domain.resolution import resolve
-from worker.settings import PREFIX, Settings, load_settings, unknown_variables
+from worker.environment import unknown_variables
+from worker.settings import PREFIX, Settings, load_settings
 
 FILE = PROJECT / "compose.yaml"
 COMPOSE: dict[str, Any] = yaml.safe_load(FILE.read_text())

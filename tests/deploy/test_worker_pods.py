@@ -25,7 +25,8 @@ from tests.deploy.rendering import (
 )
 from worker.adapters.http_server import serve_http
 from worker.adapters.smtp.timeouts import Timeouts
-from worker.settings import PREFIX, Settings, load_settings, unknown_variables
+from worker.environment import unknown_variables
+from worker.settings import PREFIX, Settings, load_settings
 from worker.telemetry.health import Health
 
 WORKERS = (DEVELOPMENT, PRODUCTION)

@@ -8,9 +8,10 @@ import structlog
 
 from worker.cli.configured import configured
 from worker.domain.vocabulary import UncertainPolicy
+from worker.environment import secret_variables, unknown_variables
 from worker.errors import ConfigurationError
 from worker.pages import settings as settings_page
-from worker.settings import IN_FILES, SECTIONS, Settings, load_settings, secret_variables, unknown_variables
+from worker.settings import IN_FILES, SECTIONS, Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
 

@@ -2,7 +2,8 @@
 
 import structlog
 
-from worker.settings import Settings, load_settings, unknown_variables
+from worker.environment import unknown_variables
+from worker.settings import Settings, load_settings
 from worker.telemetry.logging import configure_logging
 
 log = structlog.get_logger(__name__)

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+import structlog
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
@@ -47,6 +48,7 @@ from worker.delivery.signatures import Signatures
 from worker.delivery.suspensions import Suspensions
 from worker.errors import ConfigurationError, Unavailable
 from worker.history.port import History
+from worker.history_access import history_from
 from worker.jobs import background
 from worker.operations.dead_letters.queue import DeadQueue
 from worker.setting_files import read_setting
@@ -55,6 +57,9 @@ from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
 
 _BROKER_S = 20.0
+_RETRY_S = 2.0
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ async def open_console(
         make_state_dir(settings)
         ledger = await open_ledger_patiently(settings, ledger_of(settings), metrics)
         stack.push_async_callback(ledger.close)
-        history = await stack.enter_async_context(open_history(settings))
+        history = await _opened_history(settings, stack)
         snapshots = _snapshots(settings)
         await snapshots.start()
         stack.push_async_callback(snapshots.close)
@@ -125,10 +130,15 @@ async def open_console(
         yield create_app(services, entrance.routes, origin)
 
 
-@asynccontextmanager
-async def open_history(settings: Settings) -> AsyncIterator[History | None]:  # noqa: ARG001
-    """The history; None when it is turned off."""
-    yield None
+async def _opened_history(settings: Settings, stack: AsyncExitStack) -> History | None:
+    """The history, waiting for a database that is not there yet; None when it is turned off."""
+    while settings.history != "off":
+        try:
+            return await stack.enter_async_context(history_from(settings))
+        except Unavailable as error:
+            log.warning("history.waiting", error=str(error), wait_s=_RETRY_S)
+            await asyncio.sleep(_RETRY_S)
+    return None
 
 
 def _snapshots(settings: Settings) -> SnapshotKeeper:

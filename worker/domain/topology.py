@@ -5,13 +5,18 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from worker.domain.backoff import CHECK_LEVELS_S, PAUSE_LEVELS_S, TURN_LEVELS_S, level_name
-from worker.domain.vocabulary import EventType
+from worker.domain.vocabulary import EventType, ResultType
 
 # A worker that dies on a message must not die on it for ever; the default of RabbitMQ 4 is 20, 3.x has none.
 _WORK_DELIVERY_LIMIT = 20
 MAX_RETURNS = 15
 """How often a message may come back unsettled before a worker buries it itself, with a reason and a result: well before
 the broker does so without either."""
+
+MAX_HISTORY_BYTES = 2_000_000_000
+"""What the queue of the history holds at most, about a million results: beyond it the oldest go, so that a history
+that is away for long fills no broker.
+"""
 
 # Looking into the dead queue returns messages, which counts as a delivery; there the limit must never be reached.
 _NO_DELIVERY_LIMIT = 1_000_000_000
@@ -40,11 +45,12 @@ class BindingSpec:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """Everything the worker needs on the broker."""
+    """Everything the worker needs on the broker. `has_history`: whether results also go to the history's queue."""
 
     prefix: str = "sendas"
     events_exchange: str = "product.events"
     results_exchange: str = "sendas.results"
+    has_history: bool = False
 
     @property
     def outbound(self) -> str:
@@ -76,6 +82,11 @@ class Topology:
         """Where what nobody can read or handle waits for an operator."""
         return f"{self.prefix}.dead"
 
+    @property
+    def history(self) -> str:
+        """Where results wait to be kept in the history. It is always there, and bound only where there is a history."""
+        return f"{self.prefix}.history"
+
     def delay(self, queue: str, level_s: int) -> str:
         """The queue in which messages wait before they come back to `queue`."""
         return f"{queue}.delay.{level_name(level_s)}"
@@ -88,10 +99,12 @@ class Topology:
         """How long messages wait in this queue, in seconds; None when it is no delay queue."""
         return _LEVELS_S.get(queue.rpartition(".")[2]) if self.kind(queue) == "delay" else None
 
-    def kind(self, queue: str) -> Literal["work", "delay", "dead"]:
+    def kind(self, queue: str) -> Literal["work", "delay", "dead", "history"]:
         """What the queue of this name is for."""
         if queue == self.dead:
             return "dead"
+        if queue == self.history:
+            return "history"
         return "delay" if ".delay." in queue.removeprefix(self.prefix) else "work"
 
     def queues(self) -> Iterator[QueueSpec]:
@@ -102,12 +115,33 @@ class Topology:
         for work in self.work_queues:
             for level_s in self.levels_s(work):
                 yield QueueSpec(self.delay(work, level_s), {**_dead_lettering(work), "x-message-ttl": level_s * 1_000})
+        # Full, it drops the oldest: to refuse new ones would keep letters from being recorded as published.
+        yield QueueSpec(
+            self.history,
+            {
+                "x-queue-type": "quorum",
+                "x-delivery-limit": _NO_DELIVERY_LIMIT,
+                "x-max-length-bytes": MAX_HISTORY_BYTES,
+                "x-overflow": "drop-head",
+            },
+        )
 
     def bindings(self) -> Iterator[BindingSpec]:
-        """Which of the product's events are worked on."""
+        """Which of the product's events are worked on, and which results are kept in the history."""
         for event_type in (EventType.COMMENT_CREATED, EventType.TASK_CREATED):
             yield BindingSpec(self.events_exchange, self.outbound, event_type.value)
         yield BindingSpec(self.events_exchange, self.mailbox_check, EventType.MAILBOX_CHECK_REQUESTED.value)
+        if self.has_history:
+            yield from self._of_history()
+
+    def unwanted_bindings(self) -> Iterator[BindingSpec]:
+        """Bindings that are taken away where they are: without a history, nothing takes from its queue."""
+        if not self.has_history:
+            yield from self._of_history()
+
+    def _of_history(self) -> Iterator[BindingSpec]:
+        for result_type in ResultType:
+            yield BindingSpec(self.results_exchange, self.history, result_type.value)
 
 
 def _dead_lettering(target: str) -> dict[str, Argument]:

@@ -4,7 +4,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from worker.errors import SendasError
 from worker.history.model import Page, Record, Search
+
+
+class RecordRefused(SendasError):
+    """The database refuses one of the records for what is in it, and always will."""
 
 
 class History(Protocol):
@@ -17,7 +22,7 @@ class History(Protocol):
         """What a search finds, the newest first.
 
         Raises:
-            InvalidSearch: the cursor is not one of a page's.
+            InvalidSearch: the cursor is not one of a page's, or the search took too long.
         """
 
     async def story(self, event_id: str, accounts: frozenset[str] | None = None) -> Sequence[Record]:
@@ -39,7 +44,11 @@ class HistoryWriter(Protocol):
     """Writing. Every method raises `Unavailable` when the database does not answer in time."""
 
     async def add(self, records: Sequence[Record]) -> int:
-        """Keep records, all or none of them; returns how many were new. A record whose id is known changes nothing."""
+        """Keep records, all or none of them; returns how many were new. A record whose id is known changes nothing.
+
+        Raises:
+            RecordRefused: one of them can never be kept; none was.
+        """
 
     async def expire(self, before: datetime) -> int:
         """Delete some of the records older than `before`, a bounded number; returns how many: 0 when none is left."""

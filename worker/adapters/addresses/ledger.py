@@ -16,7 +16,8 @@ from worker.adapters.tls import ClientTls, FollowedContext, PemFile
 from worker.domain.service_url import ServiceUrl, parse_service_url
 from worker.errors import ConfigurationError
 
-_SETTING = "SENDAS_LEDGER_URL"
+LEDGER_SETTING = "SENDAS_LEDGER_URL"
+
 _SHAPE = "expected sqlite:///PATH/ledger.db or postgresql://USER:PASSWORD@HOST:5432/DATABASE"
 _SQLITE = "sqlite:///"
 _PORT = 5432
@@ -55,8 +56,10 @@ Ledger = LedgerAddress | str
 """An address, or a URL of one, where no settings of TLS go with it."""
 
 
-def ledger_address(url: Ledger, tls: ClientTls | None = None) -> LedgerAddress:
+def ledger_address(url: Ledger, tls: ClientTls | None = None, setting: str = LEDGER_SETTING) -> LedgerAddress:
     """Read the ledger's URL; `tls` is what the settings say of TLS, and parameters of the URL go before it.
+
+    `setting` is the variable that errors name: the history's database has a URL of the same form.
 
     Raises:
         ConfigurationError: one line that names the setting and what is wrong, without user name and password.
@@ -66,30 +69,30 @@ def ledger_address(url: Ledger, tls: ClientTls | None = None) -> LedgerAddress:
     tls = tls or ClientTls()
     try:
         if url.startswith("postgresql://"):
-            return _server(parse_service_url(url, ("postgresql",), takes_many_hosts=True), tls)
-        return _file(url, tls)
+            return _server(parse_service_url(url, ("postgresql",), takes_many_hosts=True), tls, setting)
+        return _file(url, tls, setting)
     except ValueError as error:
-        raise ConfigurationError(f"{_SETTING}: {error}") from None
+        raise ConfigurationError(f"{setting}: {error}") from None
 
 
-def _file(url: str, tls: ClientTls) -> LedgerAddress:
+def _file(url: str, tls: ClientTls, setting: str) -> LedgerAddress:
     path, query, _ = url.removeprefix(_SQLITE).partition("?")
     if not url.startswith(_SQLITE) or not path or path == ":memory:":
         raise ValueError(_SHAPE)
     if query:
         raise ValueError("sqlite:/// takes no parameters")
-    _refuse_certificate(tls, "postgresql://")
+    _refuse_certificate(tls, "postgresql://", setting)
     return LedgerAddress(place=path, path=path)
 
 
-def _server(url: ServiceUrl, tls: ClientTls) -> LedgerAddress:
+def _server(url: ServiceUrl, tls: ClientTls, setting: str) -> LedgerAddress:
     database = unquote(url.path.removeprefix("/"))
     if not database or "\0" in database:
         raise ValueError(_SHAPE)
     _check(url.parameters)
     hosts = [host for host, _ in url.hosts]
     ports = [port or _PORT for _, port in url.hosts]
-    context = _context(url.parameters, tls)
+    context = _context(url.parameters, tls, setting)
     mode = url.parameters.get("sslmode", "prefer")
     timeout_s = float(url.parameters.get("connect_timeout", 0))
     arguments = {
@@ -130,18 +133,18 @@ def _check_choice(parameters: Mapping[str, str], name: str, choices: tuple[str, 
         raise ValueError(f"the parameter {name} is none of {', '.join(choices)}")
 
 
-def _context(parameters: Mapping[str, str], tls: ClientTls) -> FollowedContext | None:
+def _context(parameters: Mapping[str, str], tls: ClientTls, setting: str) -> FollowedContext | None:
     """The context where TLS is asked for: by `sslmode`, by a certificate, or by an authority to trust."""
     given = [name for name in _TLS_PARAMETERS if name in parameters]
     mode = parameters.get("sslmode")
     if mode not in _VERIFIED and mode is not None:
         if given:
             raise ValueError(f"the parameter {given[0]} has no use with sslmode={mode}: say verify-full")
-        _refuse_certificate(tls, "sslmode=verify-full")
+        _refuse_certificate(tls, "sslmode=verify-full", setting)
         return None
     if mode is None and not given and tls.certificate is None and tls.key is None:
         return None
-    files = {name: PemFile(f"{_SETTING}, {name}", Path(parameters[name])) for name in given}
+    files = {name: PemFile(f"{setting}, {name}", Path(parameters[name])) for name in given}
     if parameters.get("sslrootcert", _SYSTEM) != _SYSTEM:
         tls = replace(tls, only_authorities=files["sslrootcert"])
     if "sslcert" in files:
@@ -151,7 +154,7 @@ def _context(parameters: Mapping[str, str], tls: ClientTls) -> FollowedContext |
     return FollowedContext(replace(tls, checks_host_name=mode != "verify-ca"))
 
 
-def _refuse_certificate(tls: ClientTls, needed: str) -> None:
+def _refuse_certificate(tls: ClientTls, needed: str, setting: str) -> None:
     for file in (tls.certificate, tls.key):
         if file is not None:
-            raise ConfigurationError(f"{file.setting}: a client certificate needs {needed} in {_SETTING}")
+            raise ConfigurationError(f"{file.setting}: a client certificate needs {needed} in {setting}")

@@ -33,7 +33,8 @@ async def _connection(broker: Broker) -> AsyncIterator[AbstractConnection]:
 
 
 async def apply_topology(broker: Broker, topology: Topology) -> None:
-    """Declare exchanges, queues and bindings; what is there already stays as it is. Waits for a broker that is away.
+    """Declare exchanges, queues and bindings; what is there already stays as it is, but for bindings of a history that
+    is off. Waits for a broker that is away.
 
     Raises:
         ConfigurationError: something of the name is there with other arguments.
@@ -50,6 +51,9 @@ async def _apply(broker: Broker, topology: Topology) -> None:
         for binding in topology.bindings():
             what = f"binding of queue {binding.queue} to exchange {binding.exchange}"
             await _on_channel(connection, what, partial(_bind, binding))
+        for binding in topology.unwanted_bindings():
+            what = f"binding of queue {binding.queue} to exchange {binding.exchange}"
+            await _on_channel(connection, what, partial(_unbind, binding))
 
 
 async def check_topology(broker: Broker, topology: Topology) -> None:
@@ -109,6 +113,11 @@ async def _declare_queue(queue: QueueSpec, channel: AbstractChannel) -> None:
 async def _bind(binding: BindingSpec, channel: AbstractChannel) -> None:
     queue = await channel.get_queue(binding.queue, ensure=False)
     await queue.bind(binding.exchange, binding.routing_key)
+
+
+async def _unbind(binding: BindingSpec, channel: AbstractChannel) -> None:
+    queue = await channel.get_queue(binding.queue, ensure=False)
+    await queue.unbind(binding.exchange, binding.routing_key)  # harmless where it is not bound
 
 
 async def _find_queue(queue: QueueSpec, channel: AbstractChannel) -> None:

@@ -1,0 +1,155 @@
+"""The history's questions as SQL: each condition is a comparison with a bound value, never a part of the text."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    func,
+    literal,
+    select,
+    tuple_,
+    type_coerce,
+    union_all,
+)
+
+from worker.adapters.history.database import Work
+from worker.adapters.history.rows import record_of
+from worker.adapters.history.schema import addresses, results
+from worker.domain.vocabulary import Reason
+from worker.history.model import FAILURES, MAX_STORY, InvalidSearch, Page, Record, Search, conditions, key
+
+_CURSOR = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_A_SECOND = 1_000_000
+# Each account's newest rows are found by its index and merged; beyond so many, one pass over the time is cheaper.
+_MERGED_ACCOUNTS = 100
+
+Place = tuple[datetime, int]
+"""Where a page ends: time and number of its last row."""
+
+
+def page(search: Search, address: str | None) -> Work[Page]:
+    """The page that a search asks for; `address` as addresses are kept."""
+    statement = _page_of(search, address, _place(search.before))
+
+    def look(connection: Connection) -> Page:
+        rows = connection.execute(statement).all()
+        shown = rows[: search.limit]
+        return Page(
+            tuple(map(record_of, shown)), _cursor(shown[-1].at, shown[-1].no) if len(rows) > len(shown) else None
+        )
+
+    return look
+
+
+def story(event_id: str, accounts: frozenset[str] | None) -> Work[Sequence[Record]]:
+    """All of one event, the oldest first."""
+    of_event = _seen_by(accounts)(select(results).where(results.c.event_id == key(event_id)))
+    statement = of_event.order_by(results.c.at.desc(), results.c.no.desc()).limit(MAX_STORY)
+    return lambda connection: [record_of(row) for row in reversed(connection.execute(statement).all())]
+
+
+def failures(
+    since: datetime, until: datetime, bucket_s: int, buckets: int, accounts: frozenset[str] | None
+) -> Work[Mapping[str, Sequence[int]]]:
+    """Counts of failures by reason and bucket."""
+    at = results.c.at
+    bucket = ((type_coerce(at, BigInteger) - _microseconds(since)) // (bucket_s * _A_SECOND)).label("bucket")
+    counted = select(results.c.reason, bucket, func.count()).where(
+        results.c.reason.in_([reason.value for reason in Reason]),  # so that the index by reason and time serves
+        at >= since,
+        at < until,
+        results.c.type.in_(sorted(FAILURES)),
+    )
+    statement = _seen_by(accounts)(counted).group_by(results.c.reason, bucket)
+
+    def look(connection: Connection) -> Mapping[str, Sequence[int]]:
+        counts: dict[str, list[int]] = {}
+        for reason, place, count in connection.execute(statement):
+            counts.setdefault(reason, [0] * buckets)[int(place)] = count
+        return counts
+
+    return look
+
+
+def _page_of(search: Search, address: str | None, place: Place | None) -> Select[tuple[object, ...]]:
+    found = conditions(search)
+    if search.accounts is not None and not found and address is None and len(search.accounts) <= _MERGED_ACCOUNTS:
+        return _merged(search, place)
+    statement: Select[tuple[object, ...]] = select(results)
+    at, no = results.c.at, results.c.no
+    if address is not None:
+        # By the columns of the index by address, so that its order is the order of the page.
+        at, no = addresses.c.at, addresses.c.no
+        statement = statement.join(addresses, addresses.c.no == results.c.no).where(addresses.c.address == address)
+    statement = statement.where(*(results.c[name] == value for name, value in found.items()))
+    statement = statement.where(*_within(search, at, no, place))
+    return _seen_by(search.accounts)(statement).order_by(at.desc(), no.desc()).limit(search.limit + 1)
+
+
+def _merged(search: Search, place: Place | None) -> Select[tuple[object, ...]]:
+    """The newest rows of some accounts: the newest of each, and of those the newest."""
+    newest = [
+        select(
+            select(results.c.no)
+            .where(results.c.account_id == key(account), *_within(search, results.c.at, results.c.no, place))
+            .order_by(results.c.at.desc(), results.c.no.desc())
+            .limit(search.limit + 1)
+            .subquery()
+        )
+        for account in sorted(search.accounts or ())
+    ]
+    of_all = union_all(*newest).subquery()
+    return (
+        select(results)
+        .join(of_all, of_all.c.no == results.c.no)
+        .order_by(results.c.at.desc(), results.c.no.desc())
+        .limit(search.limit + 1)
+    )
+
+
+def _within(
+    search: Search, at: ColumnElement[datetime], no: ColumnElement[int], place: Place | None
+) -> list[ColumnElement[bool]]:
+    """The conditions of time, and that a row comes after the page before."""
+    within = []
+    if search.since is not None:
+        within.append(at >= search.since)
+    if search.until is not None:
+        within.append(at < search.until)
+    if place is not None:
+        within.append(tuple_(at, no) < tuple_(literal(place[0], at.type), literal(place[1], no.type)))
+    return within
+
+
+def _seen_by(accounts: frozenset[str] | None) -> Callable[[Select], Select]:  # type: ignore[type-arg]  # of any columns
+    """Adds what a viewer may see."""
+    if accounts is None:
+        return lambda statement: statement
+    return lambda statement: statement.where(results.c.account_id.in_(sorted(map(key, accounts))))
+
+
+def _cursor(at: datetime, no: int) -> str:
+    return f"{_microseconds(at)}-{no}"
+
+
+def _microseconds(at: datetime) -> int:
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def _place(cursor: str | None) -> Place | None:
+    if cursor is None:
+        return None
+    found = _CURSOR.fullmatch(cursor)
+    if found is None:
+        raise InvalidSearch("before: not the cursor of a page")
+    try:
+        return _EPOCH + int(found[1]) * _MICROSECOND, int(found[2])
+    except OverflowError:
+        raise InvalidSearch("before: not the cursor of a page") from None

@@ -1,0 +1,92 @@
+"""The history's tables, the same for SQLite and PostgreSQL.
+
+Rows are found by one index each and read newest first, so every index of what may have many rows ends in time and
+number. Searches compare nothing but these columns; what people read is in `body`.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Dialect,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Moment(TypeDecorator[datetime]):
+    """A time as microseconds since 1970: exact, comparable and the same in every database."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002 - the interface
+        return None if value is None else (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - the interface
+        return None if value is None else _EPOCH + value * _MICROSECOND
+
+
+metadata = MetaData()
+
+# SQLite numbers rows by itself only where the key is an INTEGER.
+_Number = BigInteger().with_variant(Integer, "sqlite")
+
+results = Table(
+    "history_results",
+    metadata,
+    Column("no", _Number, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("account_id", Text),
+    Column("event_id", Text),
+    Column("event_type", Text),
+    Column("task_id", Text),
+    Column("comment_id", Text),
+    Column("mailbox_id", Text),
+    Column("message_id", Text),
+    Column("reason", Text),
+    Column("body", LargeBinary, nullable=False),  # addresses and the result's data: JSON, compressed with zlib
+)
+Index("history_by_id", results.c.id, unique=True)
+Index("history_by_time", results.c.at, results.c.no)
+Index("history_by_type", results.c.type, results.c.at, results.c.no)
+
+
+def _index(name: str, column: Column[str]) -> None:
+    """Over the rows that have a value there only."""
+    is_there = column.is_not(None)
+    Index(
+        f"history_by_{name}", column, results.c.at, results.c.no, sqlite_where=is_there, postgresql_where=is_there
+    )  # fmt: skip
+
+
+_index("account", results.c.account_id)
+_index("event", results.c.event_id)
+_index("task", results.c.task_id)
+_index("comment", results.c.comment_id)
+_index("mailbox", results.c.mailbox_id)
+_index("message", results.c.message_id)
+_index("reason", results.c.reason)
+
+addresses = Table(
+    "history_addresses",
+    metadata,
+    Column("address", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("no", BigInteger, nullable=False),
+    PrimaryKeyConstraint("address", "at", "no"),
+    Index("history_addresses_by_time", "at"),
+    sqlite_with_rowid=False,
+)

@@ -1,0 +1,114 @@
+"""A record from a published result, as it arrives from the broker."""
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+
+from worker.domain.events import MAX_RECIPIENTS
+from worker.domain.strict_json import read_json
+from worker.domain.text import one_line
+from worker.errors import InvalidEvent
+from worker.history.addresses import AddressPolicy
+from worker.history.model import Record, key
+
+MAX_BODY_CHARS = 200_000
+"""Longest body that is kept whole, as JSON: a letter to 1,000 recipients fits, with a short reply for each."""
+
+_KEPT_RECIPIENTS = 100
+_SHORT_CHARS = 2_000
+_MAX_TIME_CHARS = 64
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MAX_AHEAD = timedelta(days=1)
+
+
+def read_result(body: bytes, addresses: AddressPolicy, now: datetime) -> Record:
+    """The record of a result in structured mode (CloudEvents 1.0), as the worker publishes all of them.
+
+    Raises:
+        InvalidEvent: it is no result; the text says why and repeats no value.
+    """
+    document = read_json(body)
+    if not isinstance(document, dict):
+        raise InvalidEvent("body: a result is a JSON object")
+    data = document.get("data")
+    if not isinstance(data, dict):
+        raise InvalidEvent("data: not an object")
+    at = _time(document.get("time"))
+    if at > now + _MAX_AHEAD:
+        raise InvalidEvent("time: more than a day in the future")  # it would outlive the retention
+    sender = data.get("sender")
+    of_sender = sender if isinstance(sender, dict) else {}
+    return Record(
+        id=_required(document, "id"),
+        type=_required(document, "type"),
+        at=at,
+        account_id=_key(data, "account_id"),
+        event_id=_key(data, "event_id"),
+        event_type=_key(data, "event_type"),
+        task_id=_key(data, "task_id"),
+        comment_id=_key(data, "comment_id"),
+        mailbox_id=_key(data, "mailbox_id") or _key(of_sender, "mailbox_id"),
+        message_id=_key(data, "message_id"),
+        addresses=tuple(dict.fromkeys(addresses.kept(each) for each in _addresses(data, of_sender))),
+        reason=_key(data, "reason"),
+        body=_bounded(addresses.body(data)),
+    )
+
+
+def _required(document: Mapping[str, object], name: str) -> str:
+    text = _key(document, name)
+    if text is None:
+        raise InvalidEvent(f"{name}: missing")
+    return text
+
+
+def _key(found: Mapping[str, object], name: str) -> str | None:
+    value = found.get(name)
+    return key(value) if isinstance(value, str) and value else None
+
+
+def _time(text: object) -> datetime:
+    try:
+        at = datetime.fromisoformat(text) if isinstance(text, str) and len(text) <= _MAX_TIME_CHARS else None
+        if at is not None and at.tzinfo is not None and at >= _EPOCH:
+            return at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise InvalidEvent("time: not a date and time of RFC 3339")
+
+
+def _addresses(data: Mapping[str, object], sender: Mapping[str, object]) -> Iterator[str]:
+    recipients = data.get("recipients")
+    for recipient in recipients[:MAX_RECIPIENTS] if isinstance(recipients, list) else ():
+        if isinstance(recipient, dict):
+            yield from _address(recipient)
+    yield from _address(sender)
+    yield from _address(data)
+
+
+def _address(of: Mapping[str, object]) -> Iterator[str]:
+    address = of.get("address")
+    if isinstance(address, str) and address:
+        yield address
+
+
+def _bounded(body: dict[str, object]) -> dict[str, object]:
+    """The body, or of an oversized one as much as fits: the first recipients, then only what is short."""
+    if _chars(body) <= MAX_BODY_CHARS:
+        return body
+    left_out: list[str] = []
+    recipients = body.get("recipients")
+    if isinstance(recipients, list) and len(recipients) > _KEPT_RECIPIENTS:
+        left_out.append(f"recipients: {len(recipients) - _KEPT_RECIPIENTS} of {len(recipients)}")
+        body = {**body, "recipients": recipients[:_KEPT_RECIPIENTS]}
+    if _chars(body) > MAX_BODY_CHARS:
+        long = [name for name, value in body.items() if _chars(value) > _SHORT_CHARS]
+        left_out += [one_line(name[:_SHORT_CHARS]) for name in long[:_KEPT_RECIPIENTS]]
+        body = {name: value for name, value in body.items() if name not in set(long)}
+    if _chars(body) > MAX_BODY_CHARS:  # thousands of members that are short: no result of ours
+        return {"left_out": ["all"]}
+    return {**body, "left_out": left_out}
+
+
+def _chars(value: object) -> int:
+    return len(json.dumps(value))
