@@ -131,5 +131,5 @@ class MemoryMailboxes:
 def _is_held_up(state: MailboxState, now: datetime) -> bool:
     if state.suspension is not None or state.cap is not None:
         return True
-    ends = (state.resting and state.resting.until, state.imap_refusal and state.imap_refusal.until)
-    return any(end is not None and end > now for end in ends)
+    is_resting = state.resting is not None and state.resting.until > now
+    return is_resting or (state.imap_refusal is not None and state.imap_refusal.until > now)

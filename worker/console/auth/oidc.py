@@ -4,7 +4,7 @@ import ssl
 from collections.abc import Mapping
 from typing import Any
 
-import httpx
+import httpx2
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.starlette_client import OAuth
 from joserfc.errors import JoseError
@@ -61,7 +61,7 @@ class OpenIdConnect:
         """
         try:
             response: Response = await self._client.authorize_redirect(request, callback)
-        except (httpx.HTTPError, OAuthError, ValueError, KeyError) as error:
+        except (httpx2.HTTPError, OAuthError, ValueError, KeyError) as error:
             raise SignInRefused(f"the identity provider does not answer: {type(error).__name__}") from None
         return response
 
@@ -75,7 +75,7 @@ class OpenIdConnect:
             token = await self._client.authorize_access_token(request)
         except OAuthError as error:
             raise SignInRefused(f"the identity provider refuses: {str(error.error)[:_MOST_CHARS]}") from None
-        except (httpx.HTTPError, JoseError, ValueError, KeyError, RuntimeError) as error:
+        except (httpx2.HTTPError, JoseError, ValueError, KeyError, RuntimeError) as error:
             raise SignInRefused(f"the identity provider's answer is not valid: {type(error).__name__}") from None
         claims: Mapping[str, Any] = token.get("userinfo") or {}
         self._check(claims)
