@@ -523,7 +523,7 @@ class TestReplaying:
 
     async def test_a_pause_holds_nothing_and_what_is_left_goes_afterwards_as_one_act(self) -> None:
         desk, gate = Desk(letters(5)), Gate()
-        campaign = desk.campaign(per_s=1, gate=gate, pause_after=2)
+        campaign = desk.campaign(per_s=1, gate=gate, pause_after=3)
 
         running = asyncio.ensure_future(desk.carry_out(campaign))
         for _ in range(50):
@@ -537,7 +537,7 @@ class TestReplaying:
 
     async def test_a_pause_can_be_stopped(self) -> None:
         desk = Desk(letters(3))
-        campaign = desk.campaign(per_s=1, gate=Gate(), pause_after=1)
+        campaign = desk.campaign(per_s=1, gate=Gate(), pause_after=2)
         running = asyncio.ensure_future(desk.carry_out(campaign))
         for _ in range(50):
             await asyncio.sleep(0)

@@ -35,7 +35,7 @@ from worker.errors import SendasError, Unavailable
 log = structlog.get_logger(__name__)
 
 _STATIC = Path(__file__).parent / "static"
-_TITLES = {
+TITLES = {
     400: "That cannot be done",
     403: "Not allowed",
     404: "Not found",
@@ -126,7 +126,7 @@ async def _broken(request: Request, error: Exception) -> Response:
 
 def _page(request: Request, status: int, detail: str) -> Response:
     """A page that says what went wrong, to anybody: it shows nothing but that."""
-    context = {"person": None, "csrf": "", "title": _TITLES.get(status, "That cannot be done"), "detail": detail}
+    context = {"person": None, "csrf": "", "title": TITLES.get(status, "That cannot be done"), "detail": detail}
     return page_of(request, "error.html", status, language_of(request), zone_of(request), context)
 
 

@@ -34,9 +34,6 @@ def rendered(template: str, language: Language, zone: Zone, context: dict[str, A
         "zone": zone,
         "when": when,
         "number": language.number,
-        "span": span,
-        "query": _query,
-        "sparkline": sparkline,
         "hint": lambda reason: reason_hint(reason, language.code),
         "type_text": lambda name: type_text(name, language),
         "tier_text": lambda name: tier_text(name, language),
@@ -56,6 +53,7 @@ def _environment() -> Environment:
         finalize=_visible,
     )
     environment.filters["bidi"] = _isolated
+    environment.globals |= {"query": _query, "span": span, "sparkline": sparkline}
     return environment
 
 

@@ -97,9 +97,7 @@ def what_next(records: Sequence[Record]) -> Next | None:
             return Next("The letter waits for an operator among the dead letters.", is_dead=True)
         case ResultType.MAIL_UNCERTAIN:
             return Next(
-                "Find out whether it arrived: look into the mailbox's Sent folder or ask the recipient. Only then have "
-                "it sent again.",
-                is_dead=True,
+                "Find out whether it arrived, in Sent or from the recipient, before it is sent again.", is_dead=True
             )
         case _:
             return Next("Remove the cause, then send the letter again from the product.", is_about_mailbox=is_mailbox)
@@ -128,7 +126,6 @@ def _chapter(record: Record, code: Code) -> Chapter:
 
 _FACTS = {
     "attempt": "Attempt",
-    "phase": "Phase",
     "scope": "Concerns",
     "action": "What follows",
     "message_id": "Message-ID",

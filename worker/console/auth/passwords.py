@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -39,7 +40,6 @@ class Passwords:
         self._places = asyncio.Semaphore(_AT_A_TIME)
         self._by_address = Throttle(_OF_ADDRESS, _SPAN_S, monotonic)
         self._by_name = Throttle(_OF_NAME, _SPAN_S, monotonic)
-        self._of_nobody = _hasher.hash("nobody has this password")
 
     async def are_right(self, name: str, password: str, address: str) -> bool:
         """Whether it is this person's password. A name that is not there takes as long as one that is.
@@ -53,7 +53,7 @@ class Passwords:
             if wait_s:
                 raise TooManyFailures(wait_s)
             wanted = self._people.password_hash(name)
-            matches = await asyncio.to_thread(_matches, wanted or self._of_nobody, password[:MOST_CHARS])
+            matches = await asyncio.to_thread(_matches, wanted or _of_nobody(), password[:MOST_CHARS])
             if not matches or wanted is None or len(password) > MOST_CHARS:
                 self._by_address.failed(address)
                 self._by_name.failed(name)
@@ -61,6 +61,12 @@ class Passwords:
             self._by_address.succeeded(address)
             self._by_name.succeeded(name)
             return True
+
+
+@cache
+def _of_nobody() -> str:
+    """A hash to compare with where there is none, so that both take as long."""
+    return _hasher.hash("nobody has this password")
 
 
 def _matches(wanted: str, password: str) -> bool:

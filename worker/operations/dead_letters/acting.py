@@ -219,16 +219,17 @@ class Campaign:
             async for message in taking:
                 if self._is_full():
                     break
-                if not self._gate.is_open:
+                letter = self._wanted(message) if self._gate.is_open else None
+                if letter is not None:
+                    await self._pace.wait()
+                if not self._gate.is_open:  # perhaps since a moment ago
                     taking.keep(message)
                     is_through = False
                     break
-                letter = self._wanted(message)
                 if letter is None:
                     taking.keep(message)
                     continue
                 self._started += 1
-                await self._pace.wait()
                 await crew.start(partial(self._do, taking, message, letter))
                 if self._clock.monotonic() >= until_s:
                     is_through = False
