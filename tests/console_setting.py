@@ -50,7 +50,7 @@ from worker.domain.vocabulary import Reason
 from worker.operations.mailbox_check.check import CheckLimits, MailboxCheck
 
 ORIGIN = "http://127.0.0.1:8090"
-PASSWORD = "correct horse battery"  # noqa: S105
+PASSWORD = "correct horse battery"
 TOPOLOGY = Topology()
 SUPPORT = MailboxKey("acme", "mb-support")
 

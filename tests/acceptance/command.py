@@ -58,13 +58,14 @@ async def _sendas(*arguments: str | Path, settings: Mapping[str, str]) -> Ended:
 
 
 class RunningWorker:
-    """A `sendas run` and what it has said so far, one JSON object a line."""
+    """A `sendas run`, or another command that runs on, and what it has said so far, one JSON object a line."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self._news = asyncio.Condition()
         self.lines: list[str] = []
         self.port: int | None = None
+        """Of its health and metrics."""
 
     async def listen(self) -> None:
         """Take what it says, until it ends."""
@@ -120,9 +121,18 @@ class RunningWorker:
 @asynccontextmanager
 async def running_worker(settings: Mapping[str, str], *, until: str = "worker.started") -> AsyncIterator[RunningWorker]:
     """A worker while the context lasts, which begins when it has logged `until`."""
+    async with running(settings, "run") as worker:
+        worker.port = (await worker.says("worker.starting"))["http_port"]
+        await worker.says(until)
+        yield worker
+
+
+@asynccontextmanager
+async def running(settings: Mapping[str, str], *arguments: str) -> AsyncIterator[RunningWorker]:
+    """A command that runs on, while the context lasts."""
     process = await asyncio.create_subprocess_exec(
         SENDAS,
-        "run",
+        *arguments,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
@@ -132,8 +142,6 @@ async def running_worker(settings: Mapping[str, str], *, until: str = "worker.st
     worker = RunningWorker(process)
     listening = asyncio.create_task(worker.listen())
     try:
-        worker.port = (await worker.says("worker.starting"))["http_port"]
-        await worker.says(until)
         yield worker
     finally:
         await _killed(process)

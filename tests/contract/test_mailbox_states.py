@@ -332,7 +332,7 @@ class MailboxStatesContract:
         await one.suspend(a_suspension(world), told_by("one"))
 
         held_up = await one.held_up(10)
-        assert list(held_up)[0] == SUPPORT
+        assert next(iter(held_up)) == SUPPORT
         assert held_up.keys() == {SUPPORT, rests, refused}
         assert held_up[rests].resting == Resting(now + timedelta(minutes=5), Reason.RATE_LIMITED)
         assert held_up[SUPPORT] == await one.state(SUPPORT)

@@ -51,8 +51,9 @@ async def world(tmp_path: Path) -> AsyncIterator[ConsoleWorld]:
     letters = [a_dead_letter("evt-1"), a_dead_letter("evt-secret", account_id="globex")]
     world = ConsoleWorld(tmp_path / "people.toml", letters)
     assert world.history is not None
-    await world.history.add([Record("r-1", "mail.sent", NOON, "acme", "evt-1"),
-                             Record("r-2", "mail.sent", NOON, "globex", "evt-secret", body={"detail": "top secret"})])  # fmt: skip
+    mine = Record("r-1", "mail.sent", NOON, "acme", "evt-1")
+    theirs = Record("r-2", "mail.sent", NOON, "globex", "evt-secret", body={"detail": "top secret"})
+    await world.history.add([mine, theirs])
     yield world
     await world.services.dead_letters.close()
     await world.services.checks.close()
@@ -124,17 +125,20 @@ class TestStoredScripts:
         assert world.history is not None
         reply = {"code": script, "enhanced": script, "text": script}
         body = {
-            "detail": script, "reply": reply, "hint": {"en": script, "ru": script}, "folder": script, "operator": script,
+            "detail": script, "reply": reply, "hint": {"en": script, "ru": script}, "folder": script,
+            "operator": script,
             "recipients": [{"address": script, "outcome": script, "reply": reply}], "timings": {script: 1.0},
             "sender": {"address": script, "tier": script, "explanation": [
                 {"tier": script, "mailbox_id": script, "verdict": script, "why": script}]},
         }  # fmt: skip
-        record = Record(
-            script, script, NOON, script, key(script), script, script, script, script, script, (script,), script, body
+        named = key(script)  # as the history keeps identifiers
+        ids = dict.fromkeys(
+            ("account_id", "event_id", "event_type", "task_id", "comment_id", "mailbox_id", "message_id"), named
         )
+        record = Record(named, named, NOON, **ids, addresses=(script,), reason=named, body=body)
         await world.history.add([record])
         for address in ("/letters/story", "/explain"):
-            await olga.get(address, params={"event": key(script)})
+            await olga.get(address, params={"event": named})
             assert olga.page.status_code == 200
             assert_harmless(olga.page.text)
         await olga.get("/letters", params={"by": "account_id", "q": script})

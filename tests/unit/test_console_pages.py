@@ -300,10 +300,10 @@ class TestDeadLetters:
         assert job.task is not None
         await job.task
         world.broker.on_publish = job.gate.pause
+        world.queue.has_returned.clear()
         desk.start(job, "olga", "slowly", 1)
         async with asyncio.timeout(10):
-            while job.tally.done == 0 or await world.queue.size() < 4:
-                await asyncio.sleep(0)
+            await world.queue.has_returned.wait()
         assert job.phase is Phase.ACTING
         return job
 

@@ -1,8 +1,10 @@
 """The console's process: it listens, serves its pages, and ends in good order."""
 
 import asyncio
+import signal
 import socket
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 import structlog
 import uvicorn
@@ -43,13 +45,24 @@ async def serve(settings: Settings, own: ConsoleSettings) -> None:
         ):
             is_up.set()
             log.info("console.started", version=__version__, port=port, http_port=health_port)
-            await _server(app).serve([listener])
+            server = _server(app)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, server.handle_exit, number, None)
+            await server.serve([listener])
             health.drain()
     log.info("console.stopped")
 
 
-def _server(app: object) -> uvicorn.Server:
-    return uvicorn.Server(
+class _Server(uvicorn.Server):
+    """A server that leaves signals to its process: its own handling ends that before what it has begun is ended."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _server(app: object) -> _Server:
+    return _Server(
         uvicorn.Config(
             app,  # type: ignore[arg-type]  # an ASGI application
             http="h11",
