@@ -73,7 +73,8 @@ image-test: servers setup ## Build the image without an engine, and see it work 
 	@$(BIN)/python -m deploy.image
 
 .PHONY: picture
-picture: servers setup ## Draw docs/images/overview.png from six minutes of real work (as root)
+picture: servers setup ## Draw the pictures in docs/images: the console, and six minutes of real work (as root)
+	@$(BIN)/python -m tests.console.picture
 	@$(BIN)/python -m tests.observability.picture
 
 FUZZ := $(VENV)-fuzz
@@ -178,7 +179,7 @@ lock: setup ## Pin what pyproject.toml asks for into requirements/ (UPGRADE=1 fo
 .PHONY: clean
 clean: ## Remove .venv and every cache
 	@rm -rf $(VENV) $(VENV)-* .dev .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
-	@rm -rf tools/asyncapi/node_modules bench/peers/node/node_modules
+	@rm -rf tests/console/node_modules tests/integration/oidc_provider/node_modules tools/asyncapi/node_modules bench/peers/node/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # `pip check` is not asked: the lock was resolved for all platforms at once.

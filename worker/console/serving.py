@@ -41,7 +41,7 @@ async def serve(settings: Settings, own: ConsoleSettings) -> None:
         port = int(listener.getsockname()[1])
         async with (
             serve_http(settings.http_host, settings.http_port, health, registry) as health_port,
-            open_console(settings, own, health, registry, port) as app,
+            open_console(settings, own, registry, port) as app,
         ):
             is_up.set()
             log.info("console.started", version=__version__, port=port, http_port=health_port)

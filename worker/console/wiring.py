@@ -53,7 +53,6 @@ from worker.jobs import background
 from worker.operations.dead_letters.queue import DeadQueue
 from worker.setting_files import read_setting
 from worker.settings import Settings
-from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
 
 _BROKER_S = 20.0
@@ -72,7 +71,7 @@ class Entrance:
 
 @asynccontextmanager
 async def open_console(
-    settings: Settings, own: ConsoleSettings, health: Health, registry: CollectorRegistry, port: int
+    settings: Settings, own: ConsoleSettings, registry: CollectorRegistry, port: int
 ) -> AsyncIterator[Starlette]:
     """The console over the real world; waits for the ledger's database. `port`: the one that it is served on.
 
@@ -126,7 +125,6 @@ async def open_console(
             clock=clock,
             is_tls=origin.startswith("https:"),
         )
-        health.require("publisher", publisher.problem)
         yield create_app(services, entrance.routes, origin)
 
 
