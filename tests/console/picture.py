@@ -106,7 +106,11 @@ async def _fill(world: ConsoleWorld, dice: random.Random) -> None:
     world.clock.step(3_600)
     for key, reason, words in (
         (MailboxKey("acme", "mb-support"), Reason.AUTH_FAILED, "Authentication failed: wrong user name or password"),
-        (MailboxKey("initech", "mb-sales"), Reason.AUTH_APP_PASSWORD_REQUIRED, "Application-specific password required"),
+        (
+            MailboxKey("initech", "mb-sales"),
+            Reason.AUTH_APP_PASSWORD_REQUIRED,
+            "Application-specific password required",
+        ),
     ):
         since = world.clock.now() - timedelta(minutes=dice.randint(20, 90))
         address = f"{key.mailbox_id.removeprefix('mb-')}@{key.account_id}.example"

@@ -4,7 +4,7 @@ What is kept is what the list shows, without bodies, in bounded memory.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,6 +19,7 @@ from worker.operations.dead_letters.selection import Census, Selection
 
 _FRESH_S = 20.0
 _WAIT_S = 2.0
+_MOST_PARTS = 8
 _MOST_BYTES = 256 * 1024 * 1024
 _BYTES_OF_ONE = 1_000  # beside its texts, measured
 
@@ -30,6 +31,10 @@ class Look:
     letters: Sequence[DeadLetter] = ()
     total: int = 0
     at: datetime | None = None
+
+
+Part = tuple[Census, Sequence[DeadLetter]]
+"""What a selection means of a look: its counts, and its letters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,7 @@ class Board:
         self._lock = lock
         self._clock = clock
         self._look = Look()
+        self._parts: dict[Selection, Part] = {}
         self._looked_s = float("-inf")
         self._problem: str | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -66,8 +72,13 @@ class Board:
         if self._looking is not None:
             await asyncio.wait({self._looking}, timeout=_WAIT_S)
         look = self._look
-        census, letters = await asyncio.to_thread(_part, look.letters, selection, first, most)
-        return Shown(look, census, letters, self._looking is not None, self._problem)
+        part = self._parts.get(selection)
+        if part is None:
+            part = await asyncio.to_thread(_part, look.letters, selection)
+            if look is self._look:
+                self._keep(selection, part)
+        census, letters = part
+        return Shown(look, census, letters[first : first + most], self._looking is not None, self._problem)
 
     async def close(self) -> None:
         """End a look that is under way."""
@@ -75,12 +86,19 @@ class Board:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
 
+    def _keep(self, selection: Selection, part: Part) -> None:
+        """Remember a part, so that its next page costs nothing; a few, as people go from page to page."""
+        self._parts[selection] = part
+        while len(self._parts) > _MOST_PARTS:
+            del self._parts[next(iter(self._parts))]
+
     async def _look_through(self) -> None:
         try:
             async with self._lock, self._open_queue() as queue:
                 seen = _Seen()
                 await look(ConsiderateQueue(queue), Selection(), None, seen.see)
             self._look, self._problem = Look(seen.letters, seen.total, self._clock.now()), None
+            self._parts.clear()
         except SendasError as error:
             self._problem = str(error)
         finally:
@@ -101,14 +119,9 @@ class _Seen:
             self.letters.append(letter)
 
 
-def _part(
-    letters: Sequence[DeadLetter], selection: Selection, first: int, most: int
-) -> tuple[Census, list[DeadLetter]]:
-    census, page = Census(), list[DeadLetter]()
-    matches: Callable[[DeadLetter], bool] = selection.matches
-    for letter in letters:
-        if matches(letter):
-            if first <= census.total < first + most:
-                page.append(letter)
-            census.add(letter)
-    return census, page
+def _part(letters: Sequence[DeadLetter], selection: Selection) -> Part:
+    matching = [letter for letter in letters if selection.matches(letter)]
+    census = Census()
+    for letter in matching:
+        census.add(letter)
+    return census, matching

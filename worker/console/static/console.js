@@ -50,9 +50,9 @@
   document.querySelectorAll("[data-refresh]").forEach(refresh);
 
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  if (zone && !document.cookie.includes("sendas_zone=")) {
+  if (/^[A-Za-z0-9_+/-]+$/.test(zone || "") && !document.cookie.includes("sendas_zone=")) {
     const secure = location.protocol === "https:" ? "; Secure" : "";
-    document.cookie = "sendas_zone=" + encodeURIComponent(zone) + "; Path=/; SameSite=Lax; Max-Age=31536000" + secure;
+    document.cookie = "sendas_zone=" + zone + "; Path=/; SameSite=Lax; Max-Age=31536000" + secure;
     if (document.cookie.includes("sendas_zone=") && zone !== "UTC" && !document.querySelector("[role=alert]")) {
       location.reload();
     }
