@@ -1,7 +1,8 @@
 """The topology as resources of RabbitMQ's topology operator: `python -m deploy.topology_resources` writes the file.
 
 Exchanges are left out. The operator deletes an exchange together with its resource and knows no retaining, and the
-events' exchange is the product's own; `sendas topology apply` declares them where they are missing.
+events' exchange is the product's own; `sendas topology apply` declares them where they are missing. The history's queue
+is bound: where SENDAS_HISTORY is off, leave these bindings out, as nothing takes from it.
 """
 
 import sys
@@ -63,5 +64,5 @@ def _binding(binding: BindingSpec) -> Resource:
 
 
 if __name__ == "__main__":
-    FILE.write_text(rendered(Topology()), "utf-8")
+    FILE.write_text(rendered(Topology(has_history=True)), "utf-8")
     sys.exit(0)

@@ -198,7 +198,8 @@ WORKERS = (
         "ticket",
         'up{job=~".*sendas.*"} == 0',
         "{{ $labels.instance }} of {{ $labels.job }} does not answer",
-        "Prometheus has not been able to read the worker's metrics for 10 minutes. The other workers take its letters.",
+        "Prometheus has not been able to read its metrics for 10 minutes. The other workers take a worker's letters; "
+        "for a process of the history, results wait.",
         lasting="10m",
     ),
     Alert(
@@ -287,6 +288,18 @@ NEEDS = (
     ),
 )
 
+HISTORY = (
+    Alert(
+        "SendasHistoryBehind",
+        "ticket",
+        'max by (job, queue) (sendas_queue_messages{kind="history"}) > 1000',
+        "The history of {{ $labels.job }} is behind: results wait in {{ $labels.queue }}",
+        "More than 1,000 results have waited for half an hour: no process keeps them, or its database does not answer. "
+        "Letters do not wait for it. Beyond 2 GB the oldest results are dropped, and are never in the history.",
+        lasting="30m",
+    ),
+)
+
 ROLL_OUT = (
     Alert(
         "SendasJobFailed",
@@ -305,6 +318,7 @@ GROUPS: dict[str, tuple[Alert, ...]] = {
     "sendas-doubt": DOUBT,
     "sendas-workers": WORKERS,
     "sendas-needs": NEEDS,
+    "sendas-history": HISTORY,
     "sendas-roll-out": ROLL_OUT,
 }
 """All alerts, by the group in which they are evaluated."""

@@ -134,8 +134,12 @@ def _variables() -> Iterator[Json]:
         "current": {"text": "default", "value": "default"},
         "hide": 0,
     }
-    yield _label_variable("job", "Job", "label_values(sendas_build_info, job)")
-    yield _label_variable("instance", "Instance", 'label_values(sendas_build_info{job=~"$job"}, instance)')
+    yield _label_variable("job", "Job", 'label_values({__name__=~"sendas_build_info|sendas_history_build_info"}, job)')
+    yield _label_variable(
+        "instance",
+        "Instance",
+        'label_values({__name__=~"sendas_build_info|sendas_history_build_info", job=~"$job"}, instance)',
+    )
 
 
 def _label_variable(name: str, label: str, query: str) -> Json:

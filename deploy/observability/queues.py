@@ -1,4 +1,4 @@
-"""Queues and dead letters: what waits, for what, and what nobody could handle."""
+"""Queues, dead letters and the history: what waits, for what, and what nobody could handle."""
 
 from deploy.observability.panels import Dashboard, Panel, Query, Row
 from deploy.observability.promql import increase, metric, quantile, rate
@@ -129,9 +129,81 @@ _DEAD = Row(
     ),
 )
 
+_HISTORY = Row(
+    "The history",
+    (
+        Panel(
+            "Results that wait for the history",
+            "Ready in its queue. Growing: no process keeps them, or its database is away or slow.",
+            "short",
+            (Query(f"max by (queue) ({metric('sendas_queue_messages', 'kind=history')})", "{{queue}}"),),
+            alerts=("SendasHistoryBehind",),
+        ),
+        Panel(
+            "Results kept",
+            "new; known: delivered or published again; refused: no result, in the dead queue now.",
+            "ops",
+            (Query(f"sum by (outcome) ({rate('sendas_history_results_total')})", "{{outcome}}"),),
+            is_stacked=True,
+        ),
+        Panel(
+            "Until results are in the history",
+            "From a result's time, of the oldest in each batch.",
+            "s",
+            tuple(
+                Query(quantile(share, "sendas_history_delay_seconds"), name)
+                for share, name in ((0.5, "half"), (0.99, "99 %"))
+            ),
+            alerts=("SendasHistoryBehind",),
+        ),
+        Panel(
+            "Time to keep a batch",
+            "Reading it, and one transaction of the history's database.",
+            "s",
+            tuple(
+                Query(quantile(share, "sendas_history_batch_seconds"), name)
+                for share, name in ((0.5, "half"), (0.99, "99 %"))
+            ),
+        ),
+        Panel(
+            "Waits for the history's database",
+            "Each is a try that failed; the batch is held and tried again.",
+            "ops",
+            (Query(f"sum by (instance) ({rate('sendas_history_pauses_total')})", "{{instance}}"),),
+            alerts=("SendasHistoryBehind",),
+        ),
+        Panel(
+            "Results deleted from the history",
+            "Those whose retention (SENDAS_HISTORY_RETENTION_DAYS) is over.",
+            "ops",
+            (Query(f"sum({rate('sendas_history_expired_total')})", "deleted"),),
+        ),
+        Panel(
+            "Processes of the history",
+            "Ready ones, and what keeps others from it: 0 is a condition that does not hold.",
+            "short",
+            (
+                Query(f"sum({metric('sendas_history_ready')})", "ready"),
+                Query(f"min by (condition) ({metric('sendas_history_condition')})", "{{condition}}"),
+            ),
+        ),
+        Panel(
+            "Versions of the history's processes",
+            "By version of sendas and Python.",
+            "short",
+            (
+                Query(
+                    f"count by (version, python) ({metric('sendas_history_build_info')})",
+                    "{{version}} on Python {{python}}",
+                ),
+            ),
+        ),
+    ),
+)
+
 QUEUES = Dashboard(
     "sendas-queues",
     "sendas: queues and dead letters",
     "What waits, for what, and what nobody could handle. docs/dead-letters.md says what to do with those.",
-    (_WAITING, _FLOW, _DEAD),
+    (_WAITING, _FLOW, _DEAD, _HISTORY),
 )

@@ -117,6 +117,15 @@ SCENARIOS: dict[str, Scenario] = {
             _one("sendas_queue_messages", "0+5x120", queue="sendas.outbound", kind="work"),
         ),
     ),
+    "SendasHistoryBehind": Scenario(
+        _one("sendas_queue_messages", "900+50x120", queue="sendas.history", kind="history"),
+        "60m",
+        {"job": "sendas", "queue": "sendas.history"},
+        (
+            _one("sendas_queue_messages", "5000-300x15 0x60", queue="sendas.history", kind="history"),
+            _one("sendas_queue_messages", "5000x120", queue="sendas.outbound", kind="work"),
+        ),
+    ),
     "SendasServersUnreachable": Scenario(
         _one("sendas_letters_total", "0+9x60", outcome="deferred", reason="connect_failed")
         | _one("sendas_smtp_attempts_total", "0+10x60", provider="generic", result="refused"),

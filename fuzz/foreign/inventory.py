@@ -12,8 +12,12 @@ from pathlib import Path
 import worker
 
 _ROOT = Path(worker.__file__).parent
-_PACKAGES = ("adapters", "delivery", "domain", "operations")
-_OUTSIDE = ("adapters/ledger/", "adapters/mailbox_memory/")  # what they read is what the worker itself wrote there
+_PACKAGES = ("adapters", "delivery", "domain", "history", "operations")
+_OUTSIDE = (
+    "adapters/history/",
+    "adapters/ledger/",
+    "adapters/mailbox_memory/",
+)  # what they read is what the worker itself wrote there
 _TAKEN = frozenset(
     {"str", "bytes", "bytearray", "memoryview", "object", "Any", "Token", "Line", "Arrival", "Reply", "Trouble"}
     | {"SMTPResponse", "SMTPResponseException", "Answer", "Lookup", "Rdata", "ClientResponse", "DeadMessage"}

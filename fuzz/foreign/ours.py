@@ -17,6 +17,7 @@ NOT_FOREIGN = MappingProxyType(
         "adapters.broker.deliveries:Deliveries.take": _BROKER,
         "adapters.broker.frames:content_header": _BROKER,
         "adapters.broker.tap:TappedProtocol.data_received": _BROKER,
+        "adapters.addresses.ledger:ledger_address": _OPERATOR,
         "adapters.imap.troubles:login_responses": _OF_SETTINGS,
         "adapters.imap.troubles:plain_response": _OF_SETTINGS,
         "adapters.sealed_box:checked_secret": "as much as `read_boxes` let through",

@@ -1,9 +1,14 @@
 """All entries."""
 
-from fuzz.foreign import events_and_letters, mail_servers, names_and_tokens
+from fuzz.foreign import events_and_letters, history, mail_servers, names_and_tokens
 from fuzz.foreign.entry import Entry
 
-ENTRIES: tuple[Entry, ...] = (*mail_servers.ENTRIES, *names_and_tokens.ENTRIES, *events_and_letters.ENTRIES)
+ENTRIES: tuple[Entry, ...] = (
+    *mail_servers.ENTRIES,
+    *names_and_tokens.ENTRIES,
+    *events_and_letters.ENTRIES,
+    *history.ENTRIES,
+)
 
 
 def covered() -> frozenset[str]:

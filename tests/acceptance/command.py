@@ -58,14 +58,13 @@ async def _sendas(*arguments: str | Path, settings: Mapping[str, str]) -> Ended:
 
 
 class RunningWorker:
-    """A `sendas run`, or another command that runs on, and what it has said so far, one JSON object a line."""
+    """A `sendas run` and what it has said so far, one JSON object a line."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self._news = asyncio.Condition()
         self.lines: list[str] = []
         self.port: int | None = None
-        """Of its health and metrics."""
 
     async def listen(self) -> None:
         """Take what it says, until it ends."""
@@ -119,20 +118,19 @@ class RunningWorker:
 
 
 @asynccontextmanager
-async def running_worker(settings: Mapping[str, str], *, until: str = "worker.started") -> AsyncIterator[RunningWorker]:
-    """A worker while the context lasts, which begins when it has logged `until`."""
-    async with running(settings, "run") as worker:
-        worker.port = (await worker.says("worker.starting"))["http_port"]
-        await worker.says(until)
-        yield worker
-
-
-@asynccontextmanager
-async def running(settings: Mapping[str, str], *arguments: str) -> AsyncIterator[RunningWorker]:
-    """A command that runs on, while the context lasts."""
+async def running_worker(
+    settings: Mapping[str, str],
+    *,
+    until: str = "worker.started",
+    command: tuple[str, ...] = ("run",),
+    starting: str = "worker.starting",
+) -> AsyncIterator[RunningWorker]:
+    """A worker, or another command that goes on until SIGTERM, while the context lasts, which begins when it has logged
+    `until`.
+    """
     process = await asyncio.create_subprocess_exec(
         SENDAS,
-        *arguments,
+        *command,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
@@ -142,6 +140,8 @@ async def running(settings: Mapping[str, str], *arguments: str) -> AsyncIterator
     worker = RunningWorker(process)
     listening = asyncio.create_task(worker.listen())
     try:
+        worker.port = (await worker.says(starting))["http_port"]
+        await worker.says(until)
         yield worker
     finally:
         await _killed(process)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import aio_pika
 from argon2 import PasswordHasher
 
-from tests.acceptance.command import running
+from tests.acceptance.command import running_worker
 from tests.acceptance.office import Office
 from tests.dead_letter_samples import BURIED, a_body
 from worker.domain.cloudevents import STRUCTURED
@@ -74,7 +74,8 @@ def settings_of(office: Office, more: Mapping[str, str] | None = None) -> dict[s
 @asynccontextmanager
 async def running_console(office: Office, more: Mapping[str, str] | None = None) -> AsyncIterator[Console]:
     """A console while the context lasts; the tables of its ledger and history are there."""
-    async with running(settings_of(office, more), "console") as process:
-        started = await process.says("console.started")
-        yield Console(f"http://127.0.0.1:{started['port']}", office)
+    begun = "console.started"
+    async with running_worker(settings_of(office, more), command=("console",), starting=begun, until=begun) as process:
+        port = (await process.says(begun))["port"]
+        yield Console(f"http://127.0.0.1:{port}", office)
         await process.stop()

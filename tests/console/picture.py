@@ -47,8 +47,9 @@ async def draw() -> None:
             for number, (in_flight, oldest_s) in enumerate(((14, 3.0), (11, 252.0), (17, 41.0)))
         )
         world.depths.depths = {
-            ("sendas.outbound", "work"): 212.0, ("sendas.sent-copy", "work"): 31.0, ("sendas.mailbox-check", "work"): 0.0,
-            ("sendas.outbound.delay.60s", "delay"): 23.0, ("sendas.dead", "dead"): 154.0,
+            ("sendas.outbound", "work"): 212.0, ("sendas.sent-copy", "work"): 31.0,
+            ("sendas.mailbox-check", "work"): 0.0, ("sendas.outbound.delay.60s", "delay"): 23.0,
+            ("sendas.dead", "dead"): 154.0,
         }  # fmt: skip
         await _fill(world, dice)
         config = uvicorn.Config(world.app, port=port, log_config=None, lifespan="off", ws="none")
@@ -74,7 +75,7 @@ async def _shoot(olga: Window, name: str, path: str, height: int) -> None:
 
 
 def _dead_letters(dice: random.Random) -> list[KeptMessage]:
-    letters = []
+    letters: list[KeptMessage] = []
     for reason, detail, count in _DEATHS:
         for number in range(count):
             headers = {"sendas-dead-reason": reason, "sendas-dead-detail": detail}

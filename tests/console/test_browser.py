@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from tests.acceptance.command import running, running_worker
+from tests.acceptance.command import running_worker
 from tests.acceptance.office import Office
 from tests.console.browser import Window, window
 from tests.console.desk import PASSWORD, TOPOLOGY, Console, settings_of
@@ -24,7 +24,10 @@ async def test_a_search_leads_to_a_timeline(office: Office, console: Console, ol
     office.write_snapshot(copies="always", version=2)
     settings = settings_of(office)
     page = olga.page
-    async with running_worker(settings), running(settings, "history", "consume"), office.results() as results:
+    consumer = running_worker(
+        settings, command=("history", "consume"), starting="history.starting", until="history.consuming"
+    )
+    async with running_worker(settings), consumer, office.results() as results:
         await office.publish([office.event(1)])
         await results.of_type("mail.sent")
         await results.of_type("sent_copy.saved")

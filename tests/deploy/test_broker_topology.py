@@ -6,10 +6,12 @@ from deploy.topology_resources import FILE, rendered
 from tests.deploy.rendering import PREPARE, of_kind
 from worker.domain.topology import BindingSpec, QueueSpec, Topology
 
+TOPOLOGY = Topology(has_history=True)
+
 
 def test_the_file_is_up_to_date() -> None:
     """If the topology changes, then so does the file: `python -m deploy.topology_resources` writes it."""
-    assert FILE.read_text("utf-8") == rendered(Topology())
+    assert FILE.read_text("utf-8") == rendered(TOPOLOGY)
 
 
 def test_queues_are_declared_with_the_arguments_that_the_worker_checks() -> None:
@@ -28,7 +30,7 @@ def test_bindings_are_those_that_the_worker_declares() -> None:
     specs = [each["spec"] for each in of_kind(PREPARE, "Binding")]
     assert all(spec["destinationType"] == "queue" for spec in specs)
     found = {BindingSpec(spec["source"], spec["destination"], spec["routingKey"]) for spec in specs}
-    assert found == set(Topology().bindings())
+    assert found == set(TOPOLOGY.bindings())
     assert len(specs) == len(found)
 
 
@@ -45,11 +47,14 @@ def test_no_exchange_is_the_operators() -> None:
 
 
 def test_the_limit_holds_for_all_queues_but_the_dead_one() -> None:
-    """If queues fill up, then publishers are refused; what is dead is never refused nor dropped."""
+    """If queues fill up, then publishers are refused; what is dead is never refused nor dropped.
+
+    The history's queue has its limit as an argument, everywhere: full, it drops the oldest and refuses nobody.
+    """
     [policy] = of_kind(PREPARE, "Policy")
     pattern = re.compile(policy["spec"]["pattern"])
     limited = {queue.name for queue in Topology().queues() if pattern.search(queue.name)}
-    assert limited == {queue.name for queue in Topology().queues()} - {Topology().dead}
+    assert limited == {queue.name for queue in Topology().queues()} - {Topology().dead, Topology().history}
     refusing = {queue.name for queue in Topology().queues() if queue.arguments.get("x-overflow") == "reject-publish"}
     assert limited <= refusing
 
@@ -57,5 +62,11 @@ def test_the_limit_holds_for_all_queues_but_the_dead_one() -> None:
 def test_policies_say_nothing_that_an_argument_fixes() -> None:
     """If an operator changes a policy, then it has an effect: no argument of the queues stands before it."""
     [policy] = of_kind(PREPARE, "Policy")
-    fixed = {name.removeprefix("x-") for queue in Topology().queues() for name in queue.arguments}
+    pattern = re.compile(policy["spec"]["pattern"])
+    fixed = {
+        name.removeprefix("x-")
+        for queue in Topology().queues()
+        if pattern.search(queue.name)
+        for name in queue.arguments
+    }
     assert not policy["spec"]["definition"].keys() & fixed

@@ -12,6 +12,7 @@ from worker.settings import PREFIX, Settings
 DIRECTORY = Path("/etc/sendas")
 SERVICES = {
     "Deployment sendas": {"broker", "ledger"},
+    "Deployment sendas-history": {"broker", "ledger"},
     "Job sendas-topology": {"broker"},
     "Job sendas-ledger-migrate": {"ledger"},
 }

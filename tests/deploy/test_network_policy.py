@@ -29,6 +29,7 @@ OF_SERVERS = {"rabbitmq", "postgresql"}
 NAMES = {DEVELOPMENT: OF_WORKER | OF_JOBS | OF_SERVERS, PRODUCTION: OF_WORKER, PREPARE: OF_JOBS}
 SERVERS = {
     "worker": {("kube-dns", 53), ("rabbitmq", 5671), ("rabbitmq", 5672), ("postgresql", 5432)},
+    "history": {("kube-dns", 53), ("rabbitmq", 5671), ("rabbitmq", 5672), ("postgresql", 5432)},
     "sendas-topology": {("kube-dns", 53), ("rabbitmq", 5671), ("rabbitmq", 5672)},
     "sendas-ledger-migrate": {("kube-dns", 53), ("postgresql", 5432)},
 }

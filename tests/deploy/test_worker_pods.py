@@ -25,7 +25,9 @@ from tests.deploy.rendering import (
 )
 from worker.adapters.http_server import serve_http
 from worker.adapters.smtp.timeouts import Timeouts
+from worker.addresses import history_of
 from worker.environment import unknown_variables
+from worker.history_access import history_addresses
 from worker.settings import PREFIX, Settings, load_settings
 from worker.telemetry.health import Health
 
@@ -230,17 +232,48 @@ def test_what_is_written_to_is_a_volume(overlay: str) -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_pods_are_told_apart(overlay: str) -> None:
-    """If a Job runs beside the workers, then Deployment, budget and spreading do not count it as one of them."""
+    """If a Job or the history runs beside the workers, then no Deployment, budget or spreading counts it as another."""
     components = [
         template["metadata"]["labels"]["app.kubernetes.io/component"] for _, template in own_templates(overlay)
     ]
     assert len(set(components)) == len(components)
-    selectors = [
-        each["spec"]["selector"] for kind in ("Deployment", "PodDisruptionBudget") for each in of_kind(overlay, kind)
-    ]
-    for selector in selectors:
-        labels = selector["matchLabels"]
-        assert labels["app.kubernetes.io/name"] != "sendas" or labels["app.kubernetes.io/component"] == "worker"
+    selected = {
+        (each["kind"], each["metadata"]["name"]): each["spec"]["selector"]["matchLabels"]
+        for kind in ("Deployment", "PodDisruptionBudget")
+        for each in of_kind(overlay, kind)
+    }
+    ours = {
+        name: labels["app.kubernetes.io/component"]
+        for name, labels in selected.items()
+        if labels["app.kubernetes.io/name"] == "sendas"
+    }
+    expected = {("Deployment", "sendas"): "worker", ("PodDisruptionBudget", "sendas"): "worker"}
+    expected |= {("Deployment", "sendas-history"): "history"}
+    assert ours == ({} if overlay == PREPARE else expected)
+
+
+@pytest.mark.parametrize("overlay", WORKERS)
+def test_the_history_can_start_and_is_watched(overlay: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """If its pod starts, then nothing in its settings stops it, its probes are asked at its port, and it is scraped."""
+    spec = only(overlay, "Deployment", "sendas-history")["spec"]["template"]["spec"]
+    [pod] = spec["containers"]
+    assert pod["args"] == ["history", "consume"]
+    assert secret_files(spec) == {"SENDAS_BROKER_URL_FILE": "broker-url", "SENDAS_LEDGER_URL_FILE": "ledger-url"}
+    values = {"broker-url": "amqp://broker/", "ledger-url": "postgresql://database/ledger"}
+    for name, value in literal_settings(overlay, pod).items():
+        key = secret_files(spec).get(name)
+        if key:
+            (tmp_path / key).write_text(values[key])
+        monkeypatch.setenv(name, str(tmp_path / key) if key else value)
+    found = load_settings()
+    assert history_addresses(found)
+    assert history_of(found).place == "database:5432/ledger"
+    [port] = pod["ports"]
+    assert port["containerPort"] == found.http_port
+    assert {pod[probe]["httpGet"]["port"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")} == {"http"}
+    monitor = only(PRODUCTION, "PodMonitor", "sendas-history")["spec"]
+    labels = only(overlay, "Deployment", "sendas-history")["spec"]["template"]["metadata"]["labels"]
+    assert monitor["selector"]["matchLabels"].items() <= labels.items()
 
 
 @pytest.mark.parametrize("overlay", WORKERS)

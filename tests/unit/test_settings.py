@@ -89,6 +89,7 @@ def test_a_wrong_value_is_one_line_with_the_variable_and_without_the_value(
 def test_a_secret_setting_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
     """If a Secret is mounted, then its file says what the variable would, also with a line end behind it."""
     values = {"broker_url": "amqp://u:p@b/", "ledger_url": "postgresql://u:p@d/x", "snapshot_token": "t0ken"}
+    values |= {"history_url": "postgresql://u:p@d/h", "history_key": "k" * 32}
     (tmp_path / "value").write_text(f"{values[name]}\n")
     monkeypatch.setenv(f"SENDAS_{name}_FILE".upper(), str(tmp_path / "value"))
     monkeypatch.setenv(f"SENDAS_{name}".upper(), "")

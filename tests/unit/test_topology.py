@@ -1,6 +1,7 @@
 """Queues and bindings, as data."""
 
 from worker.domain.topology import Topology
+from worker.domain.vocabulary import ResultType
 
 TOPOLOGY = Topology()
 QUEUES = {queue.name: queue.arguments for queue in TOPOLOGY.queues()}
@@ -45,6 +46,28 @@ def test_targets_of_dead_lettering_are_declared_before_those_that_refer_to_them(
         target = queue.arguments.get("x-dead-letter-routing-key")
         assert target is None or target in seen
         seen.add(queue.name)
+
+
+def test_the_queue_of_the_history_cannot_fill_the_broker_nor_refuse_a_result() -> None:
+    """If a history is away for long, then the oldest results go: a queue that refused new ones would stop letters."""
+    arguments = QUEUES[TOPOLOGY.history]
+    assert arguments["x-overflow"] == "drop-head"
+    assert arguments["x-max-length-bytes"] == 2_000_000_000
+    assert "x-dead-letter-exchange" not in arguments
+    assert int(arguments["x-delivery-limit"]) > 10**6
+    assert TOPOLOGY.kind(TOPOLOGY.history) == "history"
+    assert TOPOLOGY.history not in TOPOLOGY.work_queues
+
+
+def test_results_come_into_the_history_only_where_there_is_one() -> None:
+    """If the history is off, then nothing is bound to its queue, and what was bound before is taken away."""
+    on, off = Topology(has_history=True), Topology(has_history=False)
+    of_history = {binding for binding in on.bindings() if binding.queue == on.history}
+    assert {binding.routing_key for binding in of_history} == set(ResultType)
+    assert {binding.exchange for binding in of_history} == {on.results_exchange}
+    assert not of_history & set(off.bindings())
+    assert set(off.unwanted_bindings()) == of_history
+    assert not set(on.unwanted_bindings())
 
 
 def test_requests_for_checks_wait_for_moments_only() -> None:

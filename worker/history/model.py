@@ -41,15 +41,16 @@ class InvalidSearch(SendasError):
 
 
 def key(text: str) -> str:
-    """An identifier as the history keeps it and searches for it: on one line and at most 240 characters.
+    """An identifier as the history keeps it and searches for it: on one line and at most 200 characters.
 
     Identifiers come from others and may be as long as they like; an index has a longest key. Two different long ones
-    have different digests, so a search finds neither too much nor too little.
+    have different digests, so a search finds neither too much nor too little. What was made so stays as it is, so that
+    it can be taken from a record and searched for.
     """
     if len(text) <= MAX_KEY_CHARS and text.isprintable():
         return text
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).hexdigest()
-    return f"{one_line(text[:MAX_KEY_CHARS])}…{digest}"
+    return f"{one_line(text[: MAX_KEY_CHARS - len(digest) - 1])}…{digest}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,10 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
+from pydantic_core import from_json
+
 from worker.domain.events import MAX_RECIPIENTS
-from worker.domain.strict_json import read_json
+from worker.domain.strict_json import MAX_BODY_BYTES, Unbounded, require_bounded
 from worker.domain.text import one_line
 from worker.errors import InvalidEvent
 from worker.history.addresses import AddressPolicy
@@ -16,6 +18,7 @@ MAX_BODY_CHARS = 200_000
 
 _KEPT_RECIPIENTS = 100
 _SHORT_CHARS = 2_000
+_LARGEST_GROWTH = 13
 _MAX_TIME_CHARS = 64
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_AHEAD = timedelta(days=1)
@@ -27,7 +30,7 @@ def read_result(body: bytes, addresses: AddressPolicy, now: datetime) -> Record:
     Raises:
         InvalidEvent: it is no result; the text says why and repeats no value.
     """
-    document = read_json(body)
+    document = _document(body)
     if not isinstance(document, dict):
         raise InvalidEvent("body: a result is a JSON object")
     data = document.get("data")
@@ -51,8 +54,22 @@ def read_result(body: bytes, addresses: AddressPolicy, now: datetime) -> Record:
         message_id=_key(data, "message_id"),
         addresses=tuple(dict.fromkeys(addresses.kept(each) for each in _addresses(data, of_sender))),
         reason=_key(data, "reason"),
-        body=_bounded(addresses.body(data)),
+        body=_bounded(addresses.body(data), len(body)),
     )
+
+
+def _document(body: bytes) -> object:
+    """What JSON makes of it. Keys that stand twice are no danger here: nothing is done that the result asks for."""
+    if len(body) > MAX_BODY_BYTES:
+        raise InvalidEvent(f"body: {len(body)} bytes, more than {MAX_BODY_BYTES}")
+    try:
+        text = body.decode()
+        require_bounded(text)
+        return from_json(text, allow_inf_nan=False, cache_strings="keys")
+    except Unbounded as error:
+        raise InvalidEvent(f"body: {error}") from None
+    except ValueError:
+        raise InvalidEvent("body: not JSON") from None
 
 
 def _required(document: Mapping[str, object], name: str) -> str:
@@ -92,9 +109,10 @@ def _address(of: Mapping[str, object]) -> Iterator[str]:
         yield address
 
 
-def _bounded(body: dict[str, object]) -> dict[str, object]:
+def _bounded(body: dict[str, object], size_bytes: int) -> dict[str, object]:
     """The body, or of an oversized one as much as fits: the first recipients, then only what is short."""
-    if _chars(body) <= MAX_BODY_CHARS:
+    # Neither escapes nor digests of addresses make more than this of it.
+    if size_bytes * _LARGEST_GROWTH <= MAX_BODY_CHARS or _chars(body) <= MAX_BODY_CHARS:
         return body
     left_out: list[str] = []
     recipients = body.get("recipients")

@@ -12,6 +12,7 @@ EVENTS_EXCHANGE = "product.events"
 RESULTS_EXCHANGE = "sendas.results"
 LETTER_QUEUE = "sendas.outbound"
 CHECK_QUEUE = "sendas.mailbox-check"
+HISTORY_QUEUE = "sendas.history"
 
 _BINDING_VERSION = "0.3.0"
 _LETTER_TYPES = (EventType.COMMENT_CREATED, EventType.TASK_CREATED)
@@ -44,14 +45,23 @@ def asyncapi() -> Json:
         "channels": {
             **{_key(name): _exchange_channel(EVENTS_EXCHANGE, name) for name in EventType},
             **{_key(name): _exchange_channel(RESULTS_EXCHANGE, name) for name in ResultType},
-            "letterQueue": _queue_channel(LETTER_QUEUE, "letters wait in", _LETTER_TYPES),
-            "checkQueue": _queue_channel(CHECK_QUEUE, "checks of mailboxes wait in", _CHECK_TYPES),
+            "letterQueue": _queue_channel(LETTER_QUEUE, "letters wait in", EVENTS_EXCHANGE, _LETTER_TYPES),
+            "checkQueue": _queue_channel(CHECK_QUEUE, "checks of mailboxes wait in", EVENTS_EXCHANGE, _CHECK_TYPES),
+            "historyQueue": _queue_channel(
+                HISTORY_QUEUE,
+                "results wait in for the history, where there is one",
+                RESULTS_EXCHANGE,
+                tuple(ResultType),
+            ),
         },
         "operations": {
             **{f"consume_{_key(name)}": _operation("receive", name, _key(name), [name]) for name in EventType},
             **{f"publish_{_key(name)}": _operation("send", name, _key(name), [name]) for name in ResultType},
             "takeLetters": _operation("receive", "letters to be sent", "letterQueue", _LETTER_TYPES),
             "takeChecks": _operation("receive", "mailboxes to be checked", "checkQueue", _CHECK_TYPES),
+            "keepResults": _operation(
+                "receive", "results to be kept in the history", "historyQueue", tuple(ResultType)
+            ),
         },
         "components": {
             "messages": {
@@ -84,10 +94,10 @@ def _exchange_channel(exchange: str, name: EventType | ResultType) -> Json:
     }
 
 
-def _queue_channel(queue: str, purpose: str, names: Iterable[EventType]) -> Json:
+def _queue_channel(queue: str, purpose: str, exchange: str, names: Iterable[EventType | ResultType]) -> Json:
     return {
         "address": queue,
-        "description": f"The quorum queue that {purpose}, bound to {EVENTS_EXCHANGE}.",
+        "description": f"The quorum queue that {purpose}, bound to {exchange}.",
         "messages": {_key(name): {"$ref": f"#/components/messages/{_key(name)}"} for name in names},
         "bindings": {
             "amqp": {

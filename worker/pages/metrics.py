@@ -11,8 +11,10 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Info
 from prometheus_client.metrics import MetricWrapperBase
 
+from worker.console.metrics import ConsoleMetrics
 from worker.pages.page import write_or_check
-from worker.telemetry.closed import OTHER
+from worker.telemetry.closed import OTHER, Closed
+from worker.telemetry.history_metrics import HISTORY_READINGS, HistoryMetrics
 from worker.telemetry.metrics import READINGS, Metrics
 
 PAGE = Path("docs/metrics.md")
@@ -25,8 +27,10 @@ _INTRODUCTION = f"""# Metrics
 Served at `/metrics` on the port of `SENDAS_HTTP_PORT`. Values of labels come from closed lists, and every combination
 of them is there from the start: the number of series does not grow with accounts, mailboxes or letters, and a counter
 stands at 0 before it is first counted. A value that no list has is counted as `{OTHER}`, which is a mistake to report.
-Besides these there are `process_…` and `python_…` from the client. [observability.md](observability.md) says what to
-look at; [slo.md](slo.md) defines what `sendas_slo_…` count.
+`sendas_history_…` are those of `sendas history consume` ([history.md](history.md)) and `sendas_console_…` those of
+`sendas console` ([console.md](console.md)), processes of their own; all others are a worker's. Besides these there are
+`process_…` and `python_…` from the client. [observability.md](observability.md) says what to look at; [slo.md](slo.md)
+defines what `sendas_slo_…` count.
 """
 _SUFFIXES = {"counter": "_total", "info": "_info"}
 
@@ -71,11 +75,11 @@ def _label_rows(metrics: Iterable[Described]) -> Iterator[str]:
 
 
 def _declared() -> Iterator[Described]:
-    metrics = Metrics(CollectorRegistry())
-    for closed in metrics.closed():
-        yield _described(closed.metric, closed.label_values)
-    for metric in vars(metrics).values():
-        if isinstance(metric, Info):
+    metrics = (Metrics(CollectorRegistry()), HistoryMetrics(CollectorRegistry()), ConsoleMetrics(CollectorRegistry()))
+    for metric in (each for declared in metrics for each in vars(declared).values()):
+        if isinstance(metric, Closed):
+            yield _described(metric.metric, metric.label_values)
+        elif isinstance(metric, Info):
             yield _described(metric, {"version": (), "python": ()})
         elif isinstance(metric, MetricWrapperBase):
             yield _described(metric, {})
@@ -89,7 +93,7 @@ def _described(metric: MetricWrapperBase, labels: Mapping[str, tuple[str, ...]])
 
 
 def _readings() -> Iterator[Described]:
-    for reading in READINGS:
+    for reading in (*READINGS, *HISTORY_READINGS):
         kind = "counter" if reading.is_counter else "gauge"
         values = {reading.labels[0]: reading.always} if reading.always else {}
         yield Described(reading.name + _SUFFIXES.get(kind, ""), kind, reading.labels, reading.meaning, values)
