@@ -1,6 +1,7 @@
 """What the workers of this installation say of themselves on their health ports."""
 
 import asyncio
+import math
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
@@ -100,5 +101,6 @@ def _numbers(text: str) -> dict[str, float]:
     with suppress(ValueError):
         for family in text_string_to_metric_families(lines):
             for sample in family.samples:
-                sums[sample.name] = sums.get(sample.name, 0.0) + sample.value
+                if math.isfinite(sample.value):
+                    sums[sample.name] = sums.get(sample.name, 0.0) + sample.value
     return sums
