@@ -86,7 +86,7 @@ fuzz: setup ## Search for input that breaks a promise, for about two minutes (AR
 	@$(FUZZ)/bin/python -m fuzz $(ARGS)
 
 .PHONY: licences
-licences: setup ## List the licences of what a worker is run with, and fail on one that GPL-3.0 is not compatible with
+licences: setup ## List the licences of what worker and console are run with, and fail on one that GPL-3.0 is not compatible with
 	@$(BIN)/python -m deploy.licences
 
 RELEASE := $(VENV)-release

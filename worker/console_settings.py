@@ -65,7 +65,7 @@ class ConsoleSettings(BaseSettings):
     )
     oidc_name_claim: str = Field(
         default="email",
-        description="The claim by which a person stands in the people file; an `email` counts unless the provider "
+        description="The claim that names a person in the people file; an `email` counts unless the provider "
         "says that it is not verified.",
     )
     oidc_groups_claim: str = Field(default="groups", description="The claim with the person's groups.")

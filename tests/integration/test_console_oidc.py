@@ -134,8 +134,8 @@ async def test_who_stands_in_the_file_comes_in(world: ConsoleWorld, provider: Pr
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("stranger@acme.example", "no rights here"),
-        ("stranger@acme.example+operators", "no rights here"),
+        ("stranger@acme.example", "no access here"),
+        ("stranger@acme.example+operators", "no access here"),
         ("unverified@acme.example", "not verified"),
     ],
 )

@@ -53,7 +53,7 @@ class MailboxChecks:
     def start(self, key: MailboxKey, mailbox: Mailbox) -> RunningCheck:
         """Begin to check a mailbox of the snapshot. Raises `TooManyChecks`."""
         if sum(not each.is_done for each in self._checks.values()) >= self._most:
-            raise TooManyChecks("too many checks are under way: wait until one has ended")
+            raise TooManyChecks("too many checks are running: wait until one has ended")
         while len(self._checks) >= _MOST_KEPT:
             oldest = next(name for name, each in self._checks.items() if each.is_done)
             del self._checks[oldest]

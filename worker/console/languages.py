@@ -1,4 +1,4 @@
-"""The languages of the pages: English, which stands in the code, and Russian from a catalogue keyed by it."""
+"""The languages of the pages: English in the code, and Russian from a catalogue keyed by the English text."""
 
 import json
 from collections.abc import Mapping

@@ -87,7 +87,7 @@ class MailboxDesk:
         return None if found is None else (found, self._limits.of(found))
 
     async def resume(self, key: MailboxKey, person: Person, why: str) -> Suspension | None:
-        """Let a mailbox send again, and tell of it; None: it was not suspended."""
+        """Let a mailbox send again, and publish that; None: it was not suspended."""
         suspension = (await self._states.state(key)).suspension
         if suspension is None:
             return None

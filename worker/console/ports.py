@@ -26,7 +26,7 @@ class SignIn(Protocol):
         """Whether signing out means anything here."""
 
     def who(self, request: Request) -> tuple[Person, str] | None:
-        """The person and their CSRF token; None: nobody is signed in, or they have no rights any more."""
+        """The person and their CSRF token; None: there is no session, or the person has no rights any more."""
 
 
 class LeftOut(Protocol):

@@ -1,4 +1,4 @@
-"""What people did here that no audit event tells of: a line in the log for each, with the person's name."""
+"""What people did here that has no audit event: a line in the log for each, with the person's name."""
 
 import structlog
 

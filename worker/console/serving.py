@@ -27,7 +27,7 @@ _END_S = 10
 
 
 async def serve(settings: Settings, own: ConsoleSettings) -> None:
-    """Serve until SIGTERM or SIGINT; acts under way are ended in good order then, and told of.
+    """Serve until SIGTERM or SIGINT; actions in progress are then ended in good order and published.
 
     Raises:
         ConfigurationError: a setting is wrong, or the port cannot be had.

@@ -90,17 +90,17 @@ def what_next(records: Sequence[Record]) -> Next | None:
     is_mailbox = last.body.get("scope") == "mailbox"
     match last.type:
         case ResultType.MAIL_SENT:
-            return Next("The mail server accepted the letter. There is nothing to do.")
+            return Next("The mail server accepted the letter. Nothing to do.")
         case ResultType.MAIL_DEFERRED if at is not None:
-            return Next("The letter is tried again by itself.", at, is_about_mailbox=is_mailbox)
+            return Next("It will be retried automatically.", at, is_about_mailbox=is_mailbox)
         case ResultType.MAIL_DEFERRED:
-            return Next("The letter waits for an operator among the dead letters.", is_dead=True)
+            return Next("It is waiting for an operator among the dead letters.", is_dead=True)
         case ResultType.MAIL_UNCERTAIN:
             return Next(
-                "Find out whether it arrived, in Sent or from the recipient, before it is sent again.", is_dead=True
+                "Find out whether it arrived, in Sent or from the recipient, before you send it again.", is_dead=True
             )
         case _:
-            return Next("Remove the cause, then send the letter again from the product.", is_about_mailbox=is_mailbox)
+            return Next("Fix the cause, then send the letter again from the product.", is_about_mailbox=is_mailbox)
 
 
 def _chapter(record: Record, code: Code) -> Chapter:
@@ -126,8 +126,8 @@ def _chapter(record: Record, code: Code) -> Chapter:
 
 _FACTS = {
     "attempt": "Attempt",
-    "scope": "Concerns",
-    "action": "What follows",
+    "scope": "Scope",
+    "action": "Action",
     "message_id": "Message-ID",
     "provider_message_id": "Message-ID at the provider",
     "outcome": "Outcome",
@@ -139,21 +139,21 @@ _FACTS = {
     "operator": "Operator",
     "why": "Why",
     "count": "Count",
-    "ok": "Good",
+    "ok": "Passed",
 }
 """Members of results that are told as they are, with their names for people."""
 
 
 def fact_names() -> Sequence[str]:
     """The names of facts, in English."""
-    return (*_FACTS.values(), "Time taken")
+    return (*_FACTS.values(), "Timings")
 
 
 def _facts(body: Mapping[str, object]) -> list[tuple[str, str]]:
     facts = [(label, text) for name, label in _FACTS.items() if (text := _text(body.get(name))) is not None]
     timings = _mapping(body.get("timings"))
     parts = [f"{name} {value:.3f} s" for name, value in timings.items() if isinstance(value, int | float)]
-    return [*facts, ("Time taken", ", ".join(parts[:_MOST_LISTED]))] if parts else facts
+    return [*facts, ("Timings", ", ".join(parts[:_MOST_LISTED]))] if parts else facts
 
 
 def _recipient(value: object) -> Recipient:

@@ -22,7 +22,7 @@ _MOST_FIELDS = 2_000
 
 
 class SignInNeeded(Exception):
-    """Nobody is signed in; `next`: where to go afterwards."""
+    """The request has no session; `next`: where to go afterwards."""
 
     def __init__(self, next_: str) -> None:
         super().__init__("sign in first")
@@ -110,7 +110,7 @@ def act(handler: Handler) -> Endpoint:
     async def for_operators(visit: Visit) -> Response:
         if not visit.person.is_operator:
             visit.services.metrics.refused("role")
-            raise HTTPException(403, "Viewers look; this is for operators.")
+            raise HTTPException(403, "Only operators can do this.")
         return await handler(visit)
 
     return signed_form(for_operators)

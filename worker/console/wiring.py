@@ -90,7 +90,7 @@ async def open_console(
         await snapshots.start()
         stack.push_async_callback(snapshots.close)
         memory = await stack.enter_async_context(mailbox_memory(ledger_of(settings), clock))
-        # A token that a check renews is kept for the workers, which look for it and tell of it.
+        # A token that a check renews is kept for the workers, which look for it and publish it.
         outside = await stack.enter_async_context(open_outside(settings, memory.refresh_tokens, lambda: None))
         signatures = Signatures(ledger.message_key)
         publisher = Publisher(

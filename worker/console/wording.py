@@ -8,13 +8,13 @@ from worker.domain.vocabulary import Reason, ResultType, Tier, Verdict, Why
 
 TYPES: Mapping[str, str] = {
     ResultType.MAIL_SENT: "Accepted by the mail server",
-    ResultType.MAIL_DEFERRED: "Put off",
+    ResultType.MAIL_DEFERRED: "Deferred",
     ResultType.MAIL_FAILED: "Failed",
     ResultType.MAIL_UNCERTAIN: "Handed over, no answer",
     ResultType.SENT_COPY_SAVED: "Copy saved to Sent",
     ResultType.SENT_COPY_SKIPPED: "No copy needed",
     ResultType.SENT_COPY_FAILED: "Copy not saved",
-    ResultType.SENT_COPY_DEFERRED: "Copy put off",
+    ResultType.SENT_COPY_DEFERRED: "Copy deferred",
     ResultType.MAILBOX_SUSPENDED: "Mailbox suspended",
     ResultType.MAILBOX_RESUMED: "Mailbox resumed",
     ResultType.MAILBOX_CHECKED: "Mailbox checked",
@@ -83,11 +83,11 @@ STEPS: Mapping[str, str] = {
 }
 
 REFUSALS: Mapping[str, str] = {
-    "uncertain": "may have been accepted already: find out first, or allow to send it again",
-    "replayed_too_often": "was replayed three times already: remove the cause first, or allow once more",
+    "uncertain": "may have been accepted already: find out first, or allow it to be sent again",
+    "replayed_too_often": "was replayed three times already: fix the cause first, or allow it once more",
     "no_destination": "does not say which work queue it died in",
     "came_back": "was replayed just now and has died again",
-    "forgotten": "is older than the ledger's memory: find out who got it, or allow to send it again",
+    "forgotten": "is older than the ledger's memory: find out who got it, or allow it to be sent again",
     "unsigned": "is a copy for Sent that no worker signed: discard it",
 }
 """Why a dead letter stays (`operations.dead_letters.replay.Refusal`)."""
@@ -104,7 +104,7 @@ FACETS: Mapping[str, str] = {
 PHASES: Mapping[str, str] = {
     "counting": "Counting",
     "counted": "Counted",
-    "acting": "Under way",
+    "acting": "In progress",
     "done": "Done",
     "stopped": "Stopped",
     "failed": "Failed",
@@ -130,7 +130,7 @@ def why_text(name: str, language: Language) -> str:
 
 
 def reason_hint(reason: str | None, code: Code) -> str | None:
-    """What people are told of a reason; None for one that is not of the closed list."""
+    """The hint of a reason; None for one that is not of the closed list."""
     try:
         hint = HINTS[Reason(reason or "")]
     except ValueError:

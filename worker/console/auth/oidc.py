@@ -19,7 +19,7 @@ _MOST_CHARS = 200
 
 
 class SignInRefused(SendasError):
-    """The provider's answer names nobody who may come in; the text says why, without what was secret in it."""
+    """The provider's answer does not let anybody in; the text says why, without what was secret in it."""
 
 
 class OpenIdConnect:

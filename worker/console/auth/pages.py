@@ -126,7 +126,7 @@ class Door:
         record, address = services_of(request).record, self.proxies.client(request)
         if self.people.find(name, groups) is None:
             record.signed_in(name, "no_rights", address)
-            return self._page(request, "You are known, but have no rights here: ask the operator.", 403)
+            return self._page(request, "You are signed in, but have no access here: ask an operator.", 403)
         record.signed_in(name, "good", address)
         next_ = own_path(request.session.get(_NEXT))
         request.session.clear()

@@ -53,7 +53,7 @@ class Passwords:
             if wait_s:
                 raise TooManyFailures(wait_s)
             wanted = self._people.password_hash(name)
-            matches = await asyncio.to_thread(_matches, wanted or _of_nobody(), password[:MOST_CHARS])
+            matches = await asyncio.to_thread(_matches, wanted or _dummy_hash(), password[:MOST_CHARS])
             if not matches or wanted is None or len(password) > MOST_CHARS:
                 self._by_address.failed(address)
                 self._by_name.failed(name)
@@ -64,9 +64,9 @@ class Passwords:
 
 
 @cache
-def _of_nobody() -> str:
+def _dummy_hash() -> str:
     """A hash to compare with where there is none, so that both take as long."""
-    return _hasher.hash("nobody has this password")
+    return _hasher.hash("no person has this password")
 
 
 def _matches(wanted: str, password: str) -> bool:

@@ -1,6 +1,6 @@
 """Who may use the console, as what, and for which accounts: a file that the operator keeps.
 
-A person may stand in it by name, or be in a group that does; the name goes first. Without a line there is no way in,
+The file lists persons by name, and groups; a name goes before groups. Without an entry there is no way in,
 whatever a provider or a proxy says of them.
 """
 
@@ -63,7 +63,7 @@ class _File(BaseModel):
 class People:
     """The people of a file, read again when the file changes, so that rights end without a restart.
 
-    A file that cannot be read any more, or is wrong, lets nobody in: rights that were taken away must not live on.
+    A file that cannot be read any more, or is wrong, denies everybody: rights that were taken away must not live on.
 
     Raises:
         ConfigurationError: at the first reading, with one line that says what is wrong.

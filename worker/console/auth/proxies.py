@@ -49,7 +49,7 @@ class ProxySignIn:
         self._groups_header = groups_header
 
     def named(self, request: Request) -> tuple[str, tuple[str, ...]] | None:
-        """Whom the proxy says the request is from; None: it is not from a proxy, or names nobody unambiguously."""
+        """Whom the proxy says the request is from; None: it is not from a proxy, or names no single person."""
         if not self._proxies.is_trusted(request):
             return None
         names = request.headers.getlist(self._user_header)

@@ -41,7 +41,7 @@ class Sessions:
         return self._longest_s
 
     def begin(self, name: str, groups: tuple[str, ...]) -> str:
-        """A new session; gives the cookie's value, which nobody knew before the sign-in."""
+        """A new session; gives the cookie's value, which existed nowhere before the sign-in."""
         now_s = self._monotonic()
         self._forget_ended(now_s)
         while len(self._sessions) >= _MOST:

@@ -94,13 +94,13 @@ class DeadLetterDesk:
     def start(self, job: Job, operator: str, why: str, rate: float) -> None:
         """Begin the act itself. Raises `Refused`: it was begun before, says no why, or another one is under way."""
         if job.phase is not Phase.COUNTED or not job.counted.done:
-            raise Refused("this act was begun before, or there is nothing to do")
+            raise Refused("this action has already begun, or there is nothing to do")
         if not why:
-            raise Refused("say why, for those who ask later")
+            raise Refused("say why: it is recorded")
         if not 0 < rate <= MAX_RATE:
             raise Refused(f"the rate is 1 to {MAX_RATE} letters a second")
         if self.acting is not None:
-            raise Refused("another act is under way: wait for its end, or stop it")
+            raise Refused("another action is in progress: wait for its end, or stop it")
         job.phase, job.operator, job.why, job.rate = Phase.ACTING, operator, why, rate
         job.task = asyncio.create_task(self._guarded(job, self._act(job)))
 
@@ -137,7 +137,7 @@ class DeadLetterDesk:
             async with asyncio.timeout(_BUSY_S):
                 await self._lock.acquire()
         except TimeoutError:
-            raise Unavailable("the dead letters are in use by an act under way") from None
+            raise Unavailable("the dead letters are in use by an action in progress") from None
 
     async def _count(self, job: Job) -> None:
         sightings = Sightings(job.selection, self._office.topology)

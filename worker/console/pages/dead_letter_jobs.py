@@ -27,7 +27,7 @@ async def _plan(visit: Visit) -> Response:
     if visit.field("scope") == "picked":
         picked = {value for value in visit.form.getlist("digest") if isinstance(value, str) and set(value) <= _DIGITS}
         if not picked or len(picked) > _MOST_PICKED:
-            raise Refused("no letter was picked" if not picked else f"at most {_MOST_PICKED} letters are picked")
+            raise Refused("no letter is selected" if not picked else f"at most {_MOST_PICKED} letters are picked")
         selection = replace(selection, digests=frozenset(picked))
     desk = visit.services.dead_letters
     rules = desk.rules(

@@ -37,13 +37,13 @@ async def _decided(visit: Visit, event_id: str) -> Chapter | None:
 
 
 def _now(visit: Visit, decided: Chapter | None) -> dict[str, str]:
-    """How the mailboxes that were looked at stand in the snapshot in use."""
+    """What the snapshot in use says of the mailboxes that were considered."""
     account_id = decided.record.account_id if decided is not None else None
     if decided is None or account_id is None:
         return {}
     account = visit.services.snapshots.directory.account(account_id)
     known = {mailbox.id: mailbox.active for mailbox in account.mailboxes} if account is not None else {}
-    words = {True: "there and active", False: "switched off", None: "not in the snapshot"}
+    words = {True: "active", False: "switched off", None: "not in the snapshot"}
     asked = [seen.mailbox_id for seen in decided.explanation if seen.mailbox_id is not None]
     return {mailbox_id: words[known.get(mailbox_id)] for mailbox_id in asked}
 
@@ -58,7 +58,7 @@ async def _explain(visit: Visit) -> Response:
     if not isinstance(data, CommentCreated | TaskCreated):
         return _answer(visit, text, "the event asks for no letter")
     if not visit.person.may_see(data.account_id):
-        return _answer(visit, text, "the account is not yours to see")
+        return _answer(visit, text, "you have no access to this account")
     directory = visit.services.snapshots.directory
     resolution = resolve(directory.account(data.account_id), data, visit.services.clock.now())
     return visit.render(

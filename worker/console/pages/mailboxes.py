@@ -43,7 +43,7 @@ async def _resume(visit: Visit) -> Response:
     key = _key(visit, visit.field("account", _MOST_ID_CHARS), visit.field("mailbox", _MOST_ID_CHARS))
     why = visit.field("why", _MOST_WHY_CHARS)
     if why is None:
-        raise Refused("say why, for those who ask later")
+        raise Refused("say why: it is recorded")
     if await visit.services.mailboxes.resume(key, visit.person, why) is None:
         raise Refused("this mailbox is not suspended")
     visit.services.record.note("mailbox_resumed", visit.person, **key._asdict(), why=why)
