@@ -18,7 +18,7 @@ MAX_BODY_CHARS = 200_000
 
 _KEPT_RECIPIENTS = 100
 _SHORT_CHARS = 2_000
-_LARGEST_GROWTH = 13
+_ESCAPED, _DIGESTED = 6, 13  # what escapes (of a control character), and then digests of addresses, make of a byte
 _MAX_TIME_CHARS = 64
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_AHEAD = timedelta(days=1)
@@ -54,7 +54,7 @@ def read_result(body: bytes, addresses: AddressPolicy, now: datetime) -> Record:
         message_id=_key(data, "message_id"),
         addresses=tuple(dict.fromkeys(addresses.kept(each) for each in _addresses(data, of_sender))),
         reason=_key(data, "reason"),
-        body=_bounded(addresses.body(data), len(body)),
+        body=_kept(data, len(body), addresses),
     )
 
 
@@ -109,11 +109,20 @@ def _address(of: Mapping[str, object]) -> Iterator[str]:
         yield address
 
 
-def _bounded(body: dict[str, object], size_bytes: int) -> dict[str, object]:
-    """The body, or of an oversized one as much as fits: the first recipients, then only what is short."""
-    # Neither escapes nor digests of addresses make more than this of it.
-    if size_bytes * _LARGEST_GROWTH <= MAX_BODY_CHARS or _chars(body) <= MAX_BODY_CHARS:
-        return body
+def _kept(data: dict[str, object], size_bytes: int, addresses: AddressPolicy) -> dict[str, object]:
+    """The body that is kept: bounded before addresses are looked for in it, and again where digests made it longer."""
+    body, left_out = (data, []) if size_bytes * _ESCAPED <= MAX_BODY_CHARS else _bounded(data)
+    body = addresses.body(body)
+    if size_bytes * _DIGESTED > MAX_BODY_CHARS:
+        body, more = _bounded(body)
+        left_out += more
+    return {**body, "left_out": left_out} if left_out else body
+
+
+def _bounded(body: dict[str, object]) -> tuple[dict[str, object], list[str]]:
+    """As much of a body as fits, the first recipients before all others, then only what is short; and what does not."""
+    if _chars(body) <= MAX_BODY_CHARS:
+        return body, []
     left_out: list[str] = []
     recipients = body.get("recipients")
     if isinstance(recipients, list) and len(recipients) > _KEPT_RECIPIENTS:
@@ -124,8 +133,8 @@ def _bounded(body: dict[str, object], size_bytes: int) -> dict[str, object]:
         left_out += [one_line(name[:_SHORT_CHARS]) for name in long[:_KEPT_RECIPIENTS]]
         body = {name: value for name, value in body.items() if name not in set(long)}
     if _chars(body) > MAX_BODY_CHARS:  # thousands of members that are short: no result of ours
-        return {"left_out": ["all"]}
-    return {**body, "left_out": left_out}
+        return {}, ["all"]
+    return body, left_out
 
 
 def _chars(value: object) -> int:
