@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
 
 from tests.console_setting import PASSWORD, PEOPLE, Browser, ConsoleWorld, browser
 from worker.console.app import create_app
@@ -203,16 +206,14 @@ class TestPeople:
 class TestProxy:
     """Sign-in by a trusted proxy's header."""
 
-    def app(self, world: ConsoleWorld, trusted: str) -> object:
-        from dataclasses import replace
-
+    def app(self, world: ConsoleWorld, trusted: str) -> Starlette:
         settings = ConsoleSettings(proxies=trusted)
         proxy = ProxySignIn(Proxies(settings.proxy_networks), "X-Forwarded-User", "X-Forwarded-Groups")
         sign_in = HeaderSignIn(world.people, proxy, lambda name: f"token of {name}")
         return create_app(replace(world.services, sign_in=sign_in), (), world.origin)
 
     async def test_its_header_is_believed(self, world: ConsoleWorld) -> None:
-        async with browser(world, self.app(world, "192.0.2.0/24")) as there:  # type: ignore[arg-type]
+        async with browser(world, self.app(world, "192.0.2.0/24")) as there:
             await there.get("/", headers={"x-forwarded-user": "olga"})
             assert "olga" in there.text
             assert "Sign out" not in there.text
@@ -231,14 +232,45 @@ class TestProxy:
     async def test_a_header_that_names_nobody_lets_nobody_in(
         self, world: ConsoleWorld, headers: list[tuple[str, str]]
     ) -> None:
-        async with browser(world, self.app(world, "192.0.2.0/24")) as there:  # type: ignore[arg-type]
+        async with browser(world, self.app(world, "192.0.2.0/24")) as there:
             answer = await there.get("/", headers=headers, follow_redirects=False)
             assert answer.status_code == 303
 
     async def test_the_header_of_others_is_not_believed(self, world: ConsoleWorld) -> None:
-        async with browser(world, self.app(world, "198.51.100.0/24")) as there:  # type: ignore[arg-type]
+        async with browser(world, self.app(world, "198.51.100.0/24")) as there:
             answer = await there.get("/", headers={"x-forwarded-user": "olga"}, follow_redirects=False)
             assert answer.status_code == 303
+
+
+def a_request(peer: str, *forwarded: str) -> Request:
+    headers = [(b"x-forwarded-for", each.encode()) for each in forwarded]
+    return Request({"type": "http", "client": (peer, 1), "headers": headers})
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "client"),
+    [
+        ("203.0.113.9", ("198.51.100.1",), "203.0.113.9"),
+        ("10.0.0.5", (), "10.0.0.5"),
+        ("10.0.0.5", ("198.51.100.1",), "198.51.100.1"),
+        ("10.0.0.5", ("1.1.1.1, 198.51.100.1, 10.0.0.6",), "198.51.100.1"),
+        ("10.0.0.5", ("1.1.1.1", "198.51.100.1"), "198.51.100.1"),
+        ("10.0.0.5", ("10.0.0.7",), "10.0.0.5"),
+    ],
+)
+def test_failures_count_for_the_address_that_the_proxy_saw(peer: str, forwarded: tuple[str, ...], client: str) -> None:
+    """What a client itself writes into the header stands before what the proxy adds, and does not count."""
+    proxies = Proxies(ConsoleSettings(proxies="10.0.0.0/8").proxy_networks)
+    assert proxies.client(a_request(peer, *forwarded)) == client
+
+
+async def test_a_password_in_the_field_of_the_name_is_not_logged(
+    anna: Browser, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await anna.sign_in("correct horse battery", "x")
+    assert "correct horse" not in capsys.readouterr().out
+    await anna.sign_in("olga", "x")
+    assert "olga" in capsys.readouterr().out
 
 
 class TestSettings:

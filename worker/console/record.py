@@ -20,6 +20,6 @@ class ActRecord:
         log.info("console.act", act=act, person=person.name, role=person.role.value, **about)
 
     def signed_in(self, name: str, outcome: str, address: str) -> None:
-        """Note a sign-in, or one that was refused, of the closed list in `metrics.SIGN_INS`."""
+        """Note a sign-in, or one that was refused, of the closed list in `metrics.SIGN_INS`. `name` empty: unknown."""
         self._metrics.signed_in(outcome)
-        log.info("console.sign_in", person=name[:200], outcome=outcome, address=address)
+        log.info("console.sign_in", person=name[:200] or None, outcome=outcome, address=address)

@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -67,6 +67,7 @@ class Entrance:
 
     sign_in: SignIn
     routes: Sequence[BaseRoute] = ()
+    sessions: Callable[[], int] = lambda: 0
 
 
 @asynccontextmanager
@@ -105,6 +106,7 @@ async def open_console(
         stack.push_async_callback(checks.close)
         reporter = Reporter(settings.source, settings.topology.results_exchange)
         console_metrics = ConsoleMetrics(registry)
+        console_metrics.sessions.set_function(entrance.sessions)
         services = Services(
             sign_in=entrance.sign_in,
             history=history,
@@ -210,7 +212,7 @@ def _entrance(settings: Settings, own: ConsoleSettings, origin: str) -> Entrance
         door = Door(people, sign_in, proxies, origin, provider=_provider(settings, own))
     else:
         door = Door(people, sign_in, proxies, origin, passwords=Passwords(people, time.monotonic))
-    return Entrance(sign_in, door.routes())
+    return Entrance(sign_in, door.routes(), lambda: len(sessions))
 
 
 def _provider(settings: Settings, own: ConsoleSettings) -> OpenIdConnect:

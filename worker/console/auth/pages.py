@@ -91,7 +91,7 @@ class Door:
         try:
             are_right = await self.passwords.are_right(name, password, address)
         except TooManyFailures as error:
-            record.signed_in(name, "throttled", address)
+            record.signed_in(self._known(name), "throttled", address)
             minutes = math.ceil(error.wait_s / 60)
             response = self._page(
                 request, "Too many sign-ins failed: try again in {minutes} min.", 429, minutes=minutes
@@ -99,9 +99,13 @@ class Door:
             response.headers["retry-after"] = str(math.ceil(error.wait_s))
             return response
         if not are_right:
-            record.signed_in(name, "wrong", address)
+            record.signed_in(self._known(name), "wrong", address)
             return self._page(request, "Name or password is wrong.", 401)
         return self._let_in(request, name, ())
+
+    def _known(self, name: str) -> str:
+        """A name for the log; of one that is not in the file nothing, as it may be a password in the wrong field."""
+        return name if self.people.find(name) is not None else ""
 
     async def _to_provider(self, request: Request) -> Response:
         assert self.provider is not None  # noqa: S101 - the route is there with it alone

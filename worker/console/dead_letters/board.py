@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import structlog
+
 from worker.console.dead_letters.patience import ConsiderateQueue
 from worker.console.ports import OpenQueue
 from worker.delivery.ports import Clock
@@ -16,6 +18,8 @@ from worker.operations.dead_letters.letter import DeadLetter
 from worker.operations.dead_letters.looking import look
 from worker.operations.dead_letters.queue import DeadMessage
 from worker.operations.dead_letters.selection import Census, Selection
+
+log = structlog.get_logger(__name__)
 
 _FRESH_S = 20.0
 _WAIT_S = 2.0
@@ -101,6 +105,9 @@ class Board:
             self._parts.clear()
         except SendasError as error:
             self._problem = str(error)
+        except Exception as error:
+            log.exception("console.look_failed")
+            self._problem = f"internal error: {type(error).__name__}"
         finally:
             self._looked_s = self._clock.monotonic()
             self._looking = None
