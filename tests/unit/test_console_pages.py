@@ -12,9 +12,11 @@ import pytest
 from tests.builders import NOON, a_comment_event
 from tests.console_setting import SUPPORT, Browser, ConsoleWorld, browser, letters
 from tests.dead_letter_samples import a_dead_letter
+from tests.doubles.dead_queue import MemoryDeadQueue
 from worker.adapters.snapshot.problems import Problem
 from worker.console.app import TITLES
 from worker.console.dead_letters.jobs import Job, Kind, Phase
+from worker.console.dead_letters.patience import ConsiderateQueue
 from worker.console.languages import catalogue
 from worker.console.stories import fact_names
 from worker.console.wording import CATALOGUES
@@ -22,6 +24,7 @@ from worker.domain.transmission import Fault, Reply, Trouble
 from worker.domain.vocabulary import Phase as SmtpPhase
 from worker.domain.vocabulary import Reason
 from worker.history.model import Record
+from worker.operations.dead_letters.looking import look
 from worker.operations.dead_letters.selection import Selection
 
 TEMPLATES = Path("worker/console/templates")
@@ -306,6 +309,49 @@ class TestDeadLetters:
             await world.queue.has_returned.wait()
         assert job.phase is Phase.ACTING
         return job
+
+    async def test_of_very_many_letters_some_are_listed_and_all_are_acted_on(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("worker.console.dead_letters.board._MOST_BYTES", 60_000)
+        world = a_world(tmp_path, letters=letters(200))
+        async with browser(world) as olga:
+            await olga.sign_in("olga", next_="/dead-letters")
+            kept = re.search(r"(\d+) of 200 letters are listed here", olga.text)
+            assert kept is not None
+            assert 10 < int(kept[1]) < 60
+            await olga.post("/dead-letters/jobs", {"kind": "discard", "scope": "all"})
+            await ended(world, olga)
+            assert "Can be discarded: 200" in olga.text
+
+    async def test_pages_follow_each_other_and_come_of_one_look(self, tmp_path: Path) -> None:
+        world = a_world(tmp_path, letters=letters(120))
+        async with browser(world) as olga:
+            await olga.sign_in("olga", next_="/dead-letters")
+            seen: list[str] = []
+            for page in ("1", "2", "3"):
+                await olga.get(f"/dead-letters?page={page}")
+                assert f"Page {page} of 3" in olga.text
+                seen += re.findall(r'name="digest" value="([0-9a-f]{32})"', olga.page.text)
+            assert len(set(seen)) == len(seen) == 120
+            for page in ("0", "-1", "x", "9" * 50, "4"):
+                assert (await olga.get(f"/dead-letters?page={page}")).status_code == 200
+
+    async def test_reading_a_long_queue_leaves_time_for_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("worker.console.dead_letters.patience._STRETCH_S", 0.0)
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        task = asyncio.create_task(others())
+        queue = ConsiderateQueue(MemoryDeadQueue(letters(50)))
+        assert await look(queue, Selection(), None, lambda *_: None) == 50
+        task.cancel()
+        assert turns >= 50
 
     async def test_the_body_is_shown_to_operators_and_it_is_noted(self, world: ConsoleWorld, olga: Browser) -> None:
         await olga.get("/dead-letters?account=globex")

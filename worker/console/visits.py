@@ -1,7 +1,7 @@
 """One request of one person: who they are, what they may do, and how pages are rendered for them."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -39,7 +39,7 @@ class Visit:
     csrf: str
     language: Language
     zone: Zone
-    form: FormData
+    form: FormData = field(default_factory=FormData)
 
     def query(self, name: str, most: int = 500) -> str | None:
         """A value of the address, None where it is empty; cut to a bound before anything searches it."""
@@ -86,7 +86,7 @@ def page(handler: Handler) -> Endpoint:
     """A page for everybody who is signed in."""
 
     async def endpoint(request: Request) -> Response:
-        return await handler(_visit(request, FormData()))
+        return await handler(_visit(request))
 
     return endpoint
 
@@ -95,7 +95,8 @@ def signed_form(handler: Handler) -> Endpoint:
     """A form that changes nothing but what its person sees; its token shows that it is a page of ours."""
 
     async def endpoint(request: Request) -> Response:
-        visit = _visit(request, await request.form(max_files=0, max_fields=_MOST_FIELDS))
+        visit = _visit(request)  # first: of a stranger nothing is read
+        visit = replace(visit, form=await request.form(max_files=0, max_fields=_MOST_FIELDS))
         if not is_token(visit.form.get(CSRF_FIELD), visit.csrf):
             visit.services.metrics.refused("csrf")
             raise HTTPException(403, "The form is not one of this session: load the page again.")
@@ -116,14 +117,14 @@ def act(handler: Handler) -> Endpoint:
     return signed_form(for_operators)
 
 
-def _visit(request: Request, form: FormData) -> Visit:
+def _visit(request: Request) -> Visit:
     services: Services = request.app.state.services
     signed_in = services.sign_in.who(request)
     if signed_in is None:
         address = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         raise SignInNeeded(address if request.method == "GET" else "/")
     person, csrf = signed_in
-    return Visit(request, services, person, csrf, language_of(request), zone_of(request), form)
+    return Visit(request, services, person, csrf, language_of(request), zone_of(request))
 
 
 def sign_in_address(next_: str) -> str:
