@@ -18,6 +18,7 @@ from worker.history.addresses import AddressPolicy
 from worker.history.model import Record
 from worker.history.reading import read_result
 from worker.operations.contract_examples import result_example
+from worker.operations.dead_letters.terminal import json_text
 
 NOW = datetime.now(UTC)
 EVIL = "\x1b[2J\u202e<script>\r\nmail.sent"
@@ -156,5 +157,6 @@ def test_whatever_a_result_holds_can_be_shown_and_commands_no_terminal(value: ob
     nested = {"address": value, "reply": {"code": value, "text": value}, "explanation": [value], "en": value}
     for body in (dict.fromkeys(names, value), dict.fromkeys(names, nested), {name: [nested] for name in names}):
         record = Record(EVIL, EVIL, NOW, account_id=EVIL, event_id=EVIL, addresses=(EVIL,), reason=EVIL, body=body)
-        for line in (*timeline([record]), row(record)):
+        for line in (*timeline([record]), row(record), *json_text(as_document(record)).split("\n")):
             assert line.isprintable()
+        assert json.loads(json_text(as_document(record)))["data"] == body

@@ -13,12 +13,13 @@ from worker.addresses import history_of
 from worker.app import make_state_dir
 from worker.cli.configured import configured
 from worker.cli.history_output import as_document, row, timeline
-from worker.cli.output import print_json, print_line, say
+from worker.cli.output import print_line, say
 from worker.errors import ConfigurationError
 from worker.history.model import InvalidSearch, Page, Record, Search
 from worker.history_access import history_from
 from worker.history_process import HistoryProcess
 from worker.operations.dead_letters.selection import moment
+from worker.operations.dead_letters.terminal import json_text
 from worker.settings import Settings
 
 group = App(name="history", help="What became of letters: keep every published result, show one event's, search.")
@@ -140,7 +141,7 @@ def show(event_id: str, *, as_json: AsJson = False) -> int:
     """
     story = asyncio.run(_story(configured(is_quiet=True), event_id))
     if as_json:
-        print_json([as_document(record) for record in story])
+        print_line(json_text([as_document(record) for record in story]))
     elif not story:
         say("the history has nothing about this event")
     else:
@@ -165,7 +166,7 @@ def search(conditions: Conditions = ALL, *, as_json: AsJson = False) -> int:
     except InvalidSearch as error:
         raise ConfigurationError(str(error)) from None
     if as_json:
-        print_json({"results": [as_document(record) for record in page.records], "next": page.next})
+        print_line(json_text({"results": [as_document(record) for record in page.records], "next": page.next}))
     for record in () if as_json else page.records:
         print_line(row(record))
     if page.next is not None and not as_json:

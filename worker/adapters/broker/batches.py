@@ -12,7 +12,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMe
 from aio_pika.exceptions import ChannelNotFoundEntity
 
 from worker.adapters.addresses.broker import Broker
-from worker.adapters.broker.link import BROKER_ERRORS, close_quietly, connect_patiently, end_if_cancelled
+from worker.adapters.broker.link import Link
 from worker.delivery import requeueing
 from worker.delivery.messages import Arrival
 from worker.delivery.ports import Clock
@@ -44,7 +44,7 @@ class _Intake:
     """What the broker has delivered on one channel and no batch has taken yet."""
 
     messages: deque[AbstractIncomingMessage] = field(default_factory=deque)
-    problem: BaseException | None = None
+    ended: str | None = None
     _signal: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def put(self, message: AbstractIncomingMessage) -> None:
@@ -52,8 +52,13 @@ class _Intake:
         self._signal.set()
 
     def end(self, error: BaseException | None) -> None:
-        self.problem = self.problem or error or ConnectionError("the broker ended the consumer")
+        self.ended = f"the broker ended the consumer: {type(error).__name__ if error else 'cancelled'}"
         self._signal.set()
+
+    def require(self) -> None:
+        """Raises `ConnectionError` when nothing more can come, and nothing that came be acknowledged."""
+        if self.ended is not None:
+            raise ConnectionError(self.ended)
 
     async def batch(self) -> list[AbstractIncomingMessage]:
         """The next messages, gathered for a moment; none when none came for a while."""
@@ -70,8 +75,7 @@ class _Intake:
         try:
             async with asyncio.timeout(timeout_s):
                 while len(self.messages) < count:
-                    if self.problem is not None:
-                        raise self.problem
+                    self.require()
                     self._signal.clear()
                     await self._signal.wait()
         except TimeoutError:
@@ -99,14 +103,14 @@ class BatchConsumer:
         hold_s: float = _HOLD_S,
     ) -> None:
         self.queue = queue
-        self._broker = broker
+        self._link = Link(broker, "sendas-history", self._up)
         self._topology = topology
         self._handle = handler
         self._clock = clock
         self._paused = paused
         self._first_wait_s = first_wait_s
         self._hold_s = hold_s
-        self._problem: str | None = "not connected to the broker yet"
+        self._problem: str | None = "not connected to the broker"
         self._stopping = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -116,23 +120,12 @@ class BatchConsumer:
         return self._problem
 
     async def run(self) -> None:
-        """Consume until cancelled, or stopped.
+        """Consume until cancelled.
 
         Raises:
             ConfigurationError: the broker refuses the connection, or has no such queue.
         """
-        while not self._stopping.is_set():
-            connection = await connect_patiently(self._broker, "sendas-history")
-            try:
-                await self._consume(connection)
-            except BROKER_ERRORS as error:
-                end_if_cancelled(error)
-                self._problem = "the connection to the broker was lost"
-                log.warning("broker.connection_lost", connection="sendas-history", error=type(error).__name__)
-            finally:
-                await close_quietly(connection)
-            # Many lose a broker at the same moment; they must not all come back at the same moment.
-            await asyncio.sleep(random.uniform(0.1, 1.0))  # noqa: S311 - spreads load, decides nothing
+        await self._link.run()
 
     async def stop(self, timeout_s: float) -> None:
         """Take no further batch, and wait for the one in work; what is not settled then is delivered again."""
@@ -142,6 +135,13 @@ class BatchConsumer:
                 await self._idle.wait()
         except TimeoutError:
             log.warning("history.batch_abandoned")
+
+    async def _up(self, connection: AbstractConnection) -> None:
+        """Consume as long as the connection lasts; what it raises when it does not has the link open another one."""
+        try:
+            await self._consume(connection)
+        finally:
+            self._problem = "not connected to the broker"
 
     async def _consume(self, connection: AbstractConnection) -> None:
         channel = await connection.channel(publisher_confirms=True)
@@ -191,8 +191,7 @@ class BatchConsumer:
                 self._problem = str(error)
                 self._paused()
                 log.warning("history.waiting", error=str(error), wait_s=wait_s, messages=len(bodies))
-                if intake.problem is not None:
-                    raise intake.problem from None
+                intake.require()
                 if self._clock.monotonic() - began > self._hold_s:
                     raise ConnectionError("messages were held for too long") from None
                 await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, decides nothing

@@ -27,12 +27,12 @@ async def migrate(address: LedgerAddress) -> None:
     """
     database = history_database(address, _MIGRATION_S, writes=True)
     try:
-        await database.run(upgrade)
+        await database.run(_upgrade)
     finally:
         await database.close()
 
 
-def upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection) -> None:
     """Bring the tables up to date, within the caller's transaction."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _ADVISORY_LOCK})

@@ -8,14 +8,18 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Row,
     Select,
+    Text,
     func,
     literal,
     select,
+    true,
     tuple_,
     type_coerce,
     union_all,
 )
+from sqlalchemy.dialects import postgresql
 
 from worker.adapters.history.database import Work
 from worker.adapters.history.rows import record_of
@@ -34,25 +38,37 @@ Place = tuple[datetime, int]
 """Where a page ends: time and number of its last row."""
 
 
-def page(search: Search, address: str | None) -> Work[Page]:
-    """The page that a search asks for; `address` as addresses are kept."""
-    statement = _page_of(search, address, _place(search.before))
+Rows = Sequence[Row[tuple[object, ...]]]
+"""Rows of `history_results`, the newest first."""
 
-    def look(connection: Connection) -> Page:
-        rows = connection.execute(statement).all()
-        shown = rows[: search.limit]
-        return Page(
-            tuple(map(record_of, shown)), _cursor(shown[-1].at, shown[-1].no) if len(rows) > len(shown) else None
-        )
+
+def page(search: Search, address: str | None) -> Work[Rows]:
+    """The rows of the page that a search asks for, and one more where there is one; `address` as addresses are kept."""
+    place = _place(search.before)
+
+    def look(connection: Connection) -> Rows:
+        return connection.execute(_page_of(search, address, place, connection.dialect.name)).all()
 
     return look
 
 
-def story(event_id: str, accounts: frozenset[str] | None) -> Work[Sequence[Record]]:
-    """All of one event, the oldest first."""
+def as_page(rows: Rows, limit: int) -> Page:
+    """The page that these rows are."""
+    shown = rows[:limit]
+    following = _cursor(shown[-1].at, shown[-1].no) if len(rows) > limit else None
+    return Page(tuple(map(record_of, shown)), following)
+
+
+def story(event_id: str, accounts: frozenset[str] | None) -> Work[Rows]:
+    """The rows of one event."""
     of_event = _seen_by(accounts)(select(results).where(results.c.event_id == key(event_id)))
     statement = of_event.order_by(results.c.at.desc(), results.c.no.desc()).limit(MAX_STORY)
-    return lambda connection: [record_of(row) for row in reversed(connection.execute(statement).all())]
+    return lambda connection: connection.execute(statement).all()
+
+
+def as_story(rows: Rows) -> list[Record]:
+    """The records of these rows, the oldest first."""
+    return [record_of(row) for row in reversed(rows)]
 
 
 def failures(
@@ -78,10 +94,11 @@ def failures(
     return look
 
 
-def _page_of(search: Search, address: str | None, place: Place | None) -> Select[tuple[object, ...]]:
+def _page_of(search: Search, address: str | None, place: Place | None, dialect: str) -> Select[tuple[object, ...]]:
     found = conditions(search)
     if search.accounts is not None and not found and address is None and len(search.accounts) <= _MERGED_ACCOUNTS:
-        return _merged(search, place)
+        merged = _laterally_merged if dialect == "postgresql" else _merged
+        return merged(sorted(map(key, search.accounts)), search, place)
     statement: Select[tuple[object, ...]] = select(results)
     at, no = results.c.at, results.c.no
     if address is not None:
@@ -93,17 +110,31 @@ def _page_of(search: Search, address: str | None, place: Place | None) -> Select
     return _seen_by(search.accounts)(statement).order_by(at.desc(), no.desc()).limit(search.limit + 1)
 
 
-def _merged(search: Search, place: Place | None) -> Select[tuple[object, ...]]:
+def _laterally_merged(accounts: list[str], search: Search, place: Place | None) -> Select[tuple[object, ...]]:
     """The newest rows of some accounts: the newest of each, and of those the newest."""
+    each = func.unnest(literal(accounts, postgresql.ARRAY(Text))).table_valued("account_id").render_derived(name="seen")
+    newest = (
+        select(results)
+        .where(results.c.account_id == each.c.account_id, *_within(search, results.c.at, results.c.no, place))
+        .order_by(results.c.at.desc(), results.c.no.desc())
+        .limit(search.limit + 1)
+        .lateral("newest")
+    )
+    merged: Select[tuple[object, ...]] = select(newest).select_from(each.join(newest, true()))
+    return merged.order_by(newest.c.at.desc(), newest.c.no.desc()).limit(search.limit + 1)
+
+
+def _merged(accounts: list[str], search: Search, place: Place | None) -> Select[tuple[object, ...]]:
+    """The same for SQLite, which has no LATERAL."""
     newest = [
         select(
             select(results.c.no)
-            .where(results.c.account_id == key(account), *_within(search, results.c.at, results.c.no, place))
+            .where(results.c.account_id == account, *_within(search, results.c.at, results.c.no, place))
             .order_by(results.c.at.desc(), results.c.no.desc())
             .limit(search.limit + 1)
             .subquery()
         )
-        for account in sorted(search.accounts or ())
+        for account in accounts
     ]
     of_all = union_all(*newest).subquery()
     return (

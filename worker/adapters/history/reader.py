@@ -1,5 +1,6 @@
 """Reading the history."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -29,10 +30,12 @@ class SqlHistory:
         if search.accounts is not None and not search.accounts:
             return Page()
         address = None if search.address is None else self._addresses.kept(search.address)
-        return await self._run(queries.page(search, address))
+        rows = await self._run(queries.page(search, address))
+        return await asyncio.to_thread(queries.as_page, rows, search.limit)  # many rows take a while to unpack
 
     async def story(self, event_id: str, accounts: frozenset[str] | None = None) -> Sequence[Record]:
-        return await self._run(queries.story(event_id, accounts))
+        rows = await self._run(queries.story(event_id, accounts))
+        return await asyncio.to_thread(queries.as_story, rows)
 
     async def failures(
         self, since: datetime, until: datetime, bucket_s: int, accounts: frozenset[str] | None = None

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.adapters.addresses.ledger import LedgerAddress
 from worker.adapters.history.database import Database, history_database
-from worker.adapters.history.migration import upgrade
+from worker.adapters.history.migration import migrate
 from worker.adapters.history.rows import row_of
 from worker.adapters.history.schema import addresses, results
 from worker.history.model import Record
@@ -45,8 +45,8 @@ class SqlHistoryWriter:
         return self._database.place
 
     async def add(self, records: Sequence[Record]) -> int:
-        # In one order, so that two writers of the same records never wait for each other in a circle.
-        by_id = {record.id: record for record in sorted(records, key=lambda record: record.id)}
+        first = {record.id: record for record in reversed(records)}  # of two with the same id
+        by_id = dict(sorted(first.items()))  # so two writers of the same records never wait for each other in a circle
         return await self._database.run(lambda connection: _add(connection, by_id)) if by_id else 0
 
     async def expire(self, before: datetime) -> int:
@@ -59,19 +59,14 @@ class SqlHistoryWriter:
 async def open_history_writer(
     address: LedgerAddress, *, timeout_s: float = TIMEOUT_S, expired_at_once: int = _EXPIRED_AT_ONCE
 ) -> SqlHistoryWriter:
-    """Connect, and create the tables or bring them up to date.
+    """Create the tables, or bring them up to date, for writing.
 
     Raises:
         ConfigurationError: the database refuses, or its tables are of a newer version of sendas.
         Unavailable: the database does not answer.
     """
-    database = history_database(address, timeout_s, writes=True)
-    try:
-        await database.run(upgrade)
-    except BaseException:  # whatever it was, also cancellation: no connection is left behind
-        await database.close()
-        raise
-    return SqlHistoryWriter(database, expired_at_once)
+    await migrate(address)
+    return SqlHistoryWriter(history_database(address, timeout_s, writes=True), expired_at_once)
 
 
 def _add(connection: Connection, by_id: dict[str, Record]) -> int:

@@ -25,6 +25,12 @@ def json_line(value: object) -> str:
     return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
+def json_text(value: object) -> str:
+    """The same on several lines, indented."""
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+
+
 def hexdump(data: bytes, at_most: int = _DUMPED_BYTES) -> str:
     """Offsets, bytes in hexadecimal and ASCII, sixteen a line, of the first `at_most` bytes."""
     lines = list(_dumped(data[:at_most]))
