@@ -106,7 +106,8 @@ class DeadLetterDesk:
 
     def stop(self, job: Job) -> None:
         """End an act in good order: letters in work are finished, all others stay."""
-        if job.is_busy and job.task is not None:
+        if job.is_busy and job.task is not None and not job.is_stopping:
+            job.is_stopping = True
             job.task.cancel()
 
     async def find(self, selection: Selection) -> tuple[DeadMessage, DeadLetter] | None:

@@ -59,6 +59,7 @@ class LeavingGate(Gate):
 class Job:
     """An act. `counted`: the dry run's tally; `tally`: of what was done; `total`: letters in the queue when it began.
 
+    `is_stopping`: it was told to stop, and gives back what it holds, which takes seconds in a long queue.
     `problem`: what is wrong with the selection, or what ended the act before its end. The act's audit event has the
     job's id.
     """
@@ -79,6 +80,7 @@ class Job:
     tally: Tally = field(default_factory=Tally)
     problem: str | None = None
     ended_at: datetime | None = None
+    is_stopping: bool = False
     task: "asyncio.Task[None] | None" = None
 
     @property
