@@ -337,6 +337,10 @@ class MailboxStatesContract:
         assert held_up[rests].resting == Resting(now + timedelta(minutes=5), Reason.RATE_LIMITED)
         assert held_up[SUPPORT] == await one.state(SUPPORT)
         assert list(await one.held_up(1)) == [SUPPORT]
+        elsewhere = MailboxKey("globex", "mb-rests")
+        await one.rest(elsewhere, now + timedelta(minutes=5), Reason.RATE_LIMITED)
+        assert list(await one.held_up(1, frozenset({"globex", "initech"}))) == [elsewhere]
+        assert await one.held_up(1, frozenset()) == {}
         world.clock.advance(301)
         assert list(await one.held_up(10)) == [SUPPORT]
         assert (await one.state(MailboxKey("acme", "mb-never-seen"))).suspension is None

@@ -68,8 +68,8 @@ class MailboxDesk:
 
     async def held_up(self, person: Person) -> list[Standing]:
         """What holds up the mailboxes that a person may see, at most 500 of them."""
-        found: Mapping[MailboxKey, MailboxState] = await self._states.held_up(MOST_LISTED)
-        standings = [self._standing(key, state) for key, state in found.items() if person.may_see(key.account_id)]
+        found: Mapping[MailboxKey, MailboxState] = await self._states.held_up(MOST_LISTED, person.accounts)
+        standings = [self._standing(key, state) for key, state in found.items()]
         return [standing for standing in standings if standing.is_held_up]
 
     async def standing(self, key: MailboxKey) -> Standing:

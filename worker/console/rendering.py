@@ -72,5 +72,5 @@ def _isolated(value: object) -> Markup:
 
 
 def _query(**values: object) -> str:
-    """The query of an address; what is None or empty stands not in it."""
+    """The query of an address; values that are None or empty are left out."""
     return urlencode({name: str(value) for name, value in values.items() if value not in (None, "")})

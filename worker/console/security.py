@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -128,9 +127,3 @@ def own_path(text: str | None) -> str:
         return "/"
     parts = urlsplit(text)
     return "/" if parts.scheme or parts.netloc or parts.path.startswith("/sign-") else text
-
-
-def is_secure(request: Request) -> bool:
-    """Whether people reach the console over TLS, so that its cookies never go without."""
-    is_tls: bool = request.app.state.services.is_tls
-    return is_tls

@@ -141,7 +141,7 @@ _FACTS = {
     "count": "Count",
     "ok": "Passed",
 }
-"""Members of results that are told as they are, with their names for people."""
+"""Members of results that are shown as they are, with their names for people."""
 
 
 def fact_names() -> Sequence[str]:

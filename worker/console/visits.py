@@ -13,8 +13,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from worker.console.auth.people import Person
 from worker.console.languages import Language, language_of
 from worker.console.rendering import rendered
-from worker.console.security import is_secure, is_token
-from worker.console.services import Services
+from worker.console.security import is_token
+from worker.console.services import Services, services_of
 from worker.console.times import Zone, zone_of
 
 CSRF_FIELD = "csrf"
@@ -118,7 +118,7 @@ def act(handler: Handler) -> Endpoint:
 
 
 def _visit(request: Request) -> Visit:
-    services: Services = request.app.state.services
+    services = services_of(request)
     signed_in = services.sign_in.who(request)
     if signed_in is None:
         address = request.url.path + (f"?{request.url.query}" if request.url.query else "")
@@ -134,4 +134,4 @@ def sign_in_address(next_: str) -> str:
 
 def set_preference(request: Request, response: Response, name: str, value: str) -> None:
     """Remember a choice in the browser for a year; the page's script reads the zone's to set it once."""
-    response.set_cookie(name, value, 365 * 86_400, path="/", secure=is_secure(request), samesite="lax")
+    response.set_cookie(name, value, 365 * 86_400, path="/", secure=services_of(request).is_tls, samesite="lax")

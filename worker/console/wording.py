@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from worker.console.languages import Code, Language
 from worker.domain.hints import HINTS
-from worker.domain.vocabulary import Reason, ResultType, Tier, Verdict, Why
+from worker.domain.vocabulary import Reason, ResultType, Tier, Why
 
 TYPES: Mapping[str, str] = {
     ResultType.MAIL_SENT: "Accepted by the mail server",
@@ -57,8 +57,6 @@ WHYS: Mapping[str, str] = {
     Why.LOWER_TIER: "another one goes first",
 }
 
-VERDICTS: Mapping[str, str] = {Verdict.SELECTED: "selected", Verdict.REJECTED: "passed over"}
-
 STEPS: Mapping[str, str] = {
     "settings": "Settings",
     "dns": "SMTP server's name",
@@ -110,7 +108,7 @@ PHASES: Mapping[str, str] = {
     "failed": "Failed",
 }
 
-CATALOGUES = (TYPES, TIERS, WHYS, VERDICTS, STEPS, REFUSALS, FACETS, PHASES)
+CATALOGUES = (TYPES, TIERS, WHYS, STEPS, REFUSALS, FACETS, PHASES)
 """All English texts here; a test sees to it that each has a Russian one."""
 
 

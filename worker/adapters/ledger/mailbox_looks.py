@@ -70,6 +70,7 @@ _HELD_UP = (
     .order_by(mailboxes.c.suspended_at.is_(None), mailboxes.c.suspended_at, mailboxes.c.rests_until)
     .limit(bindparam("at_most"))
 )
+_HELD_UP_OF = _HELD_UP.where(mailboxes.c.account_id.in_(bindparam("accounts", expanding=True)))
 _STATE = select(mailboxes).where(
     mailboxes.c.account_id == bindparam("account"), mailboxes.c.mailbox_id == bindparam("mailbox")
 )
@@ -116,7 +117,11 @@ async def list_suspended(connection: Connected) -> list[Suspension]:
 
 async def list_held_up(connection: Connected, now: datetime, operation: ToListHeldUp) -> dict[MailboxKey, MailboxState]:
     """The mailboxes that something holds up: one scan of the table, which has a row for each that ever sent."""
-    rows = await connection.execute(_HELD_UP, {"now": now, "at_most": operation.limit})
+    parameters: dict[str, Any] = {"now": now, "at_most": operation.limit}
+    if operation.accounts is None:
+        rows = await connection.execute(_HELD_UP, parameters)
+    else:
+        rows = await connection.execute(_HELD_UP_OF, {**parameters, "accounts": sorted(operation.accounts)})
     return {MailboxKey(row.account_id, row.mailbox_id): state_of(row) for row in rows}
 
 

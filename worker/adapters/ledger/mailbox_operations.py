@@ -183,6 +183,7 @@ class ToListSuspended(Operation[list[Suspension]]):
 @dataclass(frozen=True, eq=False, slots=True)
 class ToListHeldUp(Operation[dict[MailboxKey, MailboxState]]):
     limit: int
+    accounts: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)

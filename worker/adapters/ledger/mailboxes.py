@@ -24,7 +24,7 @@ from worker.adapters.ledger.mailbox_operations import (
     ToTell,
     checked_mailbox,
 )
-from worker.adapters.ledger.operations import Operation
+from worker.adapters.ledger.operations import Operation, check_texts
 from worker.delivery.mailbox_states import (
     Announcement,
     Entry,
@@ -107,8 +107,9 @@ class OperatedMailboxStates:
     async def suspended(self) -> Sequence[Suspension]:
         return await self._ledger.submit(ToListSuspended())
 
-    async def held_up(self, limit: int) -> Mapping[MailboxKey, MailboxState]:
-        return await self._ledger.submit(ToListHeldUp(limit))
+    async def held_up(self, limit: int, accounts: frozenset[str] | None = None) -> Mapping[MailboxKey, MailboxState]:
+        check_texts(*(accounts or ()))
+        return await self._ledger.submit(ToListHeldUp(limit, accounts))
 
     async def state(self, key: MailboxKey) -> MailboxState:
         return await self._ledger.submit(ToReadState(checked_mailbox(key)))

@@ -73,7 +73,7 @@ class MemoryMailboxes:
             case ToListSuspended():
                 return self._suspended()
             case ToListHeldUp():
-                return self._held_up(operation.limit)
+                return self._held_up(operation.limit, operation.accounts)
             case ToReadState():
                 return self._state(operation.key)
             case ToLook():
@@ -105,9 +105,13 @@ class MemoryMailboxes:
         suspensions = [state.suspension for state in self._store.states.values() if state.suspension is not None]
         return sorted(suspensions, key=lambda suspension: suspension.since)
 
-    def _held_up(self, limit: int) -> dict[MailboxKey, MailboxState]:
+    def _held_up(self, limit: int, accounts: frozenset[str] | None) -> dict[MailboxKey, MailboxState]:
         now = self._clock.now()
-        found = [(key, state) for key, state in self._store.states.items() if _is_held_up(state, now)]
+        found = [
+            (key, state)
+            for key, state in self._store.states.items()
+            if _is_held_up(state, now) and (accounts is None or key.account_id in accounts)
+        ]
         found.sort(
             key=lambda each: each[1].suspension.since if each[1].suspension else datetime.max.replace(tzinfo=UTC)
         )

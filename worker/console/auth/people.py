@@ -89,15 +89,6 @@ class People:
         listed = self._current().people.get(name)
         return listed.password.get_secret_value() if listed is not None and listed.password is not None else None
 
-    @property
-    def problem(self) -> str | None:
-        """What is wrong with the file now."""
-        try:
-            _read(self._path)
-        except ConfigurationError as error:
-            return str(error)
-        return None
-
     def _current(self) -> _File:
         stamp = self._stamped()
         if stamp != self._stamp:
