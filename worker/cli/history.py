@@ -17,12 +17,19 @@ from worker.cli.output import print_line, say
 from worker.errors import ConfigurationError
 from worker.history.model import InvalidSearch, Page, Record, Search
 from worker.history_access import history_from
-from worker.history_process import HistoryProcess
 from worker.operations.dead_letters.selection import moment
 from worker.operations.dead_letters.terminal import json_text
 from worker.settings import Settings
 
 group = App(name="history", help="What became of letters: keep every published result, show one event's, search.")
+# By name: those that only read need no broker's library.
+group.command(
+    "worker.cli.history_consume:consume",
+    name="consume",
+    help="Keep published results until SIGTERM: take them from their queue, write them to the history's database.\n\n"
+    "Needs SENDAS_HISTORY and a broker with the topology applied; waits for a broker and a database that are away, and "
+    "brings the tables up to date. Several may run at a time. No letter waits for it.",
+)
 
 AsJson = Annotated[bool, Parameter(name="--json", negative="")]
 
@@ -103,17 +110,6 @@ def _moment(option: str, text: str | None) -> datetime | None:
         return None if text is None else moment(text, datetime.now(UTC))
     except ValueError as error:
         raise ConfigurationError(f"{option}: {error}") from None
-
-
-@group.command
-def consume() -> int:
-    """Keep published results until SIGTERM: take them from their queue, write them to the history's database.
-
-    Needs SENDAS_HISTORY and a broker with the topology applied; waits for a broker and a database that are away, and
-    brings the tables up to date. Several may run at a time. No letter waits for it.
-    """
-    asyncio.run(HistoryProcess(configured()).run())
-    return 0
 
 
 @group.command(name="migrate")

@@ -45,11 +45,11 @@ def row(record: Record) -> str:
     """One line for a list of results."""
     columns = (
         f"{record.at:%Y-%m-%d %H:%M:%S}Z",
-        f"{record.type:<18}",
+        f"{record.type:<21}",
         record.account_id or "-",
         record.event_id or "-",
         record.mailbox_id or "-",
-        record.reason or "",
+        record.reason or "-",
         _few(record.addresses),
     )
     return printable_line("  ".join(columns).rstrip())
@@ -65,6 +65,8 @@ def _heading(record: Record) -> str:
 
 def _details(body: Mapping[str, object]) -> Iterator[str]:
     """What people ask about, as far as this result has it."""
+    if mailbox := text(body.get("mailbox_id")):
+        yield f"mailbox {mailbox}" + (f" ({address})" if (address := text(body.get("address"))) else "")
     yield from _sender(body.get("sender"))
     yield from _recipients(body.get("recipients"))
     if reply := _reply(body.get("reply")):
@@ -90,7 +92,7 @@ def _sender(sender: object) -> Iterator[str]:
     if isinstance(sender, dict):
         mailbox = text(sender.get("mailbox_id"))
         where = f"mailbox {mailbox}" if mailbox else "the platform's relay"
-        yield f"from {text(sender.get('address')) or 'nobody'} ({where}, tier {text(sender.get('tier')) or '?'})"
+        yield f"from {text(sender.get('address')) or 'no sender'} ({where}, tier {text(sender.get('tier')) or '?'})"
         considered = sender.get("explanation")
         for seen in considered if isinstance(considered, list) else ():
             tier, verdict, why = (text(member(seen, name)) or "?" for name in ("tier", "verdict", "why"))
