@@ -71,6 +71,17 @@ def settings_of(office: Office, more: Mapping[str, str] | None = None) -> dict[s
     }
 
 
+def worker_settings(office: Office, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The settings of a worker beside the console, on the same ledger.
+
+    It has a state directory of its own: in the console's stands the snapshot from before a test changed it, which a
+    worker would begin with.
+    """
+    ledger = f"sqlite:///{office.directory / 'state' / 'ledger.db'}"
+    own = {"SENDAS_STATE_DIR": str(office.directory / "state-of-worker"), "SENDAS_LEDGER_URL": ledger}
+    return settings_of(office, {**own, **(more or {})})
+
+
 @asynccontextmanager
 async def running_console(office: Office, more: Mapping[str, str] | None = None) -> AsyncIterator[Console]:
     """A console while the context lasts; the tables of its ledger and history are there."""

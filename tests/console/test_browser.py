@@ -10,7 +10,7 @@ from playwright.async_api import Browser, Page, expect
 from tests.acceptance.command import running_worker
 from tests.acceptance.office import Office
 from tests.console.browser import Window, window
-from tests.console.desk import PASSWORD, TOPOLOGY, Console, settings_of
+from tests.console.desk import PASSWORD, TOPOLOGY, Console, settings_of, worker_settings
 
 # Chromium, a worker and two more processes start for a test, on a machine that may be busy.
 pytestmark = pytest.mark.timeout(400)
@@ -27,7 +27,7 @@ async def test_a_search_leads_to_a_timeline(office: Office, console: Console, ol
     consumer = running_worker(
         settings, command=("history", "consume"), starting="history.starting", until="history.consuming"
     )
-    async with running_worker(settings), consumer, office.results() as results:
+    async with running_worker(worker_settings(office)), consumer, office.results() as results:
         await office.publish([office.event(1)])
         await results.of_type("mail.sent")
         await results.of_type("sent_copy.saved")
@@ -90,7 +90,7 @@ async def test_a_suspended_mailbox_is_checked_put_right_and_resumed(
 ) -> None:
     """A wrong password stops the mailbox; the check says so live; with the right one it passes, and sends again."""
     office.write_snapshot(secret={"env": "SENDAS_SECRET_WRONG"}, version=2)
-    settings = settings_of(office, {"SENDAS_SECRET_WRONG": "wrong"})
+    settings = worker_settings(office, {"SENDAS_SECRET_WRONG": "wrong"})
     page = olga.page
     async with running_worker(settings), office.results() as results:
         await office.publish([office.event(1)])
