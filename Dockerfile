@@ -14,9 +14,11 @@ COPY requirements/build.txt requirements/
 RUN /opt/build/bin/pip install --require-hashes --only-binary :all: --requirement requirements/build.txt
 
 # Dependencies change seldom and are most of the bytes: a layer of their own. (dkimpy is published as source only.)
-COPY requirements/run.txt requirements/
+# `--build-arg DEPENDENCIES=console` makes the image of the console, with libraries that no worker has.
+ARG DEPENDENCIES=run
+COPY requirements/run.txt requirements/console.txt requirements/
 RUN /opt/build/bin/pip wheel --require-hashes --only-binary :all: --no-binary dkimpy --no-build-isolation --no-deps \
-        --wheel-dir /dependencies --requirement requirements/run.txt \
+        --wheel-dir /dependencies --requirement "requirements/${DEPENDENCIES}.txt" \
     && /opt/build/bin/pip --python /opt/sendas/bin/python install --no-deps --no-index /dependencies/*.whl
 # Left out: the packages' tests, what their compiled parts were made from, and commands of theirs.
 RUN find /opt/sendas/lib -type d \( -name tests -o -name testing \) -prune -exec rm -rf {} + \

@@ -74,7 +74,8 @@ image-test: servers setup ## Build the image without an engine, and see it work 
 	@$(BIN)/python -m deploy.image
 
 .PHONY: picture
-picture: servers setup ## Draw docs/images/overview.png from six minutes of real work (as root)
+picture: servers setup ## Draw the pictures in docs/images: the console, and six minutes of real work (as root)
+	@$(BIN)/python -m tests.console.picture
 	@$(BIN)/python -m tests.observability.picture
 
 FUZZ := $(VENV)-fuzz
@@ -86,7 +87,7 @@ fuzz: setup ## Search for input that breaks a promise, for about two minutes (AR
 	@$(FUZZ)/bin/python -m fuzz $(ARGS)
 
 .PHONY: licences
-licences: setup ## List the licences of what a worker is run with, and fail on one that GPL-3.0 is not compatible with
+licences: setup ## List the licences of what worker and console are run with, and fail on one that GPL-3.0 is not compatible with
 	@$(BIN)/python -m deploy.licences
 
 RELEASE := $(VENV)-release
@@ -171,8 +172,9 @@ schemas: setup ## Write schemas/ and the other generated files anew
 lock: setup ## Pin what pyproject.toml asks for into requirements/ (UPGRADE=1 for the latest versions)
 	@[ -x $(BIN)/uv ] || $(INSTALL) uv
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) pyproject.toml --extra fast --extra tracing -o requirements/run.txt
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) pyproject.toml --extra fast --extra tracing --group dev -o requirements/dev.txt
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) pyproject.toml --extra fast --extra tracing --group dev --group fuzz -o requirements/fuzz.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) pyproject.toml --extra fast --extra tracing --extra console -o requirements/console.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) pyproject.toml --extra fast --extra tracing --extra console --group dev -o requirements/dev.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) pyproject.toml --extra fast --extra tracing --extra console --group dev --group fuzz -o requirements/fuzz.txt
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --group build -o requirements/build.txt
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --group release -o requirements/release.txt
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(COMPILE) --group bench -o requirements/bench.txt
@@ -181,7 +183,7 @@ lock: setup ## Pin what pyproject.toml asks for into requirements/ (UPGRADE=1 fo
 .PHONY: clean
 clean: ## Remove .venv and every cache
 	@rm -rf $(VENV) $(VENV)-* .dev .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
-	@rm -rf tools/asyncapi/node_modules bench/peers/node/node_modules
+	@rm -rf tests/console/node_modules tests/integration/oidc_provider/node_modules tools/asyncapi/node_modules bench/peers/node/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # `pip check` is not asked: the lock was resolved for all platforms at once.

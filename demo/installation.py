@@ -71,7 +71,7 @@ class Installation:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            env=_environment(self.settings),
+            env=environment(self.settings),
         )
         try:
             output, _ = await process.communicate()
@@ -101,7 +101,12 @@ class Installation:
 
 @asynccontextmanager
 async def installation(
-    directory: Path, snapshot: Path, *, management: bool = False, is_talkative: bool = False
+    directory: Path,
+    snapshot: Path,
+    *,
+    management: bool = False,
+    has_history: bool = False,
+    is_talkative: bool = False,
 ) -> AsyncIterator[Installation]:
     """Start everything but the worker, which comes with `start_worker`; stop everything at the end.
 
@@ -109,6 +114,7 @@ async def installation(
         directory: where all lies; it exists, and servers may pass through it.
         snapshot: where the configuration snapshot is written.
         management: also RabbitMQ's management pages.
+        has_history: results also go to a queue of the history.
     """
     servers = directory / "servers"
     servers.mkdir(mode=0o711)
@@ -139,6 +145,7 @@ async def installation(
             "SENDAS_EGRESS_ALLOW": "127.0.0.0/8,::1/128",
             "SENDAS_ALLOW_PLAINTEXT": "true",
             "SENDAS_FILES_ALLOW_HTTP": "true",
+            "SENDAS_HISTORY": "whole" if has_history else "off",
         }
         _write_configuration(stack, two_factor.port, Path(settings["SENDAS_SEALING_KEYS_FILE"]), snapshot)
         worker = Child(
@@ -146,7 +153,7 @@ async def installation(
             [str(SENDAS), "run"],
             log=directory / "worker.log",
             cwd=directory,
-            env=_environment(settings),
+            env=environment(settings),
         )
         try:
             yield Installation(directory, stack, settings, files_url, http_port, worker)
@@ -179,7 +186,7 @@ def _write_configuration(stack: Stack, two_factor_port: int, keys: Path, snapsho
     snapshot.write_text(filled(values, public))
 
 
-def _environment(settings: Mapping[str, str]) -> dict[str, str]:
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
     """What a command of `sendas` gets to see: no setting of the caller's own."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("SENDAS_")}
     return {**inherited, **settings}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from demo.console import RunningConsole, running_console
 from demo.display import result_line
 from demo.installation import CUSTOMERS, PASSWORD, SENDAS, Installation, installation
 from demo.results import collected
@@ -22,15 +23,17 @@ async def serve(console: Console) -> None:
     HOME.mkdir(exist_ok=True)
     environment = HOME / "env"
     with private_directory() as directory:
-        console.print("Starting RabbitMQ, Postfix, Dovecot, a file server and the worker …")
-        async with installation(directory, HOME / "snapshot.json", management=True) as installed:
+        console.print("Starting RabbitMQ, Postfix, Dovecot, a file server and the worker with its console …")
+        home = installation(directory, HOME / "snapshot.json", management=True, has_history=True)
+        async with home as installed:
             await installed.sendas("topology", "apply")
             environment.write_text(_exports(installed))
             try:
                 await installed.start_worker()
-                _show_places(console, installed)
-                async with collected(installed.stack.rabbitmq.amqp_url, lambda result: _show(console, result)):
-                    await asyncio.Event().wait()
+                async with running_console(installed) as pages:
+                    _show_places(console, installed, pages)
+                    async with collected(installed.stack.rabbitmq.amqp_url, lambda result: _show(console, result)):
+                        await asyncio.Event().wait()
             finally:
                 environment.unlink()
 
@@ -46,10 +49,12 @@ def _exports(installed: Installation) -> str:
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
 
 
-def _show_places(console: Console, installed: Installation) -> None:
+def _show_places(console: Console, installed: Installation, pages: RunningConsole) -> None:
     broker, mail = installed.stack.rabbitmq.first, installed.stack.mail
     console.print(
         f"""
+The console: {pages.url} (user {pages.person}, password {pages.password}): each letter's story, dead letters, mailboxes
+
 In another shell, in {ROOT}:
   . .dev/env
   sendas publish demo/events/comment.json        again: the same event, so no second letter; give it another id

@@ -124,7 +124,8 @@ def _said(reply: dict[str, object] | None) -> str:
 def show_next_steps(console: Console) -> None:
     """Where a reader goes from here."""
     console.print(
-        "Next: `make dev` leaves all this running for events of your own; README.md says how to configure and run it; "
-        "docs/ has\nthe contract, the journey of a letter and what follows from each failure; "
-        "the scenes above are demo/scenes.py."
+        "Next: `make dev` leaves all this running for events of your own, and says where its console is: there each "
+        "letter of\n`sendas publish demo/events/*.json` has its story, and what fails can be seen, checked and "
+        "replayed (docs/console.md).\nREADME.md says how to configure and run it; docs/ has the contract, the journey "
+        "of a letter and what follows from each\nfailure; the scenes above are demo/scenes.py."
     )

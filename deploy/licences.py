@@ -12,7 +12,10 @@ from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
 PROJECT_NAME = "sendas"
-LOCK = Path(__file__).parent.parent / "requirements/run.txt"
+REQUIREMENTS = Path(__file__).parent.parent / "requirements"
+LOCK = REQUIREMENTS / "run.txt"
+LOCKS = (LOCK, REQUIREMENTS / "console.txt")
+"""What a worker is run with, and the console."""
 
 # By the Free Software Foundation's list of licences; the identifiers are SPDX's.
 COMPATIBLE = frozenset({
@@ -84,7 +87,7 @@ def _spdx(said: str) -> str:
 
 def main() -> int:
     """Print the list; returns 1 when a licence is not compatible."""
-    found = list(licences())
+    found = sorted({each for lock in LOCKS for each in licences(lock)}, key=lambda each: each.name)
     for each in found:
         print(f"{each.name:<20} {each.version:<12} {each.licence or 'not stated'}")
     refused = [each.name for each in found if not each.is_compatible]

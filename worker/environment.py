@@ -4,6 +4,7 @@ import difflib
 import os
 from collections.abc import Iterator, Mapping
 
+from worker.console_settings import CONSOLE_PREFIX, ConsoleSettings
 from worker.settings import PREFIX, Settings
 
 
@@ -11,7 +12,8 @@ def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[s
     """One line for each variable that looks like a setting and is none, with the nearest one that is: a typing mistake
     would otherwise be a default that nobody chose.
     """
-    known = {name.upper() for name in Settings.model_fields}
+    console = {f"{CONSOLE_PREFIX.removeprefix(PREFIX)}{name.upper()}" for name in ConsoleSettings.model_fields}
+    known = {name.upper() for name in Settings.model_fields} | console
     secrets = environment.get(f"{PREFIX}SECRET_ENV_PREFIX") or f"{PREFIX}SECRET_"
     for name in sorted(environment):
         if not name.startswith(PREFIX) or name.startswith(secrets) or name.removeprefix(PREFIX) in known:

@@ -321,6 +321,30 @@ class MailboxStatesContract:
             assert (await owner.look()).suspended == [made[0]]
             assert await owner.suspended() == [made[0]]
 
+    async def test_an_operator_sees_what_is_held_up_and_why(self, world: World) -> None:
+        one, _ = await proven(world)
+        now = world.clock.now()
+        rests, refused = MailboxKey("acme", "mb-rests"), MailboxKey("acme", "mb-refused")
+        assert await one.held_up(10) == {}
+
+        await one.rest(rests, now + timedelta(minutes=5), Reason.RATE_LIMITED)
+        await one.refuse_imap(refused, ImapRefusal("0" * 32, now + timedelta(minutes=5), Reason.AUTH_FAILED))
+        await one.suspend(a_suspension(world), told_by("one"))
+
+        held_up = await one.held_up(10)
+        assert next(iter(held_up)) == SUPPORT
+        assert held_up.keys() == {SUPPORT, rests, refused}
+        assert held_up[rests].resting == Resting(now + timedelta(minutes=5), Reason.RATE_LIMITED)
+        assert held_up[SUPPORT] == await one.state(SUPPORT)
+        assert list(await one.held_up(1)) == [SUPPORT]
+        elsewhere = MailboxKey("globex", "mb-rests")
+        await one.rest(elsewhere, now + timedelta(minutes=5), Reason.RATE_LIMITED)
+        assert list(await one.held_up(1, frozenset({"globex", "initech"}))) == [elsewhere]
+        assert await one.held_up(1, frozenset()) == {}
+        world.clock.advance(301)
+        assert list(await one.held_up(10)) == [SUPPORT]
+        assert (await one.state(MailboxKey("acme", "mb-never-seen"))).suspension is None
+
     async def test_the_same_suspension_can_be_made_twice_and_is_told_of_once(self, world: World) -> None:
         one, _ = await proven(world)
         mine = a_suspension(world)

@@ -54,7 +54,16 @@ def test_commands_get_signals() -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["requirements/run.txt", "requirements/build.txt", "pyproject.toml", "README.md", "LICENSE", "worker"]
+    "source",
+    [
+        "requirements/run.txt",
+        "requirements/console.txt",
+        "requirements/build.txt",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "worker",
+    ],
 )
 def test_what_is_copied_is_there_and_not_ignored(source: str) -> None:
     """If the Dockerfile copies a file, then it exists and .dockerignore lets it through."""

@@ -28,8 +28,8 @@ KUBERNETES_VERSIONS = ("1.31", "1.37")
 # Whose keys are names, not fields.
 FREE = {"annotations", "arguments", "data", "definition", "labels", "limits", "matchLabels", "requests", "stringData"}
 MANY_OBJECTS = 25
-# For some installations only: test_client_certificates.py, test_network_policy.py.
-ELSEWHERE = {"cert-manager", "client-certificates", "dns-node-local", "dns-openshift"}
+# For some installations only: test_client_certificates.py, test_network_policy.py, test_console_pod.py.
+ELSEWHERE = {"cert-manager", "client-certificates", "console", "console-ingress", "dns-node-local", "dns-openshift"}
 SCHEMAS = Path(__file__).parent / "schemas"
 
 

@@ -1,5 +1,6 @@
 """The dead queue in memory. What goes back stands before all else, in the order in which it was taken."""
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -25,6 +26,7 @@ class MemoryDeadQueue:
     def __init__(self, messages: Iterable[KeptMessage] = ()) -> None:
         self.ready = deque(messages)
         self.returned: deque[KeptMessage] = deque()
+        self.has_returned = asyncio.Event()
 
     @property
     def bodies(self) -> list[bytes]:
@@ -46,6 +48,7 @@ class MemoryDeadQueue:
         finally:
             self.returned.extend(taking.held.values())
             taking.held = {}
+            self.has_returned.set()
 
 
 class MemoryTaking:

@@ -1,7 +1,8 @@
 """The shared states of mailboxes in memory, by the very rules of the database."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Concatenate, ParamSpec, TypeVar
 
 from worker.adapters.ledger.mailbox_tables import OVERDUE_AFTER
@@ -90,9 +91,35 @@ class MemoryMailboxStates(LedgerMailboxStates):
         self._begin()
         return self._suspended()
 
+    async def held_up(self, limit: int, accounts: frozenset[str] | None = None) -> Mapping[MailboxKey, MailboxState]:
+        check_texts(*(accounts or ()))
+        self._begin()
+        now = self._clock.now()
+        found = [
+            (key, state)
+            for key, state in self._store.states.items()
+            if _is_held_up(state, now) and (accounts is None or key.account_id in accounts)
+        ]
+        found.sort(
+            key=lambda each: each[1].suspension.since if each[1].suspension else datetime.max.replace(tzinfo=UTC)
+        )
+        return dict(found[:limit])
+
+    async def state(self, key: MailboxKey) -> MailboxState:
+        check_texts(*key)
+        self._begin()
+        return self._state(key)
+
     def _suspended(self) -> list[Suspension]:
         suspensions = [state.suspension for state in self._store.states.values() if state.suspension is not None]
         return sorted(suspensions, key=lambda suspension: suspension.since)
 
     def _state(self, key: MailboxKey) -> MailboxState:
         return self._store.states.get(key, MailboxState())
+
+
+def _is_held_up(state: MailboxState, now: datetime) -> bool:
+    if state.suspension is not None or state.cap is not None:
+        return True
+    is_resting = state.resting is not None and state.resting.until > now
+    return is_resting or (state.imap_refusal is not None and state.imap_refusal.until > now)

@@ -40,6 +40,7 @@ from worker.errors import FileUnavailable
 from worker.operations.mailbox_check.check import MailboxCheck
 from worker.operations.mailbox_check.handler import CheckHandler
 from worker.operations.mailbox_check.ports import Subject
+from worker.operations.mailbox_check.steps import OnStep
 
 IN_HAND, IN_TRANSMISSION, WITH_FILES = 128, 64, 32
 
@@ -277,11 +278,11 @@ class HangingCheck(MailboxCheck):
         super().__init__(FakeVisitors(), TableNameServer(), DkimSignatures(), clock)
         self.begun: list[str] = []
 
-    async def run(self, subject: Subject) -> tuple[CheckStepResult, ...]:
+    async def run(self, subject: Subject, on_step: OnStep = lambda _: None) -> tuple[CheckStepResult, ...]:
         self.begun.append(subject.account_id)
         if subject.account_id == "evil":
             await asyncio.Event().wait()
-        return await super().run(subject)
+        return await super().run(subject, on_step)
 
 
 class TestChecks:

@@ -26,7 +26,7 @@ from worker.domain.vocabulary import Reason
 from worker.domain.work import read_work
 from worker.errors import ConfigurationError, Unavailable
 from worker.operations.dead_letters.actions import Auditor, Discard, Order, Replay
-from worker.operations.dead_letters.bulk import HOLD_S, BulkRun, look, with_whole_digest
+from worker.operations.dead_letters.bulk import HOLD_S, BulkRun, Gate, RunStats, look, with_whole_digest
 from worker.operations.dead_letters.digest import contents_of, digest_of
 from worker.operations.dead_letters.export import from_line, put_back, to_line
 from worker.operations.dead_letters.filter import FacetCounts, Selection, moment
@@ -109,12 +109,31 @@ class Desk:
         limit: int | None = None,
         per_s: float = 0,
         is_discard: bool = False,
+        gate: Gate | None = None,
+        pause_after: int | None = None,
     ) -> BulkRun:
+        def watch(tally: RunStats) -> None:
+            if gate is not None and tally.seen == pause_after and not paused:
+                paused.append(True)
+                gate.pause()
+
+        paused: list[bool] = []
+
         replay = Replay(
             self.broker.publish, TOPOLOGY, rules or ReplayRules(), "replay-1", self.clock, SIGNATURES, self.ledger
         )
         deed = Discard() if is_discard else replay
-        return BulkRun(self.queue, deed, selection, self.clock, limit=limit, per_s=per_s, sleep=self.sleep)
+        return BulkRun(
+            self.queue,
+            deed,
+            selection,
+            self.clock,
+            limit=limit,
+            per_s=per_s,
+            sleep=self.sleep,
+            gate=gate,
+            on_progress=watch,
+        )
 
     async def carry_out(self, campaign: BulkRun, selection: Selection = ALL, *, is_discard: bool = False) -> None:
         auditor = Auditor(self.broker.publish, TOPOLOGY, "/sendas", self.clock)
@@ -500,6 +519,40 @@ class TestReplaying:
         desk = Desk(letters(11))
         await desk.campaign(per_s=5).run()
         assert sum(desk.slept) == pytest.approx(2.0)
+
+    async def test_a_pause_holds_nothing_and_what_is_left_goes_afterwards_as_one_act(self) -> None:
+        desk, gate = Desk(letters(5)), Gate()
+        campaign = desk.campaign(per_s=1, gate=gate, pause_after=3)
+
+        running = asyncio.ensure_future(desk.carry_out(campaign))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not running.done()
+        assert (len(desk.broker.letters), await desk.queue.size()) == (2, 3)
+
+        gate.go_on()
+        await running
+        assert ([act.data.count for act in desk.broker.acts], await desk.queue.size()) == ([5], 0)
+
+    async def test_a_pause_can_be_stopped(self) -> None:
+        desk = Desk(letters(3))
+        campaign = desk.campaign(per_s=1, gate=Gate(), pause_after=2)
+        running = asyncio.ensure_future(desk.carry_out(campaign))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert ([act.data.count for act in desk.broker.acts], await desk.queue.size()) == ([1], 2)
+
+    async def test_letters_are_picked_by_hand_and_only_those_of_a_persons_accounts(self) -> None:
+        desk = Desk([a_dead_letter("evt-1"), a_dead_letter("evt-2"), a_dead_letter("evt-3", account_id="globex")])
+        digests: list[str] = []
+        await look(desk.queue, ALL, None, lambda _, letter: digests.append(letter.digest))
+        picked = Selection(digests=frozenset((digests[0], digests[2])), accounts=frozenset({"acme"}))
+        await desk.carry_out(desk.campaign(picked), picked)
+        assert (await desk.queue.size(), desk.broker.acts[0].data.count) == (2, 1)
+        assert desk.broker.acts[0].data.selection["accounts"] == "acme"
 
     async def test_messages_are_held_for_minutes_only_however_slow_the_rate_is(self) -> None:
         """If the broker's consumer timeout met a slow replay, it would end in its middle."""

@@ -54,6 +54,14 @@ async def test_the_steps_happen_in_their_order(world: World) -> None:
     assert world.visitors.steps == smtp + imap
 
 
+async def test_who_watches_sees_each_step_as_it_ends(world: World) -> None:
+    seen: list[CheckStepResult] = []
+    check = MailboxCheck(world.visitors, world.names, DkimSignatures(), world.clock)
+    steps = await check.run(a_subject(a_mailbox(sent_copy={"imap": IMAP})), seen.append)
+    assert {step.name: step for step in seen} == {step.name: step for step in steps}
+    assert [step.name for step in seen][:3] == ["settings", "dns", "connect"]
+
+
 @pytest.mark.parametrize(("days", "is_warned"), [(20, True), (22, False)])
 async def test_a_certificate_that_ends_soon_is_a_warning_and_no_failure(
     world: World, days: int, is_warned: bool

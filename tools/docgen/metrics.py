@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Info
 from prometheus_client.metrics import MetricWrapperBase
 
 from tools.docgen.page import write_or_check
+from worker.console.metrics import ConsoleMetrics
 from worker.telemetry.history_metrics import HISTORY_READINGS, HistoryMetrics
 from worker.telemetry.metrics import OTHER, READINGS, Closed, Metrics
 
@@ -25,9 +26,10 @@ _INTRODUCTION = f"""# Metrics
 Served at `/metrics` on the port of `SENDAS_HTTP_PORT`. Values of labels come from closed lists, and every combination
 of them is there from the start: the number of series does not grow with accounts, mailboxes or letters, and a counter
 stands at 0 before it is first counted. A value that no list has is counted as `{OTHER}`, which is a mistake to report.
-`sendas_history_…` are those of `sendas history consume`, a process of its own ([history.md](history.md)); all others
-are a worker's. Besides these there are `process_…` and `python_…` from the client.
-[observability.md](observability.md) says what to look at; [slo.md](slo.md) defines what `sendas_slo_…` count.
+`sendas_history_…` are those of `sendas history consume` ([history.md](history.md)) and `sendas_console_…` those of
+`sendas console` ([console.md](console.md)), processes of their own; all others are a worker's. Besides these there are
+`process_…` and `python_…` from the client. [observability.md](observability.md) says what to look at; [slo.md](slo.md)
+defines what `sendas_slo_…` count.
 """
 _SUFFIXES = {"counter": "_total", "info": "_info"}
 
@@ -72,8 +74,8 @@ def _label_rows(metrics: Iterable[Described]) -> Iterator[str]:
 
 
 def _declared() -> Iterator[Described]:
-    metrics = (*vars(Metrics(CollectorRegistry())).values(), *vars(HistoryMetrics(CollectorRegistry())).values())
-    for metric in metrics:
+    metrics = (Metrics(CollectorRegistry()), HistoryMetrics(CollectorRegistry()), ConsoleMetrics(CollectorRegistry()))
+    for metric in (each for declared in metrics for each in vars(declared).values()):
         if isinstance(metric, Closed):
             yield _described(metric.metric, metric.label_values)
         elif isinstance(metric, Info):

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from tools.docgen.page import write_or_check
+from worker.console_settings import CONSOLE_PREFIX, ConsoleSettings
 from worker.settings import PREFIX, SECTIONS, Settings
 
 PAGE = Path("docs/settings.md")
@@ -27,7 +28,8 @@ Every setting is an environment variable. An empty one counts as absent. A wrong
 names it, never with its value; a variable that begins with `{PREFIX}` and is no setting is named in a warning.
 Settings marked *secret* never appear in logs or errors.
 """
-_UNITS = {"_s": "seconds", "_bytes": "bytes", "_days": "days"}
+_HEAD = "| variable | value | default | meaning |\n|---|---|---|---|"
+_UNITS = {"_s": "seconds", "_minutes": "minutes", "_bytes": "bytes", "_days": "days"}
 
 
 def page() -> str:
@@ -39,9 +41,17 @@ def _sections() -> Iterator[str]:
     for name, field in Settings.model_fields.items():
         if heading := SECTIONS.get(name):
             yield f"{'' if name == next(iter(SECTIONS)) else chr(10)}## {heading}\n"
-            yield "| variable | value | default | meaning |\n|---|---|---|---|"
-        kind = _kind(name, field.annotation, field)
-        yield f"| `{PREFIX}{name.upper()}` | {kind} | {_default(field)} | {field.description} |"
+            yield _HEAD
+        yield _row(PREFIX, name, field)
+    yield "\n## Console\n\nRead by `sendas console` alone ([console.md](console.md)), beside those above.\n"
+    yield _HEAD
+    for name, field in ConsoleSettings.model_fields.items():
+        yield _row(CONSOLE_PREFIX, name, field)
+
+
+def _row(prefix: str, name: str, field: FieldInfo) -> str:
+    kind = _kind(name, field.annotation, field)
+    return f"| `{prefix}{name.upper()}` | {kind} | {_default(field)} | {field.description} |"
 
 
 def _kind(name: str, annotation: Any, field: FieldInfo) -> str:

@@ -43,6 +43,7 @@ for _target, _help in (
     ("dead_letters:group", "Messages that nobody could handle: list, show, replay, discard, export, import."),
     ("mailbox:group", "Mailboxes: check one, see which are suspended and why, let them send again."),
     ("ledger:group", "The memory of what was sent: bring its tables up to date, or ask it."),
+    ("console:group", "The web console: find a letter and its story, dead letters, mailboxes."),
     ("history:group", "What became of letters: keep every published result, show one event's, search."),
     ("schemas:schemas", "Write the contract's schemas, or check that they are what the models generate."),
 ):

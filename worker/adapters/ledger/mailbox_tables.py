@@ -91,6 +91,21 @@ _FIND = Statement(
         mailboxes.c.imap_refused_for,
     ).where(mailboxes.c.account_id == bindparam("account"), mailboxes.c.mailbox_id == bindparam("mailbox"))
 )
+_HELD_UP = (
+    select(mailboxes)
+    .where(
+        _IS_SUSPENDED
+        | (mailboxes.c.rests_until > bindparam("now"))
+        | (mailboxes.c.imap_refused_until > bindparam("now"))
+        | mailboxes.c.cap_connections.is_not(None)
+    )
+    .order_by(mailboxes.c.suspended_at.is_(None), mailboxes.c.suspended_at, mailboxes.c.rests_until)
+    .limit(bindparam("at_most"))
+)
+_HELD_UP_OF = _HELD_UP.where(mailboxes.c.account_id.in_(bindparam("accounts", expanding=True)))
+_STATE = select(mailboxes).where(
+    mailboxes.c.account_id == bindparam("account"), mailboxes.c.mailbox_id == bindparam("mailbox")
+)
 _OVERDUE = (
     select(announcements)
     .where(announcements.c.at < bindparam("before"))
@@ -262,6 +277,25 @@ def find(connection: Connection, key: MailboxKey) -> Standing:
     for suspension, *refused in _FIND.rows(connection, {"account": key.account_id, "mailbox": key.mailbox_id}):
         return Standing(None if suspension is None else suspension_from(suspension), imap_refusal(*refused))
     return Standing()
+
+
+def list_held_up(
+    connection: Connection, now: datetime, limit: int, accounts: frozenset[str] | None
+) -> dict[MailboxKey, MailboxState]:
+    """The mailboxes that something holds up: one scan of the table, which has a row for each that ever sent."""
+    parameters: dict[str, Any] = {"now": now, "at_most": limit}
+    if accounts is None:
+        rows = connection.execute(_HELD_UP, parameters)
+    else:
+        rows = connection.execute(_HELD_UP_OF, {**parameters, "accounts": sorted(accounts)})
+    return {MailboxKey(row.account_id, row.mailbox_id): state_of(row) for row in rows}
+
+
+def read_state(connection: Connection, key: MailboxKey) -> MailboxState:
+    """Everything that the ledger keeps of one mailbox."""
+    for row in connection.execute(_STATE, {"account": key.account_id, "mailbox": key.mailbox_id}):
+        return state_of(row)
+    return MailboxState()
 
 
 def list_suspended(connection: Connection) -> list[Suspension]:

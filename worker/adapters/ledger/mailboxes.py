@@ -1,11 +1,20 @@
 """The shared states of mailboxes as operations that the ledger's one writer carries out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Concatenate, ParamSpec, TypeVar
 
 from worker.adapters.ledger.group_commit import GroupCommit
-from worker.adapters.ledger.mailbox_tables import Seen, find, forget_announcement, list_suspended, look, take_over
+from worker.adapters.ledger.mailbox_tables import (
+    Seen,
+    find,
+    forget_announcement,
+    list_held_up,
+    list_suspended,
+    look,
+    read_state,
+    take_over,
+)
 from worker.adapters.ledger.operations import Command, Query, check_texts, on_mailbox
 from worker.delivery.mailboxes import rules as rules
 from worker.delivery.mailboxes.rules import SharedMailbox
@@ -15,6 +24,7 @@ from worker.delivery.mailboxes.state import (
     Limited,
     MailboxKey,
     MailboxLimits,
+    MailboxState,
     MailboxUpdates,
     OutboxMessage,
     Resting,
@@ -90,3 +100,13 @@ class LedgerMailboxStates:
 
     async def suspended(self) -> Sequence[Suspension]:
         return await self._writer.submit(Query(lambda connection, *_: list_suspended(connection)))
+
+    async def held_up(self, limit: int, accounts: frozenset[str] | None = None) -> Mapping[MailboxKey, MailboxState]:
+        check_texts(*(accounts or ()))
+        return await self._writer.submit(
+            Query(lambda connection, _, now: list_held_up(connection, now, limit, accounts))
+        )
+
+    async def state(self, key: MailboxKey) -> MailboxState:
+        check_texts(*key)
+        return await self._writer.submit(Query(lambda connection, *_: read_state(connection, key)))

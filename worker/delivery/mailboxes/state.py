@@ -237,6 +237,16 @@ class MailboxStates(Protocol):
     async def suspended(self) -> Sequence[Suspension]:
         """All suspensions, the oldest first; for an operator."""
 
+    async def held_up(self, limit: int, accounts: frozenset[str] | None = None) -> Mapping[MailboxKey, "MailboxState"]:
+        """At most so many mailboxes, of these accounts or (None) of all, that something holds up; for an operator.
+
+        They are suspended, rest, are refused by their IMAP server, or have fewer connections than they are granted; the
+        suspended come first.
+        """
+
+    async def state(self, key: MailboxKey) -> "MailboxState":
+        """Everything that is kept of one mailbox; for an operator."""
+
 
 @dataclass(frozen=True, slots=True)
 class MailboxState:

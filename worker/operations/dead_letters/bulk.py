@@ -77,6 +77,30 @@ class RateLimiter:
         self._next_s = max(self._next_s, now_s) + self._gap_s
 
 
+class Gate:
+    """Lets a campaign go on, or has it pause with nothing in its hands."""
+
+    def __init__(self) -> None:
+        self._open = asyncio.Event()
+        self._open.set()
+
+    @property
+    def is_open(self) -> bool:
+        return self._open.is_set()
+
+    def pause(self) -> None:
+        """Have the campaign give back what it holds, and wait."""
+        self._open.clear()
+
+    def go_on(self) -> None:
+        """Let it go on with what is left."""
+        self._open.set()
+
+    async def wait(self) -> None:
+        """Wait until it is open."""
+        await self._open.wait()
+
+
 class _Crew:
     """A bounded number of jobs at a time; the first error of one ends the whole."""
 
@@ -139,6 +163,7 @@ class BulkRun:
         sleep: Sleep = asyncio.sleep,
         on_progress: Callable[[RunStats], None] = lambda _: None,
         on_letter: Callable[[DeadLetter], None] = lambda _: None,
+        gate: Gate | None = None,
     ) -> None:
         self.tally = RunStats()
         self._queue = queue
@@ -150,6 +175,7 @@ class BulkRun:
         self._pace = RateLimiter(per_s, clock, sleep)
         self._on_progress = on_progress
         self._on_letter = on_letter
+        self._gate = gate or Gate()
 
     async def rehearse(self) -> RunStats:
         """Count what could be done and what could not; nothing is changed."""
@@ -167,12 +193,14 @@ class BulkRun:
     async def run(self) -> RunStats:
         """Do it with the letters that are there now; later ones are not looked at.
 
-        Safe to cancel: letters in work are finished within some seconds, all others stay in the queue.
+        Safe to cancel: letters in work are finished within some seconds, all others stay in the queue. While the gate
+        is shut, nothing is held: a pause may take as long as it likes.
         `tally` is right whatever happens.
         """
         left = await self._queue.size()
         is_through = left == 0
         while not is_through:
+            await self._gate.wait()
             before = self.tally.done
             self.tally.seen = 0
             self.tally.refused.clear()  # those that stay are met again
@@ -182,7 +210,9 @@ class BulkRun:
         return self.tally
 
     async def _pass(self, taking: DeadLetterWindow) -> bool:
-        """Go through the queue; False when messages were held for long enough and another pass has to follow."""
+        """Go through the queue; False when another pass has to follow: after a pause, or when messages were held for
+        long enough.
+        """
         until_s = self._clock.monotonic() + HOLD_S
         is_through = True
         patience_s: float | None = _FINISH_S  # cancelled, or without a broker, nobody wants to wait for ever
@@ -191,12 +221,17 @@ class BulkRun:
             async for message in taking:
                 if self._is_full():
                     break
-                letter = self._wanted(message)
+                letter = self._wanted(message) if self._gate.is_open else None
+                if letter is not None:
+                    await self._pace.wait()
+                if not self._gate.is_open:  # perhaps since a moment ago
+                    taking.keep(message)
+                    is_through = False
+                    break
                 if letter is None:
                     taking.keep(message)
                     continue
                 self._started += 1
-                await self._pace.wait()
                 await crew.start(partial(self._do, taking, message, letter))
                 if self._clock.monotonic() >= until_s:
                     is_through = False

@@ -30,7 +30,8 @@ FACETS: Mapping[str, Callable[[DeadLetter], str | None]] = {
 class Selection:
     """Filters; all that are set must match. `since` and `until` are moments of death, the latter excluded.
 
-    `digest` is the beginning of one; `position` is that in the queue, from 1.
+    `digest` is the beginning of one, `digests` are whole ones, picked by hand; `position` is that in the queue, from 1.
+    `accounts` are those that a person may see, None: all.
     """
 
     type: str | None = None
@@ -46,6 +47,8 @@ class Selection:
     replay_id: str | None = None
     digest: str | None = None
     position: int | None = None
+    digests: frozenset[str] | None = None
+    accounts: frozenset[str] | None = None
 
     def facets(self) -> dict[str, str]:
         """The filters that ask for one value of a facet."""
@@ -62,6 +65,10 @@ class Selection:
         if any(wanted is not None and wanted != found for wanted, found in pairs):
             return False
         if any(FACETS[name](letter) != wanted for name, wanted in self.facets().items()):
+            return False
+        if self.accounts is not None and letter.account_id not in self.accounts:
+            return False
+        if self.digests is not None and letter.digest not in self.digests:
             return False
         return letter.digest.startswith(self.digest or "") and self._has_time(letter.dead_at) and self._has_text(letter)
 
@@ -83,11 +90,17 @@ class Selection:
     def words(self) -> dict[str, str]:
         """The filters that are set, as an audit tells them."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
-        return {
-            name: value.isoformat() if isinstance(value, datetime) else str(value)
-            for name, value in values.items()
-            if value is not None
-        }
+        return {name: _word(value) for name, value in values.items() if value is not None}
+
+
+def _word(value: object) -> str:
+    match value:
+        case datetime():
+            return value.isoformat()
+        case frozenset():
+            return ", ".join(sorted(value))
+        case _:
+            return str(value)
 
 
 def moment(text: str, now: datetime) -> datetime:

@@ -17,7 +17,7 @@ from worker.operations.mailbox_check.imap import READ_AGAIN_S, READ_BACK_S, Imap
 from worker.operations.mailbox_check.messages import OTHER_SIGN_IN
 from worker.operations.mailbox_check.ports import NameServer, SignatureReader, Subject, Visitors
 from worker.operations.mailbox_check.smtp import SmtpPart, smtp_steps
-from worker.operations.mailbox_check.steps import Part
+from worker.operations.mailbox_check.steps import OnStep, Part
 
 STEP = "settings"
 _REFERS_OUTSIDE = Hint(
@@ -33,9 +33,9 @@ _TOO_MANY = Hint(
 )
 
 
-def check_settings(subject: Subject, monotonic: Callable[[], float]) -> Part:
+def check_settings(subject: Subject, monotonic: Callable[[], float], on_step: OnStep = lambda _: None) -> Part:
     """The step, as a part of its own."""
-    part = _begun(monotonic)
+    part = _begun(monotonic, on_step)
     auths = [subject.mailbox.smtp.auth, subject.imap_auth]
     secrets = [secret for auth in auths for secret in secrets_of(auth)]
     if not subject.is_trusted and not all(isinstance(secret, SealedSecret) for secret in secrets):
@@ -72,8 +72,8 @@ def too_many_checks(monotonic: Callable[[], float]) -> Part:
     return part
 
 
-def _begun(monotonic: Callable[[], float]) -> Part:
-    part = Part({STEP: True}, monotonic)
+def _begun(monotonic: Callable[[], float], on_step: OnStep = lambda _: None) -> Part:
+    part = Part({STEP: True}, monotonic, on_step)
     part.begin(STEP)
     return part
 
@@ -109,16 +109,20 @@ class MailboxCheck:
         self._clock = clock
         self._limits = limits or CheckLimits()
 
-    async def run(self, subject: Subject) -> tuple[CheckStepResult, ...]:
-        """The steps of the check. Never raises for what a mailbox, a server or the network does."""
+    async def run(self, subject: Subject, on_step: OnStep = lambda _: None) -> tuple[CheckStepResult, ...]:
+        """The steps of the check. Never raises for what a mailbox, a server or the network does.
+
+        `on_step` takes each step as it ends.
+        """
         monotonic, limits = self._clock.monotonic, self._limits
-        settings = check_settings(subject, monotonic)
+        settings = check_settings(subject, monotonic, on_step)
         if settings.failure is not None:
             return settings.results()
-        smtp_part, imap_part = Part(smtp_steps(subject), monotonic), Part(imap_steps(subject), monotonic)
+        smtp_part = Part(smtp_steps(subject), monotonic, on_step)
+        imap_part = Part(imap_steps(subject), monotonic, on_step)
         smtp = SmtpPart(smtp_part, subject, self._visitors, self._clock.now)
         imap = ImapPart(imap_part, subject, self._visitors, self._clock.now, limits.read_back_s, limits.read_again_s)
-        deliverability = Deliverability(subject, self._names, self._signatures, monotonic)
+        deliverability = Deliverability(subject, self._names, self._signatures, monotonic, on_step)
         await _bounded(smtp.run(), [smtp_part], limits.smtp_s)
         await _bounded(imap.run(smtp.findings), [imap_part], limits.imap_s)
         await _bounded(

@@ -19,7 +19,7 @@ from worker.operations.mailbox_check.ports import NameServer, SignatureReader, S
 from worker.operations.mailbox_check.spf.evaluation import SpfCheck
 from worker.operations.mailbox_check.spf.macros import Sending
 from worker.operations.mailbox_check.spf.verdict import SpfResult, SpfVerdict
-from worker.operations.mailbox_check.steps import Part
+from worker.operations.mailbox_check.steps import OnStep, Part
 
 _COMMON = "common"
 
@@ -62,13 +62,18 @@ class Deliverability:
     """Four parts of one step each; the last one weighs what the two before it found."""
 
     def __init__(
-        self, subject: Subject, names: NameServer, signatures: SignatureReader, monotonic: Callable[[], float]
+        self,
+        subject: Subject,
+        names: NameServer,
+        signatures: SignatureReader,
+        monotonic: Callable[[], float],
+        on_step: OnStep = lambda _: None,
     ) -> None:
         self._subject = subject
         self._names = names
         self._signatures = signatures
         self._domain = parse_address(subject.mailbox.address).domain
-        self.parts = {name: Part({name: False}, monotonic) for name in ("mx", "spf", "dkim", "dmarc")}
+        self.parts = {name: Part({name: False}, monotonic, on_step) for name in ("mx", "spf", "dkim", "dmarc")}
 
     def results(self) -> tuple[CheckStepResult, ...]:
         """The four steps."""

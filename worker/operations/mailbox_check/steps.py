@@ -7,6 +7,9 @@ from worker.domain.failure.hints import Hint, hint_for
 from worker.domain.results.models import CheckStepResult
 from worker.domain.vocabulary import Reason
 
+OnStep = Callable[[CheckStepResult], None]
+"""Takes each step as it ends, for who watches; a step may come again with a better hint."""
+
 
 class Part:
     """The steps of a part, by name and in order, with whether letters need them to succeed.
@@ -14,9 +17,12 @@ class Part:
     What is not reached by the end has the outcome null.
     """
 
-    def __init__(self, required: Mapping[str, bool], monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, required: Mapping[str, bool], monotonic: Callable[[], float], on_step: OnStep = lambda _: None
+    ) -> None:
         self._required = dict(required)
         self._monotonic = monotonic
+        self._on_step = on_step
         self._done: dict[str, CheckStepResult] = {}
         self._name: str | None = None
         self._began_s = 0.0
@@ -40,13 +46,13 @@ class Part:
 
     def skip(self, name: str, why: str) -> None:
         """A step that is left out."""
-        self._done[name] = CheckStepResult(name=name, ok=None, required=self._required[name], detail=why)
+        self._note(CheckStepResult(name=name, ok=None, required=self._required[name], detail=why))
 
     def amend(self, name: str, hint: Hint) -> None:
         """Put what was found out later before the hint of a step that failed."""
         step = self._done[name]
         joined = hint if step.hint is None else Hint(en=f"{hint.en} {step.hint.en}", ru=f"{hint.ru} {step.hint.ru}")
-        self._done[name] = step.model_copy(update={"hint": joined})
+        self._note(step.model_copy(update={"hint": joined}))
 
     def interrupted(self, reason: Reason, detail: str) -> None:
         """The step under way, or the next one, comes to no end of its own: nothing may look as if it was not wanted."""
@@ -72,4 +78,8 @@ class Part:
         assert self._name is not None, "a step ends that did not begin"  # noqa: S101 - a mistake in this package
         name, self._name = self._name, None
         seconds = max(self._monotonic() - self._began_s, 0.0)
-        self._done[name] = CheckStepResult(name=name, required=self._required[name], seconds=seconds, **facts)
+        self._note(CheckStepResult(name=name, required=self._required[name], seconds=seconds, **facts))
+
+    def _note(self, step: CheckStepResult) -> None:
+        self._done[step.name] = step
+        self._on_step(step)
