@@ -1,4 +1,4 @@
-"""Queues, dead letters and the history: backlogs, flow, and what workers could not process."""
+"""Queues, dead letters, the history and the console: backlogs, flow, and what workers could not process."""
 
 from deploy.observability.panels import Dashboard, Panel, Query, Row
 from deploy.observability.promql import increase, metric, quantile, rate
@@ -201,9 +201,47 @@ _HISTORY = Row(
     ),
 )
 
+_CONSOLE = Row(
+    "Console",
+    (
+        Panel(
+            "People in the console",
+            "Signed in to all its processes.",
+            "short",
+            (Query(f"sum({metric('sendas_console_sessions')})", "signed in"),),
+        ),
+        Panel(
+            "Sign-ins to the console",
+            "By outcome; `throttled` and `wrong` in numbers are somebody who tries passwords.",
+            "ops",
+            (Query(f"sum by (outcome) ({rate('sendas_console_sign_ins_total')})", "{{outcome}}"),),
+            is_stacked=True,
+        ),
+        Panel(
+            "Acts in the console",
+            "Replays, discards, resumes and checks, and acts it refused: a form of another session, or a viewer's.",
+            "ops",
+            (
+                Query(f"sum by (act) ({rate('sendas_console_acts_total')})", "{{act}}"),
+                Query(f"sum by (why) ({rate('sendas_console_refusals_total')})", "refused: {{why}}"),
+            ),
+            is_stacked=True,
+        ),
+        Panel(
+            "Time of the console's answers",
+            "From request to answer.",
+            "s",
+            tuple(
+                Query(quantile(share, "sendas_console_request_seconds"), name)
+                for share, name in ((0.5, "half"), (0.99, "99 %"))
+            ),
+        ),
+    ),
+)
+
 QUEUES = Dashboard(
     "sendas-queues",
     "sendas: queues and dead letters",
     "Backlogs, flow, and what workers could not process. docs/dead-letters.md says how to handle dead letters.",
-    (_WAITING, _FLOW, _DEAD, _HISTORY),
+    (_WAITING, _FLOW, _DEAD, _HISTORY, _CONSOLE),
 )

@@ -21,7 +21,7 @@ class Scenario:
     step_m: int = 1
 
 
-def _letters(late: str, in_time: str = "0+100x{n}", steps: int = 120, counter: str = "letters") -> dict[str, str]:
+def _letters(late: str, in_time: str = "0+100x{n}", steps: int = 120, counter: str = "recipients") -> dict[str, str]:
     name = f"sendas_slo_{counter}_total"
     return {
         f'{name}{{job="sendas", instance="a", promptness="late"}}': late.format(n=steps),

@@ -18,6 +18,7 @@ from stack import BUSY, MailServer, Prometheus, running
 from stack.scripted_smtp import ScriptedSmtpServer
 from tests.acceptance.command import running_worker
 from tests.acceptance.office import Json, Office
+from tests.console.desk import settings_of
 from worker.adapters.broker.topology import apply_topology
 from worker.domain.topology import Topology
 
@@ -91,16 +92,33 @@ def _evenly() -> Iterator[Kind]:
 @asynccontextmanager
 async def working(directory: Path, office: Office, **prometheus: Any) -> AsyncIterator[Scene]:
     """The scene in an office with at least two mailboxes, on a broker without queues yet."""
-    await apply_topology(office.broker_url, Topology())
+    await apply_topology(office.broker_url, Topology(has_history=True))
     await office.mail.answer(_BUSY, BUSY)
     async with AsyncExitStack() as stack:
         lost, oauth = [await stack.enter_async_context(server) for server in _servers(office.mail)]
         token_port = await stack.enter_async_context(_token_server(_tls(office.mail)))
         _write_snapshot(office, lost.port, oauth.port, token_port)
-        settings = {**office.settings, "SENDAS_SECRET_WRONG": "wrong", "SENDAS_SECRET_RT": "rt"}
+        settings = {
+            **office.settings,
+            "SENDAS_SECRET_WRONG": "wrong",
+            "SENDAS_SECRET_RT": "rt",
+            "SENDAS_HISTORY": "masked",
+        }
         office = replace(office, settings=settings)
         worker = await stack.enter_async_context(running_worker(settings))
-        watching = Prometheus(directory / "prometheus", {JOB: [worker.port or 0]}, **prometheus)
+        history = await stack.enter_async_context(
+            running_worker(
+                settings, command=("history", "consume"), until="history.consuming", starting="history.starting"
+            )
+        )
+        own = {"SENDAS_STATE_DIR": str(directory / "state-of-console"), "SENDAS_HISTORY": "off"}
+        console = await stack.enter_async_context(
+            running_worker(
+                settings_of(office, own), command=("console",), until="console.started", starting="console.started"
+            )
+        )
+        ports = [process.port or 0 for process in (worker, history, console)]
+        watching = Prometheus(directory / "prometheus", {JOB: ports}, **prometheus)
         await stack.enter_async_context(running(watching))
         yield Scene(office, watching)
 

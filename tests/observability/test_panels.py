@@ -84,12 +84,16 @@ async def _check_recordings(scene: Scene) -> None:
 
 
 async def _check_scrape(scene: Scene) -> None:
-    """What a worker at work serves is what Prometheus's own tool has nothing against."""
-    [target] = (await scene.prometheus.get("targets"))["activeTargets"]
-    assert (target["labels"]["job"], target["health"]) == (JOB, "up")
-    async with aiohttp.ClientSession() as session, session.get(target["scrapeUrl"]) as response:
-        text = await response.text()
-    checked = subprocess.run(  # noqa: ASYNC221 - its end is all that is waited for
+    """What a worker at work, the history and the console serve is what Prometheus's own tool has nothing against."""
+    targets = (await scene.prometheus.get("targets"))["activeTargets"]
+    assert [(target["labels"]["job"], target["health"]) for target in targets] == [(JOB, "up")] * 3
+    for target in targets:
+        async with aiohttp.ClientSession() as session, session.get(target["scrapeUrl"]) as response:
+            _check_metrics(await response.text())
+
+
+def _check_metrics(text: str) -> None:
+    checked = subprocess.run(
         ["promtool", "check", "metrics"], input=text, text=True, capture_output=True, timeout=30, check=False
     )
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")

@@ -181,8 +181,8 @@ def test_without_tracing_its_libraries_are_not_even_imported() -> None:
 
 async def test_tracing_without_its_libraries_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     """If tracing is on and OpenTelemetry is not installed, then the start ends with what to install."""
-    monkeypatch.delitem(sys.modules, "worker.telemetry.tracing")
-    monkeypatch.delattr("worker.telemetry.tracing")
+    monkeypatch.delitem(sys.modules, "worker.telemetry.spans")
+    monkeypatch.delattr("worker.telemetry.spans")
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(ConfigurationError, match=r"SENDAS_TRACING: .* install sendas\[tracing\]"):
