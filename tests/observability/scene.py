@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import aio_pika
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 from stack import BUSY, MailServer, Prometheus, running
 from stack.scripted_smtp import ScriptedSmtpServer
@@ -52,15 +52,16 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Scene:
-    """The worker's world while it works; `publish` is the product."""
+    """The worker's world while it works; `console` is where people sign in."""
 
     office: Office
     prometheus: Prometheus
+    console: str
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     async def traffic(self, per_second: float) -> None:
-        """Events of every kind, evenly, until cancelled."""
-        async with await aio_pika.connect(self.office.broker_url) as connection:
+        """Events of every kind, evenly, and somebody who opens the console, until cancelled."""
+        async with await aio_pika.connect(self.office.broker_url) as connection, ClientSession() as browser:
             channel = await connection.channel()
             exchange = await channel.get_exchange("product.events", ensure=False)
             for kind in _evenly():
@@ -69,6 +70,8 @@ class Scene:
                 await exchange.publish(
                     aio_pika.Message(body, content_type="application/cloudevents+json"), "comment.created"
                 )
+                async with browser.get(self.console) as page:
+                    await page.read()
                 await asyncio.sleep(1 / per_second)  # this is the traffic's pace; nothing is waited for
 
     def _event(self, number: int, kind: Kind) -> Json:
@@ -120,7 +123,8 @@ async def working(directory: Path, office: Office, **prometheus: Any) -> AsyncIt
         ports = [process.port or 0 for process in (worker, history, console)]
         watching = Prometheus(directory / "prometheus", {JOB: ports}, **prometheus)
         await stack.enter_async_context(running(watching))
-        yield Scene(office, watching)
+        address = f"http://127.0.0.1:{(await console.says('console.started'))['port']}"
+        yield Scene(office, watching, address)
 
 
 def _tls(mail: MailServer) -> ssl.SSLContext:
