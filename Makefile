@@ -25,6 +25,10 @@ setup: $(READY) ## Make .venv with all that is pinned in requirements/dev.txt (P
 servers: ## Install the Debian packages of the servers that the demo and the tests start (as root)
 	@stack/install
 
+.PHONY: browser
+browser:
+	@WITH_BROWSER=1 stack/install
+
 .PHONY: demo
 demo: servers setup ## See it work: send letters through every rule (ARGS="--keep DIRECTORY": and read what the worker says)
 	@$(BIN)/python -m demo $(ARGS)
@@ -38,7 +42,7 @@ run: setup ## Run a worker with the settings in the environment (SENDAS_…, see
 	@exec $(BIN)/sendas run
 
 .PHONY: test
-test: servers $(WHEEL)/.ready ## Run all tests, of the built wheel against real servers that they start (ARGS="-k word" for some)
+test: browser $(WHEEL)/.ready ## Run all tests, of the built wheel against real servers that they start (ARGS="-k word" for some)
 	@PYTHONSAFEPATH=1 $(WHEEL)/bin/python -m pytest --import-mode=append --numprocesses auto --dist loadfile --durations 10 \
 		$(ARGS)
 
@@ -74,7 +78,7 @@ image-test: servers setup ## Build the image without an engine, and see it work 
 	@$(BIN)/python -m deploy.image
 
 .PHONY: picture
-picture: servers setup ## Draw the pictures in docs/images: the console, and six minutes of real work (as root)
+picture: browser setup ## Draw the pictures in docs/images: the console, and six minutes of real work (as root)
 	@$(BIN)/python -m tests.console.picture
 	@$(BIN)/python -m tests.observability.picture
 

@@ -23,9 +23,9 @@ from tests.doubles.sent_folder import FakeSentFolder
 from tests.doubles.visitors import FakeVisitors
 from worker.adapters.dkim import DkimSignatures
 from worker.delivery.compose import Attachments
-from worker.delivery.mailboxes.in_hand import InHand
+from worker.delivery.mailboxes.in_hand import InHand, PlaceInHand
 from worker.delivery.messages import Arrival, Publication
-from worker.delivery.places import Places
+from worker.delivery.places import Holder, Places
 from worker.delivery.ports import CopyTarget, SavedCopy
 from worker.delivery.results import Reporter
 from worker.domain.backoff import BACKLOG_LEVELS_S, CHECK_LEVELS_S
@@ -244,6 +244,23 @@ class HangingSentFolder(FakeSentFolder):
         if target.account_id == self._account_id:
             await asyncio.Event().wait()
         return await super().save(target, *arguments, **named)
+
+
+def test_letters_denied_in_passing_do_not_make_their_account_look_fast() -> None:
+    """If a full mailbox sends a hundred letters away at once, then the account's turns stay as far apart as before."""
+    clock, holder = SteppedClock(), Holder("evil", "mailbox")
+    in_hand = InHand(Places(8), clock)
+    before_s = in_hand.backlog(holder).service_s
+    for _ in range(100):
+        place = in_hand.acquire(holder, None)
+        assert isinstance(place, PlaceInHand)
+        place.release(is_served=False)
+    assert in_hand.backlog(holder).service_s == before_s
+    served = in_hand.acquire(holder, None)
+    assert isinstance(served, PlaceInHand)
+    clock.step(10)
+    served.release()
+    assert in_hand.backlog(holder).service_s > before_s
 
 
 async def test_copies_of_an_account_whose_imap_hangs_hold_only_its_share() -> None:

@@ -96,11 +96,12 @@ class Backlog:
         self._began_total_s += began_s
         return began_s
 
-    def ended(self, began_s: float) -> None:
-        """A letter is through."""
+    def ended(self, began_s: float, *, is_served: bool = True) -> None:
+        """A letter is through; `is_served` False: denied on its way, so its time says nothing of the next one's."""
         self._in_hand -= 1
         self._began_total_s = self._began_total_s - began_s if self._in_hand else 0.0
-        self._learned_s += _SMOOTHING * (self._clock.monotonic() - began_s - self._learned_s)
+        if is_served:
+            self._learned_s += _SMOOTHING * (self._clock.monotonic() - began_s - self._learned_s)
 
     def hold(self, until: datetime) -> None:
         """Have no turn before then."""

@@ -145,7 +145,7 @@ class Slot:
             self._bulkheads.files.give_back(self._files_place)
             self._files_place = None
         if self._place_in_hand is not None:
-            self._place_in_hand.release()
+            self._place_in_hand.release(is_served=self._place is not None)
             self._place_in_hand = None
 
     async def __aenter__(self) -> "Slot":

@@ -99,7 +99,10 @@ class PlaceInHand:
     ) -> None:
         self.release()
 
-    def release(self) -> None:
-        """Let another letter have the place."""
-        self._backlog.ended(self._began_s)
+    def release(self, *, is_served: bool = True) -> None:
+        """Let another letter have the place. `is_served` False: the letter was denied after it had the place.
+
+        A thousand letters that a full mailbox sends away in a moment each must not make the account look fast.
+        """
+        self._backlog.ended(self._began_s, is_served=is_served)
         self._places.give_back(self._holder)
