@@ -113,7 +113,7 @@ class TokenRotationNotifier:
         return [self._event(rotation, mailbox_id, used_for) for mailbox_id, used_for in uses.items()]
 
     async def _uses(self, directory: Directory, rotation: Rotation) -> dict[str | None, tuple[SignInUse, ...]]:
-        """What the token is used for, by mailbox; empty once the mailboxes are gone."""
+        """What the token is used for, by mailbox; SMTP of an unnamed mailbox when none uses it any more."""
         uses: dict[str | None, tuple[SignInUse, ...]] = {}
         account = directory.account(rotation.account_id)
         for mailbox in account.mailboxes if account else ():
