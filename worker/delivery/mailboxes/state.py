@@ -237,9 +237,9 @@ class MailboxStates(Protocol):
         """All suspensions, oldest first; for an operator."""
 
     async def held_up(self, limit: int, accounts: frozenset[str] | None = None) -> Mapping[MailboxKey, "MailboxState"]:
-        """Up to `limit` mailboxes, of these accounts or (None) of all, that something holds up; for an operator.
+        """Up to `limit` held-up mailboxes, of these accounts or (None) of all; for an operator.
 
-        They are suspended, in a cooldown, refused by their IMAP server, or have fewer connections than they are granted;
+        They are suspended, in a cooldown, refused by their IMAP server, or have fewer connections than granted;
         suspended ones come first.
         """
 
