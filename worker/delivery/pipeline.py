@@ -196,7 +196,7 @@ class Pipeline:
         return self._outcomes.waiting_for_sender(context, why, level_s)
 
     def _split(self, context: EventContext, letters: Sequence[PlannedLetter]) -> list[Publication]:
-        """Split the work: each part names its recipients and the plan's mode, which account changes then leave alone."""
+        """Split the work: each part names its recipients and the plan's mode, which account changes leave alone."""
         parts = []
         for first in range(0, len(letters), LETTERS_PER_MESSAGE):
             positions = tuple(p for x in letters[first : first + LETTERS_PER_MESSAGE] for p in x.envelope)
