@@ -25,7 +25,7 @@ RETURNED_TOO_OFTEN = "it came back again and again without being settled: a work
 
 
 def has_returned_too_often(arrival: Arrival) -> bool:
-    """True when the broker is about to drop the message without a result."""
+    """True when the broker would soon drop the message, without a result."""
     return arrival.returns >= MAX_RETURNS
 
 

@@ -10,7 +10,7 @@ class InProgress:
         self._taken: set[tuple[str, int]] = set()
 
     def begin(self, key: str, positions: Sequence[int]) -> tuple[int, ...]:
-        """Reserve those positions that no other task works on, until `end`."""
+        """Reserve and return those positions that no other task works on; they stay reserved until `end`."""
         mine = tuple([p for p in positions if (key, p) not in self._taken])
         self._taken.update((key, p) for p in mine)
         return mine

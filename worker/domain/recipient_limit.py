@@ -2,7 +2,7 @@
 
 The limit applies to the current and the previous five minutes together. A letter counts in the five minutes in which it
 first reached a worker, not in those in which it leaves: letters that arrived over hours, and waited together for a
-server or a suspended mailbox, all leave. It counts once, however often it is tried.
+server or a suspended mailbox, all leave. It counts once, however many attempts it takes.
 """
 
 from collections.abc import Iterable

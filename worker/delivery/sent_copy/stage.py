@@ -201,7 +201,7 @@ class Copies:
             return self._again_or_never(order, why, saved, mailbox)
 
     async def _judged(self, caller: Caller, lane: Lane, trouble: DeliveryFailure) -> Classification:
-        """Classify the trouble. What a server says to one copy applies to the mailbox's next one too."""
+        """Classify the trouble; pause the lane when the mailbox's next copy would meet it too."""
         if refused := await self._sign_in.refused(caller, trouble):
             lane.pause(REFUSED_PAUSE_S, refused.reason)
             return refused
