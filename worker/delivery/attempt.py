@@ -31,9 +31,9 @@ _ADDRESS = re.compile(r"[^\s<>\"'(),;:@]+@[\w.-]+")
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt to send a letter: its bytes, the slot that it is sent through, and what the ledger notes of it.
+    """One attempt to send a letter: its bytes, its slot, and its ledger record.
 
-    `envelope` has the recipient's position for each address; `hand_over` is noted before the final dot.
+    `envelope` maps each address to the recipient's position; `hand_over` is recorded before the final dot.
     """
 
     letter: LetterContext
@@ -43,11 +43,11 @@ class Attempt:
     hand_over: HandOver
 
     def positions(self, addresses: Iterable[str]) -> tuple[int, ...]:
-        """The recipients with these addresses of the envelope, in their order."""
+        """Positions of the recipients with these envelope addresses, in their order."""
         return tuple(sorted([self.envelope[address] for address in addresses]))
 
     def provider_message_id(self, transmission: Transmission) -> str | None:
-        """The Message-ID that the server gave the letter in the place of its own, where it said so."""
+        """The Message-ID that the server assigned instead of the letter's own, where it said so."""
         mailbox, reply = self.letter.context.sender.mailbox, next(iter(transmission.accepted.values()), None)
         if mailbox is None or reply is None:
             return None
@@ -61,13 +61,13 @@ class Attempt:
         return provider_of(mailbox.smtp.host).name if mailbox else "platform"
 
     def is_accepted_for_all(self, transmission: Transmission) -> bool:
-        """Whether the server accepted the letter for every recipient of this attempt."""
+        """True when the server accepted the letter for every recipient of this attempt."""
         return len(transmission.accepted) == len(self.envelope)
 
 
 @dataclass(slots=True)
 class Refusal:
-    """Recipients that were refused for one and the same reason, and one of the troubles that say so."""
+    """Recipients refused for the same reason, with one of the troubles that gave it."""
 
     why: Classification
     trouble: DeliveryFailure
@@ -78,14 +78,14 @@ class Refusal:
         return tuple(sorted(self.replies))
 
     def facts(self, message_id: str | None, timings_s: Mapping[str, float]) -> Facts:
-        """What a result says of the refusal."""
+        """The refusal as a result states it."""
         return Facts(self.positions, self.replies, message_id, detail=self.trouble.detail or None, timings_s=timings_s)
 
 
 async def refusals_of(attempt: Attempt, transmission: Transmission) -> list[Refusal]:
-    """The refused recipients, together where the reason is the same.
+    """The refused recipients, grouped by reason.
 
-    A server may refuse a thousand recipients in other words each, and to weigh those takes a second in all.
+    A server may refuse each of a thousand recipients in different words; classifying them takes a second in total.
     """
     refusals: dict[Classification, Refusal] = {}
     for number, (address, trouble) in enumerate(transmission.refused.items(), 1):
@@ -107,10 +107,10 @@ def _of_the_relay(why: Classification, trouble: DeliveryFailure) -> Classificati
 
 
 def without_utf8(attempt: Attempt, transmission: Transmission) -> LetterContext | None:
-    """The letter without those whose addresses only SMTPUTF8 could carry (RFC 6531), where that was in its way.
+    """The letter without recipients whose addresses need SMTPUTF8 (RFC 6531), when the lack of it caused the refusal.
 
-    None when something else was, when no recipient would be left, or when the letter needs the extension all the same.
-    Such an address is not even named to the others: a header field with it could not be sent either.
+    None when the cause was another, when no recipient would be left, or when the letter needs the extension anyway.
+    The others' copies do not name such an address either: a header field with it could not be sent.
     """
     troubles = transmission.refused.values()
     if not troubles or any(trouble.fault is not FailureKind.NO_SMTPUTF8 for trouble in troubles):
@@ -125,14 +125,14 @@ def without_utf8(attempt: Attempt, transmission: Transmission) -> LetterContext 
 
 
 def refused_beside(attempt: Attempt, transmission: Transmission, narrower: LetterContext) -> Transmission:
-    """The refusals of those recipients alone who are not in the narrower letter."""
+    """The refusals of only those recipients that are not in the narrower letter."""
     kept = set(narrower.positions)
     refused = {a: trouble for a, trouble in transmission.refused.items() if attempt.envelope[a] not in kept}
     return replace(transmission, refused=refused)
 
 
 def suspension_of(context: EventContext, slot: MailboxSlot, refusal: Refusal, at: datetime) -> Suspension:
-    """The suspension that follows from a refusal; it is shown to people for as long as it lasts."""
+    """The suspension that follows from a refusal; people see it for as long as it lasts."""
     mailbox, reply = context.sender.mailbox, refusal.trouble.reply
     return Suspension(
         key=slot.key,
@@ -150,5 +150,5 @@ def suspension_of(context: EventContext, slot: MailboxSlot, refusal: Refusal, at
 
 
 def _said(words: str) -> str:
-    """The server's words on one line, without the addresses in them."""
+    """The server's words on one line, with the addresses removed."""
     return _ADDRESS.sub(lambda found: masked(found[0]), one_line(words[:MAX_WORDS_CHARS]))

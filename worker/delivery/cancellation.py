@@ -1,4 +1,4 @@
-"""Finishes what must not be left half done, although its task is cancelled."""
+"""Finishes work that must not be left half done when its task is cancelled."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -10,11 +10,11 @@ T = TypeVar("T")
 
 
 async def until_done(work: "asyncio.Future[T]") -> None:
-    """Wait for the work's end, whatever it is. Cancelling the caller does not shorten the wait; being told of it
-    is left to `Task.cancelling()`. The work itself can be cancelled, as everything is when the process ends.
+    """Wait until the work ends, however it ends. Cancelling the caller does not shorten the wait; the caller checks
+    `Task.cancelling()` afterwards. The work itself can be cancelled, as everything is when the process ends.
     """
     while not work.done():
-        # `asyncio.wait` does the same for any number of them, at several times the price, for every letter.
+        # `asyncio.wait` does the same for any number of them, at several times the cost, for every letter.
         waiting: asyncio.Future[None] = work.get_loop().create_future()
         wake = partial(_wake, waiting)
         work.add_done_callback(wake)
@@ -36,6 +36,6 @@ async def finished(work: Awaitable[T]) -> T:
 
 
 def cancellations() -> int:
-    """How often this task was cancelled so far; more than before means that one was put off meanwhile."""
+    """How often this task has been cancelled so far; an increase means that a cancellation was deferred meanwhile."""
     task = asyncio.current_task()
     return task.cancelling() if task else 0

@@ -18,19 +18,19 @@ from worker.errors import ForeignEvent, Unavailable
 log = structlog.get_logger(__name__)
 
 HELD_WAIT_S = 30
-"""For how long a letter waits that another task or worker has."""
+"""How long a letter waits, in seconds, while another task or worker holds it."""
 
 
 @dataclass(slots=True)
 class Claimed:
-    """What a letter's claim gave, recipient by recipient (positions).
+    """The result of a letter's claim, recipient by recipient (positions).
 
     `granted`: ours to send to. `over_limit`: ours, but the address has had as many letters as the limit allows.
-    `uncertain`: handed over before, and the outcome is unknown. `done`: came to their end before. `held`: another task
-    or worker has them.
+    `uncertain`: handed over before, with an unknown outcome. `done`: finished before. `held`: another task or worker
+    holds them.
 
-    A context: what is claimed is in progress while it lasts, and abandoned when it ends with an error, also with a
-    cancellation, so that what is not settled blocks no other worker.
+    A context: the claimed recipients are in progress inside it, and abandoned when it exits with an error or a
+    cancellation, so that unsettled ones block no other worker.
     """
 
     _claims: "Claims"
@@ -67,12 +67,12 @@ class Claims:
         self._in_progress = InProgress()
 
     async def claim(self, letter: LetterContext, *, may_send: bool, counts: bool = False) -> Claimed:
-        """Claim the letter's recipients; the answer is a context, to be entered at once. Raises `Unavailable`.
+        """Claim the letter's recipients; returns a context to enter at once. Raises `Unavailable`.
 
-        `may_send`: an operator's decision to send again is followed. `counts`: the recipient limit holds.
+        `may_send`: follow an operator's decision to send again. `counts`: apply the recipient limit.
 
         Raises:
-            ForeignEvent: the recipients' entries are another account's.
+            ForeignEvent: the recipients' entries belong to another account.
         """
         context = letter.context
         event_key, mine = context.event.key, self._in_progress.begin(context.event.key, letter.positions)
@@ -80,26 +80,26 @@ class Claims:
             if may_send and mine and context.work.is_replayed_doubt:
                 await self._ledger.reopen(event_key, mine)
             claims = await self._claim(context, mine, counts=counts)
-        except BaseException:  # the ledger itself abandons what it could not say it has claimed
+        except BaseException:  # the ledger itself abandons claims that it could not confirm
             self.end(event_key, mine)
             raise
         return self._claimed(letter, mine, claims)
 
     async def require_own(self, event: LetterEvent) -> None:
-        """Raises `ForeignEvent` when another account's event with the same source and id is known."""
+        """Raises `ForeignEvent` when another account has used an event with the same source and id."""
         owner = await self._ledger.account_of(event.key)
         if owner not in (None, event.data.account_id):
             raise ForeignEvent("id: an event of another account has the same source and id, and came before")
 
     async def abandon(self, event_key: str, positions: Sequence[int]) -> None:
-        """Leave recipients to the next claim, whatever was done with them so far."""
+        """Leave recipients to the next claim, whatever state they are in."""
         try:
             await asyncio.shield(self._ledger.abandon(event_key, positions))
         except Unavailable:
-            log.warning("ledger.abandon_failed", event_key=event_key)  # the end of our lease will do it
+            log.warning("ledger.abandon_failed", event_key=event_key)  # the end of our lease frees them
 
     def end(self, event_key: str, positions: Sequence[int]) -> None:
-        """No task of this process works on these any more."""
+        """Mark these as no longer in progress in this process."""
         self._in_progress.end(event_key, positions)
 
     async def _claim(self, context: EventContext, positions: tuple[int, ...], *, counts: bool) -> Mapping[int, Claim]:

@@ -1,4 +1,4 @@
-"""Composes letters, with the files that go along."""
+"""Composes letters, with their files."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,22 +17,22 @@ from worker.errors import FileUnavailable
 
 T = TypeVar("T")
 
-_MANY_CHARACTERS = 16_000  # a few milliseconds, or some twenty for HTML that is hard to read
+_MANY_CHARACTERS = 16_000  # a few milliseconds, or about twenty for HTML that is hard to parse
 
 
 class Attachments:
-    """Downloads the files of letters, those of one letter within `timeout_s` seconds together."""
+    """Downloads the files of letters, those of one letter within `timeout_s` seconds in total."""
 
     def __init__(self, files: FileStore, timeout_s: float) -> None:
         self._files = files
         self._timeout_s = timeout_s
 
     async def fetch(self, data: LetterData, plan: FilePlan) -> tuple[Attachment, ...]:
-        """The event's files, with their contents where they go with the letter.
+        """The event's files, with their contents where they are attached.
 
         Raises:
-            FileUnavailable: one of them cannot be downloaded, or not in time, or is larger than it was declared, beyond
-                what goes along.
+            FileUnavailable: a file to attach cannot be downloaded, or not in time, or is so much larger than declared
+                that it cannot be attached.
         """
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -61,19 +61,19 @@ def _attachment(file: File, plan: FilePlan, content: bytes | None) -> Attachment
 
 
 class Composer:
-    """Makes the bytes of letters."""
+    """Composes letters into bytes."""
 
     def __init__(self, attachments: Attachments) -> None:
         self._attachments = attachments
         self._turns = Places(1, WHOLE)  # accounts take turns: none waits for all large letters of another
 
     async def plan(self, letter: LetterContext) -> FilePlan:
-        """Which of the event's files have to be downloaded for the letter."""
+        """Which of the event's files must be downloaded for the letter."""
         event, sender = letter.context.event, letter.context.sender
         return await self._computed(_is_large(letter.context), lambda: plan_files(event.data, sender))
 
     async def compose(self, letter: LetterContext) -> ComposedLetter:
-        """The letter as bytes. Raises `FileUnavailable` where its files have yet to be downloaded."""
+        """The letter as bytes. Raises `FileUnavailable` when its files have not been downloaded."""
         event, sender, attachments = letter.context.event, letter.context.sender, letter.attachments
         if attachments is None and event.data.files:
             attachments = await self._attachments.fetch(event.data, await self.plan(letter))
@@ -82,7 +82,7 @@ class Composer:
         return await self._computed(is_large, lambda: compose(event, sender, letter.planned, files))
 
     async def _computed(self, is_large: bool, compute: Callable[[], T]) -> T:
-        """What is large beside the event loop: 10 MB take a fifth of a second, and other letters must not wait."""
+        """Compute large letters off the event loop: 10 MB take a fifth of a second, and other letters must not wait."""
         if not is_large:
             return compute()
         async with self._turns.place(acting_for()):
@@ -90,6 +90,6 @@ class Composer:
 
 
 def _is_large(context: EventContext) -> bool:
-    """Whether there is much to compose: texts, the signature, and the names of all whom a letter may name."""
+    """True when there is much to compose: texts, the signature, and the names of all possible recipients."""
     texts = author_texts(context.event.data, context.sender)
     return max(len(context.arrival.body), sum(map(len, texts))) > _MANY_CHARACTERS

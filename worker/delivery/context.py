@@ -1,4 +1,4 @@
-"""An event in work, and one of its letters, with everything that was decided about them so far."""
+"""An event in work, and one of its letters, with everything decided about them so far."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,9 +23,9 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class EventContext:
-    """One event, the work that is left of it, and who the sender is or why there is none.
+    """One event, its remaining work, and its sender or the reason why there is none.
 
-    The directory is the same from beginning to end, whatever snapshot comes in meanwhile.
+    The directory is the same from beginning to end, whatever snapshot arrives meanwhile.
     """
 
     arrival: Arrival
@@ -48,12 +48,12 @@ class EventContext:
 
     @property
     def attempt(self) -> int:
-        """The number of the attempt that is being made, counted from 1."""
+        """Number of the current attempt, counted from 1."""
         return self.work.attempts + 1
 
     @property
     def age_s(self) -> float:
-        """How long ago the event was first seen, in seconds."""
+        """Seconds since the event was first seen."""
         return (self.began_at - self.work.first_seen).total_seconds()
 
     def wanted(self) -> tuple[int, ...]:
@@ -69,7 +69,7 @@ class EventContext:
 
 @dataclass(frozen=True, slots=True)
 class LetterContext:
-    """One letter of an event. `attachments`: the event's files; None as long as they are not downloaded."""
+    """One letter of an event. `attachments`: the event's files; None until they are downloaded."""
 
     context: EventContext
     planned: PlannedLetter
@@ -77,7 +77,7 @@ class LetterContext:
 
     @property
     def positions(self) -> tuple[int, ...]:
-        """The recipients that the letter is for, as positions in the event's list."""
+        """The letter's recipients, as positions in the event's list."""
         return self.planned.envelope
 
     def to(self, positions: tuple[int, ...]) -> "LetterContext":
@@ -86,12 +86,12 @@ class LetterContext:
 
     @property
     def holder(self) -> Holder:
-        """On whose behalf the letter holds places."""
+        """The holder of the letter's places."""
         mailbox = self.context.sender.mailbox
         return Holder(self.context.sender.account.id, mailbox.id if mailbox else None)
 
     def log(self, event: str, positions: Sequence[int], **fields: object) -> None:
-        """Log an outcome in one line; addresses are masked in it."""
+        """Log an outcome on one line, with addresses masked."""
         sender = self.context.resolution.sender
         log.info(
             event,
@@ -113,9 +113,9 @@ class LetterContext:
         turn: datetime | None = None,
         lane: str | None = None,
     ) -> Work:
-        """The work that is left of this letter, for a later time.
+        """The letter's remaining work, for later.
 
-        What is not said stays as it was, except the turn and its lane.
+        What is not given stays unchanged, except the turn and its lane.
         """
         before = self.context.work
         is_told_before = reason is None or reason == before.last_reason

@@ -25,12 +25,12 @@ RETURNED_TOO_OFTEN = "it came back again and again without being settled: a work
 
 
 def has_returned_too_often(arrival: Arrival) -> bool:
-    """True when the broker would soon give the message up, without any result."""
+    """True when the broker would soon drop the message, without a result."""
     return arrival.returns >= MAX_RETURNS
 
 
 class DeadLetters:
-    """Dead-letters messages of the work queue for mistakes of our own, and reports them."""
+    """Dead-letters work-queue messages that hit a bug of ours, and reports them."""
 
     def __init__(self, services: Services) -> None:
         self._reporter = services.rules.reporter
@@ -41,12 +41,12 @@ class DeadLetters:
     def of_mistake(
         self, arrival: Arrival, event: LetterEvent, error: BaseException, work: Work, headers: Mapping[str, HeaderValue]
     ) -> list[Publication]:
-        """The end of a message, or of a part of its work, that met a mistake. `headers`: the work to be kept."""
+        """Dead-letter a message, or part of its work, that hit a bug. `headers`: the work to keep."""
         log.error("event.unhandled", exc_info=error)
         return self._dead_letter(arrival, event, type(error).__name__, work, headers)
 
     def of_returned(self, arrival: Arrival, event: LetterEvent, work: Work) -> list[Publication]:
-        """The end of a message that worker after worker did not settle."""
+        """Dead-letter a message that several workers in turn failed to settle."""
         log.error("event.returned_too_often", returns=arrival.returns)
         return self._dead_letter(arrival, event, RETURNED_TOO_OFTEN, work, requeue.own_headers(arrival))
 
@@ -61,11 +61,11 @@ class DeadLetters:
         return [*self._stranded(event, work, wanted, detail), requeue.dead(arrival, self._topology, death, headers)]
 
     def _stranded(self, event: LetterEvent, work: Work, wanted: tuple[int, ...], detail: str) -> list[Publication]:
-        """The result. It is not "failed": the letter may have been handed over already, or go on after a replay."""
+        """The result. Not "failed": the letter may already have been handed over, or may leave after a replay."""
         try:
             result = self._reporter.stranded(event, wanted, work, self._clock.now(), detail)
             return [self._reporter.publication(result)]
-        except Exception:  # the mistake may be in the results themselves, and the message must be kept all the same
+        except Exception:  # building the result may itself hit the bug, and the message must be kept regardless
             log.exception("event.result_failed")
             return []
 
@@ -73,7 +73,7 @@ class DeadLetters:
 def invalid_result(
     arrival: Arrival, source: str, problem: str, at: datetime, stage: str = "invalid"
 ) -> MailFailedEvent | None:
-    """`mail.failed` for an invalid event; None when not even its identity can be read."""
+    """`mail.failed` for an invalid event; None when even its identity is unreadable."""
     event = salvage(arrival.headers, arrival.content_type, arrival.body)
     if event is None:
         return None

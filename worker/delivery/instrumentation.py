@@ -1,4 +1,4 @@
-"""What the delivery reports of its work: metrics, spans, and the oldest event's age. The telemetry implements it."""
+"""What the delivery reports of its work: metrics, spans, and the oldest event's age. Telemetry implements it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -22,9 +22,9 @@ _MANY_STEPS = 2_000  # more than wait in the longest delay queue at a time
 
 
 class Timed:
-    """One stay in a stage, which is a span as well.
+    """One stay in a stage, also recorded as a span.
 
-    A class, because every letter goes through a dozen of them: a generator would cost twice as much.
+    A class, because every letter passes through a dozen of them: a generator would cost twice as much.
     """
 
     __slots__ = ("_began_s", "_ended", "_monotonic", "_span")
@@ -50,7 +50,7 @@ class Timed:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The event that a message is about: ids alone, never an address or a text."""
+    """The event that a message is about: ids only, never an address or a text."""
 
     event_id: str
     event_type: str
@@ -59,13 +59,13 @@ class Subject:
 
 
 class Tracer(Protocol):
-    """Spans. A message's span is begun by `begin`, and lasts until the context of `message` ends."""
+    """Spans. `begin` starts a message's span, which lasts until the context of `message` ends."""
 
     def message(self, queue: str) -> AbstractContextManager[None]:
-        """A message of the queue is in work in this task while the context lasts."""
+        """This task handles a message of the queue while the context lasts."""
 
     def begin(self, subject: Subject) -> TraceContext:
-        """Say what the message is about, once it can be read; gives the span's own context, for logs."""
+        """Name the message's subject once it is parsed; returns the span's own context, for logs."""
 
     def span(self, name: str) -> AbstractContextManager[None]:
         """A step of the work."""
@@ -93,7 +93,7 @@ NO_TRACING = NoTracing()
 
 
 def begin_subject(tracer: Tracer, subject: Subject) -> None:
-    """Have all that this task says from now on name the event, in logs and spans.
+    """Name the event in everything that this task logs or traces from now on.
 
     Not only while it is handled: the consumer publishes and settles in the same task afterwards, and each message has
     a task of its own.
@@ -111,9 +111,9 @@ def begin_subject(tracer: Tracer, subject: Subject) -> None:
 class Stage(StrEnum):
     """The timed parts of a letter's journey; a closed list, for metrics.
 
-    `queue`: from the event's time until a worker has it first. `lane`: for a place in the mailbox's lane. `files`: for
-    the download of those that are attached. The five of SMTP are measured by its adapter. `copy_queue`: from the letter
-    until a worker has the copy's order first.
+    `queue`: from the event's time until a worker first has it. `lane`: waiting for a place in the mailbox's lane.
+    `files`: downloading those that are attached. The SMTP adapter measures the five of SMTP. `copy_queue`: from the
+    letter until a worker first has the copy's order.
     """
 
     QUEUE = "queue"
@@ -132,17 +132,17 @@ class Stage(StrEnum):
 
 
 SETTLED = ("done", "split", "sent_away", "admitted", "invalid", "failed")
-"""What can become of a message."""
+"""The possible outcomes of a message."""
 
 CHECKED = ("good", "bad")
-"""What the check of a mailbox can find: its letters leave, or a step that they need failed."""
+"""The outcomes of a mailbox check: its letters leave, or a step that they need failed."""
 
 
 class Observer(Protocol):
-    """Counts and times. Nothing of a tenant is in them."""
+    """Counts and times. Contains nothing of a tenant."""
 
     def settled(self, queue: str, event_type: EventType | None, outcome: str) -> None:
-        """A message was dealt with; `outcome` is one of `SETTLED`."""
+        """A message was settled; `outcome` is one of `SETTLED`."""
 
     def attempted(self, provider: str, transmission: Transmission) -> None:
         """An SMTP transaction ended."""
@@ -157,33 +157,32 @@ class Observer(Protocol):
         """No letter will leave for this many recipients by itself: an operator has to act."""
 
     def repeated(self, outcome: Outcome, recipients: int) -> None:
-        """A duplicate event: results of what was done already are published again, in the same words."""
+        """A duplicate event: results of finished work are published again, verbatim."""
 
     def copied(self, provider: str, outcome: CopyOutcome, seconds: float, promptness: Promptness | None) -> None:
-        """A copy came to its end, so long after its letter; `promptness` None: none was wanted."""
+        """A copy finished, so many seconds after its letter; `promptness` None: none was wanted."""
 
     def copy_deferred(self, reason: Reason) -> None:
-        """A copy was put off, for the first time or for another reason than before."""
+        """A copy was deferred, for the first time or for a new reason."""
 
     def checked(self, outcome: str, seconds: float) -> None:
-        """A mailbox was checked, which took so long; `outcome` is one of `CHECKED`."""
+        """A mailbox check ended after so many seconds; `outcome` is one of `CHECKED`."""
 
     def timed(self, stage: Stage, seconds: float) -> None:
         """A stage took this long."""
 
     def stage(self, stage: Stage) -> AbstractContextManager[None]:
-        """Times the stage that the context is, whatever its end."""
+        """Times the stage inside the context, however it ends."""
 
     def buried(self, reason: Reason) -> None:
-        """A message went to the dead queue."""
+        """A message was dead-lettered."""
 
 
 class Unfinished:
-    """Remembers the times of events in work, and of those put off until they are due back.
+    """Remembers the times of events in work, and of deferred ones until they are due.
 
-    Once due, they are in the work queue, and the worker that takes them next knows of them. What is put off is
-    remembered by the oldest event due in each ten seconds, so that a backlog of a hundred thousand costs no more than
-    one of ten.
+    Once due, they are in the work queue, and the next worker to take them tracks them. Deferred events are remembered
+    by the oldest one due in each ten seconds, so that a backlog of a hundred thousand costs no more than one of ten.
     """
 
     def __init__(self) -> None:
@@ -192,7 +191,7 @@ class Unfinished:
 
     @contextmanager
     def working_on(self, event_time: datetime) -> Iterator[None]:
-        """The event is in work while the context lasts."""
+        """The event is in work inside the context."""
         key = object()
         self._in_work[key] = event_time
         try:
@@ -201,7 +200,7 @@ class Unfinished:
             del self._in_work[key]
 
     def put_off(self, event_time: datetime, due: datetime) -> None:
-        """The event, or what is left of it, waits in a delay queue."""
+        """The event, or its remaining work, waits in a delay queue."""
         step = int(due.timestamp()) // _STEP_S
         self._put_off[step] = min(event_time, self._put_off.get(step, event_time))
         if len(self._put_off) > _MANY_STEPS:  # no reader prunes them

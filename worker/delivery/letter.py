@@ -1,4 +1,4 @@
-"""The main line: what happens to one letter, from its admission to the results that are to be published."""
+"""The main line: what happens to one letter, from its admission to the results to publish."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -38,7 +38,7 @@ _NO_ADDRESS = Classification(Reason.RECIPIENT_REFUSED, Scope.RECIPIENT, Action.F
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """What takes a letter from one step to the next."""
+    """The parts that take a letter from one step to the next."""
 
     gate: MailboxGate
     attachments: Attachments
@@ -65,10 +65,10 @@ class LetterDelivery:
         self._outcomes = steps.outcomes
 
     async def deliver(self, letter: LetterContext) -> list[Publication]:
-        """Take one letter as far as it gets now.
+        """Take one letter as far as it can go now.
 
-        Returns the results, and the messages with what is left to do: the consumer publishes them, waits for the
-        broker's confirms, and only then acknowledges the message that the letter came with.
+        Returns the results, and messages with the remaining work: the consumer publishes them, waits for the broker's
+        confirms, and only then acknowledges the letter's own message.
         """
         if self.is_expired(letter.context.work):
             return await self._end(letter, _EXPIRED)
@@ -90,7 +90,7 @@ class LetterDelivery:
                     # Compose: the same bytes and Message-ID at every attempt.
                     attempt = await self._compose(parts.pop(0), slot)
 
-                    # Transmit: the ledger notes the hand-over durably before the final dot is written.
+                    # Transmit: the ledger records the hand-over durably before the final dot is written.
                     transmission = await self._transmit(attempt)
 
                     # Record what is final, with its results; nothing is published before that.
@@ -100,7 +100,7 @@ class LetterDelivery:
                 return publications
 
     async def _acquire(self, letter: LetterContext) -> Slot | Denied:
-        """The letter's slot. A letter with files downloads them in between, while it holds no connection."""
+        """Acquire the letter's slot. A letter with files downloads them before it takes a connection."""
         act_for(letter.holder)
         if not letter.context.event.data.files:
             return await self._gate.acquire(letter)
@@ -138,10 +138,10 @@ class LetterDelivery:
     async def _settle(
         self, letter: LetterContext, claim: Claimed, *, is_last: bool = False
     ) -> tuple[list[Publication], list[LetterContext]]:
-        """What follows for recipients whose letter is not simply to be sent; and the letters that are to be sent.
+        """Settle recipients whose letter is not simply to be sent; return that outcome and the letters to send.
 
-        Recipients of one uncertain hand-over are sent to again together, and with no others: so that, as long as one
-        of them is uncertain, a letter in Sent is theirs or is known to be another's. `is_last`: none is sent again.
+        Recipients of one uncertain hand-over are sent to again together, and with no others: so, while one of them is
+        uncertain, a letter in Sent is theirs or is known to be another's. `is_last`: none is sent again.
         """
         publications = self._outcomes.held(letter.to(claim.held)) if claim.held else []
         if claim.done:
@@ -170,7 +170,7 @@ class LetterDelivery:
         return Attempt(letter, composed, envelope, slot, hand_over)
 
     async def _transmit(self, attempt: Attempt) -> Transmission | Denied | LostClaim:
-        """Send; when that is broken off before the dot, no uncertainty is left of a hand-over that was noted."""
+        """Send; when that is aborted before the dot, undo the recorded hand-over so that no doubt remains."""
         context, slot, positions = attempt.letter.context, attempt.slot, tuple(attempt.envelope.values())
         dot = FinalDot(self._services.ledger, context.event.key, attempt.envelope, attempt.hand_over)
         try:
@@ -181,7 +181,7 @@ class LetterDelivery:
                 return await self._services.transport.send(slot.route, attempt.composed, dot)
         except asyncio.CancelledError:
             if not dot.is_allowed:
-                with suppress(Unavailable):  # cancelled once more, or the ledger is away: it stays uncertain then
+                with suppress(Unavailable):  # cancelled again, or the ledger is unavailable: it stays uncertain
                     await asyncio.shield(self._services.ledger.release(context.event.key, positions))
             raise
         except BaseException as error:
@@ -194,9 +194,9 @@ class LetterDelivery:
     async def _record(
         self, attempt: Attempt, transmission: Transmission | Denied | LostClaim, *, is_last: bool
     ) -> tuple[list[Publication], list[LetterContext]]:
-        """Record what became of an attempt; gives what to publish, and a narrower letter that is to be sent instead.
+        """Record the outcome of an attempt; returns what to publish, and a narrower letter to send instead, if any.
 
-        `is_last`: the slot is needed for no other part of the letter.
+        `is_last`: no other part of the letter needs the slot.
         """
         letter, slot = attempt.letter, attempt.slot
         if isinstance(transmission, LostClaim):
@@ -222,7 +222,7 @@ class LetterDelivery:
             return publications
 
     async def _end(self, letter: LetterContext, why: Classification, detail: str | None = None) -> list[Publication]:
-        """No letter leaves for the recipients that still wait."""
+        """Fail the recipients that still wait; no letter leaves for them."""
         if why.reason is Reason.EXPIRED:
             detail = _last_reason(letter.context.work)
         async with await self._claims.claim(letter, may_send=False) as claim:
@@ -232,20 +232,20 @@ class LetterDelivery:
             return publications
 
     async def fail(self, context: EventContext, why: Classification) -> list[Publication]:
-        """No letter leaves for the recipients of the event that still wait."""
+        """Fail the event's recipients that still wait; no letter leaves for them."""
         positions = tuple(sorted(set(context.wanted()).intersection(distinct_positions(context.event.data.recipients))))
         return await self._end(_unplanned(context, positions), why)
 
     async def refuse(self, context: EventContext, positions: tuple[int, ...], problem: str) -> list[Publication]:
-        """No letter can be sent to these addresses, for what is wrong with them."""
+        """Fail these recipients: their addresses have a problem that rules out a letter."""
         return await self._end(_unplanned(context, positions), _NO_ADDRESS, problem)
 
     async def require_own(self, event: LetterEvent) -> None:
-        """Raises `ForeignEvent` when another account's event with the same source and id is known."""
+        """Raises `ForeignEvent` when another account has used an event with the same source and id."""
         await self._claims.require_own(event)
 
     def is_expired(self, work: Work) -> bool:
-        """True when the letters of this work are too old to be tried once more."""
+        """True when this work is too old for another attempt."""
         return is_expired(work.first_seen, self._services.clock.now(), self._services.rules.limits.max_age_s)
 
 
@@ -254,8 +254,8 @@ class FinalDot:
     """What a transport awaits before it writes the dot (`ports.BeforeFinalDot`).
 
     While `is_allowed` is False the dot was not written, whatever else happened: also when the ledger did not answer,
-    and so may have noted a hand-over that then did not take place. Only those recipients are noted whom the server
-    accepted: the others get nothing by this dot, and must not be uncertain after a crash.
+    and so may have recorded a hand-over that never took place. It records only recipients that the server accepted:
+    the others get nothing by this dot, and must not become uncertain after a crash.
     """
 
     ledger: Ledger
@@ -271,7 +271,7 @@ class FinalDot:
 
 
 def _unplanned(context: EventContext, positions: Sequence[int]) -> LetterContext:
-    """These recipients as if of one letter: for outcomes that concern all of them alike."""
+    """These recipients as if of one letter: for outcomes that apply to all of them alike."""
     return LetterContext(
         context, PlannedLetter(context.work.mode or LetterMode.EACH, tuple(positions), tuple(positions))
     )

@@ -1,4 +1,4 @@
-"""Which limits a mailbox has: its own, else its provider's, else the installation's; and how a worker is shared out."""
+"""A mailbox's limits: its own, else its provider's, else the installation's; and how a worker's places are shared."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from worker.domain.providers import provider_of
 from worker.domain.snapshot.model import Mailbox
 
 IN_HAND_FACTOR = 2
-"""Messages in hand for each one in work: so that the next ones are here already when a place becomes free."""
+"""Messages in hand per letter in transmission, so that the next ones are here when a place becomes free."""
 
 _DEFAULT_CONNECTIONS = 2
 _MOST_CONNECTIONS = 20
@@ -23,10 +23,10 @@ _DEFAULT_EASE_S = 600.0
 class Limits:
     """Bounds of the delivery: a letter's age in seconds, connections, and letters in transmission at a time.
 
-    `mailbox_…` are for mailboxes that say no number, and whose providers say none: connections, letters a minute and
-    recipients a day; None: no limit. `mailbox_connections_max`: no mailbox has more connections, whatever it asks for.
-    `mailbox_ramp_up_s`: how long one sends slowly after a suspension. `files_concurrency`: letters whose files the
-    worker holds at a time; `files_timeout_s`: for the download of all files of one letter together. `shares`: the part
+    `mailbox_…` apply to mailboxes that set no number and whose providers set none: connections, letters a minute and
+    recipients a day; None: no limit. `mailbox_connections_max`: the most connections any mailbox gets, whatever it asks
+    for. `mailbox_ramp_up_s`: how long a mailbox sends slowly after a suspension. `files_concurrency`: letters whose
+    files the worker holds at a time; `files_timeout_s`: for downloading all files of one letter. `shares`: the fraction
     of all these places that one account or mailbox may hold. `recipient_limit`: letters from one account to one address
     (`domain.recipient_limit`); 0: no limit.
     """
@@ -46,7 +46,7 @@ class Limits:
 
     @property
     def in_hand(self) -> int:
-        """Letters that the worker deals with at a time, transmitted or not."""
+        """Letters that the worker holds at a time, in transmission or not."""
         return IN_HAND_FACTOR * self.concurrency
 
     def of(self, mailbox: Mailbox) -> MailboxLimits:
@@ -63,8 +63,8 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class CopyLimits:
-    """For how long a copy is tried, in seconds, and how large it may be to travel through the broker; and how many the
-    worker deals with at a time.
+    """How long a copy is retried, in seconds; the largest copy that travels through the broker; and how many the worker
+    handles at a time.
     """
 
     max_age_s: float

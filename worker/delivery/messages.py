@@ -1,4 +1,4 @@
-"""Messages as the delivery sees them: what arrived, and what is to be published before it is acknowledged."""
+"""Messages as the delivery sees them: what arrived, and what to publish before it is acknowledged."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,21 +7,21 @@ from datetime import datetime
 HeaderValue = str | int
 
 MAX_HEADER_BYTES = 112 * 1024
-"""Most that the headers of one message may take: they stand in one frame with the properties, and RabbitMQ takes frames
-of at most 128 KiB. A larger one costs the connection, with everybody else's messages on it, and would do so each time.
+"""Most bytes for the headers of one message: they share a frame with the properties, and RabbitMQ's limit for a frame
+is 128 KiB. A larger one closes the connection, with every other message on it, and would do so on each retry.
 """
 
 _FIELD_BYTES = 10  # a field's length, type and number
 
 
 def header_bytes(name: str, value: HeaderValue) -> int:
-    """How much one header takes."""
+    """Size of one header in bytes."""
     return len(name.encode()) + len(str(value).encode("utf-8", "replace")) + _FIELD_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A message that came out of a queue. `returns`: how often it went back there unsettled."""
+    """A message taken from a queue. `returns`: how often it was returned there unsettled."""
 
     queue: str
     body: bytes
@@ -33,10 +33,10 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A message to publish: persistent and confirmed. `exchange` empty is the default one, which routes by queue name.
+    """A message to publish: persistent and confirmed. An empty `exchange` is the default one: it routes by queue name.
 
-    With `must_route`, a message that no queue takes is an error; without, it is only counted: a topic that nobody
-    listens to is the listeners' affair.
+    With `must_route`, a message that no queue takes is an error; without, it is only counted: a topic may
+    have no consumers.
     """
 
     exchange: str
@@ -51,10 +51,10 @@ class Publication:
 
 
 Handler = Callable[[Arrival], Awaitable[Sequence[Publication]]]
-"""Deals with one message: what it returns is published with confirms, and then the message is acknowledged.
+"""Handles one message: the consumer publishes what it returns with confirms, then acknowledges the message.
 
-Raises `Unavailable` when it cannot be dealt with now: the message is kept and tried again. Cancelled, it is given back.
+Raises `Unavailable` when it cannot be handled now: the message is kept and retried. On cancellation it is returned.
 """
 
 Publish = Callable[[Publication], Awaitable[None]]
-"""Publishes one message at once and returns when the broker has confirmed it, however long its outage takes."""
+"""Publishes one message at once and returns on the broker's confirm, however long an outage lasts."""

@@ -1,4 +1,4 @@
-"""From what happened to a letter to what is recorded and published of it."""
+"""Turns what happened to a letter into ledger records and results."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -33,7 +33,7 @@ _WAYS_IN = frozenset({Phase.CONNECT, Phase.GREETING, Phase.TLS})
 
 
 class Outcomes:
-    """Says what is to be recorded and published because of what happened to a letter."""
+    """Decides what to record and publish for each outcome of a letter."""
 
     def __init__(self, services: Services, recorder: Recorder, uncertain: UncertainDeliveries, copies: Copies) -> None:
         self._topology = services.rules.topology
@@ -45,14 +45,14 @@ class Outcomes:
         self._copies = copies
 
     async def of_transmission(self, attempt: Attempt, transmission: Transmission) -> list[Publication]:
-        """What follows from an SMTP transaction: some recipients may have it, some not yet, some never."""
+        """Record an SMTP transaction in which some recipients were accepted, some deferred and some refused."""
         letter = attempt.letter
         self._observer.attempted(attempt.provider, transmission)
-        # Also while the worker stops: otherwise what the server said would be lost.
+        # Also during shutdown: otherwise the server's answer would be lost.
         refusals = await finished(refusals_of(attempt, transmission)) if transmission.refused else []
         final = [refusal for refusal in refusals if refusal.why.action is Action.FAIL]
         not_yet = [refusal for refusal in refusals if refusal.why.action is not Action.FAIL]
-        # Reported first: what is uncertain must be known whatever happens to the rest.
+        # Reported first: an uncertain delivery must be known whatever happens to the rest.
         publications: list[Publication] = []
         if transmission.uncertain:
             uncertain = attempt.positions(transmission.uncertain)
@@ -99,7 +99,7 @@ class Outcomes:
     async def _not_yet(
         self, attempt: Attempt, refusals: Sequence[Refusal], transmission: Transmission
     ) -> list[Publication]:
-        """Let those wait who were not accepted yet: one message for all of them, a result for each reason."""
+        """Defer the recipients not accepted yet: one message for all of them, one result per reason."""
         if not refusals:
             return []
         letter = attempt.letter
@@ -123,13 +123,13 @@ class Outcomes:
         return pause_level_s(why.pause_s or 0)
 
     async def _stop_mailbox(self, attempt: Attempt, refusal: Refusal) -> None:
-        """What concerns the mailbox stops the mailbox: its other letters must not run into the same wall."""
+        """Suspend or pause the mailbox for a refusal that would hit its other letters as well."""
         slot, why = attempt.slot, refusal.why
         if why.action is Action.PAUSE:
             await slot.cool_down(why.pause_s or 0, why.reason)
         elif why.action is Action.RETRY and refusal.trouble.phase in _WAYS_IN:
-            # Each letter would hold a place of the worker's until a dead server's time is out. Only in this worker:
-            # it may be this host that has no way there.
+            # Each letter would occupy one of the worker's places until the dead server times out. Only in this worker:
+            # perhaps only this host cannot reach the server.
             slot.lane.pause(_UNREACHABLE_PAUSE_S, why.reason)
         elif why.action is Action.SUSPEND and isinstance(slot, MailboxSlot):
             await slot.suspend(suspension_of(attempt.letter.context, slot, refusal, self._clock.now()))
@@ -151,7 +151,7 @@ class Outcomes:
         return requeue.later(letter.context.arrival, work.headers(), self._topology, level_s)
 
     def denied(self, letter: LetterContext, denied: Denied) -> list[Publication]:
-        """The letter waits for its mailbox; that is no attempt. It is reported once, and never for a backlog."""
+        """The letter waits for its mailbox; this is no attempt. Reported once, and never for a backlog."""
         if isinstance(denied, Backlogged):
             work = letter.work(letter.positions, turn=denied.not_before, lane=denied.backlog)
             now = self._clock.now()
@@ -173,12 +173,12 @@ class Outcomes:
         return [self._deferred_waiting(letter.context, letter.positions, why, level_s), later]
 
     def held(self, letter: LetterContext) -> list[Publication]:
-        """Another task or worker has the letter: it waits until that one is through."""
+        """Another task or worker holds the letter: it waits until that one is done."""
         work = letter.work(letter.positions)
         return [requeue.later(letter.context.arrival, work.headers(), self._topology, HELD_WAIT_S)]
 
     def claim_lost(self, letter: LetterContext) -> list[Publication]:
-        """Another worker took this one for dead, and has the letter now."""
+        """Another worker declared this one dead and owns the letter now."""
         log.warning("mail.claim_lost")
         return self.held(letter)
 
@@ -191,7 +191,7 @@ class Outcomes:
         return self._reporter.publication(event)
 
     async def without_file(self, letter: LetterContext, error: FileUnavailable) -> list[Publication]:
-        """A file could not be downloaded: later perhaps, or never."""
+        """A file could not be downloaded: defer the letter, or fail it if a retry cannot help."""
         positions = letter.positions
         action = Action.FAIL if error.is_permanent else Action.RETRY
         why = Classification(Reason.FILE_UNAVAILABLE, Scope.MESSAGE, action)
@@ -205,12 +205,12 @@ class Outcomes:
         return [deferred, self._later(letter, positions, refusal, letter.context.attempt, level_s)]
 
     async def failed(self, letter: LetterContext, why: Classification, detail: str | None = None) -> list[Publication]:
-        """No further attempt, for a reason of our own. The recipients must be claimed."""
+        """Fail the letter without another attempt, for a reason of our own. The recipients must be claimed."""
         facts = Facts(letter.positions, detail=detail)
         return await self._recorder.record(letter.context, [self._failed(letter, facts, why)])
 
     def waiting_for_sender(self, context: EventContext, why: Classification, level_s: int) -> list[Publication]:
-        """The snapshot does not know who is to send; nothing is planned yet, so the work stays as it was."""
+        """The snapshot does not know the sender yet; nothing is planned, so the work stays unchanged."""
         since = context.work.sender_missing_since or context.began_at
         work = replace(context.work, last_reason=why.reason.value, sender_missing_since=since, turn=None)
         later = requeue.later(context.arrival, work.headers(), self._topology, level_s)
@@ -222,7 +222,7 @@ class Outcomes:
 
 
 async def _reconsidered(attempt: Attempt, refusal: Refusal) -> Refusal:
-    """A revoked token is no reason to stop a mailbox that has another one by now: the letter is tried with that."""
+    """A revoked token with a successor does not suspend the mailbox: the letter is retried with the new one."""
     slot, why = attempt.slot, refusal.why
     if why.reason is not Reason.AUTH_TOKEN_REVOKED or not isinstance(slot, MailboxSlot):
         return refusal
@@ -232,6 +232,6 @@ async def _reconsidered(attempt: Attempt, refusal: Refusal) -> Refusal:
 
 
 def _said(facts: Facts) -> dict[str, object]:
-    """What the server said, for the log: its codes, never its text, which may repeat addresses."""
+    """What the server said, for the log: its codes, never its text, which may contain addresses."""
     reply = next((reply for reply in facts.replies.values() if reply), None)
     return {"code": reply.code, "enhanced": reply.enhanced} if reply else {}

@@ -1,4 +1,4 @@
-"""One event's journey: read it, find the sender, plan the letters, and take each to its outcome."""
+"""One event's journey: parse it, find the sender, plan the letters, and take each to its outcome."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ class Pipeline:
         self._unfinished = unfinished
 
     async def handle(self, arrival: Arrival) -> Sequence[Publication]:
-        """Deal with one message of the work queue, as `messages.Handler` says."""
+        """Handle one message of the work queue, as `messages.Handler` says."""
         now = self._clock.now()
         try:
             event = _letter_event(await read_event(arrival))
@@ -90,7 +90,7 @@ class Pipeline:
             raise
         except ForeignEvent as error:
             return await self._foreign(arrival, event, error)
-        except Exception as error:  # noqa: BLE001 - whatever our mistake is, the message must not go round for ever
+        except Exception as error:  # noqa: BLE001 - whatever the bug, the message must not circulate for ever
             return self._dead_letters.of_mistake(arrival, event, error, work, requeue.own_headers(arrival))
 
     async def _deal_with(self, arrival: Arrival, event: LetterEvent, work: Work) -> list[Publication]:
@@ -106,7 +106,7 @@ class Pipeline:
             letters = plan(event.data, context.sender.account.settings, work.mode, work.recipients, most)
             problems = unreadable(event.data, context.wanted())
             if len(letters) + len(problems) > 1 and FIRST_SEEN not in arrival.headers:
-                await self._letters.require_own(event)  # one letter meets its recipients' entries by itself
+                await self._letters.require_own(event)  # a single letter meets its recipients' entries by itself
             refused = await self._refused(context, problems)
             if len(letters) > LETTERS_PER_MESSAGE:
                 return refused + self._split(context, letters)
@@ -115,14 +115,14 @@ class Pipeline:
         return publications
 
     async def _refused(self, context: EventContext, problems: Mapping[str, tuple[int, ...]]) -> list[Publication]:
-        """The end of those to whose addresses no letter can be sent; the others get theirs all the same."""
+        """Fail the recipients whose addresses rule out a letter; the others still get theirs."""
         publications: list[Publication] = []
         for problem, positions in problems.items():
             publications += await self._letters.refuse(context, positions, problem)
         return publications
 
     async def _delivered(self, items: Sequence[LetterContext]) -> list[Publication]:
-        """Take each letter as far as it gets. Results of one are published whatever became of the others."""
+        """Take each letter as far as it can go. Publishes one letter's results whatever happened to the others."""
         outcomes = await self._outcomes_of(items)
         publications: list[Publication] = []
         put_off: list[tuple[LetterContext, Unavailable]] = []
@@ -142,23 +142,23 @@ class Pipeline:
                 raise outcome
             else:
                 publications += outcome
-        if foreign is not None:  # once for all of them, and beside what came of others
+        if foreign is not None:  # once for all of them, beside the others' results
             publications += await self._foreign(items[0].context.arrival, items[0].context.event, foreign)
         if put_off and not publications:
-            raise put_off[0][1]  # nothing has happened yet: the whole message can be tried again
+            raise put_off[0][1]  # nothing has happened yet: the whole message can be retried
         return publications + [self._put_off(letter) for letter, _ in put_off]
 
     async def _outcomes_of(self, items: Sequence[LetterContext]) -> Sequence[list[Publication] | BaseException]:
-        """What came of each letter. Most events have one, which needs no task of its own."""
+        """The outcome of each letter. Most events have one, which needs no task of its own."""
         if len(items) != 1:
             return await asyncio.gather(*map(self._letters.deliver, items), return_exceptions=True)
         outcome: list[Publication] | Exception
         before = cancellations()
         try:
             outcome = await self._letters.deliver(items[0])
-        except Exception as error:  # noqa: BLE001 - handled as that of one of several is
+        except Exception as error:  # noqa: BLE001 - handled as one letter's of several would be
             outcome = error
-        if cancellations() > before:  # deferred by what must not be broken off: see `cancellation`
+        if cancellations() > before:  # deferred by work that must not be interrupted: see `cancellation`
             raise asyncio.CancelledError
         return [outcome]
 
@@ -167,7 +167,7 @@ class Pipeline:
         return requeue.later(letter.context.arrival, work.headers(), self._topology, PAUSE_LEVELS_S[0])
 
     async def _resolved(self, arrival: Arrival, event: LetterEvent, work: Work) -> EventContext:
-        """Find the sender; when the snapshot does not know who it should, a newer one may."""
+        """Find the sender; poll for a newer snapshot when this one lacks it but should not."""
         with self._observer.stage(Stage.RESOLVE):
             context = self._resolve(arrival, event, work)
             if context.resolution.reason is Reason.SENDER_UNAVAILABLE:
@@ -182,7 +182,7 @@ class Pipeline:
         return EventContext(arrival, event, work, directory, resolution, now)
 
     async def _without_sender(self, context: EventContext) -> list[Publication]:
-        """Wait some minutes for a newer snapshot, or as long as letters wait where the account is there but broken."""
+        """Wait minutes for a newer snapshot, or as long as letters wait where the account exists but is invalid."""
         is_left_out = context.directory.is_left_out(context.event.data.account_id)
         if self._letters.is_expired(context.work):
             return await self._letters.fail(context, Classification(Reason.EXPIRED, Scope.MESSAGE, Action.FAIL))
@@ -196,7 +196,7 @@ class Pipeline:
         return self._outcomes.waiting_for_sender(context, why, level_s)
 
     def _split(self, context: EventContext, letters: Sequence[PlannedLetter]) -> list[Publication]:
-        """Each part names its recipients and the mode of the plan, which stays even if the account changes it."""
+        """Split the work: each part names its recipients and the plan's mode, which account changes leave alone."""
         parts = []
         for first in range(0, len(letters), LETTERS_PER_MESSAGE):
             positions = tuple(p for x in letters[first : first + LETTERS_PER_MESSAGE] for p in x.envelope)
@@ -207,11 +207,11 @@ class Pipeline:
         return parts
 
     async def _foreign(self, arrival: Arrival, event: LetterEvent, error: ForeignEvent) -> list[Publication]:
-        """Another account's event has its identity: nothing of either may pass for the other's."""
+        """Another account's event has this identity: keep the two strictly apart."""
         return await self._invalid(arrival, str(error), f"invalid/{event.data.account_id}")
 
     async def _invalid(self, arrival: Arrival, problem: str, stage: str = "invalid") -> list[Publication]:
-        """Dead-letter it, with a result for the product as far as the event can be read."""
+        """Dead-letter the message, with a result for the product as far as the event is readable."""
         now = self._clock.now()
         log.warning("event.invalid", problem=problem, queue=arrival.queue)
         self._observer.settled(arrival.queue, None, "invalid")
@@ -236,7 +236,7 @@ def _subject(event: LetterEvent) -> Subject:
 
 
 def _checked(work: Work, event: LetterEvent) -> Work:
-    """The work, if it is for recipients that the event has: otherwise no letter would leave, without any result."""
+    """The work, if its recipients exist in the event: otherwise no letter would leave and no result would say so."""
     if work.recipients is not None and not set(work.recipients) <= set(distinct_positions(event.data.recipients)):
         raise InvalidEvent(f"{RECIPIENTS}: the event has no such recipients")
     return work

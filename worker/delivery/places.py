@@ -1,10 +1,10 @@
-"""Places: what a worker has a fixed number of, shared out so that no account and no mailbox can take it from others.
+"""Places: a fixed number of some resource, shared so that no account and no mailbox can take it from others.
 
-Letters in hand, transmissions, connections, letters with files, resolver threads, copies and checks are all shared out
-by this one rule. It is that of dynamic thresholds for shared buffers (Choudhury and Hahne, 1998): a holder gets one
-place more only while it holds less than a fixed multiple of the places that are *free*. So who is alone may take a
-large part, the more is taken the less anybody gets, and some places stay free for who comes next, also when servers
-that never answer hold all the others.
+Letters in hand, transmissions, connections, letters with files, resolver threads, copies and checks are all shared by
+this one rule. It is that of dynamic thresholds for shared buffers (Choudhury and Hahne, 1998): a holder gets another
+place only while it holds less than a fixed multiple of the places that are *free*. So a lone holder may take a large
+part, each gets less the more are taken, and some places stay free for newcomers, even when servers that never answer
+hold all the others.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ WaiterT = TypeVar("WaiterT")
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """On whose behalf a place is held. `mailbox_id` None: the account's letters through the platform's own relay, which
-    has its own limits: there only the account's share counts.
+    """The account and mailbox that hold a place. `mailbox_id` None: the account's letters through the platform's own
+    relay, which has its own limits: there only the account's share counts.
     """
 
     account_id: str
@@ -30,7 +30,7 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class FairShares:
-    """The part of all places, above 0 and at most 1, that one account or mailbox may hold when it is alone.
+    """The fraction of all places, above 0 and at most 1, that an account or mailbox may hold when it is alone.
 
     Every holder may have one place as long as any is free.
     """
@@ -42,11 +42,11 @@ class FairShares:
 USUAL = FairShares()
 
 WHOLE = FairShares(1.0, 1.0)
-"""No bounds: only the order in which those who wait are served is fair."""
+"""No limits: only the order in which waiters are served is fair."""
 
 
 class Exhausted(Enum):
-    """Whose share is used up; of both, the account's."""
+    """Whose share is used up; the account's if both are."""
 
     ACCOUNT = "account"
     MAILBOX = "mailbox"
@@ -65,26 +65,26 @@ class Places:
 
     @property
     def held(self) -> int:
-        """How many are taken."""
+        """How many places are taken."""
         return self._held
 
     @property
     def waiting(self) -> int:
-        """How many wait for one."""
+        """How many waiters there are."""
         return len(self._waiting)
 
     @property
     def most_of_account(self) -> int:
-        """How many one account can hold at most: when nobody else holds any."""
+        """The most that one account can hold: when no other holds any."""
         return max(1, int(self._shares.account * self.size))
 
     @property
     def most_of_mailbox(self) -> int:
-        """How many one mailbox can hold at most: when nobody else holds any."""
+        """The most that one mailbox can hold: when no other holds any."""
         return max(1, int(self._shares.mailbox * self.size))
 
     def exhausted(self, holder: Holder) -> Exhausted | None:
-        """Whose share leaves the holder no place now; None when there is one for it."""
+        """Whose share leaves the holder no place now; None when it can have one."""
         if not _has_room(self._of_account[holder.account_id], self._shares.account, self.size - self._held):
             return Exhausted.ACCOUNT
         if holder.mailbox_id is None:
@@ -93,7 +93,7 @@ class Places:
         return None if has_room else Exhausted.MAILBOX
 
     def take(self, holder: Holder) -> Exhausted | None:
-        """Take a place, to `give_back`; or say whose share is used up."""
+        """Take a place, to be returned with `give_back`; or say whose share is used up."""
         exhausted = self.exhausted(holder)
         if exhausted is None:
             self._held += 1
@@ -103,7 +103,7 @@ class Places:
         return exhausted
 
     def give_back(self, holder: Holder) -> None:
-        """The place is free."""
+        """Return a place."""
         self._held -= 1
         _count_down(self._of_account, holder.account_id)
         if holder.mailbox_id is not None:
@@ -111,9 +111,9 @@ class Places:
         self._serve()
 
     async def wait(self, holder: Holder, patience_s: float | None = None) -> bool:
-        """Take a place, to `give_back`, waiting for it; False when none came in that time. Accounts are served in turn.
+        """Wait for a place, to be returned with `give_back`; False when none was free in time. Accounts take turns.
 
-        Those who wait are passed by who has room left in a share of its own.
+        A waiter whose share is used up is overtaken by holders that have room left in theirs.
         """
         if self.take(holder) is None:
             return True
@@ -124,7 +124,7 @@ class Places:
         patience = None if patience_s is None else loop.call_later(patience_s, _resolve, place)
         try:
             return await place
-        except BaseException:  # also cancellation: a place that came in the same moment is somebody else's
+        except BaseException:  # also cancellation: a place granted at the same moment belongs to another waiter
             if place.done() and not place.cancelled() and place.result():
                 self.give_back(holder)
             raise
@@ -134,7 +134,7 @@ class Places:
             self._waiting.discard(holder.account_id, waiter)
 
     def place(self, holder: Holder, patience_s: float | None = None) -> "Placing":
-        """A context that holds a place, having waited for it; it gives whether there is one."""
+        """A context that waits for a place and holds it; it yields whether it has one."""
         return Placing(self, holder, patience_s)
 
     def _serve(self) -> None:
@@ -142,13 +142,13 @@ class Places:
             waiter[1].set_result(True)
 
     def _may_have(self, waiter: tuple[Holder, asyncio.Future[bool]]) -> bool:
-        """Whether this one gets a place, which is taken then."""
+        """Take a place for this waiter; False when it may not have one."""
         holder, place = waiter
         return not place.done() and self.take(holder) is None
 
 
 class Placing:
-    """The use of a place while a context lasts. A class, because a generator costs several times as much."""
+    """The use of a place inside a context. A class, because a generator costs several times as much."""
 
     __slots__ = ("_has_place", "_holder", "_patience_s", "_places")
 
@@ -168,20 +168,20 @@ class Placing:
 
 
 class Queue(Generic[WaiterT]):
-    """Who waits, by account: within one in the order of coming, and the accounts take turns."""
+    """Waiters by account: first come, first served within one, and the accounts take turns."""
 
     def __init__(self) -> None:
-        self._accounts: OrderedDict[str, list[WaiterT]] = OrderedDict()  # who was served least recently first
+        self._accounts: OrderedDict[str, list[WaiterT]] = OrderedDict()  # least recently served first
 
     def __len__(self) -> int:
         return sum(map(len, self._accounts.values()))
 
     def add(self, account_id: str, waiter: WaiterT) -> None:
-        """Somebody begins to wait."""
+        """Add a waiter."""
         self._accounts.setdefault(account_id, []).append(waiter)
 
     def discard(self, account_id: str, waiter: WaiterT) -> None:
-        """Somebody waits no longer, if they still did."""
+        """Remove a waiter, if it is still there."""
         waiters = self._accounts.get(account_id, [])
         if waiter in waiters:
             waiters.remove(waiter)
@@ -189,7 +189,7 @@ class Queue(Generic[WaiterT]):
             self._accounts.pop(account_id, None)
 
     def pop(self, is_served: Callable[[WaiterT], bool]) -> WaiterT | None:
-        """The first of whom this is true, who waits no longer; their account is the last to be asked next time."""
+        """Remove and return the first waiter for which this is true; its account goes to the end of the order."""
         for account_id, waiters in self._accounts.items():
             for waiter in waiters:
                 if is_served(waiter):
@@ -206,11 +206,11 @@ def _has_room(held: int, share: float, free: int) -> bool:
 def _count_down(counter: "Counter[WaiterT]", key: WaiterT) -> None:
     counter[key] -= 1
     if not counter[key]:
-        del counter[key]  # what nobody holds is forgotten
+        del counter[key]  # drop the key of a holder without places
 
 
 def _resolve(place: "asyncio.Future[bool]") -> None:
-    """There was no place in time."""
+    """Time out: there was no place in time."""
     if not place.done():
         place.set_result(False)
 
@@ -220,10 +220,10 @@ _acting_for: ContextVar[Holder] = ContextVar("acting_for", default=_PLATFORM)
 
 
 def act_for(holder: Holder) -> None:
-    """Have what this task does from now on count as the holder's: where names are looked up, nobody passes it on."""
+    """Attribute this task's work to the holder from now on, for name lookups, where no caller hands the holder over."""
     _acting_for.set(holder)
 
 
 def acting_for() -> Holder:
-    """On whose behalf this task works; the platform's own unless `act_for` was called."""
+    """The holder that this task works for; the platform's own unless `act_for` was called."""
     return _acting_for.get()

@@ -1,4 +1,4 @@
-"""What the delivery needs of the world, as protocols that the adapters implement."""
+"""What the delivery needs from the outside, as protocols that the adapters implement."""
 
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from worker.domain.vocabulary import CopyOutcome
 
 
 class Clock(Protocol):
-    """Time, so that tests have their own."""
+    """Time, replaceable in tests."""
 
     def now(self) -> datetime:
         """The time of day, in UTC."""
 
     def monotonic(self) -> float:
-        """Seconds since some moment; never goes back."""
+        """Seconds since an arbitrary moment; never decreases."""
 
 
 class Directory(Protocol):
-    """The configuration snapshot in use; immutable: a refresh brings another one."""
+    """The configuration snapshot in use. Immutable: a refresh creates a new one."""
 
     @property
     def version(self) -> int: ...
@@ -32,10 +32,10 @@ class Directory(Protocol):
     def platform(self) -> Platform: ...
 
     def account(self, account_id: str) -> Account | None:
-        """The account, or None when the snapshot does not have it or left it out. Constant time."""
+        """The account, or None when the snapshot lacks it or has left it out. Constant time."""
 
     def is_left_out(self, account_id: str) -> bool:
-        """True when the snapshot has the account but it is not valid: its letters wait."""
+        """True when the snapshot has the account but it is invalid: its letters wait."""
 
 
 class SnapshotService(Protocol):
@@ -45,12 +45,14 @@ class SnapshotService(Protocol):
     def directory(self) -> Directory: ...
 
     async def refresh(self) -> None:
-        """Look for a newer snapshot now; concurrent calls share one look. Never raises: the last good one serves on."""
+        """Poll for a newer snapshot now; concurrent calls share one poll. Never raises: it keeps the last good one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A mailbox's way out. Equal routes share connections; a changed server or secret is another route.
+    """A mailbox's outgoing server and credentials.
+
+    Equal routes share connections; a changed server or secret makes a new route.
 
     `mailbox_id` None is the platform's own relay; its `account_id` is empty, as all accounts share it.
     """
@@ -62,7 +64,7 @@ class Route:
 
 
 BeforeFinalDot = Callable[[Collection[str]], Awaitable[None]]
-"""Awaited with those of the envelope's recipients whom the server accepted: the dot is for them alone."""
+"""Awaited with those envelope recipients that the server accepted: the dot applies to them alone."""
 
 
 class MailTransport(Protocol):
@@ -71,24 +73,24 @@ class MailTransport(Protocol):
     async def send(self, route: Route, letter: ComposedLetter, before_final_dot: BeforeFinalDot) -> Transmission:
         """Send one letter through the route's own server.
 
-        `before_final_dot` is awaited when all of the letter but the final dot has been written, with the recipients
-        that were accepted, if there is at least one; when it raises, the transaction is aborted without the dot and
-        the error passes on.
+        `before_final_dot` is awaited when all of the letter but the final dot has been written, with the accepted
+        recipients, if there is at least one; when it raises, the transaction is aborted without the dot and the error
+        propagates.
         Whatever the server or the network does is in the returned value. Cancellation before the final dot aborts
-        the transaction; after it the answer is still waited for, up to the data timeout, and then cancellation
-        passes on only if the outcome can be returned to nobody.
+        the transaction; after it, the method still waits for the answer, up to the data timeout, and then propagates
+        the cancellation only if no caller is left to take the outcome.
         """
 
     async def close_idle(self, account_id: str, mailbox_id: str, keep: int) -> None:
-        """Close connections of a mailbox that are at rest, until it has at most `keep`; returns when that is done."""
+        """Close idle connections of a mailbox until at most `keep` are left; returns when that is done."""
 
     async def close(self) -> None:
-        """Close all connections, politely where possible within a few seconds."""
+        """Close all connections, with QUIT where a server answers within a few seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class CopyTarget:
-    """Where a copy is saved: the mailbox's IMAP server, how to sign in there, and the folder if it was set."""
+    """Where to save a copy: the mailbox's IMAP server, its credentials, and the folder if one is set."""
 
     account_id: str
     mailbox_id: str
@@ -99,9 +101,9 @@ class CopyTarget:
 
 @dataclass(frozen=True, slots=True)
 class SavedCopy:
-    """What became of a copy; `trouble` is set when `outcome` is `failed` or `no_folder`.
+    """The outcome of saving a copy; `trouble` is set when `outcome` is `failed` or `no_folder`.
 
-    `uid` and `uid_validity` where the server tells them (RFC 4315) or they could be found by Message-ID.
+    `uid` and `uid_validity` are set where the server returned them (RFC 4315) or a search by Message-ID found them.
     """
 
     outcome: CopyOutcome
@@ -117,18 +119,18 @@ class SentFolder(Protocol):
     async def save(
         self, target: CopyTarget, message_id: str, date: datetime, copy: bytes, *, also_known_as: str | None = None
     ) -> SavedCopy:
-        """Append the copy unless a message with this Message-ID is there already, or with the one in `also_known_as`:
-        the server's own, where it said that it rewrote it.
+        """Append the copy unless the folder already has a message with this Message-ID, or with `also_known_as`:
+        the server's own, where it reported rewriting it.
         """
 
     async def find(self, target: CopyTarget, message_id: str) -> bool | DeliveryFailure:
-        """Whether a message with this Message-ID is in Sent; trouble when it could not be found out."""
+        """True when Sent has a message with this Message-ID; the trouble when that could not be determined."""
 
     async def close(self) -> None: ...
 
 
 class FileStore(Protocol):
-    """Where the files of events are downloaded from."""
+    """Downloads the files of events."""
 
     async def fetch(self, file: File, max_bytes: int) -> bytes:
         """The file's contents. Raises `FileUnavailable`, also when it is larger than `max_bytes`."""

@@ -1,4 +1,4 @@
-"""Idempotent replay: results of what is done already, in the same words, so that consumers drop duplicates by id."""
+"""Idempotent replay: repeats the results of finished work verbatim, so that consumers drop duplicates by id."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 
 class Replay:
-    """Publishes once more what a crash may have kept from being published."""
+    """Republishes what a crash may have kept from being published."""
 
     def __init__(self, services: Services, composer: Composer, copies: Copies, uncertain: UncertainDeliveries) -> None:
         self._reporter = services.rules.reporter
@@ -32,7 +32,7 @@ class Replay:
         self._uncertain = uncertain
 
     async def of(self, letter: LetterContext, claims: Mapping[int, Done]) -> list[Publication]:
-        """The results of recipients (positions) that are done, and what went with each result."""
+        """The results of recipients (positions) that are done, and the publications that accompany each result."""
         done: dict[Done, tuple[int, ...]] = {}
         for position, claim in claims.items():
             done[claim] = (*done.get(claim, ()), position)
@@ -49,10 +49,10 @@ class Replay:
         return publications
 
     async def _copy(self, letter: LetterContext, event: MailSentEvent, positions: tuple[int, ...]) -> list[Publication]:
-        """The copy may not have been asked for before a crash; the copying stage looks before it saves one.
+        """Request the copy again, in case a crash prevented it; the copying stage checks Sent before it saves one.
 
-        Only a letter that is still the one that was sent: the account may have changed in the meantime. Whether it
-        wants common letters does not matter: what was sent as the one kind is composed as that once more.
+        Only for a letter identical to the one sent: the account may have changed meanwhile. Whether it wants common
+        letters does not matter: the letter is composed again in the mode in which it was sent.
         """
         sender, sent = letter.context.resolution.sender, event.data
         mailbox = sender.mailbox if sender else None
@@ -73,7 +73,7 @@ class Replay:
     async def _as_sent(
         self, letter: LetterContext, positions: tuple[int, ...], message_id: str | None
     ) -> ComposedLetter | None:
-        """The letter with this Message-ID; None when none of the event's letters to these recipients has it now."""
+        """The letter with this Message-ID; None when no letter of the event to these recipients has it any more."""
         data, settings = letter.context.event.data, letter.context.sender.account.settings
         for mode in sorted(LetterMode, key=lambda mode: mode is not letter.planned.mode):
             for planned in plan(data, settings, mode, positions):

@@ -1,4 +1,4 @@
-"""Messages that go back to the broker: to be tried later, to be worked on in parts, or to the dead queue."""
+"""Messages that return to the broker: to retry later, to work on in parts, or for the dead queue."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,47 +17,47 @@ DEAD_DETAIL = "sendas-dead-detail"
 DEAD_AT = "sendas-dead-at"
 DEAD_QUEUE = "sendas-dead-queue"
 
-_REPLAY = "sendas-replay"  # what an operator's replay leaves: it stays for as long as the message goes round
+_REPLAY = "sendas-replay"  # set by an operator's replay; stays on the message for its whole life
 _MAX_DETAIL = 500
-# Together, and with the few that are added, they stay below `messages.MAX_HEADER_BYTES`.
+# Together with the few headers added later, they stay below `messages.MAX_HEADER_BYTES`.
 _MAX_OWN_BYTES = 64 * 1024
 _MAX_CARRIED_BYTES = 32 * 1024
 
 
 def later(arrival: Arrival, headers: Mapping[str, HeaderValue], topology: Topology, level_s: int) -> Publication:
-    """The same message for a later time: it waits in the delay queue of the level and comes back to its own queue."""
+    """The same message, delayed: it waits in the delay queue of this level and returns to its own queue."""
     return _again(arrival, headers, topology.delay(arrival.queue, level_s))
 
 
 def until_turn(
     arrival: Arrival, headers: Mapping[str, HeaderValue], topology: Topology, turn: datetime, now: datetime
 ) -> Publication:
-    """The same message, whose letter waits for its turn: away from where it would stand before other letters."""
-    # Its last digits differ between letters, and stay the same for each letter.
+    """The same message, parked until its letter's turn, where it blocks no other letter."""
+    # The last digits differ between letters and are stable for each letter.
     level_s = backlog_level_s((turn - now).total_seconds(), turn.microsecond)
     return _again(arrival, headers, topology.delay(topology.backlog, level_s))
 
 
 def admitted(arrival: Arrival, topology: Topology) -> Publication:
-    """The message back among those that are worked on."""
+    """The message, moved back to the work queue."""
     return _again(arrival, own_headers(arrival), topology.outbound)
 
 
 def put_back(arrival: Arrival, topology: Topology, at: datetime) -> Publication:
-    """The message as it is, for a later time, as a new one: the broker has not counted how often it came back."""
+    """The message unchanged, delayed and published anew, which resets the broker's delivery count."""
     headers = own_headers(arrival)
     headers.setdefault(FIRST_SEEN, at.isoformat())
     return later(arrival, headers, topology, RETRY_LEVELS_S[0])
 
 
 def part(arrival: Arrival, work: Work) -> Publication:
-    """A part of the work on the same event, for now."""
+    """Part of the work on the same event, to be done now."""
     return _again(arrival, work.headers(), arrival.queue)
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterReason:
-    """Why and when a message went to the dead queue."""
+    """Why and when a message was dead-lettered."""
 
     reason: Reason
     detail: str
@@ -67,7 +67,7 @@ class DeadLetterReason:
 def dead(
     arrival: Arrival, topology: Topology, death: DeadLetterReason, work: Mapping[str, HeaderValue] | None = None
 ) -> Publication:
-    """The same message for the dead queue, with the reason, where it came from, and the work that was left of it."""
+    """The same message for the dead queue, with the reason, its origin and the remaining work."""
     headers = dict(work) if work is not None else own_headers(arrival)
     headers.setdefault(FIRST_SEEN, death.at.isoformat())
     headers |= {
@@ -80,7 +80,7 @@ def dead(
 
 
 def own_headers(arrival: Arrival) -> dict[str, HeaderValue]:
-    """The headers of ours that a message came with: the work as it was, and what else its stage needs."""
+    """Our own headers of an arriving message: its work, and whatever else its stage needs."""
     return _fitting(
         {name: v for name, v in arrival.headers.items() if _is_ours(name) and isinstance(v, str | int)}, _MAX_OWN_BYTES
     )
@@ -97,7 +97,7 @@ def _again(arrival: Arrival, headers: Mapping[str, HeaderValue], queue: str) -> 
 
 
 def _carried(arrival: Arrival) -> dict[str, HeaderValue]:
-    """The event's own headers. The broker's `x-` headers must not go round: with them it sees a cycle and drops."""
+    """The event's own headers. Drops the broker's `x-` headers: they make it detect a cycle and discard the message."""
     foreign = {
         name: _plain(value)
         for name, value in arrival.headers.items()
@@ -107,16 +107,16 @@ def _carried(arrival: Arrival) -> dict[str, HeaderValue]:
 
 
 def _plain(value: object) -> HeaderValue:
-    """The value as text that is read as the same attribute again; AMQP has types of its own for times and bytes."""
+    """The value as text that parses back to the same attribute; AMQP has its own types for times and bytes."""
     plain = attribute_text(value)
     if isinstance(plain, int):
         return plain
-    # Bytes that are no UTF-8 cannot be sent as text; what cannot be read is no attribute anyway.
+    # Bytes that are not UTF-8 cannot be sent as text, and an unreadable value is no attribute anyway.
     return str(plain).encode("utf-8", "replace").decode()
 
 
 def _fitting(headers: Mapping[str, HeaderValue], max_bytes: int) -> dict[str, HeaderValue]:
-    """The headers for which there is room: first those that the event is read from, and the small before the large."""
+    """The headers that fit: the event's own attributes first, then small ones before large ones."""
     if sum(header_bytes(*header) for header in headers.items()) <= max_bytes:
         return dict(headers)
     fitting: dict[str, HeaderValue] = {}

@@ -1,4 +1,4 @@
-"""Results: built from what is known of a letter, recorded first, then published in the very words of the record."""
+"""Results: built from a letter's outcome, recorded first, then published exactly as recorded."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -61,7 +61,7 @@ class Reporter:
         self._exchange = results_exchange
 
     def publication(self, result: AnyResultEvent | OutgoingMessage, *, must_route: bool = False) -> Publication:
-        """A result as a message. Not every type of result has a consumer, so most need not be routed."""
+        """A result as a message. Not every result type has a consumer, so most need not be routed."""
         message = result if isinstance(result, OutgoingMessage) else to_message(result)
         return Publication(
             exchange=self._exchange,
@@ -82,7 +82,7 @@ class Reporter:
     def deferred(
         self, context: EventContext, facts: Facts, why: Classification, at: datetime, *, attempt: int, wait_s: float
     ) -> MailDeferredEvent:
-        """`attempt`: the number of the attempt made last; equal ones for equal reasons are one and the same result."""
+        """`attempt`: the number of the last attempt; equal numbers with equal reasons give the same result."""
         data = MailDeferred(
             **{**self._common(context, facts, Outcome.DEFERRED), "attempt": attempt},
             **_judged(why),
@@ -95,7 +95,7 @@ class Reporter:
     def stranded(
         self, event: LetterEvent, positions: tuple[int, ...], work: Work, at: datetime, detail: str
     ) -> MailDeferredEvent:
-        """Nothing more happens by itself after a mistake of our own; an operator may let the letter go on."""
+        """Reports work halted by a bug of ours; an operator may replay the letter."""
         why = Classification(Reason.INTERNAL_ERROR, Scope.PLATFORM, Action.RETRY)
         facts = Facts(positions, detail=detail)
         data = MailDeferred(**_of_event(event, work.attempts, facts, Outcome.DEFERRED), **_judged(why))
@@ -115,10 +115,10 @@ class Reporter:
         at: datetime,
         detail: str | None = None,
     ) -> MailUncertainEvent:
-        """The result's id is that of the hand-over, so that consumers can drop duplicates.
+        """The result's id derives from the hand-over, so that consumers can drop duplicates.
 
-        The attempt's number would not do: after a crash the same attempt is made once more. The policy is in the id
-        too: that a letter is held from now on is another result than that it is uncertain.
+        The attempt's number would not do: after a crash the same attempt is made again. The id includes the policy
+        too: that a letter is held from now on is a different result from its being uncertain.
         """
         facts = Facts(positions, message_id=hand_over.message_id, detail=detail)
         data = MailUncertain(
@@ -187,9 +187,9 @@ class Final:
 
 
 class Recorder:
-    """Writes into the ledger what cannot be asked again, however long that takes; only cancellation ends the wait.
+    """Writes to the ledger what cannot be determined again, however long it takes; only cancellation ends the wait.
 
-    A write that has begun is finished all the same: a server's answer half noted would be uncertain.
+    A write in progress is finished even then: a server's answer recorded by half would leave the delivery uncertain.
     """
 
     def __init__(self, ledger: Ledger, reporter: Reporter, retry_s: float = 1.0) -> None:
@@ -198,22 +198,22 @@ class Recorder:
         self._retry_s = retry_s
 
     async def record(self, context: EventContext, finals: Sequence[Final]) -> list[Publication]:
-        """Record the ends, then give their results to publish."""
+        """Record the outcomes, then return their results for publication."""
         if finals:
             records = [Record(f.positions, f.outcome, f.message.id, f.message.body) for f in finals]
             try:
                 await self._patiently("record", lambda: self._ledger.record(context.event.key, records))
             except LostClaim:
-                # Another worker took us for dead and resolves this as uncertain; what the server did is still true.
+                # Another worker declared us dead and resolves this as uncertain; what the server did is still true.
                 log.warning("ledger.record_lost")
         return [self._reporter.publication(final.message) for final in finals]
 
     async def release(self, context: EventContext, positions: Sequence[int]) -> None:
-        """Give back what was certainly not accepted, so that a later attempt can have it."""
+        """Release recipients that were certainly not accepted, so that a later attempt can claim them."""
         await self._patiently("release", lambda: self._ledger.release(context.event.key, positions))
 
     async def abandon(self, context: EventContext, positions: Sequence[int]) -> None:
-        """Leave what is uncertain to the next claim."""
+        """Leave uncertain recipients to the next claim."""
         await self._patiently("abandon", lambda: self._ledger.abandon(context.event.key, positions))
 
     async def _patiently(self, what: str, step: Callable[[], Awaitable[None]]) -> None:

@@ -1,4 +1,4 @@
-"""What the delivery works with: one record of everything outside of it, and of how it is to behave."""
+"""Everything outside that the delivery uses, and its rules, in one record."""
 
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ from worker.domain.vocabulary import UncertainPolicy
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How the delivery is to behave."""
+    """How the delivery behaves."""
 
     topology: Topology
     source: str
@@ -28,13 +28,13 @@ class Rules:
 
     @property
     def reporter(self) -> Reporter:
-        """Builds this installation's results."""
+        """Creates the builder of this installation's results."""
         return Reporter(self.source, self.topology.results_exchange)
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything outside that the delivery works with, and its rules."""
+    """Everything outside that the delivery uses, and its rules."""
 
     rules: Rules
     snapshot: SnapshotService

@@ -1,7 +1,7 @@
-"""How a worker knows the messages that workers of its installation made: by a signature that nobody else can make.
+"""Signatures by which a worker recognises messages made by workers of its own installation.
 
-Who may publish to the product's exchange, or to a queue by its name, can write any header. What stands in those named
-`sendas-…` (attempts, age, who still waits, whose letter a copy is) is believed only with a signature over it, by a key
+A client that may publish to the product's exchange, or to a queue by its name, can write any header. Headers named
+`sendas-…` (attempts, age, remaining recipients, owner of a copy) are trusted only with a signature over them, by a key
 that the ledger keeps and no producer can read.
 """
 
@@ -21,19 +21,19 @@ T = TypeVar("T")
 SIGNATURE = "sendas-signature"
 
 _OWN = "sendas-"
-# What an event is read from in binary mode. Longer names are no attributes that anybody reads, and AMQP cuts them.
+# What an event is read from in binary mode. No consumer reads longer names, and AMQP cuts them.
 _ATTRIBUTE = re.compile(r"(?:ce-|cloudevents[_:])[a-z0-9]{1,40}", re.IGNORECASE)
-_AT_ONCE_BYTES = 256 * 1024  # takes less than a millisecond; more is digested beside the event loop
+_AT_ONCE_BYTES = 256 * 1024  # takes less than a millisecond; more is digested off the event loop
 
 
 class Signatures:
-    """Signs messages for queues of our own, and takes unsigned headers of ours from those that arrive.
+    """Signs messages for our own queues, and strips our headers from arriving messages that are unsigned.
 
     Args:
         key: a secret of at least 16 bytes that all workers of an installation share.
 
     The signature is keyed BLAKE2b (RFC 7693) over the body, the content type, and the headers that are ours or an
-    event's attributes. Other headers may be changed by brokers on the way.
+    event's attributes. Brokers may change other headers on the way.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -42,7 +42,7 @@ class Signatures:
         self._key = key
 
     async def signed(self, publication: Publication) -> Publication:
-        """The message with its signature, when it is for a queue; results have none."""
+        """The message with its signature if it goes to a queue; results carry none."""
         if publication.exchange:
             return publication
         headers = {name: value for name, value in publication.headers.items() if name != SIGNATURE}
@@ -50,7 +50,7 @@ class Signatures:
         return replace(publication, headers={**headers, SIGNATURE: signature})
 
     async def trusted(self, arrival: Arrival) -> Arrival:
-        """The message with those headers of ours alone that may be believed: all with a signature, and else none."""
+        """The message with only those of our headers that can be trusted: all if signed, none otherwise."""
         if not any(name.startswith(_OWN) for name in arrival.headers):
             return arrival
         given = arrival.headers, arrival.content_type, arrival.body
@@ -61,7 +61,7 @@ class Signatures:
         return replace(arrival, headers=headers)
 
     def is_ours(self, headers: Mapping[str, object], content_type: str | None, body: bytes) -> bool:
-        """Whether one of us signed the message as it is."""
+        """True when a worker of this installation signed exactly this message."""
         given = headers.get(SIGNATURE)
         if not isinstance(given, str):
             return False
@@ -69,7 +69,7 @@ class Signatures:
         return hmac.compare_digest(signature.encode(), given.encode("utf-8", "replace"))
 
     def signature(self, headers: Mapping[str, object], content_type: str | None, body: bytes) -> str:
-        """What stands in the header `SIGNATURE` of the message when one of us made it."""
+        """The value of the header `SIGNATURE` for this message."""
         digest = hashlib.blake2b(key=self._key, digest_size=32, person=b"sendas message")
         head = json.dumps([content_type or "", *sorted(_covered(headers))]).encode()
         digest.update(len(head).to_bytes(8, "big") + head)
@@ -83,7 +83,7 @@ async def _beside(
     content_type: str | None,
     body: bytes,
 ) -> T:
-    """Do it, in a thread when the body is large: the event loop is not to stand still meanwhile."""
+    """Run it, in a thread when the body is large, so that the event loop never stalls."""
     if len(body) <= _AT_ONCE_BYTES:
         return work(headers, content_type, body)
     return await asyncio.to_thread(work, headers, content_type, body)

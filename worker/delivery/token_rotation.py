@@ -1,8 +1,8 @@
-"""Telling the product of refresh tokens that took another's place, until it has been told.
+"""Publishes rotated refresh tokens to the product until each has been published.
 
-What is to be told stands in the memory that the workers share, so a crash, a broker that is away, or a product that
-does not listen yet costs nothing. Two workers may tell of the same rotation at the same time: the result has the same
-id from both.
+Unpublished rotations are kept in the store that all workers share, so neither a crash, nor a broker outage, nor a
+product that is not listening yet loses one. Two workers may publish the same rotation at the same time: both results
+have the same id.
 """
 
 import asyncio
@@ -29,8 +29,8 @@ from worker.errors import Unavailable
 class Rotation:
     """The newest refresh token of a grant, sealed for the workers' own key.
 
-    `grant`: a digest of whose grant it is, token left out. `known`: digests of the tokens whose place it has taken;
-    the ones that a snapshot may still name are among them.
+    `grant`: a digest that identifies the grant, independent of the token. `known`: digests of the tokens it has
+    replaced, including those a snapshot may still name.
     """
 
     grant: bytes
@@ -42,25 +42,25 @@ class Rotation:
 
 
 class RefreshTokens(Protocol):
-    """The memory that all workers of an installation share. Every method raises `Unavailable`."""
+    """The token store that all workers of an installation share. Every method raises `Unavailable`."""
 
     async def take_turn(self, grant: bytes, holder: str, for_s: float) -> bool:
-        """Whether the grant may be renewed by this holder now; nobody else may for so long, or until `end_turn`."""
+        """True when this holder may renew the grant now; it excludes all others for `for_s`, or until `end_turn`."""
 
     async def end_turn(self, grant: bytes, holder: str) -> None:
-        """Let others have their turn. Nothing happens when it is not the holder's any more."""
+        """Let others renew the grant. Does nothing when this holder's turn has already ended."""
 
     async def newest(self, grant: bytes) -> Rotation | None:
-        """The newest token of a grant; None when none was ever rotated."""
+        """The newest token of a grant; None when it was never rotated."""
 
     async def keep(self, rotation: Rotation) -> None:
-        """Keep a new token in the place of the former one, durably, as one that is still to be told of."""
+        """Store a new token durably in place of the previous one, marked as unpublished."""
 
     async def untold(self, limit: int) -> Sequence[Rotation]:
-        """Rotations that were not told of yet, the oldest first."""
+        """Unpublished rotations, oldest first."""
 
     async def told(self, rotation: Rotation) -> None:
-        """It was told of; a newer one that took its place meanwhile was not."""
+        """Mark the rotation as published; a newer one that has replaced it meanwhile stays unpublished."""
 
 
 log = structlog.get_logger(__name__)
@@ -69,11 +69,11 @@ _AT_A_TIME = 100
 _LOOK_EVERY_S = 60.0
 
 IsOf = Callable[[Rotation, str, OAuthAuth], Awaitable[bool]]
-"""Whether it is the refresh token of this account's sign-in whose place was taken."""
+"""True when the rotation replaced the refresh token of this account's sign-in."""
 
 
 class TokenRotationNotifier:
-    """Publishes `mailbox.token_rotated`: one for each mailbox that signs in with the token."""
+    """Publishes one `mailbox.token_rotated` for each mailbox that signs in with the token."""
 
     def __init__(
         self, *, tokens: RefreshTokens, snapshot: SnapshotService, is_of: IsOf, reporter: Reporter, publish: Publish
@@ -85,7 +85,7 @@ class TokenRotationNotifier:
         self._publish = publish
 
     async def run(self, rotated: asyncio.Event) -> None:
-        """Tell, now and whenever `rotated` is set, until cancelled."""
+        """Publish now and whenever `rotated` is set, until cancelled."""
         while True:
             rotated.clear()
             try:
@@ -97,10 +97,10 @@ class TokenRotationNotifier:
                     await rotated.wait()
 
     async def tell(self) -> None:
-        """Tell of all that is not told yet.
+        """Publish all unpublished rotations.
 
         Raises:
-            Unavailable: the memory does not answer, or no queue takes the results; what is untold stays so.
+            Unavailable: the store does not answer, or no queue takes the results; they stay unpublished.
         """
         while rotations := await self._tokens.untold(_AT_A_TIME):
             for rotation in rotations:
@@ -113,7 +113,7 @@ class TokenRotationNotifier:
         return [self._event(rotation, mailbox_id, used_for) for mailbox_id, used_for in uses.items()]
 
     async def _uses(self, directory: Directory, rotation: Rotation) -> dict[str | None, tuple[SignInUse, ...]]:
-        """What the token is used for, by mailbox. With a mailbox that is gone nobody can be named any more."""
+        """What the token is used for, by mailbox; SMTP of an unnamed mailbox when none uses it any more."""
         uses: dict[str | None, tuple[SignInUse, ...]] = {}
         account = directory.account(rotation.account_id)
         for mailbox in account.mailboxes if account else ():

@@ -1,7 +1,7 @@
 """Deliveries with an unknown outcome: reported, looked up in Sent, resolved by policy.
 
-SMTP leaves one window open: the final dot was written and no answer came (RFC 5321 section 4.2.5 and RFC 1047). It
-cannot be closed, only not hidden.
+SMTP leaves one window open: the final dot was written and no answer came (RFC 5321 section 4.2.5 and RFC 1047). The
+window cannot be closed, but it can be reported.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ _PASSING = frozenset(
 
 @dataclass(slots=True)
 class Resolved:
-    """What came of uncertain deliveries: what to publish, and to whom to send again, by hand-over."""
+    """How uncertain deliveries were resolved: what to publish, and which recipients to send to again, by hand-over."""
 
     send_again: list[tuple[int, ...]] = field(default_factory=list)
     publications: list[Publication] = field(default_factory=list)
@@ -61,21 +61,21 @@ class UncertainDeliveries:
         self._copies = copies
 
     async def report(self, letter: LetterContext, positions: tuple[int, ...], hand_over: HandOver) -> list[Publication]:
-        """A letter was handed over just now and no answer came."""
+        """A letter was just handed over and no answer came."""
         if self._policy is UncertainPolicy.HOLD:
             return await self._hold(letter, positions, hand_over)
         await self._recorder.abandon(letter.context, positions)
         return [self._uncertain(letter, positions, hand_over), self._later(letter, positions)]
 
     async def resolve(self, letter: LetterContext, uncertain: Mapping[int, Uncertain], *, is_last: bool) -> Resolved:
-        """Resolve what earlier attempts left uncertain; `is_last`: it is not to be sent again, whatever is found."""
+        """Resolve what earlier attempts left uncertain; `is_last`: never send again, whatever is found."""
         resolved = Resolved()
         for claim, positions in _by_hand_over(uncertain).items():
             hand_over = claim.hand_over
             if self._policy is UncertainPolicy.HOLD:
                 resolved.publications += await self._hold(letter, positions, hand_over)
                 continue
-            # Published before the ledger's entry can change: a crash after that would hide it for ever.
+            # Published before the ledger's entry can change: otherwise a crash after that would hide it for ever.
             await self._publish(self._uncertain(letter, positions, hand_over))
             found = await self._look(letter, positions, hand_over)
             if found is True:
@@ -91,7 +91,7 @@ class UncertainDeliveries:
         return resolved
 
     def held_again(self, letter: LetterContext, positions: tuple[int, ...], attempt: int) -> Publication:
-        """The message for an operator about held letters: a crash may have come between their record and it."""
+        """The message for an operator about held letters, again: a crash may have come between their record and it."""
         return self._dead_letter(letter, positions, attempt)
 
     def _uncertain(self, letter: LetterContext, positions: tuple[int, ...], hand_over: HandOver) -> Publication:
@@ -104,7 +104,7 @@ class UncertainDeliveries:
         letter.log("mail.uncertain", positions, policy=policy.value)
 
     async def _hold(self, letter: LetterContext, positions: tuple[int, ...], hand_over: HandOver) -> list[Publication]:
-        """Nothing more is done by itself: an operator decides, with the message in the dead queue."""
+        """Halt automatic work: an operator decides, with the message in the dead queue."""
         self._count(letter, positions, UncertainPolicy.HOLD)
         event = self._reporter.uncertain(
             letter.context, positions, hand_over, UncertainPolicy.HOLD, self._clock.now(), "held: an operator decides"
@@ -116,7 +116,7 @@ class UncertainDeliveries:
         return [*published, self._dead_letter(letter, positions, hand_over.attempt)]
 
     def _dead_letter(self, letter: LetterContext, positions: tuple[int, ...], attempt: int) -> Publication:
-        """`attempt`: the uncertain one. A replay names it, so that it cannot mean one that becomes uncertain later."""
+        """`attempt`: the uncertain one. A replay names it, so that it cannot cover one that becomes uncertain later."""
         reason = Reason.OUTCOME_UNKNOWN
         self._observer.buried(reason)
         work = letter.work(positions, attempts=attempt, reason=reason.value)
@@ -126,7 +126,7 @@ class UncertainDeliveries:
     async def _look(
         self, letter: LetterContext, positions: Sequence[int], hand_over: HandOver
     ) -> bool | DeliveryFailure:
-        """Whether the provider's own copy in Sent shows that it was accepted; False where it could not show it."""
+        """True when the provider's own copy in Sent proves acceptance; False when Sent cannot prove it."""
         sender = letter.context.resolution.sender
         mailbox = sender.mailbox if sender else None
         if self._policy is UncertainPolicy.RESEND or mailbox is None or mailbox.id != hand_over.mailbox_id:
@@ -141,15 +141,15 @@ class UncertainDeliveries:
         if found is True:
             return not await self._may_be_of_others(letter, positions, hand_over)
         if found is not False and await self._sign_in.refused(caller, found) is None and found.fault is _REVOKED:
-            return found  # the mailbox has another token by now: it is looked for again, with that
-        # What passes is waited for; a mailbox without a Sent folder, or that refuses the sign-in, shows nothing ever.
+            return found  # the mailbox has a new token by now: the lookup is retried with it
+        # Wait for transient trouble to pass; a mailbox without a Sent folder, or that refuses sign-in, never proves it.
         return found if found is False or found.fault in _PASSING else False
 
     async def _may_be_of_others(self, letter: LetterContext, positions: Sequence[int], hand_over: HandOver) -> bool:
-        """Whether another transaction can have put the letter into Sent.
+        """True when another transaction may have put the letter into Sent.
 
-        A common letter has one Message-ID, and those who were not accepted the first time get it later than others. Of
-        a recipient without an entry it is unknown whether the letter was handed over: it may be deferred after that.
+        A common letter has one Message-ID, and recipients not accepted the first time get it later than others. For a
+        recipient without an entry it is unknown whether the letter was handed over: it may have been deferred since.
         """
         known = await self._ledger.hand_overs(letter.context.event.key)
         if not set(letter.planned.named) <= {*positions, *known}:

@@ -1,4 +1,4 @@
-"""Puts the parts of the delivery together, over whatever implements its ports."""
+"""Assembles the delivery from whatever implements its ports."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ from worker.delivery.uncertain import UncertainDeliveries
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The handlers of the three queues, the polling of shared state, and what has numbers to report."""
+    """The handlers of the three queues, the polling of shared state, and the sources of metrics."""
 
     pipeline: Pipeline
     rescheduler: Rescheduler
@@ -37,7 +37,7 @@ class Delivery:
 
 
 def build_delivery(services: Services) -> Delivery:
-    """The delivery over these services."""
+    """Build the delivery on these services."""
     rules, clock, states, snapshot = services.rules, services.clock, services.mailboxes, services.snapshot
     lanes, unfinished = Lanes(clock), Unfinished()
     suspensions = Suspensions(states, rules.reporter, services.publish, clock, rules.ledger_retry_s)

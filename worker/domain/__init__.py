@@ -1,1 +1,1 @@
-"""The rules: pure functions and models, without input, output or a clock of their own."""
+"""The rules: pure functions and models, without I/O or a clock of their own."""

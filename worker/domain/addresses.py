@@ -1,7 +1,7 @@
-"""Mail addresses: what is accepted at the edge, and their form on the wire.
+"""Mail addresses: what is accepted from outside, and the wire form.
 
-Accepted is a dot-string or UTF-8 local part and a domain name (RFC 5321 section 4.1.2, RFC 6531). Quoted local
-parts and address literals are refused: no mail user has one, and every parser disagrees about them.
+Accepts a dot-string or UTF-8 local part and a domain name (RFC 5321 section 4.1.2, RFC 6531). Refuses quoted local
+parts and address literals: no mail user has one, and parsers disagree about them.
 """
 
 import re
@@ -16,7 +16,7 @@ from pydantic import AfterValidator
 _ASCII_LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+")
 _MAX_LOCAL_BYTES = 64  # RFC 5321 section 4.5.3.1.1
 _MAX_ADDRESS_BYTES = 254  # RFC 5321 section 4.5.3.1.3, less the angle brackets
-_MAX_WRITTEN_CHARACTERS = 1_000  # before any work is done on it, and before it is remembered
+_MAX_WRITTEN_CHARACTERS = 1_000  # before any work is done on it, and before it is cached
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def parse_address(text: str) -> Address:
     """Split and check an address.
 
     Raises:
-        ValueError: when it is no address this system sends to or from; the text says what is wrong.
+        ValueError: when this system does not send to or from such an address; the text says what is wrong.
     """
     if len(text) > _MAX_WRITTEN_CHARACTERS:
         raise ValueError(f"an address has at most {_MAX_ADDRESS_BYTES} bytes")
@@ -68,11 +68,11 @@ def _check_local(local: str) -> None:
 
 
 def _ascii_domain(domain: str) -> str:
-    if len(domain) > _MAX_ADDRESS_BYTES:  # IDNA takes its time over each character
+    if len(domain) > _MAX_ADDRESS_BYTES:  # IDNA spends time on each character
         raise ValueError("the domain is not valid")
     try:
         ascii_domain = idna.encode(domain, uts46=True, transitional=False).decode("ascii")
-    except idna.IDNAError:  # its text repeats the domain, which would end in logs
+    except idna.IDNAError:  # its text repeats the domain, which would reach logs
         raise ValueError("the domain is not valid") from None
     ascii_domain = ascii_domain.rstrip(".").lower()
     if "." not in ascii_domain:
@@ -92,9 +92,9 @@ EmailAddress = Annotated[str, AfterValidator(_checked)]
 
 
 def as_written(value: object) -> str:
-    """An address of which nobody knows yet whether it can be read: what cannot be, stays so and can be shown.
+    """An address field that is not validated yet: an invalid one is kept so that it can be shown.
 
-    Nothing is corrected in silence: characters that cannot be seen become visible, and what is no text is no address.
+    Nothing is corrected silently: invisible characters become visible, and a value that is not text is no address.
     """
     if not isinstance(value, str):
         return ""

@@ -1,8 +1,8 @@
-"""Where the worker may connect to: a decision about one address and port, without any look-up.
+"""Where the worker may connect to: a decision about one address and port, without any lookup.
 
-Refused is everything that is not ordinary public unicast. The tables follow the IANA special-purpose registries
-(RFC 6890 and its successors) rather than `ipaddress.is_global`, whose answers differ between Python releases and
-which lets multicast and translated forms pass.
+Refuses everything but ordinary public unicast. The tables follow the IANA special-purpose registries (RFC 6890 and its
+successors) rather than `ipaddress.is_global`, whose answers differ between Python releases and which lets multicast and
+translated forms through.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _SPECIAL_V4 = tuple(
         ("100.100.100.200/32", "cloud metadata"),  # Alibaba Cloud
         ("100.64.0.0/10", "carrier-grade NAT"),
         ("127.0.0.0/8", "loopback"),
-        # Public addresses that only a cloud's own guests reach, each as its provider documents it.
+        # Public addresses that only a cloud's own guests reach, as each provider documents them.
         ("34.126.0.0/18", "cloud service"),  # Google: Private Google Access
         ("161.26.0.0/16", "cloud service"),  # IBM: resolvers, mirrors, clocks of its VPCs
         ("166.8.0.0/14", "cloud service"),  # IBM: private endpoints of its services
@@ -82,15 +82,15 @@ _SPECIAL_V6 = tuple(
         ("ff00::/8", "multicast"),
     )
 )
-# Where an operator's own services are; never metadata services, which no setting of a worker's means.
+# Ranges where an operator's own services may be; never metadata services, which no worker setting refers to.
 _OPERATORS_KINDS = frozenset({"private", "loopback", "unique-local", "carrier-grade NAT", "cloud service"})
 _GLOBAL_UNICAST_V6 = IPv6Network("2000::/3")
-# An IPv6-only network reaches IPv4 hosts by this prefix (RFC 6052), so it is as good as the address inside.
+# An IPv6-only network reaches IPv4 hosts by this prefix (RFC 6052), so the embedded address decides.
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 def special_range(address: IpAddress) -> str | None:
-    """The kind of special range that the address is in, in words; None for an ordinary public address."""
+    """The kind of special range that contains the address, in words; None for an ordinary public address."""
     if isinstance(address, IPv6Address):
         if address in _NAT64:
             return special_range(_forms(address)[1])
@@ -105,7 +105,7 @@ def special_range(address: IpAddress) -> str | None:
 
 
 def _forms(address: IpAddress) -> tuple[IpAddress, ...]:
-    """The address, and the IPv4 address that it means to an IPv6-only network."""
+    """The address, and the IPv4 address that it represents on an IPv6-only network."""
     if isinstance(address, IPv6Address) and address in _NAT64:
         return address, IPv4Address(int(address) & 0xFFFF_FFFF)
     return (address,)
@@ -119,17 +119,17 @@ class AllowRule:
     ports: frozenset[int] = frozenset()
 
     def covers(self, address: IpAddress, port: int) -> bool:
-        """True when the rule names the address, in the form it has here, and the port."""
+        """True when the rule covers the address, in the form it has here, and the port."""
         return address in self.network and (not self.ports or port in self.ports)
 
 
 @dataclass(frozen=True, slots=True)
 class EgressPolicy:
-    """The rules for special ranges, ports and internal names, and what the operator adds to them.
+    """The rules for special ranges, ports and internal names, and the operator's additions.
 
-    `allowed` adds to what may be connected to, and wins over `denied`, which adds to what may not, as `internal_zones`
-    adds to the names of networks. `is_operators`: for hosts that the operator's own settings name, which may be in
-    private networks, on any port, and under names that only the operator's network knows.
+    `allowed` adds to the permitted addresses and takes precedence over `denied`, which adds to the refused ones;
+    `internal_zones` adds to the internal names. `is_operators`: for hosts that the operator's own settings name, which
+    may be in private networks, on any port, and under names that only the operator's network knows.
     """
 
     allowed: tuple[AllowRule, ...] = ()
@@ -138,14 +138,14 @@ class EgressPolicy:
     internal_zones: frozenset[str] = frozenset()
 
     def hides(self, name: str) -> bool:
-        """True for a name about which nobody is told whether it is there."""
+        """True for a name whose existence must not be disclosed."""
         return not self.is_operators and is_internal_name(name, self.internal_zones)
 
     def refusal(self, address: IpAddress, port: int, usual_ports: frozenset[int]) -> str | None:
-        """Why this address and port may not be connected to, in words; None when they may.
+        """Why this address and port are refused, in words; None when they are permitted.
 
-        The text does not name the address: it ends in results that customers read, and what a name of the
-        operator's own network resolves to is not theirs to know.
+        The text does not name the address: it ends up in results that customers read, who must not learn what a name of
+        the operator's own network resolves to.
         """
         if any(rule.covers(address, port) for rule in self.allowed):
             return None

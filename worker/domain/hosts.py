@@ -1,7 +1,7 @@
-"""Host names as customers write them, brought to the one spelling that is looked up.
+"""Host names as customers write them, normalised to the one spelling that is looked up.
 
-Every resolver has its own idea of what else may be an address: `2130706433`, `0177.0.0.1`, `0x7f.1` and `127.1` all
-are 127.0.0.1 to some. Here a host is a canonical address or a name, and nothing in between.
+Resolvers disagree about what else may be an address: `2130706433`, `0177.0.0.1`, `0x7f.1` and `127.1` all are 127.0.0.1
+to some. Here a host is a canonical address or a name, and nothing in between.
 """
 
 import re
@@ -11,10 +11,10 @@ import idna
 
 IpAddress = IPv4Address | IPv6Address
 
-# Underscores are no part of a host name (RFC 952), but container networks have them.
+# Underscores are not allowed in a host name (RFC 952), but container networks use them.
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
-_MAX_WRITTEN_CHARS = 1_000  # before any work is done on it: folding takes the square of a run of combining marks
+_MAX_WRITTEN_CHARS = 1_000  # before any processing: folding is quadratic in a run of combining marks
 _MAX_NAME_CHARS = 253  # RFC 1035 section 2.3.4, as text
 
 
@@ -22,17 +22,17 @@ _LOCAL_DOMAINS = frozenset({"local", "localhost", "localdomain", "internal", "la
 
 
 class NumericSpelling(ValueError):
-    """An address written as no mail user writes it: decimal, octal, hexadecimal or shortened."""
+    """An address in a notation that no mail user writes: decimal, octal, hexadecimal or shortened."""
 
 
 def parse_host(text: str) -> IpAddress | str:
     """The address, or the name in lower-case ASCII (A-labels, RFC 5890) without the trailing dot.
 
-    Square brackets around an IPv6 address are taken off. Full-width digits and dots are folded (UTS 46) *before*
-    anything is judged, as resolvers fold them too.
+    Removes square brackets around an IPv6 address. Folds full-width digits and dots (UTS 46) *before* checking
+    anything, as resolvers fold them too.
 
     Raises:
-        NumericSpelling: an address in an odd spelling.
+        NumericSpelling: an address in a non-canonical notation.
         ValueError: neither name nor address; the text does not repeat the input, which may be a pasted URL with
             a password in it.
     """
@@ -49,14 +49,14 @@ def parse_host(text: str) -> IpAddress | str:
 
 
 def certified_name(host: str) -> str:
-    """The host as a certificate names it: as it was written, without the root's dot (RFC 6125 section 6.4)."""
+    """The host as a certificate names it: as written, without the root's dot (RFC 6125 section 6.4)."""
     return host.removesuffix(".") or host
 
 
 def is_domain(text: str) -> bool:
-    """Whether it is a fully-qualified name that other networks may know, as servers want it in EHLO.
+    """True for a fully-qualified name that other networks may know, as servers require in EHLO.
 
-    A container's or host's short name is none, nor is one in a domain of a local network (RFC 6761, 6762, 8375).
+    False for a container's or host's short name, and for one in a local network's domain (RFC 6761, 6762, 8375).
     """
     try:
         name = parse_host(text)

@@ -1,6 +1,6 @@
-"""Identities that are the same for ever: of an event, of a result, of a letter's Message-ID.
+"""Permanent identities: of an event, of a result, of a letter's Message-ID.
 
-All are digests, so nothing of a tenant's data can be read from them, and a repeated event gives the same ones.
+All are digests, so they reveal nothing of a tenant's data, and a duplicate event gives the same ones.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ from functools import lru_cache
 
 
 def event_key(source: str, event_id: str) -> str:
-    """The event's identity as 32 hexadecimal digits; `id` + `source` identify a CloudEvent for ever."""
+    """The event's identity as 32 hexadecimal digits; `id` + `source` identify a CloudEvent permanently."""
     return _digest("event", source, event_id)
 
 
@@ -24,18 +24,18 @@ def check_letter_token(check: str) -> str:
 
 
 def copy_key(message_id: str) -> str:
-    """Identity of a letter's copy in Sent, in the shape of an event's."""
+    """Identity of a letter's copy in Sent, in the form of an event's."""
     return _digest("copy", message_id)
 
 
-@lru_cache(maxsize=8_192)  # a few megabytes; each letter's mailbox is asked for twice
+@lru_cache(maxsize=8_192)  # a few megabytes; each letter needs its mailbox's twice
 def lane_token(account_id: str, mailbox_id: str) -> str:
-    """Identity of a mailbox's lane, as it stands in the headers of a letter that waits for it."""
+    """Identity of a mailbox's lane, as in the headers of a letter that waits for it."""
     return _digest("lane", account_id, mailbox_id)
 
 
 def counted_address(account_id: str, address: str) -> str:
-    """Identity of an address among those that an account writes to; letter case does not tell two robots apart."""
+    """Identity of an address that an account writes to; ignores letter case, which does not distinguish two robots."""
     return _digest("address", account_id, address.lower())
 
 
@@ -45,7 +45,7 @@ def counted_letter(event: str, recipient: int) -> bytes:
 
 
 def result_id(event: str, recipients: Iterable[int], stage: str) -> str:
-    """Id of a result, as a UUID (version 8, RFC 9562): equal results have equal ids, so a consumer can drop one."""
+    """Id of a result, as a UUID (version 8, RFC 9562): equal results have equal ids, so consumers drop duplicates."""
     digest = _digest("result", event, _positions(recipients), stage)
     variant = "89ab"[int(digest[16], 16) % 4]  # RFC 9562 section 4.1
     return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:]}"

@@ -1,7 +1,7 @@
-"""Names that mean something inside a network only, and nothing to the world.
+"""Names that have a meaning inside a network only.
 
-A customer may write any name into a mailbox. What the operator's cluster calls its services is not theirs to find
-out: about these names the worker says one and the same thing, whether they are there or not.
+A customer may write any name into a mailbox, and must not learn what the operator's cluster calls its services: for
+these names the worker gives the same answer whether they exist or not.
 """
 
 from collections.abc import Collection
@@ -12,12 +12,12 @@ from worker.domain.hosts import parse_host
 INTERNAL_ZONES: Final = frozenset(
     {
         # Special-use domain names (IANA's registry: RFC 6761, 6762, 7686, 8375, 9476). `.arpa` as a whole: reverse
-        # zones, `home.arpa`, `ipv4only.arpa`, `resolver.arpa`. `.example` and `.test` are not among them: they are
-        # what documentation and tests are made of, and stand for names of the world there.
+        # zones, `home.arpa`, `ipv4only.arpa`, `resolver.arpa`. `.example` and `.test` are left out: documentation and
+        # tests use them for names on the public internet.
         "alt",
         "arpa",
         "invalid",
-        "local",  # `cluster.local` of Kubernetes too
+        "local",  # also covers `cluster.local` of Kubernetes
         "localhost",
         "onion",
         # Reserved by ICANN for private use (2024), or never to be delegated because private networks use them.
@@ -25,7 +25,7 @@ INTERNAL_ZONES: Final = frozenset(
         "home",
         "internal",  # `ec2.internal`, `compute.internal`, `google.internal`, `docker.internal`
         "mail",
-        # RFC 6762 appendix G, and what routers and clouds hand out by DHCP.
+        # RFC 6762 appendix G, and names that routers and clouds assign by DHCP.
         "domain",
         "intranet",
         "lan",
@@ -33,7 +33,7 @@ INTERNAL_ZONES: Final = frozenset(
         "novalocal",
         "openstacklocal",
         "private",
-        # What container networks and service registries call their own.
+        # Names that container networks and service registries use.
         "consul",
         "docker",
         "kube",
@@ -48,7 +48,7 @@ INTERNAL_ZONES: Final = frozenset(
 def is_internal_name(name: str, more_zones: Collection[str] = ()) -> bool:
     """True for a name without a dot, and for one in an internal zone or in one of `more_zones`.
 
-    `name` is in lower-case ASCII and without a trailing dot, as `parse_host` gives it.
+    `name` is in lower-case ASCII and without a trailing dot, as `parse_host` returns it.
     """
     labels = name.split(".")
     if len(labels) == 1:
@@ -58,7 +58,7 @@ def is_internal_name(name: str, more_zones: Collection[str] = ()) -> bool:
 
 
 def is_localhost(name: str) -> bool:
-    """True for the names that are this host by definition, whatever a name server says (RFC 6761 section 6.3)."""
+    """True for the names that mean this host by definition, whatever a name server says (RFC 6761 section 6.3)."""
     return name == "localhost" or name.endswith(".localhost")
 
 

@@ -1,4 +1,4 @@
-"""What a visit to a mail server or a question to DNS finds out: facts, before anybody judges them."""
+"""What a visit to a mail server or a DNS query finds: facts, not yet judged."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,14 +9,14 @@ from worker.domain.hosts import IpAddress
 
 @dataclass(frozen=True, slots=True)
 class ResolvedHost:
-    """The addresses of a host that may be connected to; shown to nobody, they may be of the operator's own network."""
+    """A host's permitted addresses; never shown, since they may belong to the operator's own network."""
 
     addresses: tuple[IpAddress, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TlsFacts:
-    """A TLS connection whose certificate was verified: version such as `TLSv1.3`, and until when it is valid."""
+    """A TLS connection whose certificate was verified: its version, such as `TLSv1.3`, and the certificate's expiry."""
 
     version: str
     valid_until: datetime | None
@@ -24,7 +24,7 @@ class TlsFacts:
 
 @dataclass(frozen=True, slots=True)
 class SmtpOffer:
-    """What a server's EHLO reply named; extensions and sign-in mechanisms in lower case, without the server's words."""
+    """A server's EHLO offer; extensions and sign-in mechanisms in lower case, without the server's words."""
 
     extensions: tuple[str, ...]
     mechanisms: tuple[str, ...]
@@ -33,10 +33,10 @@ class SmtpOffer:
 
 @dataclass(frozen=True, slots=True)
 class SentFolderFacts:
-    """The Sent folder that was found: its name for people, and what may be done there.
+    """The Sent folder that was found: its display name, and what the worker may do there.
 
-    `is_new`: the settings name it, and it was made just now. `may_append` None: the server does not say.
-    `free_kib` None: the server tells of no limit.
+    `is_new`: the settings name it, and it was created just now. `may_append` None: the server does not say.
+    `free_kib` None: the server reports no limit.
     """
 
     name: str
@@ -46,7 +46,7 @@ class SentFolderFacts:
 
 
 class RecordType(StrEnum):
-    """Types of DNS records that a check asks for."""
+    """Types of DNS records that a check queries."""
 
     A = "A"
     AAAA = "AAAA"
@@ -56,7 +56,7 @@ class RecordType(StrEnum):
 
 
 class LookupOutcome(StrEnum):
-    """What a question to DNS came to."""
+    """The outcome of a DNS query."""
 
     FOUND = "found"
     NO_RECORDS = "no_records"
@@ -73,13 +73,13 @@ class Lookup:
 
     @property
     def is_void(self) -> bool:
-        """There was an answer, and nothing in it (RFC 7208 section 4.6.4)."""
+        """True when the answer contains no records (RFC 7208 section 4.6.4)."""
         return self.outcome in (LookupOutcome.NO_RECORDS, LookupOutcome.NO_NAME)
 
 
 @dataclass(frozen=True, slots=True)
 class SignatureName:
-    """Who says that they signed a letter: the domain (`d=`) and the selector (`s=`) of a DKIM-Signature."""
+    """The claimed signer of a letter: the domain (`d=`) and the selector (`s=`) of a DKIM-Signature."""
 
     domain: str
     selector: str
@@ -92,7 +92,7 @@ class SignatureName:
 
 @dataclass(frozen=True, slots=True)
 class SignatureVerdict:
-    """Whether a letter's signature holds; `why` in our own words where it does not."""
+    """Whether a letter's signature is valid; `why` in our own words where it is not."""
 
     name: SignatureName
     is_valid: bool

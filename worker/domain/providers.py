@@ -1,4 +1,4 @@
-"""What is known of mail providers, out of `providers.toml`; a provider is recognised by its SMTP host."""
+"""Facts about mail providers, from `providers.toml`; the SMTP host identifies a provider."""
 
 import tomllib
 from datetime import date
@@ -86,7 +86,7 @@ def providers() -> tuple[Provider, ...]:
 
 @lru_cache(maxsize=4_096)
 def provider_of(smtp_host: str) -> Provider:
-    """The provider whose SMTP host this is, or the generic one."""
+    """The provider that owns this SMTP host, or the generic one."""
     host = smtp_host.strip().lower().rstrip(".")
     return next((provider for provider in providers() if _is_host_of(host, provider)), GENERIC)
 

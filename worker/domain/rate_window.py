@@ -1,8 +1,8 @@
-"""Rates: how much was sent lately, counted so that no stretch of time ever holds more than its limit.
+"""Rate limits: counts recent permits so that no interval ever holds more than its limit.
 
-A token bucket lets twice its limit through in one unlucky minute, which a provider punishes. So what was let through
-is counted in short slots, and a slot counts until all of it is out of the window, and two slots longer: one because
-it began in the middle of a slot, one because the server counts a letter moments after it was let through.
+A token bucket can permit twice its limit within an unlucky minute, which a provider punishes. So permits are counted in
+short slots, and a slot counts until all of it has left the window, and two slots longer: one because the window began
+in the middle of a slot, one because the server counts a letter moments after its permit.
 """
 
 from collections.abc import Iterable
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 Counts = tuple[tuple[int, int], ...]
-"""Pairs of a slot's number and how much was let through in it, in the order of time."""
+"""Pairs of a slot's number and the permits in it, in order of time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of `span_s` seconds, counted in slots of `slot_s`."""
+    """An interval of `span_s` seconds, counted in slots of `slot_s`."""
 
     span_s: int
     slot_s: int
@@ -28,12 +28,12 @@ class Window:
         return int(at.timestamp() // self.slot_s)
 
     def recent(self, counts: Counts, now: datetime) -> Counts:
-        """What still counts."""
+        """The slots that still count."""
         oldest = self._slot(now) - self._slots + 1
         return tuple(pair for pair in counts if pair[0] >= oldest)
 
     def free_at(self, counts: Counts, now: datetime, limit: int, wanted: int) -> datetime | None:
-        """When `wanted` may be let through, None: now. More than the limit is let through alone."""
+        """When to permit `wanted`; None: now. A number above the limit is permitted alone."""
         counts = self.recent(counts, now)
         total = sum(number for _, number in counts)
         free_at = None
@@ -45,7 +45,7 @@ class Window:
         return free_at
 
     def added(self, counts: Counts, now: datetime, number: int) -> Counts:
-        """The counts with `number` more (or, when negative, fewer) in this moment's slot."""
+        """The counts with `number` more (or, when negative, fewer) in the current slot."""
         slot = self._slot(now)
         by_slot = dict(self.recent(counts, now))
         by_slot[slot] = max(by_slot.get(slot, 0) + number, 0)
@@ -57,7 +57,7 @@ DAY = Window(24 * 3_600, 1_800)
 
 
 def counts_of(text: str) -> Counts:
-    """Counts as `text_of` writes them."""
+    """Parse counts that `text_of` wrote."""
     return tuple((int(slot), int(number)) for slot, _, number in (pair.partition(":") for pair in text.split()))
 
 

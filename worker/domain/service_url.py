@@ -27,7 +27,7 @@ class ServiceUrl:
 
 
 def parse_service_url(url: str, schemes: Collection[str], *, takes_many_hosts: bool = False) -> ServiceUrl:
-    """Take a URL apart.
+    """Split a URL into its parts.
 
     Raises:
         ValueError: it is malformed. The text says what is wrong and quotes nothing, as any part may hold a password.
@@ -39,7 +39,7 @@ def parse_service_url(url: str, schemes: Collection[str], *, takes_many_hosts: b
         raise ValueError("it contains a space or a control character")
     if _BROKEN_ESCAPE.search(url):
         raise ValueError("a % is not followed by two hexadecimal digits (% itself is written %25)")
-    # Not `urlsplit`: since Python 3.13 it refuses a list of hosts with an IPv6 address in it.
+    # Not `urlsplit`: since Python 3.13 it refuses a list of hosts that contains an IPv6 address.
     parts = _PARTS.fullmatch(url)
     if parts is None:
         raise ValueError(f"it contains a # ({_ENCODE})")

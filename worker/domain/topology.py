@@ -1,4 +1,4 @@
-"""Exchanges, queues and bindings, as data; names follow from a prefix so that installations can share a broker."""
+"""Exchanges, queues and bindings, as data; names derive from a prefix so that installations can share a broker."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -7,18 +7,18 @@ from typing import Literal
 from worker.domain.backoff import BACKLOG_LEVELS_S, CHECK_LEVELS_S, PAUSE_LEVELS_S, level_name
 from worker.domain.vocabulary import EventType, ResultType
 
-# A worker that dies on a message must not die on it for ever; the default of RabbitMQ 4 is 20, 3.x has none.
+# A message that kills its worker must not do so for ever; the default of RabbitMQ 4 is 20, 3.x has none.
 _WORK_DELIVERY_LIMIT = 20
 MAX_RETURNS = 15
-"""How often a message may come back unsettled before a worker buries it itself, with a reason and a result: well before
-the broker does so without either."""
+"""How often a message may be returned unsettled before a worker dead-letters it itself, with a reason and a result:
+well before the broker drops it without either."""
 
 MAX_HISTORY_BYTES = 2_000_000_000
-"""What the queue of the history holds at most, about a million results: beyond it the oldest go, so that a history
-that is away for long fills no broker.
+"""Limit of the history's queue in bytes, about a million results: beyond it the oldest are dropped, so that a history
+that is down for long does not fill the broker.
 """
 
-# Looking into the dead queue returns messages, which counts as a delivery; there the limit must never be reached.
+# Inspecting the dead queue returns messages, which counts as a delivery; it must never reach the limit there.
 _NO_DELIVERY_LIMIT = 1_000_000_000
 
 _LEVELS_S = {level_name(level_s): level_s for level_s in (*PAUSE_LEVELS_S, *BACKLOG_LEVELS_S)}
@@ -36,7 +36,7 @@ class QueueSpec:
 
 @dataclass(frozen=True, slots=True)
 class BindingSpec:
-    """Which messages of an exchange come into a queue."""
+    """Which messages of an exchange go to a queue."""
 
     exchange: str
     queue: str
@@ -54,45 +54,45 @@ class Topology:
 
     @property
     def outbound(self) -> str:
-        """The work queue: events to be made letters of."""
+        """The work queue: events to turn into letters."""
         return f"{self.prefix}.outbound"
 
     @property
     def backlog(self) -> str:
-        """Where letters of busy mailboxes come by until it is their turn: there they stand before nobody else's."""
+        """The queue through which backlogged letters return until they are due, apart from all other letters."""
         return f"{self.prefix}.backlog"
 
     @property
     def sent_copy(self) -> str:
-        """The queue of letters to be copied to Sent."""
+        """The queue of letters to copy to Sent."""
         return f"{self.prefix}.sent-copy"
 
     @property
     def mailbox_check(self) -> str:
-        """The queue of mailboxes to be checked. What waits in its delay queues is not tried again: it was not begun."""
+        """The queue of mailboxes to check. Messages in its delay queues are not retries: their check has not begun."""
         return f"{self.prefix}.mailbox-check"
 
     @property
     def work_queues(self) -> tuple[str, ...]:
-        """The queues that workers take from."""
+        """The queues that workers consume."""
         return (self.outbound, self.backlog, self.sent_copy, self.mailbox_check)
 
     @property
     def dead(self) -> str:
-        """Where what nobody can read or handle waits for an operator."""
+        """The dead queue: unreadable messages, and those the worker cannot handle, wait there for an operator."""
         return f"{self.prefix}.dead"
 
     @property
     def history(self) -> str:
-        """Where results wait to be kept in the history. It is always there, and bound only where there is a history."""
+        """The queue of results for the history. It always exists, and is bound only where there is a history."""
         return f"{self.prefix}.history"
 
     def delay(self, queue: str, level_s: int) -> str:
-        """The queue in which messages wait before they come back to `queue`."""
+        """The queue in which messages wait before they return to `queue`."""
         return f"{queue}.delay.{level_name(level_s)}"
 
     def levels_s(self, queue: str) -> tuple[int, ...]:
-        """For how long, in seconds, messages of a work queue can wait."""
+        """The possible waits of a work queue's messages, in seconds."""
         return {self.backlog: BACKLOG_LEVELS_S, self.mailbox_check: CHECK_LEVELS_S}.get(queue, PAUSE_LEVELS_S)
 
     def delay_s(self, queue: str) -> int | None:
@@ -100,7 +100,7 @@ class Topology:
         return _LEVELS_S.get(queue.rpartition(".")[2]) if self.kind(queue) == "delay" else None
 
     def kind(self, queue: str) -> Literal["work", "delay", "dead", "history"]:
-        """What the queue of this name is for."""
+        """The purpose of the queue with this name."""
         if queue == self.dead:
             return "dead"
         if queue == self.history:
@@ -115,7 +115,7 @@ class Topology:
         for work in self.work_queues:
             for level_s in self.levels_s(work):
                 yield QueueSpec(self.delay(work, level_s), {**_dead_lettering(work), "x-message-ttl": level_s * 1_000})
-        # Full, it drops the oldest: to refuse new ones would keep letters from being recorded as published.
+        # When full, it drops the oldest: refusing new ones would keep letters from being recorded as published.
         yield QueueSpec(
             self.history,
             {
@@ -127,7 +127,7 @@ class Topology:
         )
 
     def bindings(self) -> Iterator[BindingSpec]:
-        """Which of the product's events are worked on, and which results are kept in the history."""
+        """Which of the product's events the worker consumes, and which results the history gets."""
         for event_type in (EventType.COMMENT_CREATED, EventType.TASK_CREATED):
             yield BindingSpec(self.events_exchange, self.outbound, event_type.value)
         yield BindingSpec(self.events_exchange, self.mailbox_check, EventType.MAILBOX_CHECK_REQUESTED.value)
@@ -135,7 +135,7 @@ class Topology:
             yield from self._of_history()
 
     def unwanted_bindings(self) -> Iterator[BindingSpec]:
-        """Bindings that are taken away where they are: without a history, nothing takes from its queue."""
+        """Bindings to remove if present: without a history, nothing consumes its queue."""
         if not self.has_history:
             yield from self._of_history()
 

@@ -1,6 +1,6 @@
-"""What a mail server did with a letter: facts, before they are judged.
+"""What a mail server did with a letter: facts, not yet classified.
 
-Also the Message-ID that a server gave the letter in the place of its own, read from how it accepted the letter.
+Also the Message-ID that a server assigned in place of the letter's own, parsed from its acceptance reply.
 """
 
 import re
@@ -22,7 +22,7 @@ class Reply:
 
 
 class FailureKind(StrEnum):
-    """What went wrong when it was not a reply of the server."""
+    """What went wrong, when it was not a server's reply."""
 
     REPLY = "reply"
     DNS = "dns"
@@ -43,9 +43,9 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryFailure:
-    """Why a letter, or a recipient of it, was not accepted: where in the session, and what the server said if it did.
+    """Why a letter, or one of its recipients, was not accepted: the session's phase, and the server's reply if any.
 
-    `detail` is a short text of our own for logs and results; it holds no secret.
+    `detail` is a short text of our own for logs and results; it contains no secret.
     """
 
     phase: Phase
@@ -56,10 +56,10 @@ class DeliveryFailure:
 
 @dataclass(frozen=True, slots=True)
 class Transmission:
-    """The outcome of one SMTP transaction, recipient by recipient (keys as they were passed in).
+    """The outcome of one SMTP transaction, recipient by recipient (keys as passed in).
 
-    Every recipient stands in exactly one of the mappings. `uncertain`: the final dot was written and no answer
-    came, so that nobody knows whether the letter was accepted.
+    Every recipient is in exactly one of the mappings. `uncertain`: the final dot was written and no answer came, so it
+    is unknown whether the letter was accepted.
     """
 
     accepted: Mapping[str, Reply] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class Transmission:
 
 _MAX_CHARS = 300
 _MESSAGE_ID = re.compile(r"<[!-;=?A-~]{1,200}@[!-;=?A-~]{1,100}>")
-# Exchange says it so everywhere: "2.6.0 <id> [InternalId=…, Hostname=…] Queued mail for delivery".
+# Exchange always reports it as: "2.6.0 <id> [InternalId=…, Hostname=…] Queued mail for delivery".
 _EXCHANGE = re.compile(r"\[(?:InternalId|Hostname)=", re.IGNORECASE)
 _SES_ID = re.compile(r"ok:? ([0-9a-f-]{40,100})", re.IGNORECASE)
 _SES_HOST = re.compile(r"email-smtp(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com")
@@ -79,9 +79,9 @@ _SES_FIRST_REGION = "us-east-1"
 
 
 def rewritten_message_id(reply: Reply, own: str, provider: Provider, smtp_host: str) -> str | None:
-    """The Message-ID that recipients see, angle brackets and all; None when it is the letter's own, as far as is known.
+    """The Message-ID that recipients see, with angle brackets; None when it is the letter's own, as far as is known.
 
-    A server's words are believed only where it is known what they mean: many name an id of their own queue.
+    Only replies of known meaning count: many servers name an id of their own queue.
     """
     if provider.name == "ses":
         return _of_ses(reply, smtp_host)
@@ -92,7 +92,7 @@ def rewritten_message_id(reply: Reply, own: str, provider: Provider, smtp_host: 
 
 
 def _of_ses(reply: Reply, smtp_host: str) -> str | None:
-    """SES says the part before the @; the domain is the region's (docs.aws.amazon.com/ses, header fields)."""
+    """SES reports the part before the @; the domain is the region's (docs.aws.amazon.com/ses, header fields)."""
     found = _SES_ID.fullmatch(reply.text.strip())
     host = _SES_HOST.fullmatch(smtp_host.strip().lower().rstrip("."))
     if found is None or host is None:

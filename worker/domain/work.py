@@ -1,6 +1,6 @@
-"""One piece of work on an event, as it stands in the headers of a message of the work queue.
+"""One piece of work on an event, as encoded in the headers of a work-queue message.
 
-Headers of our own carry what the broker cannot be trusted with: attempts, age, and who of the recipients still waits.
+Our own headers carry what the broker does not track reliably: attempts, age, and the recipients that still wait.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,13 +26,13 @@ _MAX_WORDS = 1_000  # headers must fit into one frame, whatever a server says
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is still to be done of an event.
+    """The remaining work of an event.
 
-    `attempts` were made already; `mode` and `recipients` (positions in the event's list) are None until a plan was
-    made; `last_reason` and `last_reply` are those of the last attempt or pause. `turn`: when a letter that waits for
-    its busy mailbox is about to be next, and `lane` is that mailbox's (`identity.lane_token`). `sender_missing_since`:
-    since when no snapshot has known who is to send.
-    `is_replayed_doubt`: an operator replayed it although its outcome was uncertain; the ledger has the consent.
+    `attempts` were made already; `mode` and `recipients` (positions in the event's list) are None until planned;
+    `last_reason` and `last_reply` are those of the last attempt or pause. `turn`: when a letter that waits for its busy
+    mailbox is due, and `lane` is that mailbox's (`identity.lane_token`). `sender_missing_since`: since when no snapshot
+    has known the sender.
+    `is_replayed_doubt`: an operator replayed it although its outcome was uncertain; the ledger holds the consent.
     """
 
     first_seen: datetime
@@ -47,7 +47,7 @@ class Work:
     is_replayed_doubt: bool = False
 
     def headers(self) -> dict[str, str | int]:
-        """The work as headers of a message."""
+        """Encode the work as message headers."""
         headers: dict[str, str | int] = {ATTEMPT: self.attempts, FIRST_SEEN: self.first_seen.isoformat()}
         if self.mode is not None:
             headers[MODE] = self.mode.value
@@ -69,14 +69,14 @@ class Work:
 
 
 def read_work(headers: Mapping[str, object], now: datetime) -> Work:
-    """The work that a message's headers describe; a message fresh from the product has none: it is first seen now.
+    """Decode the work from a message's headers; a message fresh from the product has none and is first seen now.
 
     Raises:
         ValueError: when a header of ours is malformed, which only a hand-made message can be.
     """
     try:
         return _read_work(headers, now)
-    except ValueError:  # its text may repeat the value, whatever that is, and comes to logs and results
+    except ValueError:  # its text may repeat the value, which would reach logs and results
         raise ValueError(
             f"a header of the work is malformed: {ATTEMPT}, {FIRST_SEEN}, {MODE} or {RECIPIENTS}"
         ) from None
@@ -87,7 +87,7 @@ def _read_work(headers: Mapping[str, object], now: datetime) -> Work:
         return Work(first_seen=now)
     mode, recipients = headers.get(MODE), headers.get(RECIPIENTS)
     return Work(
-        # A letter from the future would never be too old; clocks of workers differ, if only by moments.
+        # A letter from the future would never be too old; workers' clocks differ, if only by moments.
         first_seen=min(_moment(headers[FIRST_SEEN]), now),
         attempts=_number(headers.get(ATTEMPT, 0)),
         mode=None if mode is None else LetterMode(str(mode)),
@@ -132,7 +132,7 @@ _MAX_POSITIONS = 10_000
 
 
 def parse_positions(text: str) -> tuple[int, ...]:
-    """The positions that `format_positions` wrote. Raises `ValueError` when the text is anything else."""
+    """Parse what `format_positions` wrote. Raises `ValueError` when the text is anything else."""
     positions: list[int] = []
     for part in text.split(","):
         first, dash, last = part.partition("-")

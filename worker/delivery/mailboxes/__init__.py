@@ -1,1 +1,1 @@
-"""A mailbox in this worker and in all of them: its gate, backlog, connection leases and suspensions."""
+"""A mailbox in this worker and across workers: its gate, backlog, connection leases and suspensions."""

@@ -1,7 +1,7 @@
-"""A backlog does not wait in the worker: each of its letters has a turn, about when those before it will be through.
+"""A mailbox's backlog waits outside the worker: each letter gets a turn, about when those before it will be done.
 
-A turn stays with its letter until it has come, because the delay queues only know a few waiting times and bring a
-letter back early, several times over.
+A letter keeps its turn until it is due, because the delay queues offer only a few waiting times and return a letter
+early, several times over.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _SMOOTHING = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Suspended:
-    """Denied: the mailbox is suspended, until an administrator or an operator acts."""
+    """Denied: the mailbox is suspended until an administrator or operator acts."""
 
     reason: Reason
 
@@ -31,9 +31,9 @@ class CoolingDown:
 
 @dataclass(frozen=True, slots=True)
 class Backlogged:
-    """Denied: the letter waits in a backlog, for `wait_s` seconds, until `not_before`.
+    """Denied: the letter waits in a backlog for `wait_s` seconds, until `not_before`.
 
-    `backlog` is the backlog's token in headers; None where no letter waits in it outside of the worker.
+    `backlog` is the backlog's token in headers; None where no letter of the backlog waits outside the worker.
     """
 
     wait_s: float
@@ -43,17 +43,17 @@ class Backlogged:
 
 @dataclass(frozen=True, slots=True)
 class AtCapacity(Backlogged):
-    """Its mailbox, or its account, has as many letters in hand as it may have."""
+    """The mailbox, or its account, has its maximum of letters in hand."""
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimited(Backlogged):
-    """Its mailbox has reached its limit of letters a minute."""
+    """The mailbox has reached its per-minute limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class StaleSettings(Backlogged):
-    """Another worker knows newer settings of its mailbox: this worker needs a newer snapshot first."""
+    """Another worker has seen newer settings of the mailbox: this worker needs a newer snapshot first."""
 
 
 Denied = Suspended | CoolingDown | Backlogged
@@ -61,10 +61,9 @@ Denied = Suspended | CoolingDown | Backlogged
 
 
 class Backlog:
-    """The turns of letters that find no room among `capacity` at a time. `pace_s`: the least time between two turns.
+    """Assigns turns to letters beyond `capacity` at a time. `pace_s`: the least time between two turns.
 
-    How long one takes is learned from those that are through, and from those that are not: where nothing ever ends,
-    their age tells it.
+    It estimates a letter's duration from finished letters and, where none finishes, from the age of those in hand.
     """
 
     def __init__(self, clock: Clock, capacity: int, token: str | None = None) -> None:
@@ -79,32 +78,32 @@ class Backlog:
 
     @property
     def is_over(self) -> bool:
-        """True when forgetting the backlog would forget nothing."""
+        """True when the backlog holds no state worth keeping."""
         return not self._in_hand and self._ends <= self._clock.now()
 
     @property
     def service_s(self) -> float:
-        """How long a letter takes, in seconds."""
+        """Estimated duration of a letter in seconds."""
         if not self._in_hand:
             return self._learned_s
         return max(self._learned_s, self._clock.monotonic() - self._began_total_s / self._in_hand)
 
     def began(self) -> float:
-        """A letter is in hand; gives the moment, for `ended`."""
+        """Count a letter as in hand; returns its start, for `ended`."""
         began_s = self._clock.monotonic()
         self._in_hand += 1
         self._began_total_s += began_s
         return began_s
 
     def ended(self, began_s: float, *, is_served: bool = True) -> None:
-        """A letter is through; `is_served` False: denied on its way, so its time says nothing of the next one's."""
+        """Count a letter as done; `is_served` False: it was denied on its way, so its duration predicts nothing."""
         self._in_hand -= 1
         self._began_total_s = self._began_total_s - began_s if self._in_hand else 0.0
         if is_served:
             self._learned_s += _SMOOTHING * (self._clock.monotonic() - began_s - self._learned_s)
 
     def hold(self, until: datetime) -> None:
-        """Have no turn before then."""
+        """Assign no turn before then."""
         self._held_until = until
 
     @property
@@ -112,9 +111,9 @@ class Backlog:
         return self._held_until > self._clock.now()
 
     def wait_for_turn(self, turn: datetime | None, waiting: int = 0) -> AtCapacity | RateLimited:
-        """The answer to a letter for which there is no room; one whose turn has not come keeps it.
+        """The denial of a letter that finds no room; a letter whose turn is still ahead keeps it.
 
-        `waiting`: how many wait in the worker, before it.
+        `waiting`: how many wait in the worker before it.
         """
         now = self._clock.now()
         if turn is None or turn <= now:
@@ -123,7 +122,7 @@ class Backlog:
         return denied((turn - now).total_seconds(), turn, self.token)
 
     def _reserve(self, now: datetime, waiting: int) -> datetime:
-        """The next turn: each one takes as long as letters took lately."""
+        """Reserve the next turn, spaced by the estimated duration of a letter."""
         each_s = self.service_s / self._capacity
         turn = max(self._ends, self._held_until, now + timedelta(seconds=each_s * waiting))
         self._ends = turn + timedelta(seconds=max(each_s, self.pace_s))

@@ -1,7 +1,7 @@
-"""The gate: what a letter needs before it may leave, asked for in one place, and given back in one.
+"""The gate: acquires everything that a letter needs before it may leave, and releases it, in one place.
 
-A letter has a place among those that the worker has in hand, then one in its mailbox's lane, then one of the
-connections that all workers share. `acquire` gives a `Slot` that holds all of them, or says why the letter has to wait.
+A letter takes one of the worker's places in hand, then one in its mailbox's lane, then one of the connections that
+all workers share. `acquire` returns a `Slot` that holds all of them, or says why the letter has to wait.
 """
 
 from contextlib import AbstractAsyncContextManager, suppress
@@ -51,7 +51,7 @@ _DAYS_LIMIT_LOOK = timedelta(minutes=30)
 
 @dataclass(frozen=True, slots=True)
 class Common:
-    """What the slots of all mailboxes work with."""
+    """What the slots of all mailboxes use."""
 
     states: MailboxStates
     shares: ConnectionLeases
@@ -64,7 +64,7 @@ class Common:
 
 @dataclass(frozen=True, slots=True)
 class Bulkheads:
-    """The worker's places, shared out by account and mailbox: letters in hand, with their files, in transmission."""
+    """The worker's places, shared by account and mailbox: letters in hand, with their files, in transmission."""
 
     in_hand: InHand
     files: Places
@@ -72,10 +72,10 @@ class Bulkheads:
 
 
 class Slot:
-    """A letter's right to leave, until it is released: here through the platform's own relay.
+    """A letter's right to leave, until released; this class serves the platform's own relay.
 
-    The relay's capacity is each worker's own, so the slot is a place in hand and one in the relay's lane. `letter` is
-    the letter as admitted, with its files; `missing_file` says why it has none: then it has no connection either.
+    The relay's capacity is per worker, so the slot is a place in hand and one in the relay's lane. `letter` is the
+    letter as admitted, with its files; `missing_file` says why it lacks one: then it has no connection either.
     """
 
     def __init__(self, letter: LetterContext, route: Route, lane: Lane, bulkheads: Bulkheads) -> None:
@@ -99,7 +99,7 @@ class Slot:
         return None
 
     async def reserve_files(self) -> Denied | None:
-        """Take a place among the letters whose files the worker holds, waiting for it for seconds."""
+        """Take a place among the letters whose files the worker holds, waiting seconds for it."""
         if await self._bulkheads.files.wait(self._holder, _FILES_PATIENCE_S):
             self._files_place = self._holder
             return None
@@ -110,7 +110,7 @@ class Slot:
         return self.lane.denied(self._turn)
 
     async def connect(self) -> Denied | None:
-        """Take one of the connections, waiting for it if that takes only moments. Raises `Unavailable`."""
+        """Take one of the connections, waiting moments for it at most. Raises `Unavailable`."""
         place = await self.lane.acquire(self._turn)
         if isinstance(place, Denied):
             return place
@@ -118,7 +118,7 @@ class Slot:
         return None
 
     def transmitting(self) -> AbstractAsyncContextManager[bool]:
-        """A context: one of the worker's transmissions, waited for in turn with other accounts."""
+        """A context: one of the worker's transmissions; accounts that wait take turns."""
         return self._bulkheads.transmissions.place(self._holder)
 
     async def consume(self, recipients: int) -> Denied | None:  # noqa: ARG002 - the interface
@@ -126,19 +126,19 @@ class Slot:
         return None
 
     async def ended(self, transmission: Transmission, recipients: int) -> None:
-        """Learn from what became of the letter."""
+        """Learn from the letter's outcome."""
 
     async def cool_down(self, seconds: float, reason: Reason) -> None:
-        """Let nothing through for a while."""
+        """Start a cooldown."""
         self.lane.pause(seconds, reason)
 
     def release_connection(self) -> None:
-        """The server has the letter: the next one may use its connection while this one's outcome is recorded."""
+        """The server has the letter: the next one may use its connection while this outcome is recorded."""
         if self._place is not None:
             self._place.release()
 
     async def release(self) -> None:
-        """Give back all that the letter holds. May be called again."""
+        """Give back everything that the letter holds. Idempotent."""
         if self._place is not None:
             self._place.release()
         if self._files_place is not None:
@@ -175,7 +175,7 @@ class MailboxSlot(Slot):
         self._share: ConnectionLease | None = None  # as long as the letter has one of its connections
 
     async def denied(self) -> Denied | None:
-        """As for the relay; nothing leaves a suspended mailbox either."""
+        """As for the relay; also denies letters of a suspended mailbox."""
         if suspension := await self._suspension():
             return Suspended(suspension.reason)
         return await super().denied()
@@ -199,11 +199,11 @@ class MailboxSlot(Slot):
         return await self._common.suspensions.in_the_way_of(self.key, self.revision)
 
     def _resize_lane(self, share: ConnectionLease) -> None:
-        """Let as many letters in as can have a connection."""
+        """Admit as many letters as can have a connection."""
         self.lane.resize(share.room(self._limits.connections))
 
     async def _enter(self, share: ConnectionLease) -> Denied | None:
-        if suspension := self._common.suspensions.of(self.key):  # what those before us met concerns us too
+        if suspension := self._common.suspensions.of(self.key):  # an obstacle met by earlier letters applies to us too
             return Suspended(suspension.reason)
         entry = await share.take(self.revision, self._limits)
         if isinstance(entry, Shut):
@@ -242,46 +242,46 @@ class MailboxSlot(Slot):
         return None if obstacle is None else self._limited(obstacle)
 
     def _limited(self, limited: Limited) -> Denied:
-        """A day's limit is reported; with a minute's the letter waits in the backlog."""
+        """Report a reached daily limit; at a per-minute limit the letter waits in the backlog."""
         if limited.is_of_day:
-            # Not for all of that time at once: what is refunded meanwhile leaves room.
+            # Not for the whole time at once: refunds meanwhile leave room.
             soon = self._common.clock.now() + _DAYS_LIMIT_LOOK
             return self._cooling_down(Resting(min(limited.until, soon), Reason.QUOTA_EXCEEDED))
         self.lane.hold(limited.until)
         return self.lane.wait_for_turn(None)
 
     async def ended(self, transmission: Transmission, recipients: int) -> None:
-        """See whether the sign-in succeeded, and refund what was counted for nothing."""
+        """Record whether the sign-in succeeded, and refund what was counted in vain."""
         share = self._common.shares.of(self.key)
-        with suppress(Unavailable):  # the next letter says so as well; a count too high only makes letters wait
+        with suppress(Unavailable):  # the next letter reports it too; a count too high only makes letters wait
             if _shows_sign_in(transmission) and self._common.suspensions.of(self.key) is None:
                 await share.prove(self.revision)
             if share.needs_permits(self._limits) and not (transmission.accepted or transmission.uncertain):
                 await self._common.states.refund(self.key, recipients)
 
     async def cool_down(self, seconds: float, reason: Reason) -> None:
-        """Let nothing of this mailbox leave any worker for a while."""
+        """Start a cooldown of this mailbox in all workers."""
         self.lane.pause(seconds, reason)
         until = self._common.clock.now() + timedelta(seconds=seconds)
-        with suppress(Unavailable):  # the other workers hear of it from the server then
+        with suppress(Unavailable):  # the other workers then learn it from the server
             connections = await self._common.states.rest(self.key, until, reason)
             if connections is not None:
                 log.warning("mailbox.connections_lowered", mailbox_id=self.key.mailbox_id, connections=connections)
                 await self._common.shares.drop(self.key)
 
     async def has_newer_settings(self, reason: Reason) -> bool:
-        """Whether what was refused, for this reason, is not what the mailbox's settings are by now."""
-        self.lane.pause(PATIENCE_S, reason)  # no other letter tries meanwhile; other settings have another lane
+        """True when the settings refused for this reason are no longer the mailbox's current ones."""
+        self.lane.pause(PATIENCE_S, reason)  # no other letter tries meanwhile; changed settings get another lane
         return await self._common.newer_settings.there_are(self.key, self.revision)
 
     async def suspend(self, suspension: Suspension) -> None:
-        """Stop the mailbox in all workers."""
+        """Suspend the mailbox in all workers."""
         await self._common.suspensions.suspend(suspension)
 
     def release_connection(self) -> None:
         """As for the relay, unless no other letter should try this mailbox yet.
 
-        None does before it is known to work, nor when it was suspended just now.
+        That is so until the mailbox is proven to work, and once it has just been suspended.
         """
         share = self._share
         if share is None or share.is_probe or self._is_suspended:
@@ -292,7 +292,7 @@ class MailboxSlot(Slot):
         super().release_connection()
 
     async def release(self) -> None:
-        """As for the relay; where it did not work, another worker may try next: perhaps only this host cannot."""
+        """As for the relay; after a failure, another worker may try next: perhaps only this host cannot."""
         share, self._share = self._share, None
         try:
             if share is not None:
@@ -304,7 +304,7 @@ class MailboxSlot(Slot):
     async def _give_back(self, share: ConnectionLease) -> None:
         share.give_back()
         if share.is_probe or self._is_suspended or self._has_too_many(share):
-            with suppress(Unavailable):  # it is given back later then
+            with suppress(Unavailable):  # returned later instead
                 await self._common.shares.drop(self.key)
 
     @property
@@ -312,13 +312,13 @@ class MailboxSlot(Slot):
         return self._common.suspensions.of(self.key) is not None
 
     def _has_too_many(self, share: ConnectionLease) -> bool:
-        """Whether the server refused a connection just now: idle ones are asked for anew, under a lower cap."""
+        """True when the server just refused a connection: idle ones are requested again, under a lower cap."""
         obstacle = self.lane.obstacle()
         return share.held > share.in_use and obstacle is not None and obstacle.reason is Reason.TOO_MANY_CONNECTIONS
 
 
 class MailboxGate:
-    """Lets letters through, each by the route of its sender. One object for all mailboxes of the worker."""
+    """Admits letters, each by the route of its sender. One object for all mailboxes of the worker."""
 
     def __init__(self, common: Common, lanes: Lanes, limits: Limits) -> None:
         self._common = common
@@ -331,21 +331,21 @@ class MailboxGate:
         )
 
     def admit(self, letter: LetterContext) -> Slot | Denied:
-        """A slot with a place in hand, that has yet to `connect`: for a letter that needs its files first."""
+        """A slot with a place in hand, still to `connect`: for a letter that needs its files first."""
         slot = self._slot(letter)
         return slot.admit() or slot
 
     async def acquire(self, letter: LetterContext) -> Slot | Denied:
-        """All that the letter needs to leave now, to be released; or why it has to wait. Raises `Unavailable`."""
+        """Everything that the letter needs to leave now, to be released; or why it waits. Raises `Unavailable`."""
         slot = self.admit(letter)
         return slot if isinstance(slot, Denied) else await self.connect(slot)
 
     async def connect(self, slot: Slot) -> Slot | Denied:
-        """The slot with a connection, or why there is none now: then the slot is released. Raises `Unavailable`."""
+        """Connect the slot, or release it and say why there is no connection now. Raises `Unavailable`."""
         began_s = self._common.clock.monotonic()
         try:
             denied = await slot.connect()
-        except BaseException:  # also cancellation: what the slot holds is for others then
+        except BaseException:  # also cancellation: what the slot holds must return to others
             await slot.release()
             raise
         self._common.observer.timed(Stage.LANE, self._common.clock.monotonic() - began_s)
@@ -355,7 +355,7 @@ class MailboxGate:
         return slot
 
     def next_turn(self, backlog: str, turn: datetime) -> datetime | None:
-        """When a letter that waits for its turn in this backlog may come again; None: let it in."""
+        """When a letter of this backlog may return; None: let it in."""
         return self._bulkheads.in_hand.next_turn(backlog, turn) or self._lanes.next_turn(backlog, turn)
 
     def _slot(self, letter: LetterContext) -> Slot:
@@ -369,7 +369,7 @@ class MailboxGate:
     def _slot_of(self, letter: LetterContext, mailbox: Mailbox) -> MailboxSlot:
         limits = self._limits.of(mailbox)
         route = Route(letter.context.sender.account.id, mailbox.id, mailbox.smtp, limits.connections)
-        # All of the mailbox, not only its server: "sender not owned" ends when somebody changes the address.
+        # The whole mailbox, not only its server: "sender not owned" ends when an administrator changes the address.
         most, token = self._bulkheads.in_hand.places.most_of_mailbox, lane_token(route.account_id, mailbox.id)
         lane = self._lanes.of(token, mailbox, limits.connections, most, token)
         if not lane.fingerprint:

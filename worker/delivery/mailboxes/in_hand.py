@@ -1,7 +1,7 @@
-"""What a worker has in hand, letters or copies, shared out: whose share is used up waits for a turn, out of the worker.
+"""The letters or copies that a worker has in hand, shared fairly: beyond its share an account waits outside.
 
-An account's turns are its own: whatever its servers do to hold up its letters, they return no more often than letters
-of this account get through, and delay no other account's.
+An account's turns are its own: however its servers delay its letters, they return no more often than letters of this
+account get through, and delay no other account's.
 """
 
 from collections import OrderedDict
@@ -18,7 +18,7 @@ _MAX_BACKLOGS = 10_000
 _LOOKED_AT = 4
 
 WaitForTurn = Callable[[datetime | None], Backlogged]
-"""Gives a letter with this turn its turn in a mailbox's backlog."""
+"""Assigns a letter, with this turn if any, a turn in a mailbox's backlog."""
 
 
 class InHand:
@@ -27,14 +27,14 @@ class InHand:
     def __init__(self, places: Places, clock: Clock) -> None:
         self.places = places
         self._clock = clock
-        self._backlogs: OrderedDict[str, tuple[Holder, Backlog]] = OrderedDict()  # by token, the latest used last
+        self._backlogs: OrderedDict[str, tuple[Holder, Backlog]] = OrderedDict()  # by token, most recently used last
 
     def acquire(
         self, holder: Holder, turn: datetime | None, of_mailbox: WaitForTurn | None = None
     ) -> "PlaceInHand | Backlogged":
-        """A place, to `release`, or the letter's turn in a backlog. `turn`: the one that the letter has.
+        """A place, to be `release`d, or the letter's turn in a backlog. `turn`: the one it has so far.
 
-        Where only the mailbox's share is used up, the turn is in the backlog of the mailbox, if it has one here.
+        Where only the mailbox's share is used up, the turn is in the mailbox's backlog, if it has one here.
         """
         exhausted = self.places.take(holder)
         if exhausted is None:
@@ -44,11 +44,11 @@ class InHand:
         return self.wait_for_turn(holder, turn)
 
     def wait_for_turn(self, holder: Holder, turn: datetime | None) -> Backlogged:
-        """The answer to a letter whose account has no room left for it."""
+        """The denial of a letter whose account has no room left."""
         return self.backlog(holder).wait_for_turn(turn)
 
     def next_turn(self, lane: str, turn: datetime) -> datetime | None:
-        """When a letter that waits in an account's backlog may come again; None: let it in, or no such backlog."""
+        """When a letter in an account's backlog may return; None: let it in, or there is no such backlog."""
         holder, backlog = self._backlogs.get(lane, (None, None))
         if holder is None or backlog is None or self.places.exhausted(holder) is None:
             return None
@@ -66,7 +66,7 @@ class InHand:
         return found[1]
 
     def _forget_some(self) -> None:
-        """A few for each new one: beyond the most that are kept, of those used least recently, whatever they know."""
+        """Drop a few of the least recently used for each new one, beyond the maximum, whatever state they hold."""
         for _ in range(min(_LOOKED_AT, len(self._backlogs) - 1)):
             token, (_, backlog) = next(iter(self._backlogs.items()))
             if not backlog.is_over and len(self._backlogs) <= _MAX_BACKLOGS:
@@ -81,7 +81,7 @@ class InHand:
 
 
 class PlaceInHand:
-    """The use of a place for one letter. A class, because a generator costs several times as much."""
+    """One letter's use of a place. A class, because a generator costs several times as much."""
 
     __slots__ = ("_backlog", "_began_s", "_holder", "_places")
 
@@ -92,7 +92,7 @@ class PlaceInHand:
         self._began_s = backlog.began()
 
     def __enter__(self) -> None:
-        """Nothing more to do: the place is taken."""
+        """Nothing to do: the place is taken already."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -100,9 +100,9 @@ class PlaceInHand:
         self.release()
 
     def release(self, *, is_served: bool = True) -> None:
-        """Let another letter have the place. `is_served` False: the letter was denied after it had the place.
+        """Free the place for another letter. `is_served` False: the letter was denied after it had the place.
 
-        A thousand letters that a full mailbox sends away in a moment each must not make the account look fast.
+        A thousand letters, each denied within moments by a full mailbox, must not make the account look fast.
         """
         self._backlog.ended(self._began_s, is_served=is_served)
         self._places.give_back(self._holder)

@@ -1,8 +1,8 @@
-"""Lanes: each mailbox's own way through a worker, so that none can delay another.
+"""Lanes: each mailbox's own path through a worker, so that none can delay another.
 
-A lane lets as many letters through at a time as the mailbox may have connections, and lets a few more wait, for
-seconds. The rest of a backlog goes to delay queues (`backlog.py`). So a backlog of 100,000 letters holds neither the
-worker's places nor its time, and keeps its mailbox busy all the same.
+A lane admits as many letters at a time as the mailbox may have connections, and queues a few more for seconds. The
+rest of a backlog goes to delay queues (`backlog.py`). So a backlog of 100,000 letters occupies neither the worker's
+places nor its time, and still keeps its mailbox busy.
 """
 
 import asyncio
@@ -17,14 +17,14 @@ from worker.delivery.ports import Clock
 from worker.domain.vocabulary import Reason
 
 _WAITING_PER_PLACE = 8
-_PATIENCE_S = 5.0  # as long as the shortest delay queue: who has to wait longer waits there
+_PATIENCE_S = 5.0  # as long as the shortest delay queue: a letter that has to wait longer waits there
 _MAX_LANES = 50_000
-_FORGOTTEN_AFTER_S = 24 * 3_600.0  # a letter that still waited for the mailbox would have looked by now
+_FORGOTTEN_AFTER_S = 24 * 3_600.0  # a letter still waiting for the mailbox would have returned by now
 _LOOKED_AT = 4
 
 
 class Lane:
-    """One mailbox's lane in this worker. `most`: how many letters it can have in hand, with those that wait."""
+    """One mailbox's lane in this worker. `most`: the most letters it can have in hand, including waiting ones."""
 
     def __init__(
         self, clock: Clock, capacity: int, patience_s: float, most: int | None = None, token: str | None = None
@@ -45,7 +45,7 @@ class Lane:
 
     @property
     def is_idle(self) -> bool:
-        """True when forgetting the lane would forget nothing."""
+        """True when the lane holds no state worth keeping."""
         is_open = self.obstacle() is None and self.backlog.is_over
         return is_open and not self.is_occupied
 
@@ -55,27 +55,27 @@ class Lane:
         return self.busy > 0 or self.waiting > 0
 
     def obstacle(self) -> CoolingDown | None:
-        """Why nothing at all may leave this mailbox now, if that is so."""
+        """The cooldown that keeps every letter of this mailbox from leaving, if there is one."""
         left_s = self._paused_until - self._clock.monotonic()
         return CoolingDown(self._pause_reason, left_s) if self._pause_reason is not None and left_s > 0 else None
 
     def pause(self, seconds: float, reason: Reason) -> None:
-        """Let nothing through for a while; of two pauses the one that lasts longer counts."""
+        """Start a cooldown; of two the one that ends later counts."""
         until = self._clock.monotonic() + seconds
         if until > self._paused_until:
             self._paused_until, self._pause_reason = until, reason
 
     def hold(self, until: datetime) -> None:
-        """Let nothing through before then, without more ado: the letters have their turns after it."""
+        """Admit nothing before then, without reporting it: the letters get turns after it."""
         self.backlog.hold(until)
 
     def resize(self, width: int) -> None:
-        """Let so many letters through at a time, of as many as there may be; those that are in stay."""
+        """Admit this many letters at a time, up to the lane's maximum; those already in stay."""
         self._width = min(width, self._capacity)
         self._admit()
 
     async def acquire(self, turn: datetime | None = None) -> "Place | CoolingDown | Backlogged":
-        """A place, to `release`, waiting for it if that takes only moments. `turn`: of the letter."""
+        """Take a place, to be `release`d, waiting moments for it at most. `turn`: the letter's."""
         if denied := self.denied(turn):
             return denied
         if self._waiters or self.busy >= self._width:
@@ -89,17 +89,17 @@ class Lane:
         return Place(self)
 
     def leave(self) -> None:
-        """Make the place free."""
+        """Free the place."""
         self.busy -= 1
         self._admit()
 
     def barred(self, turn: datetime | None) -> CoolingDown | Backlogged | None:
-        """Why a letter that has a place may not use it: what those before it met concerns it too."""
+        """Why a letter that has a place may not use it: an obstacle met by earlier letters applies to it too."""
         return self.obstacle() or self._held(turn)
 
     @contextmanager
     def approaching(self) -> Iterator[None]:
-        """One more waits, while the context lasts, for something else first: it takes room, and delays no letter."""
+        """Count one letter, inside the context, that waits for something else first: it takes room and delays none."""
         self.waiting += 1
         try:
             yield
@@ -107,7 +107,7 @@ class Lane:
             self.waiting -= 1
 
     def denied(self, turn: datetime | None) -> CoolingDown | Backlogged | None:
-        """Why a letter cannot even wait here. Those whose turn has come find room longer than others."""
+        """Why a letter cannot even wait here. A letter that is due finds more room than others."""
         if obstacle := self.obstacle() or self._held(turn):
             return obstacle
         is_due = turn is not None and turn <= self._clock.now()
@@ -121,7 +121,7 @@ class Lane:
         return self.wait_for_turn(turn) if self.backlog.is_held else None
 
     def next_turn(self, turn: datetime) -> datetime | None:
-        """The turn of a letter that finds no room, its own where that has not come yet; None: let it in."""
+        """The turn of a letter that finds no room, its own while that is still ahead; None: let it in."""
         denied = None if self.obstacle() else self.denied(turn)
         return denied.not_before if isinstance(denied, Backlogged) else None
 
@@ -135,7 +135,7 @@ class Lane:
         try:
             is_admitted = await place
             return None if is_admitted else self._give_up(place, turn)
-        except BaseException:  # also cancellation: a place that came in the same moment is another letter's
+        except BaseException:  # also cancellation: a place granted at the same moment belongs to another letter
             self._give_back(place)
             raise
         finally:
@@ -159,14 +159,14 @@ class Lane:
             self.busy += _resolve(self._waiters.popleft(), True)
 
     def wait_for_turn(self, turn: datetime | None) -> Backlogged:
-        """The answer to a letter for which there is no room; one whose turn has not come keeps it."""
+        """The denial of a letter that finds no room; a letter whose turn is still ahead keeps it."""
         return self.backlog.wait_for_turn(turn, self.waiting)
 
 
 class Place:
     """One letter's place in a lane.
 
-    A class, and without a task or timer of its own where there is room: every letter takes one.
+    A class, without a task or timer of its own where there is room: every letter takes one.
     """
 
     __slots__ = ("_began_s", "_is_held", "_lane")
@@ -177,13 +177,13 @@ class Place:
         self._began_s = lane.backlog.began()
 
     def __enter__(self) -> None:
-        """Nothing more to do: the place is taken."""
+        """Nothing to do: the place is taken already."""
 
     def __exit__(self, *_: object) -> None:
         self.release()
 
     def release(self) -> None:
-        """Let the next letter have the place, unless that was done before."""
+        """Hand the place to the next letter. Idempotent."""
         if self._is_held:
             self._is_held = False
             self._lane.backlog.ended(self._began_s)
@@ -206,7 +206,7 @@ class _Kept:
 
 
 class Lanes:
-    """All lanes of a worker: one for each mailbox, and a new, open one as soon as the mailbox's settings change."""
+    """All lanes of a worker: one per mailbox, and a new, open one as soon as the mailbox's settings change."""
 
     def __init__(self, clock: Clock, patience_s: float = _PATIENCE_S) -> None:
         self._clock = clock
@@ -216,10 +216,10 @@ class Lanes:
     def of(
         self, mailbox: Hashable, settings: object, capacity: int, most: int | None = None, token: str | None = None
     ) -> Lane:
-        """The lane of a mailbox; `settings` are all whose change may let letters leave again.
+        """The lane of a mailbox; `settings` are all those whose change may allow letters to leave again.
 
-        `most`: of the worker's places that the mailbox can hold; beyond them the lane is closed, so that none of its
-        letters is admitted only to be sent away. `token`: its backlog's, in headers.
+        `most`: how many of the worker's places the mailbox can hold; beyond them the lane is closed, so that it admits
+        no letter only to send it away. `token`: its backlog's, in headers.
         """
         kept = self._lanes.get(mailbox)
         if kept is None or kept.settings != settings:
@@ -231,7 +231,7 @@ class Lanes:
         return kept.lane
 
     def _forget_some(self) -> None:
-        """Look at the lanes that were not used for the longest time: a few for each new one keep the number bounded."""
+        """Check the least recently used lanes: dropping a few for each new one bounds their number."""
         for _ in range(min(_LOOKED_AT, len(self._lanes) - 1)):
             mailbox, kept = next(iter(self._lanes.items()))
             is_old = kept.used_at + _FORGOTTEN_AFTER_S <= self._clock.monotonic() and not kept.lane.is_occupied
@@ -243,12 +243,12 @@ class Lanes:
                 self._lanes.move_to_end(mailbox)  # so that it does not hide the others
 
     def pause(self, mailbox: Hashable, seconds: float, reason: Reason) -> None:
-        """Let nothing of a mailbox through for a while, if it has a lane here."""
+        """Start a cooldown for a mailbox, if it has a lane here."""
         if kept := self._lanes.get(mailbox):
             kept.lane.pause(seconds, reason)
 
     def next_turn(self, mailbox: Hashable, turn: datetime) -> datetime | None:
-        """When a letter with this turn may come again, if it would only be sent away now and no more be said of it."""
+        """When a letter with this turn may return, if it would now be denied without a report; None: let it in."""
         kept = self._lanes.get(mailbox)
         return kept.lane.next_turn(turn) if kept else None
 

@@ -1,8 +1,8 @@
 """Reschedules backlogged letters until they are due.
 
-A backlog of 100,000 letters returns several times before it is through: in a queue of its own, taken a few at a time,
-and without a look into the events. So however many of its letters come back in the same moment, no other mailbox's
-letter stands behind them, and they take little of the worker's time.
+A backlog of 100,000 letters returns several times before it is done: it goes through a queue of its own, a few
+messages at a time, without parsing the events. So however many of its letters return at once, no other mailbox's
+letter queues behind them, and they cost the worker little.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from worker.domain.work import TURN, Work, read_work
 
 
 class Rescheduler:
-    """Handles the messages of the queue of turns."""
+    """Handles the messages of the backlog's own queue."""
 
     def __init__(
         self,
@@ -34,17 +34,17 @@ class Rescheduler:
         self._unfinished = unfinished
 
     async def handle(self, arrival: Arrival) -> Sequence[Publication]:
-        """Let a message in, or send it away until its turn, as `messages.Handler` says."""
+        """Admit a message, or delay it until its turn, as `messages.Handler` says."""
         now = self._clock.now()
         try:
             work = read_work(arrival.headers, now)
         except ValueError:
-            return [self._admitted(arrival)]  # what is wrong with it is said where it is worked on
+            return [self._admitted(arrival)]  # the work queue reports what is wrong with it
         turn = self._next_turn(work, now)
         return [self._admitted(arrival) if turn is None else self._sent_away(arrival, work, turn, now)]
 
     def _next_turn(self, work: Work, now: datetime) -> datetime | None:
-        """When the letter may come again; None when there is no reason to wait."""
+        """When the letter may return; None when it need not wait."""
         if work.turn is None or work.lane is None or is_expired(work.first_seen, now, self._max_age_s):
             return None
         return self._gate.next_turn(work.lane, work.turn)

@@ -1,7 +1,7 @@
-"""What each call of `mailbox_states.MailboxStates` does to one mailbox.
+"""What each call of `state.MailboxStates` does to one mailbox.
 
-A rule takes the mailbox as its caller has it locked, and the call's own arguments; it changes the mailbox and returns
-the call's answer. Rules know neither database nor clock.
+A rule takes the mailbox, locked by its caller, and the call's own arguments; it changes the mailbox and returns the
+call's answer. Rules know neither database nor clock.
 """
 
 from dataclasses import dataclass, field, replace
@@ -28,26 +28,26 @@ from worker.domain.rate_window import DAY, MINUTE
 from worker.domain.vocabulary import Reason
 
 PROOF = timedelta(minutes=10)
-"""For how long a sign-in that succeeded shows that the next one will."""
+"""How long a successful sign-in counts as proof that the next one will succeed."""
 
-_LAGGING = timedelta(minutes=15)  # a snapshot that is behind for longer than that has been set back
+_LAGGING = timedelta(minutes=15)  # a snapshot that lags for longer than that has been rolled back
 _TOUCHED_AGAIN = timedelta(minutes=5)
 _WANTED = timedelta(seconds=10)
 _EASED_PER_MINUTE = 30
 _EASED_STEPS = 5
 
 CAP_STEP = timedelta(minutes=30)
-"""How long it takes until a mailbox whose server said "too many connections" may have one more again.
+"""How long until a mailbox whose server said "too many connections" may have one more again.
 
-Long, because each step may run into the same refusal, which lets the mailbox rest for minutes.
+Long, because each step may run into the same refusal, which starts a cooldown of minutes.
 """
 
 
 @dataclass(slots=True)
 class SharedMailbox:
-    """One mailbox as `owner`, a process, sees it at one moment, and changes it.
+    """One mailbox as `owner`, a process, sees and changes it at one moment.
 
-    `shares`: the connections of each living process. `announcements`: results to be kept with the change.
+    `shares`: the connections of each living process. `announcements`: results for the outbox, stored with the change.
     """
 
     owner: object
@@ -57,12 +57,12 @@ class SharedMailbox:
     announcements: list[OutboxMessage] = field(default_factory=list)
 
     def touch(self) -> None:
-        """Keep the state from being forgotten as unused."""
+        """Keep the state from expiring as unused."""
         self.state = replace(self.state, touched_at=self.now)
 
 
 def enter(mailbox: SharedMailbox, revision: Revision, limits: MailboxLimits, connections: int) -> Entry:
-    """Ask for connections. While it is not known whether the mailbox works, there is one, for one worker."""
+    """Ask for connections. Until the mailbox is proven to work there is only one, for one worker."""
     state, now = mailbox.state, mailbox.now
     if state.suspension is not None:
         return Shut(state.suspension)
@@ -84,7 +84,7 @@ def enter(mailbox: SharedMailbox, revision: Revision, limits: MailboxLimits, con
 
 
 def keep(mailbox: SharedMailbox, connections: int) -> None:
-    """Use only so many connections from now on."""
+    """Use at most this many connections from now on."""
     mailbox.shares[mailbox.owner] = connections
 
 
@@ -95,7 +95,7 @@ def _is_outdated(state: MailboxState, revision: Revision, now: datetime) -> bool
 
 
 def _with_settings(state: MailboxState, revision: Revision) -> MailboxState:
-    """The state under these settings: what was known of other ones says nothing about them."""
+    """The state under these settings: what was learned under others does not apply."""
     known = state.revision
     if known is not None and (known.fingerprint == revision.fingerprint or known.version == revision.version):
         return state
@@ -103,13 +103,13 @@ def _with_settings(state: MailboxState, revision: Revision) -> MailboxState:
 
 
 def _touched(state: MailboxState, now: datetime) -> MailboxState:
-    """The state in use; noted now and then only, because each note is a row to write."""
+    """Mark the state as used; only now and then, because each mark writes a row."""
     is_noted = state.touched_at is not None and now - state.touched_at < _TOUCHED_AGAIN
     return state if is_noted else replace(state, touched_at=now)
 
 
 def permit(mailbox: SharedMailbox, limits: MailboxLimits, recipients: int) -> Shut | Resting | Limited | None:
-    """Let one letter through, or say when it may come again."""
+    """Permit one letter, or say when it may be tried again."""
     state, now = mailbox.state, mailbox.now
     if state.suspension is not None:
         return Shut(state.suspension)
@@ -131,12 +131,12 @@ def _counted(state: MailboxState, letters: int, recipients: int, now: datetime) 
 
 
 def refund(mailbox: SharedMailbox, recipients: int) -> None:
-    """Take a letter out of the day's count; not out of the minute's, because the server did see it."""
+    """Remove a letter from the day's count; not from the minute's, because the server did see it."""
     mailbox.state = _counted(mailbox.state, 0, -recipients, mailbox.now)
 
 
 def prove(mailbox: SharedMailbox, revision: Revision) -> None:
-    """Note that a sign-in succeeded, unless it was with settings that count no more."""
+    """Record a successful sign-in, unless it used outdated settings."""
     state = mailbox.state
     is_of_now = state.revision is not None and not state.revision.is_newer_than(revision)
     if is_of_now and state.suspension is None:
@@ -144,10 +144,10 @@ def prove(mailbox: SharedMailbox, revision: Revision) -> None:
 
 
 def rest(mailbox: SharedMailbox, until: datetime, reason: Reason) -> int | None:
-    """Let nothing through for a while, and fewer at a time after that where there were too many connections.
+    """Start a cooldown and, after too many connections, lower the cap on connections.
 
-    The same rest once more changes nothing. Of several connections that are refused together each takes one away, so
-    that as many are left as were not refused.
+    Idempotent for the same cooldown. Of several connections refused together each lowers the cap by one, which
+    leaves as many as were not refused.
     """
     mailbox.touch()
     known = resting_of(mailbox.state, mailbox.now)
@@ -163,12 +163,12 @@ def rest(mailbox: SharedMailbox, until: datetime, reason: Reason) -> int | None:
 
 
 def capped(state: MailboxState, now: datetime) -> int | None:
-    """How many connections the server lets us have, as far as it has said so: one more with each `CAP_STEP`."""
+    """How many connections the server allows, as far as it has said so: one more with each `CAP_STEP`."""
     return None if state.cap is None else state.cap.connections + (now - state.cap.since) // CAP_STEP
 
 
 def refuse_imap(mailbox: SharedMailbox, refusal: ImapRefusal) -> None:
-    """Note a refused sign-in; of two with the same settings the later end counts."""
+    """Record a refused sign-in; of two with the same settings the later end counts."""
     mailbox.touch()
     known = mailbox.state.imap_refusal
     if known is not None and known.fingerprint == refusal.fingerprint and known.until >= refusal.until:
@@ -177,12 +177,12 @@ def refuse_imap(mailbox: SharedMailbox, refusal: ImapRefusal) -> None:
 
 
 def resting_of(state: MailboxState, now: datetime) -> Resting | None:
-    """Why nothing leaves now, if the mailbox rests."""
+    """The mailbox's cooldown, if it is in one."""
     return state.resting if state.resting is not None and state.resting.until > now else None
 
 
 def suspend(mailbox: SharedMailbox, suspension: Suspension, announcement: OutboxMessage) -> Suspension | None:
-    """Stop the mailbox, once, unless its settings are other ones by now."""
+    """Suspend the mailbox, once, unless its settings have changed since."""
     mailbox.touch()
     state = mailbox.state
     if state.suspension is not None:
@@ -197,10 +197,10 @@ def suspend(mailbox: SharedMailbox, suspension: Suspension, announcement: Outbox
 def resume(
     mailbox: SharedMailbox, suspension: Suspension, announcement: OutboxMessage, revision: Revision | None
 ) -> bool:
-    """End this very suspension. A rest ends with it: whoever resumes a mailbox wants to see it go on.
+    """End exactly this suspension, and any cooldown with it: resuming a mailbox means that it sends again.
 
-    `revision`: of the settings that ended it, if they did. From now on they are the ones that count: a worker that
-    has not read them yet would try the old ones once more.
+    `revision`: the settings that ended it, if any did. From now on these are the current ones: a worker that has not
+    read them yet would try the old ones again.
     """
     mailbox.touch()
     if mailbox.state.suspension != suspension:
@@ -215,13 +215,13 @@ def resume(
 
 
 def held_news(state: MailboxState, connections: int, others: int, owner: object, now: datetime) -> LeaseUpdate:
-    """What a worker should know that has connections."""
+    """The update for a worker that holds connections."""
     is_wanted = state.wanted_at is not None and now - state.wanted_at < _WANTED and state.wanted_by != owner
     return LeaseUpdate(connections, others, state.suspension, resting_of(state, now), is_wanted)
 
 
 def eased_for_s(eased_since: datetime | None, now: datetime, limits: MailboxLimits) -> float:
-    """For how many seconds more a resumed mailbox goes on slowly."""
+    """For how many more seconds a resumed mailbox stays in its ramp-up."""
     if eased_since is None:
         return 0.0
     return max(limits.ease_s - (now - eased_since).total_seconds(), 0.0)
@@ -232,7 +232,7 @@ def _eased_since(state: MailboxState, now: datetime, limits: MailboxLimits) -> d
 
 
 def _eased_per_minute(state: MailboxState, now: datetime, limits: MailboxLimits) -> int | None:
-    """How much a resumed mailbox may send: twice as much with each fifth of the time, until it is as free as others."""
+    """A resumed mailbox's rate limit: it doubles with each fifth of the ramp-up, until the normal one applies."""
     if state.resumed_at is None or eased_for_s(state.resumed_at, now, limits) <= 0:
         return None
     steps = (now - state.resumed_at).total_seconds() // (limits.ease_s / _EASED_STEPS)

@@ -1,7 +1,7 @@
-"""What all workers share about a mailbox: whether it is suspended or rests, its connections, and what it sent lately.
+"""The mailbox state that all workers share: suspension, cooldown, connections, and recent counts of letters.
 
-The port, and the values that cross it. What each call does to a state is in `mailbox_rules`; every adapter applies
-those rules to its own rows, one call after the other for each mailbox, so that two workers never see different things.
+The port, and the values that cross it. What each call does to a state is in `rules`; every adapter applies those rules
+to its own rows, one call at a time for each mailbox, so that two workers never see different things.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from worker.domain.vocabulary import Reason
 
 
 class MailboxKey(NamedTuple):
-    """Whose mailbox, and which of theirs: two accounts may well use the same id."""
+    """Account and mailbox: two accounts may use the same mailbox id."""
 
     account_id: str
     mailbox_id: str
@@ -22,23 +22,23 @@ class MailboxKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A mailbox's settings as a digest (`domain.fingerprint`), and the version of the snapshot they stand in."""
+    """A mailbox's settings as a digest (`domain.fingerprint`), and the version of the snapshot that has them."""
 
     fingerprint: str
     version: int
 
     def is_newer_than(self, other: "Revision") -> bool:
-        """Whether somebody has changed the settings since: other ones, in a later snapshot.
+        """True when the settings have changed since: different ones, in a later snapshot.
 
-        Two workers may be seconds apart in their snapshots. Without the version, the one that lags would take the
-        old settings for a change.
+        Two workers' snapshots may be seconds apart. Without the version, the worker that lags would take the old
+        settings for a change.
         """
         return self.fingerprint != other.fingerprint and self.version > other.version
 
 
 @dataclass(frozen=True, slots=True)
 class Suspension:
-    """Why and since when nothing leaves a mailbox; `words` are the server's, with addresses masked."""
+    """Why and since when a mailbox is suspended; `words` are the server's, with addresses masked."""
 
     key: MailboxKey
     revision: Revision
@@ -55,7 +55,7 @@ class Suspension:
 
 @dataclass(frozen=True, slots=True)
 class OutboxMessage:
-    """A result that has to be published because of a change of state: kept with it until that is done."""
+    """A result that a change of state requires: stored with it until published."""
 
     id: str
     body: bytes
@@ -63,7 +63,7 @@ class OutboxMessage:
 
 @dataclass(frozen=True, slots=True)
 class StaleMessage:
-    """An announcement that nobody has published yet, although it is older than publishing takes."""
+    """An unpublished announcement, older than publishing takes."""
 
     announcement: OutboxMessage
     at: datetime
@@ -71,9 +71,9 @@ class StaleMessage:
 
 @dataclass(frozen=True, slots=True)
 class MailboxLimits:
-    """What a mailbox may do, over all workers. Letters a minute, recipients a day; None: no limit.
+    """A mailbox's limits across all workers: letters a minute, recipients a day; None: no limit.
 
-    `ease_s`: for how long it goes on slowly after a suspension.
+    `ease_s`: length of the ramp-up after a suspension.
     """
 
     connections: int
@@ -84,11 +84,10 @@ class MailboxLimits:
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """This worker may use so many connections.
+    """This worker may use this many connections.
 
-    `is_probe`: nobody knows yet whether the mailbox works, so this is the only one; `needs_proof`: a sign-in that
-    succeeds is to be told of (`prove`). `eased_since`: the mailbox was suspended until then, and goes on slowly at
-    first.
+    `is_probe`: the mailbox is not proven to work yet, so this is its only connection; `needs_proof`: report a
+    successful sign-in with `prove`. `eased_since`: when the mailbox's suspension ended; its ramp-up began then.
     """
 
     connections: int
@@ -114,9 +113,9 @@ class Resting:
 
 @dataclass(frozen=True, slots=True)
 class ImapRefusal:
-    """The IMAP server refused the sign-in: with these settings (a fingerprint) nobody tries again before `until`.
+    """The IMAP server refused the sign-in: with these settings (a fingerprint) no worker tries again before `until`.
 
-    Nothing is said by it of SMTP, which may well take the same password: the mailbox's letters go on.
+    This says nothing of SMTP, which may well accept the same password: the mailbox's letters still leave.
     """
 
     fingerprint: str
@@ -134,7 +133,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Cap:
-    """How many connections a mailbox's server let us have when it last said that there were too many."""
+    """How many connections a mailbox's server allowed when it last said that there were too many."""
 
     connections: int
     since: datetime
@@ -142,7 +141,7 @@ class Cap:
 
 @dataclass(frozen=True, slots=True)
 class Limited:
-    """One of the mailbox's own limits is reached until then: the minute's, or the day's."""
+    """One of the mailbox's own limits, per minute or per day, is reached until then."""
 
     until: datetime
     is_of_day: bool
@@ -155,7 +154,7 @@ class Full:
 
 @dataclass(frozen=True, slots=True)
 class Outdated:
-    """Another worker knows newer settings of this mailbox: look for a newer snapshot first."""
+    """Another worker has seen newer settings of this mailbox: poll for a newer snapshot first."""
 
 
 Entry = Entered | Shut | Resting | Full | Outdated
@@ -163,7 +162,7 @@ Entry = Entered | Shut | Resting | Full | Outdated
 
 @dataclass(frozen=True, slots=True)
 class LeaseUpdate:
-    """What became of a mailbox of which this worker has connections; `others` is how many other workers have."""
+    """State of a mailbox of which this worker holds connections; `others` is how many other workers hold some."""
 
     connections: int
     others: int = 0
@@ -174,7 +173,7 @@ class LeaseUpdate:
 
 @dataclass(frozen=True, slots=True)
 class MailboxUpdates:
-    """What a worker should know. `suspended` None: the same as the last time."""
+    """Updates for a worker. `suspended` None: unchanged since the last poll."""
 
     held: Mapping[MailboxKey, LeaseUpdate]
     suspended: Sequence[Suspension] | None
@@ -182,75 +181,75 @@ class MailboxUpdates:
 
 
 class MailboxStates(Protocol):
-    """All methods raise `Unavailable` as the ledger's do, and can be repeated then: what was done is done once.
+    """All methods raise `Unavailable` as the ledger's do, and are idempotent.
 
-    The counts of connections are whole numbers and not steps, for the same reason. They end with their owner.
+    For the same reason connections are given as totals, not as increments. They end with their owner.
     """
 
     async def enter(self, key: MailboxKey, revision: Revision, limits: MailboxLimits, connections: int) -> Entry:
-        """Ask to use so many connections in all; less than what one has is always granted."""
+        """Ask for this many connections in total; asking for fewer than held is always granted."""
 
     async def keep(self, key: MailboxKey, connections: int) -> None:
-        """Use only so many connections from now on: the others are closed already."""
+        """Use at most this many connections from now on: the others are closed already."""
 
     async def permit(self, key: MailboxKey, limits: MailboxLimits, recipients: int) -> Shut | Resting | Limited | None:
         """Ask to send one letter to so many recipients now; None: granted, and counted."""
 
     async def refund(self, key: MailboxKey, recipients: int) -> None:
-        """That letter was accepted for nobody: it does not count."""
+        """Uncount a letter that was accepted for no recipient."""
 
     async def prove(self, key: MailboxKey, revision: Revision) -> None:
-        """With these settings the sign-in succeeds."""
+        """Record that sign-in succeeds with these settings."""
 
     async def rest(self, key: MailboxKey, until: datetime, reason: Reason) -> int | None:
-        """Let nothing leave before `until`; of two rests the later end counts.
+        """Start a cooldown until `until`; of two the later end counts.
 
-        With the reason `too_many_connections` the mailbox may then have fewer of them: gives how many.
+        With the reason `too_many_connections` the mailbox may then have fewer of them: returns how many.
         """
 
     async def refuse_imap(self, key: MailboxKey, refusal: ImapRefusal) -> None:
-        """Let nobody sign in to the mailbox's IMAP server for a while; its letters go on."""
+        """Stop sign-ins to the mailbox's IMAP server for a while; its letters still leave."""
 
     async def suspend(self, suspension: Suspension, announcement: OutboxMessage) -> Suspension | None:
-        """Stop the mailbox; gives the suspension that is in force, another one perhaps.
+        """Suspend the mailbox; returns the suspension in force, which may be another one.
 
-        None: other settings are in use meanwhile, so that these ones do not matter any more.
+        None: the settings in use have changed meanwhile, so the refused ones no longer matter.
         """
 
     async def resume(
         self, suspension: Suspension, announcement: OutboxMessage, revision: Revision | None = None
     ) -> bool:
-        """End this suspension; False when it has ended already. `revision`: of the settings that ended it."""
+        """End this suspension; False when it has already ended. `revision`: the settings that ended it."""
 
     async def told(self, announcement_id: str) -> None:
-        """It was published."""
+        """Mark the announcement as published."""
 
     async def take_over(self, overdue: StaleMessage) -> bool:
-        """Whether it is this worker's to publish what another one has left behind."""
+        """True when this worker is to publish what another one left behind."""
 
     async def look(self) -> MailboxUpdates:
-        """What is new since the last look of this worker."""
+        """What has changed since this worker's last poll."""
 
     async def standing(self, key: MailboxKey) -> Standing:
         """How one mailbox stands."""
 
     async def suspended(self) -> Sequence[Suspension]:
-        """All suspensions, the oldest first; for an operator."""
+        """All suspensions, oldest first; for an operator."""
 
     async def held_up(self, limit: int, accounts: frozenset[str] | None = None) -> Mapping[MailboxKey, "MailboxState"]:
-        """At most so many mailboxes, of these accounts or (None) of all, that something holds up; for an operator.
+        """Up to `limit` held-up mailboxes, of these accounts or (None) of all; for an operator.
 
-        They are suspended, rest, are refused by their IMAP server, or have fewer connections than they are granted; the
-        suspended come first.
+        They are suspended, in a cooldown, refused by their IMAP server, or have fewer connections than granted;
+        suspended ones come first.
         """
 
     async def state(self, key: MailboxKey) -> "MailboxState":
-        """Everything that is kept of one mailbox; for an operator."""
+        """The complete stored state of one mailbox; for an operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class MailboxState:
-    """One mailbox's state as it is kept."""
+    """One mailbox's state as stored."""
 
     revision: Revision | None = None
     touched_at: datetime | None = None

@@ -1,7 +1,7 @@
-"""Suspended mailboxes: known to every worker, stopped once, told of once, and resumed by whoever learns why first.
+"""Suspended mailboxes: known to every worker, suspended and announced once, resumed by the first worker to learn why.
 
-What this worker knows is a copy of what all share, seconds old at most. It spares asking for each letter that waits;
-the shared state itself is asked before a connection is used (`shares`), so that the age of the copy does no harm.
+This worker holds a copy of the shared state, seconds old at most, which saves a query for each waiting letter. The
+shared state itself is read before a connection is used (`connection_leases`), so an outdated copy does no harm.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from worker.errors import Unavailable
 
 
 def suspended_event(source: str, suspension: Suspension) -> MailboxSuspendedEvent:
-    """The same suspension is told of with the same id, whoever does it and however often."""
+    """Suspension events have deterministic ids, so consumers can drop duplicates."""
     why = Classification(suspension.reason, Scope.MAILBOX, Action.SUSPEND)
     said = suspension.code is not None or suspension.words
     data = MailboxSuspended(
@@ -63,7 +63,7 @@ def resumed_event(
     operator: str | None = None,
     why: str | None = None,
 ) -> MailboxResumedEvent:
-    """The end of this suspension; the id is the suspension's, because it ends once."""
+    """The end of this suspension; its id derives from the suspension, because that ends only once."""
     data = MailboxResumed(
         account_id=suspension.key.account_id,
         mailbox_id=suspension.key.mailbox_id,
@@ -93,13 +93,13 @@ SIGN_IN_REASONS = frozenset(
         Reason.AUTH_TOKEN_REVOKED,
     }
 )
-"""Why a sign-in is refused for as long as nobody changes anything."""
+"""Why a sign-in stays refused until someone changes the settings."""
 
 log = structlog.get_logger(__name__)
 
 
 class Suspensions:
-    """Stops mailboxes and lets them go on."""
+    """Suspends and resumes mailboxes."""
 
     def __init__(
         self, states: MailboxStates, reporter: Reporter, publish: Publish, clock: Clock, retry_s: float = 1.0
@@ -125,15 +125,15 @@ class Suspensions:
         return {reason.value: count for reason, count in Counter(s.reason for s in self._known.values()).items()}
 
     def learn(self, suspensions: Iterable[Suspension]) -> None:
-        """These, and no others, are suspended."""
+        """Replace the known suspensions with these."""
         self._known = {suspension.key: suspension for suspension in suspensions}
 
     def learn_one(self, suspension: Suspension) -> None:
-        """This one is suspended too."""
+        """Add a suspension."""
         self._known[suspension.key] = suspension
 
     async def suspend(self, suspension: Suspension) -> None:
-        """Stop a mailbox, and tell of it when nobody has done so before. Waits for as long as the ledger is away."""
+        """Suspend a mailbox, and announce it unless another worker has. Waits as long as the ledger is unavailable."""
         self._known[suspension.key] = suspension  # first of all: no other letter of this worker tries
         event = suspended_event(self._reporter.source, suspension)
         announcement = OutboxMessage(event.id, event.to_json())
@@ -149,11 +149,11 @@ class Suspensions:
     async def resume(
         self, suspension: Suspension, at: datetime, by: ResumedBy, operator: str | None = None, why: str | None = None
     ) -> bool:
-        """Let a mailbox go on, and tell of it; False when it went on already. Raises `Unavailable`."""
+        """Resume a mailbox and announce it; False when it was not suspended any more. Raises `Unavailable`."""
         return await self._resume(suspension, resumed_event(self._reporter.source, suspension, at, by, operator, why))
 
     async def resume_changed(self, suspension: Suspension, revision: Revision | None) -> None:
-        """Let a mailbox go on whose settings are these by now; None: there is none any more. Raises `Unavailable`."""
+        """Resume a mailbox that now has these settings; None: it no longer exists. Raises `Unavailable`."""
         by = ResumedBy.SETTINGS_CHANGED
         event = resumed_event(self._reporter.source, suspension, self._clock.now(), by)
         await self._resume(suspension, event, revision)
@@ -175,7 +175,7 @@ class Suspensions:
         return is_mine
 
     async def in_the_way_of(self, key: MailboxKey, revision: Revision) -> Suspension | None:
-        """What keeps a mailbox with these settings from sending; a suspension that they end is ended here.
+        """The suspension that applies to a mailbox with these settings; one that these settings end is ended here.
 
         Raises `Unavailable`.
         """
@@ -186,16 +186,16 @@ class Suspensions:
         return self.of(key)
 
     def learn_of(self, key: MailboxKey, suspension: Suspension | None) -> None:
-        """This one is suspended now, or it is not."""
+        """Set or clear the suspension of a mailbox."""
         if suspension is not None:
             self.learn_one(suspension)
         else:
             self._known.pop(key, None)
 
     def keeps_from_signing_in(self, key: MailboxKey, mailbox: Mailbox, version: int, auth: Auth) -> bool:
-        """Whether these credentials are those with which the mailbox's sign-in is refused: also elsewhere, as for IMAP.
+        """True when the suspension is a refused sign-in with these credentials: they fail elsewhere too, as on IMAP.
 
-        `version`: of the snapshot in which the mailbox stands.
+        `version`: of the snapshot that has the mailbox.
         """
         suspension = self.of(key)
         if suspension is None or suspension.reason not in SIGN_IN_REASONS or auth != mailbox.smtp.auth:
@@ -203,7 +203,7 @@ class Suspensions:
         return not Revision(fingerprint(mailbox), version).is_newer_than(suspension.revision)
 
     async def tell_overdue(self, overdue: Iterable[StaleMessage]) -> None:
-        """Publish what a worker has left behind that died between a change and telling of it."""
+        """Publish announcements of workers that died between a change and its publication."""
         for each in overdue:
             if await self._states.take_over(each):
                 await self._tell_left_behind(each.announcement)
@@ -221,7 +221,7 @@ class Suspensions:
         try:
             await self._publish(self._reporter.publication(event))
             await self._states.told(event.id)
-        except Unavailable as error:  # it stays noted that this is to be told; it is told soon, with the same id
+        except Unavailable as error:  # it stays in the outbox, and is published soon, with the same id
             log.warning("mailbox.result_failed", type=event.type.value, why=str(error))
 
     def _forget(self, suspension: Suspension) -> None:

@@ -17,7 +17,7 @@ _TELLING = frozenset({CopyOutcome.ALREADY_THERE, CopyOutcome.SAVED})
 
 @dataclass(frozen=True, slots=True)
 class SentPlace:
-    """A mailbox's Sent folder; with other `settings`, a digest, it is another place, of which nothing is known."""
+    """A mailbox's Sent folder; other `settings` (a digest) make it another place, of which nothing is known."""
 
     account_id: str
     mailbox_id: str
@@ -25,30 +25,30 @@ class SentPlace:
 
 
 class SentHabits(Protocol):
-    """Remembers looks into Sent folders. Every method raises `Unavailable`."""
+    """Remembers what lookups in Sent folders found. Every method raises `Unavailable`."""
 
     async def saves(self, place: SentPlace) -> bool | None:
-        """Whether the provider saves letters there by itself; None when that is not known."""
+        """True when the provider saves letters there by itself; None when unknown."""
 
     async def saw(self, place: SentPlace, *, was_there: bool) -> None:
-        """A letter that was sent a moment ago was there by itself, or was not."""
+        """Record whether a letter sent a moment ago was there by itself."""
 
 
 class NothingLearned:
-    """Implements `SentHabits` for those who have no memory: each letter is looked for."""
+    """Implements `SentHabits` without a store: every letter is looked up."""
 
     async def saves(self, place: SentPlace) -> bool | None:  # noqa: ARG002 - the port's signature
-        """Not known."""
+        """Unknown."""
         return None
 
     async def saw(self, place: SentPlace, *, was_there: bool) -> None:
-        """Not remembered."""
+        """Does nothing."""
 
 
 def sent_place(account_id: str, mailbox: Mailbox) -> SentPlace:
-    """Where the copies of this mailbox's letters are, by all that decides it.
+    """Identify the Sent folder of this mailbox by everything that determines it.
 
-    Secrets do not: a refresh token is another one every hour, and the folder is the same.
+    Secrets are left out: a refresh token changes every hour, and the folder stays the same.
     """
     smtp, copy = mailbox.smtp, mailbox.sent_copy
     servers = [(smtp.host, smtp.port, _username(smtp.auth))]
@@ -63,13 +63,13 @@ def _username(auth: Auth | None) -> str | None:
 
 
 class AutosaveDetection:
-    """For mailboxes of whose provider nothing is known, in the mode `auto`."""
+    """For mailboxes whose provider is unknown, in the mode `auto`."""
 
     def __init__(self, habits: SentHabits) -> None:
         self._habits = habits
 
     async def verdict(self, job: CopyJob, mailbox: Mailbox) -> CopyOutcome | None:
-        """That the provider saves by itself, as letters before this one showed: then nothing is looked for.
+        """`PROVIDER_SAVES` when earlier letters showed that the provider saves by itself: then Sent is not searched.
 
         Raises:
             Unavailable: what was learned cannot be read now.
@@ -81,9 +81,9 @@ class AutosaveDetection:
     async def learn(self, job: CopyJob, mailbox: Mailbox, saved: SavedCopy, *, is_first_look: bool) -> None:
         """Remember whether the provider's own copy was there.
 
-        Only of a first look for a letter that has no other transactions: else what was found may be our own copy.
+        Only from the first lookup for a letter without other transactions: otherwise the copy found may be our own.
         """
         if job.is_whole and is_first_look and is_learned(mailbox) and saved.outcome in _TELLING:
             was_there = saved.outcome is CopyOutcome.ALREADY_THERE
-            with suppress(Unavailable):  # the next letter shows it too, and this one's outcome is worth more
+            with suppress(Unavailable):  # the next letter shows it too, and this one's outcome matters more
                 await self._habits.saw(sent_place(job.account_id, mailbox), was_there=was_there)

@@ -1,7 +1,7 @@
-"""Signing in to a mailbox's IMAP server: not while that is known to be refused, whichever worker found out.
+"""Signing in to a mailbox's IMAP server: not while any worker knows that it is refused.
 
-Providers lock accounts for wrong passwords. What IMAP refuses stops the copies of a mailbox and the looks into its Sent
-folder, never its letters: SMTP may have another password, or another idea of the same one.
+Providers lock accounts for wrong passwords. A refusal by IMAP stops a mailbox's copies and lookups in its Sent folder,
+never its letters: SMTP may use another password, or judge the same one differently.
 """
 
 from contextlib import suppress
@@ -21,7 +21,7 @@ from worker.domain.vocabulary import Reason
 from worker.errors import Unavailable
 
 REFUSED_PAUSE_S = 600
-"""For how long no worker tries again after a refused sign-in, unless the mailbox's settings change."""
+"""How long, in seconds, no worker retries a refused sign-in, unless the mailbox's settings change."""
 
 SIGN_IN_REFUSED = frozenset(
     {
@@ -32,12 +32,12 @@ SIGN_IN_REFUSED = frozenset(
         Reason.AUTH_TOKEN_REVOKED,
     }
 )
-"""What a refused sign-in may be called."""
+"""The reasons of a refused sign-in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A mailbox as a snapshot of this version has it, and how its IMAP server is signed in to."""
+    """A mailbox in a snapshot of this version, and the credentials for its IMAP server."""
 
     mailbox: Mailbox
     version: int
@@ -72,9 +72,9 @@ class ImapSignIn:
         return refusal if refusal.fingerprint == fingerprint(caller.mailbox) else None
 
     async def refused(self, caller: Caller, trouble: DeliveryFailure) -> Classification | None:
-        """What a refused sign-in means, noted for all workers; None when it was something else that went wrong.
+        """Classify a refused sign-in and record it for all workers; None when the trouble was something else.
 
-        A revoked token of which the snapshot has a successor by now is no refusal either: it is to be tried with that.
+        Also None for a revoked token that has a successor in the snapshot: the copy is retried with the successor.
         """
         why = classify_copy(trouble)
         if why.reason not in SIGN_IN_REFUSED:
@@ -85,6 +85,6 @@ class ImapSignIn:
         ):
             return None
         until = self._clock.now() + timedelta(seconds=REFUSED_PAUSE_S)
-        with suppress(Unavailable):  # the other workers hear of it from the server then
+        with suppress(Unavailable):  # the other workers then learn it from the server
             await self._states.refuse_imap(caller.key, ImapRefusal(digest, until, why.reason))
         return why

@@ -1,4 +1,4 @@
-"""From a sent letter to its copy: whether one is wanted, and the job that asks for it."""
+"""From a sent letter to its copy: whether one is wanted, and the job that requests it."""
 
 from dataclasses import dataclass
 
@@ -54,35 +54,35 @@ class CopyJob(BaseModel):
 
     @property
     def subject(self) -> Subject:
-        """The event that it comes from, for logs and spans."""
+        """The event that the job derives from, for logs and spans."""
         trace = TraceContext(self.traceparent, self.tracestate)
         return Subject(self.event_id, self.event_type, self.account_id, trace)
 
     @property
     def known_type(self) -> EventType | None:
-        """The event's type; None when a hand-made job names none that there is."""
+        """The event's type; None when a hand-made job names an unknown one."""
         return EventType(self.event_type) if self.event_type in tuple(EventType) else None
 
 
 def copy_verdict(mailbox: Mailbox) -> CopyOutcome | None:
-    """Why no copy is to be saved from this mailbox, or None when one is."""
+    """Why this mailbox gets no copy, or None when it gets one."""
     provider = provider_of(mailbox.smtp.host)
     if mailbox.sent_copy.mode is CopyMode.NEVER:
         return CopyOutcome.TURNED_OFF
     if mailbox.sent_copy.mode is CopyMode.AUTO and provider.saves_to_sent:
-        return CopyOutcome.PROVIDER_SAVES  # it does so without our IMAP
+        return CopyOutcome.PROVIDER_SAVES  # without our IMAP
     if mailbox.sent_copy.imap is None or not provider.has_mailbox:
         return CopyOutcome.NO_IMAP
     return None
 
 
 def is_learned(mailbox: Mailbox) -> bool:
-    """True when it has to be learned from the mailbox's letters whether its provider saves to Sent by itself."""
+    """True when only the mailbox's own letters can show whether its provider saves to Sent by itself."""
     return mailbox.sent_copy.mode is CopyMode.AUTO and provider_of(mailbox.smtp.host).saves_to_sent is None
 
 
 def copy_target(account_id: str, mailbox: Mailbox) -> CopyTarget | None:
-    """Where the mailbox's Sent folder is, None without an IMAP server; signs in as for SMTP unless it says how."""
+    """The mailbox's Sent folder, None without an IMAP server; signs in as for SMTP unless it has its own sign-in."""
     imap = mailbox.sent_copy.imap
     if imap is None:
         return None
@@ -91,7 +91,7 @@ def copy_target(account_id: str, mailbox: Mailbox) -> CopyTarget | None:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What is known of a letter's acceptance: for which recipients (positions), and whether for all at once."""
+    """A letter's acceptance: for which recipients (positions), and whether for all at once."""
 
     positions: tuple[int, ...]
     is_whole: bool = False
@@ -122,10 +122,10 @@ def copy_job(context: EventContext, mailbox: Mailbox, message_id: str, accepted:
 
 
 def copy_publication(job: CopyJob, mailbox: Mailbox, letter: bytes, topology: Topology) -> Publication:
-    """The job as a message: the exact bytes of the letter travel with it, so that the copy is the letter that was sent.
+    """The job as a message that carries the exact bytes of the letter, so that the copy is identical.
 
-    Where it is not known whether the provider saves to Sent by itself, the job waits a moment, so that the provider's
-    own copy can be seen before another one is saved.
+    Where it is unknown whether the provider saves to Sent by itself, the job waits a moment, so that the provider's own
+    copy can appear before another one is saved.
     """
     knows = provider_of(mailbox.smtp.host).saves_to_sent is not None or mailbox.sent_copy.mode is CopyMode.ALWAYS
     queue = topology.sent_copy if knows else topology.delay(topology.sent_copy, PAUSE_LEVELS_S[0])
@@ -139,7 +139,7 @@ def copy_publication(job: CopyJob, mailbox: Mailbox, letter: bytes, topology: To
 
 
 def read_copy_job(arrival: Arrival) -> CopyJob:
-    """The job that a message of the copying queue carries. Raises `InvalidEvent` when it carries none."""
+    """The job in a message of the copying queue. Raises `InvalidEvent` when there is none."""
     try:
         return CopyJob.model_validate_json(str(arrival.headers.get(JOB, "")))
     except ValidationError as error:
@@ -147,9 +147,9 @@ def read_copy_job(arrival: Arrival) -> CopyJob:
 
 
 def classify_copy(trouble: DeliveryFailure) -> Classification:
-    """What a failed copy means; IMAP has no reply codes, so the server's own words are in the detail.
+    """Classify a failed copy; IMAP has no reply codes, so the server's own words are in the detail.
 
-    A refused sign-in is not repeated: providers lock mailboxes for that.
+    A refused sign-in is not retried: providers lock mailboxes for that.
     """
     judged = _judged(trouble)
     return Classification(judged.reason, Scope.MAILBOX, judged.action)

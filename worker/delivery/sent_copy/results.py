@@ -1,4 +1,4 @@
-"""What became of copies: results, metrics and log lines."""
+"""Outcomes of copies: results, metrics and log lines."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -37,9 +37,9 @@ _NOT_WANTED = frozenset({CopyOutcome.TURNED_OFF, CopyOutcome.PROVIDER_SAVES, Cop
 def copy_promptness(
     saved: SavedCopy, seconds: float, work: Work | None, why: Classification | None
 ) -> Promptness | None:
-    """The copy's standing so many seconds after its letter; None when no copy was wanted.
+    """Rate a copy that took so many seconds after its letter; None when no copy was wanted.
 
-    `work` None: it was not even asked for, because it is too large for the broker. That is our limit, not the folder's.
+    `work` None: it was never requested, because it is too large for the broker. That is our limit, not the folder's.
     """
     if saved.outcome in _NOT_WANTED:
         return None
@@ -48,7 +48,7 @@ def copy_promptness(
     was_waiting = is_wait_excused(work.last_reason, has_turn=work.turn is not None)
     if saved.outcome in _SAVED:
         return promptness(seconds, COPY_WITHIN_S, is_excused=was_waiting)
-    # Without a folder, or with one that refuses, there is nothing that would have taken the copy.
+    # A mailbox without a folder, or with one that refuses, would not have taken the copy at all.
     is_excused = why is None or is_end_excused(why, is_wait_excused=was_waiting)
     return promptness(None, COPY_WITHIN_S, is_excused=is_excused)
 
@@ -65,7 +65,7 @@ _CLASSES: dict[ResultType, type[CopyEvent]] = {
 def copy_result(
     source: str, job: CopyJob, saved: SavedCopy, why: Classification | None, at: datetime, *, attempt: int
 ) -> CopyEvent:
-    """The event for a copy that came to its end; `why` says why there is none, when one was wanted."""
+    """The event for a finished copy; `why` explains a missing one that was wanted."""
     event_type = copy_type(saved.outcome)
     data = SentCopyResult(
         **_of_copy(job, attempt, saved.trouble),
@@ -80,7 +80,7 @@ def copy_result(
 
 @dataclass(frozen=True, slots=True)
 class PutOff:
-    """A copy that is tried again: after how many attempts, why, when next, and since when it has been tried at all."""
+    """A deferred copy: the attempts so far, the reason, the next attempt, and when it was first tried."""
 
     attempt: int
     why: Classification
@@ -90,7 +90,7 @@ class PutOff:
 
 
 def copy_deferred(source: str, job: CopyJob, put_off: PutOff, at: datetime) -> SentCopyDeferredEvent:
-    """The event for a copy that is put off; equal ones for equal attempts and reasons are one and the same result."""
+    """The event for a deferred copy; equal attempts and reasons give the same result."""
     saved = put_off.saved
     data = SentCopyDeferred(
         **_of_copy(job, put_off.attempt, saved.trouble if saved else None),
@@ -98,7 +98,7 @@ def copy_deferred(source: str, job: CopyJob, put_off: PutOff, at: datetime) -> S
         next_attempt_at=put_off.next_attempt_at,
         **_judged(put_off.why),
     )
-    began = put_off.first_seen.astimezone(UTC).isoformat()  # after a replay it is another result
+    began = put_off.first_seen.astimezone(UTC).isoformat()  # after a replay it is a different result
     stage = f"{ResultType.SENT_COPY_DEFERRED.value}/{put_off.attempt}/{put_off.why.reason.value}/{began}"
     return SentCopyDeferredEvent(**_envelope(source, job, stage, at), data=data)
 
@@ -137,7 +137,7 @@ def _judged(why: Classification | None) -> dict[str, Any]:
 
 
 class CopyResults:
-    """Makes the results of copies."""
+    """Builds the results of copies."""
 
     def __init__(self, reporter: Reporter, observer: Observer, clock: Clock) -> None:
         self._reporter = reporter
@@ -154,7 +154,7 @@ class CopyResults:
         work: Work | None = None,
         why: Classification | None = None,
     ) -> Publication:
-        """A copy came to its end; `why` says why there is none, when one was wanted."""
+        """Finish a copy; `why` explains a missing one that was wanted."""
         provider = provider_of(mailbox.smtp.host) if mailbox else GENERIC
         seconds = (self._clock.now() - job.sent_at).total_seconds()
         self._observer.copied(provider.name, saved.outcome, seconds, copy_promptness(saved, seconds, work, why))
@@ -171,9 +171,9 @@ class CopyResults:
     def put_off(
         self, job: CopyJob, work: Work, why: Classification, level_s: int, saved: SavedCopy | None
     ) -> list[Publication]:
-        """A copy is tried again after `level_s` seconds: a result where the reason is another than the last time.
+        """Retry a copy after `level_s` seconds: a result only when the reason differs from the last one.
 
-        `work.last_reason` is that of the last time.
+        `work.last_reason` is the last one.
         """
         log.info(
             "sent_copy.deferred",

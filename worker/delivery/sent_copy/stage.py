@@ -1,6 +1,6 @@
 """The second stage: a sent letter's copy in the mailbox's Sent folder.
 
-It has its own queue, retries, deadline and results. Whatever happens here, no letter is ever sent again because of it.
+It has its own queue, retries, deadline and results. Whatever happens here, no letter is sent again because of it.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ _ONE = (0,)  # a copy has no recipients of its own
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A message of the copying queue, read."""
+    """A parsed message of the copying queue."""
 
     arrival: Arrival
     job: CopyJob
@@ -71,13 +71,13 @@ class Order:
         return self.work.attempts == 0 and not self.arrival.is_redelivered
 
     def later(self, work: Work, topology: Topology, level_s: int) -> Publication:
-        """The same order for a later time, with what is left to do."""
+        """The same order, delayed, with the remaining work."""
         headers = {JOB: self.job.model_dump_json(), **work.headers()}
         return requeue.later(self.arrival, headers, topology, level_s)
 
 
 class Copies:
-    """Asks for copies, and saves them."""
+    """Requests copies, and saves them."""
 
     def __init__(self, services: Services, sign_in: ImapSignIn) -> None:
         rules = services.rules
@@ -99,7 +99,7 @@ class Copies:
     def after_sending(
         self, context: EventContext, mailbox: Mailbox, letter: ComposedLetter, accepted: Accepted
     ) -> list[Publication]:
-        """What follows from a letter that was sent: a job for this stage, or the result that no copy is wanted."""
+        """The follow-up of a sent letter: a job for this stage, or the result that no copy is wanted."""
         job = copy_job(context, mailbox, letter.message_id, accepted)
         verdict = copy_verdict(mailbox)
         if verdict is not None:
@@ -112,14 +112,14 @@ class Copies:
     def after_finding(
         self, context: EventContext, mailbox: Mailbox, message_id: str, positions: tuple[int, ...]
     ) -> Publication:
-        """The result for a letter that was found in Sent, by which it was known to have been accepted."""
+        """The result for a letter whose acceptance was proven by its copy in Sent."""
         job = copy_job(context, mailbox, message_id, Accepted(positions))
         return self._results.ended(
             job, SavedCopy(copy_verdict(mailbox) or CopyOutcome.ALREADY_THERE), mailbox, attempt=0
         )
 
     async def handle(self, arrival: Arrival) -> Sequence[Publication]:
-        """Save the copy that a message of the copying queue asks for."""
+        """Save the copy that a message of the copying queue requests."""
         try:
             job = read_copy_job(arrival)
             work = read_work(arrival.headers, self._clock.now())
@@ -138,9 +138,9 @@ class Copies:
             return self._stranded(order, RETURNED_TOO_OFTEN)
         try:
             publications = await self._handle(order)
-        except Unavailable:  # the message is kept until what is unavailable is back
+        except Unavailable:  # the message is kept until the dependency is back
             raise
-        except Exception as error:  # a mistake of ours must not take the message round for ever
+        except Exception as error:  # a bug of ours must not make the message circulate for ever
             log.exception("sent_copy.unhandled")
             return self._stranded(order, type(error).__name__)
         self._observer.settled(order.arrival.queue, order.job.known_type, "done")
@@ -166,7 +166,7 @@ class Copies:
             return self._again_or_never(order, _again(Reason.SENDER_UNAVAILABLE), None, None)
         verdict = copy_verdict(mailbox) or await self._autosave.verdict(job, mailbox)
         target = copy_target(job.account_id, mailbox)
-        if verdict is not None or target is None:  # the mailbox was changed after the letter was sent
+        if verdict is not None or target is None:  # the mailbox changed after the letter was sent
             saved = SavedCopy(verdict or CopyOutcome.NO_IMAP)
             return [self._results.ended(job, saved, mailbox, attempt=work.attempts, work=work)]
         holder = Holder(job.account_id, job.mailbox_id)
@@ -201,30 +201,30 @@ class Copies:
             return self._again_or_never(order, why, saved, mailbox)
 
     async def _judged(self, caller: Caller, lane: Lane, trouble: DeliveryFailure) -> Classification:
-        """What trouble means. What the mailbox's server said to one copy, it would say to the next."""
+        """Classify the trouble; pause the lane when the mailbox's next copy would meet it too."""
         if refused := await self._sign_in.refused(caller, trouble):
             lane.pause(REFUSED_PAUSE_S, refused.reason)
             return refused
         why = classify_copy(trouble)
-        if why.reason in SIGN_IN_REFUSED:  # the settings are other ones by now
+        if why.reason in SIGN_IN_REFUSED:  # the settings have changed meanwhile
             return replace(why, action=Action.RETRY)
         if why.action is Action.RETRY and trouble.phase in _WAYS_IN:
             lane.pause(_UNREACHABLE_PAUSE_S, why.reason)
         return why
 
     def _without_sign_in(self, order: Order, obstacle: Suspension | ImapRefusal, mailbox: Mailbox) -> list[Publication]:
-        """With its mailbox suspended the copy waits as letters do; where IMAP alone refuses, it is given up."""
+        """Wait as letters do if the mailbox is suspended; give the copy up if IMAP alone refuses."""
         if isinstance(obstacle, Suspension):
             return self._wait_for_sign_in(order, obstacle, mailbox)
         return self._refused(order, obstacle.reason, mailbox)
 
     def _refused(self, order: Order, reason: Reason, mailbox: Mailbox) -> list[Publication]:
-        """It was refused just now, and providers lock mailboxes for repetitions."""
+        """Give the copy up after a refused sign-in: providers lock mailboxes for retries."""
         why, saved = Classification(reason, Scope.MAILBOX, Action.FAIL), SavedCopy(CopyOutcome.FAILED)
         return [self._results.ended(order.job, saved, mailbox, attempt=order.work.attempts, work=order.work, why=why)]
 
     def _wait_for_sign_in(self, order: Order, suspension: Suspension, mailbox: Mailbox) -> list[Publication]:
-        """The copy waits as the mailbox's letters do: one more wrong password may lock the account."""
+        """Defer the copy as the mailbox's letters are: one more wrong password may lock the account."""
         work, now = order.work, self._clock.now()
         if is_expired(work.first_seen, now, self._limits.max_age_s):
             why = Classification(Reason.EXPIRED, Scope.MESSAGE, Action.FAIL)
@@ -238,7 +238,7 @@ class Copies:
         return self._put_off(order, work, why, level_s)
 
     def _wait(self, order: Order, denied: Backlogged) -> list[Publication]:
-        """Others are before it."""
+        """Other copies are before it."""
         work = replace(order.work, turn=denied.not_before)
         return [order.later(work, self._topology, pause_level_s(denied.wait_s))]
 
@@ -250,11 +250,11 @@ class Copies:
 
     @asynccontextmanager
     async def _alone(self, job: CopyJob) -> AsyncIterator[bool]:
-        """Whether this task alone saves this copy, while the context lasts.
+        """A context that yields True when this task alone saves this copy while it lasts.
 
-        Over IMAP, to look and to APPEND are two steps. A repeated event or a redelivery makes a second job for the
-        same copy, and two that both look before either has appended would both append: two workers, or two tasks of
-        one worker, which a changed mailbox lets into the new lane while the old one is still occupied.
+        Over IMAP, lookup and APPEND are two steps. A repeated event or a redelivery creates a second job for the same
+        copy, and two jobs that both look before either appends would both append: in two workers, or in two tasks of
+        one worker, when a changed mailbox has a new lane while the old one is still occupied.
         """
         key = copy_key(job.message_id)
         if not self._in_progress.begin(key, _ONE):
@@ -278,7 +278,7 @@ class Copies:
     def _again_or_never(
         self, order: Order, why: Classification, saved: SavedCopy | None, mailbox: Mailbox | None
     ) -> list[Publication]:
-        """Try again later, until the copy is too old or trying again would not help."""
+        """Retry later, until the copy is too old or a retry would not help."""
         job, work = order.job, order.work
         attempts = work.attempts + 1
         if why.action is Action.RETRY and is_expired(work.first_seen, self._clock.now(), self._limits.max_age_s):
@@ -292,7 +292,7 @@ class Copies:
     def _put_off(
         self, order: Order, work: Work, why: Classification, level_s: int, saved: SavedCopy | None = None
     ) -> list[Publication]:
-        """Tried again after `level_s` seconds; `work` still has the reason of the last time."""
+        """Retry after `level_s` seconds; `work` still holds the previous reason."""
         later = order.later(replace(work, last_reason=why.reason.value), self._topology, level_s)
         return [*self._results.put_off(order.job, work, why, level_s, saved), later]
 

@@ -1,1 +1,1 @@
-"""Events as the product publishes them, and what can be read of an invalid one."""
+"""Events as the product publishes them, and the readable parts of an invalid one."""

@@ -1,8 +1,8 @@
-"""CloudEvents 1.0 over AMQP: an event from a message, in structured or in binary mode.
+"""CloudEvents 1.0 over AMQP: parses an event from a message, in structured or in binary mode.
 
-Whatever arrives, the outcome is an event or `InvalidEvent`, whose text names what is wrong and where, and never
-repeats a value: it goes to logs and to people who may not read the letter. W3C Trace Context is carried to the results;
-where it is malformed it is dropped, never an error.
+Whatever arrives, the outcome is an event or `InvalidEvent`, whose text names the problem and its location, and never
+repeats a value: it goes to logs and to people who may not read the letter. W3C Trace Context is copied to the results;
+a malformed one is dropped and never an error.
 """
 
 import base64
@@ -53,7 +53,7 @@ def ids_of(trace: TraceContext) -> tuple[str | None, str | None]:
 
 
 def trace_context(traceparent: object, tracestate: object = None) -> TraceContext:
-    """The two, each None when it is absent or malformed."""
+    """Check both; each is None when absent or malformed."""
     if not isinstance(traceparent, str) or len(traceparent) > _MAX_TRACEPARENT_CHARS:
         return TraceContext()
     match = _TRACEPARENT.fullmatch(traceparent.strip(" "))
@@ -72,9 +72,9 @@ _HEADER = re.compile(r"(?:ce-|cloudevents[_:])([a-z0-9]+)", re.IGNORECASE)
 _SPEC_VERSION = re.compile(r"1\.[0-9]{1,3}")
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d.{0,30}")
 _TOKEN: TypeAdapter[str] = TypeAdapter(Token)
-_PLAIN_ATTRIBUTE = re.compile("[!-~]{1,1000}")  # a token for certain, without asking the model
+_PLAIN_ATTRIBUTE = re.compile("[!-~]{1,1000}")  # certainly a token, without asking the model
 _MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
-# In the words of JSON where pydantic has those of Python, or repeats the value.
+# JSON's terms where pydantic uses Python's, or repeats the value.
 _WORDING = {
     "missing": "missing",
     "model_type": "not an object",
@@ -93,14 +93,14 @@ Attributes = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A message taken apart, before its data is looked at; `data` is what JSON made of it, None when there is none."""
+    """A message split up, before its data is checked; `data` is the decoded JSON, None when there is none."""
 
     attributes: Attributes
     data: object
 
 
 def parse(headers: Mapping[str, object], content_type: str | None, body: bytes) -> Event[Data]:
-    """The event that a message carries.
+    """Parse the event that a message carries.
 
     Args:
         headers: the message's headers with the values that AMQP gave them.
@@ -221,9 +221,9 @@ def _attribute(attributes: Attributes, name: str) -> str:
 
 
 def attribute_text(value: object) -> object:
-    """An attribute's value as the text that it stands for; AMQP has types of its own (CloudEvents AMQP binding 3.1)."""
+    """An attribute's value as text; AMQP has its own types (CloudEvents AMQP binding 3.1)."""
     if isinstance(value, bytes | bytearray):
-        return bytes(value).decode("utf-8", "surrogateescape")  # what is not UTF-8 is refused after this
+        return bytes(value).decode("utf-8", "surrogateescape")  # a later check refuses what is not UTF-8
     if isinstance(value, datetime):
         return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()
     if isinstance(value, int) and not isinstance(value, bool):
@@ -267,15 +267,15 @@ def _data(event_type: EventType, data: object) -> Data:
 
 
 def _invalid(error: ValidationError, where: str) -> InvalidEvent:
-    """The first thing that is wrong, with its path."""
+    """The first problem, with its path."""
     first = error.errors(include_url=False, include_input=False)[0]
     path = where
     for part in first["loc"]:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif not part[:1].isupper():  # the name of a model, not of a field: which of several forms was tried
+        elif not part[:1].isupper():  # the name of a model, not of a field: which variant was tried
             path += f".{part}"
-    what = first["msg"].removeprefix("Value error, ").partition(": ")[0]  # after it, the value may be quoted
+    what = first["msg"].removeprefix("Value error, ").partition(": ")[0]  # the rest may quote the value
     if wording := _WORDING.get(first["type"]):
         what = wording.format_map(first.get("ctx", {}))
     return InvalidEvent(f"{path}: {what}")
@@ -287,7 +287,7 @@ def _shown(name: str) -> str:
 
 def trace_of(headers: Mapping[str, object], attributes: Attributes) -> TraceContext:
     """The trace that a message belongs to."""
-    # Instrumented brokers and clients write the bare header; the event's own extension attribute comes first.
+    # Instrumented brokers and clients write the bare header; the event's own extension attribute takes precedence.
     given = [
         (attribute_text(source.get("traceparent")), attribute_text(source.get("tracestate")))
         for source in (attributes, headers)

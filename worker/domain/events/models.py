@@ -1,7 +1,7 @@
 """The events that the product publishes and the worker consumes: their `data`, as pydantic models.
 
 Unknown extra fields are ignored, so that producers can evolve first; unknown values of a closed list are errors. A
-null is the same as an absent field. Texts of people are cleaned; what machines write is refused when it is not clean.
+null equals an absent field. Text by people is cleaned; text by machines is refused when it is not clean.
 """
 
 import re
@@ -45,7 +45,7 @@ _NOT_IN_URLS = re.compile(r"[\s\x00-\x20\x7f-\x9f\u2028\u2029<>\"\\`]")
 
 
 def _html(text: str) -> str:
-    # A NUL may not stand in a letter (RFC 5321 section 4.5.2), nor mean anything in HTML; a paste can contain one.
+    # A letter must not contain NUL (RFC 5321 section 4.5.2), and it means nothing in HTML; a paste can contain one.
     if not _DROPPED_FROM_HTML.search(text):
         return text
     pieces = (text[start : start + _AT_A_TIME_CHARS] for start in range(0, len(text), _AT_A_TIME_CHARS))
@@ -53,7 +53,7 @@ def _html(text: str) -> str:
 
 
 def _at_most(most: int) -> BeforeValidator:
-    """Refuses a longer list before its items are looked at: each that is bad would be written down."""
+    """Refuse a longer list before validating its items: each bad one would add an error."""
 
     def check(value: object) -> object:
         if isinstance(value, list | tuple) and len(value) > most:
@@ -77,7 +77,7 @@ def _http_url(url: str) -> str:
 
 
 def _plausible(moment: AwareDatetime) -> AwareDatetime:
-    # At the ends of the calendar a change of time zone overflows.
+    # At the ends of the calendar a time zone conversion overflows.
     if not 1970 <= moment.year < 9999:
         raise ValueError("the year is not plausible")
     return moment
@@ -88,13 +88,13 @@ def _media_type(value: object) -> object:
 
 
 def _short_enough(message_id: str | None) -> str | None:
-    # It could not stand on one line of a header (RFC 5322 section 2.1.1), so it is no Message-ID.
+    # It would not fit on one header line (RFC 5322 section 2.1.1), so it is no Message-ID.
     return message_id if message_id is not None and len(message_id) <= MAX_MESSAGE_ID_CHARS else None
 
 
 def _bounded(references: tuple[str, ...]) -> tuple[str, ...]:
     references = tuple(reference for reference in references if _short_enough(reference))
-    # The root and the latest are what mail programs thread by; a conversation of years must not be refused.
+    # Mail programs thread by the root and the latest; a conversation of years must not be refused.
     return references if len(references) <= MAX_REFERENCES else (references[0], *references[1 - MAX_REFERENCES :])
 
 
@@ -105,11 +105,11 @@ HttpUrl = Annotated[
     AfterValidator(_http_url),
     Field(json_schema_extra={"format": "uri"}),
 ]
-# Beyond this, implementations of JSON disagree about integers (RFC 8259 section 6).
+# Beyond this, JSON implementations disagree about integers (RFC 8259 section 6).
 WholeNumber = Annotated[int, Field(ge=0, le=2**53 - 1)]
 Moment = Annotated[AwareDatetime, AfterValidator(_plausible)]
 MediaType = Annotated[str, BeforeValidator(_media_type)]
-# The inside of a Content-ID (RFC 2045 section 7), without the angle brackets.
+# The content of a Content-ID (RFC 2045 section 7), without the angle brackets.
 ContentId = Annotated[str, StringConstraints(pattern=r"^[!-;=?-~]{1,250}$")]
 References = Annotated[tuple[str, ...], AfterValidator(_bounded)]
 
@@ -126,7 +126,7 @@ class _Model(BaseModel):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """The schema says of nulls what the validator above does with them."""
+        """Describe nulls in the schema as the validator above treats them."""
         json_schema = handler.resolve_ref_schema(handler(schema))
         for name, of_property in json_schema["properties"].items():
             is_null_known = of_property.get("type") == "null" or {"type": "null"} in of_property.get("anyOf", ())
@@ -298,7 +298,7 @@ class Event(Generic[DataT]):
 
     @cached_property
     def key(self) -> str:
-        """The event's identity for ever, see `identity.event_key`."""
+        """The event's permanent identity, see `identity.event_key`."""
         return event_key(self.source, self.id)
 
 

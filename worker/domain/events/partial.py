@@ -1,4 +1,4 @@
-"""What can still be read of an invalid event, so that its failure can be told to whoever waits for it."""
+"""What is still readable of an invalid event, so that its producer gets a result about the failure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

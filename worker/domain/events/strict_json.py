@@ -1,7 +1,7 @@
-"""JSON from outside, read strictly: what two parsers could understand differently is refused.
+"""JSON from outside, parsed strictly: anything that two parsers could understand differently is refused.
 
-How deep and how much: the limits are our own, as those of Python differ between its versions, and as it is the number
-of values that costs time, more than a text's length. They are looked at before anything is decoded.
+The limits of depth and number of values are our own, because Python's differ between versions, and because the number
+of values costs more time than the length of a text. They are checked before anything is decoded.
 """
 
 import json
@@ -20,24 +20,22 @@ MAX_DEPTH = 64
 # A thousand recipients with five members each, two hundred files and a hundred references are some 7,000.
 MAX_VALUES = 25_000
 _BEGINNING_BYTES = 64 * 1024
-MAX_NUMBER_CHARS = (
-    4_300  # reading one costs the square of it; Python by itself refuses longer ones, but only whole ones
-)
+MAX_NUMBER_CHARS = 4_300  # parsing one is quadratic; Python by itself refuses longer ones, but only integers
 
-# Whatever follows, neither gives back what it took, and a step is short: a text costs its length.
+# Neither branch backtracks, whatever follows, and a step is short: the cost is linear in the text's length.
 _BETWEEN_TEXTS = re.compile(r'[^"\[\]{},]*+(["\[\]{},]?)')
 _IN_TEXT = re.compile(r'[^"\\]*+(?:\\.[^"\\]*+){0,1000}("?)', re.DOTALL)
 
 
 class Unbounded(ValueError):
-    """JSON that is deeper, or has more in it, than is read; the text says which."""
+    """JSON that is deeper, or has more values, than allowed; the text says which."""
 
 
 def read_json(body: bytes) -> object:
-    """The JSON value in the body.
+    """Parse the JSON value in the body.
 
     Raises:
-        InvalidEvent: when it is no JSON, too large, too deep, not UTF-8, or has a key twice in one object.
+        InvalidEvent: when it is not JSON, too large, too deep, not UTF-8, or has a duplicate key in an object.
     """
     if len(body) > MAX_BODY_BYTES:
         raise InvalidEvent(f"body: {len(body)} bytes, more than {MAX_BODY_BYTES}")
@@ -54,19 +52,19 @@ def read_json(body: bytes) -> object:
 
 
 def read_any_json(text: str) -> object:
-    """The JSON value in the text, keys that stand twice and all; within the same limits.
+    """Parse the JSON value in the text, duplicate keys included; within the same limits.
 
     Raises:
-        ValueError: it is no JSON, too deep, or has too much in it.
+        ValueError: it is not JSON, is too deep, or has too many values.
     """
     require_bounded(text)
     return _LENIENT.decode(text)
 
 
 def read_what_can_be(body: bytes) -> object:
-    """The JSON value in the body; of one that is beyond the limits, as much of it as stands in its first 64 kB.
+    """Parse the JSON value in the body; beyond the limits, as much of it as its first 64 kB contain.
 
-    None when it is none. An event that is refused for its size must still be told of to whoever waits for it.
+    None when it is not JSON. An event refused for its size still needs a result that identifies it.
     """
     if len(body) <= MAX_BODY_BYTES:
         try:
@@ -82,9 +80,10 @@ def read_what_can_be(body: bytes) -> object:
 
 
 def require_bounded(text: str) -> None:
-    """Raise `Unbounded` for a text that would be deeper or more than is allowed, if it were JSON."""
+    """Raise `Unbounded` for a text that, if it were JSON, would be deeper or have more values than allowed."""
     opening = text.count("[") + text.count("{")
-    if opening <= MAX_DEPTH and opening + text.count(",") <= MAX_VALUES:  # in its strings too: so it goes fast mostly
+    # A fast upper bound, which counts characters inside strings too, settles most texts.
+    if opening <= MAX_DEPTH and opening + text.count(",") <= MAX_VALUES:
         return
     at = depth = values = 0
     while at < len(text):
@@ -112,7 +111,7 @@ def _end_of_text(text: str, at: int) -> int:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # Parsers disagree about which of two equal keys counts, so nobody could say what such an event means.
+    # Parsers disagree about which of two equal keys counts, so the event's meaning would be ambiguous.
     found = dict(pairs)
     if len(found) != len(pairs):
         repeated = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)

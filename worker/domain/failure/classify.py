@@ -1,8 +1,8 @@
-"""What a failure means: its reason, whom it concerns, and what follows.
+"""What a failure means: its reason, its scope, and the action that follows.
 
-Facts are weighed in this order of trust: the phase, the code, the enhanced code, the provider, the text. A 5xx alone
-does not mean permanent and a 4xx alone does not mean short, so the rules that know a provider's words come first,
-then those that know enhanced codes (RFC 3463, RFC 5248), and what nobody knows falls back to its first digit.
+Facts count in this order of trust: the phase, the code, the enhanced code, the provider, the text. A 5xx alone does
+not mean permanent and a 4xx alone does not mean brief, so rules for a provider's wording come first, then rules for
+enhanced codes (RFC 3463, RFC 5248), and an unrecognised reply falls back to its first digit.
 """
 
 import re
@@ -28,7 +28,7 @@ class Fallback:
     permanent: Judgement
 
 
-# Whom the server does not want to talk to now, it may want to talk to in an hour: no letter is lost for a 554 greeting.
+# A server that refuses to talk now may talk in an hour: no letter is lost for a 554 greeting.
 _ENTRANCE = Fallback(
     retry(Reason.TEMPORARILY_UNAVAILABLE, Scope.MAILBOX),
     retry(Reason.CONNECT_FAILED, Scope.MAILBOX),
@@ -47,7 +47,7 @@ FALLBACKS: Mapping[Phase, Fallback] = MappingProxyType(
             fail(Reason.RECIPIENT_REFUSED, Scope.RECIPIENT),
         ),
         Phase.DATA: _LETTER,
-        # The letter has had its answer already.
+        # The letter has already had its answer.
         Phase.QUIT: Fallback(
             retry(Reason.TEMPORARILY_UNAVAILABLE, Scope.MAILBOX),
             retry(Reason.TEMPORARILY_UNAVAILABLE, Scope.MAILBOX),
@@ -77,21 +77,21 @@ FAULTS: Mapping[FailureKind, Judgement] = MappingProxyType(
 
 
 PLATFORM = "platform"
-"""The provider's name when the letter leaves through the platform's own relay."""
+"""The provider's name for letters that leave through the platform's own relay."""
 
-_MAX_TEXT = 1_000  # of the server's words; more than that says nothing more
+_MAX_TEXT = 1_000  # of the server's words; more adds no information
 
-# RFC 4954 section 4 has 504; others say that they do not know the command, and Naver 553.
+# RFC 4954 section 4 has 504; others call the command unknown, and Naver answers 553.
 _MECHANISM_CODES = frozenset({500, 501, 502, 504, 553})
 _TOO_WEAK = 534
 
-# Servers without RFC 2034 put the code into the words, as qmail's "(#5.1.1)".
+# Servers without RFC 2034 put the code into the text, like qmail's "(#5.1.1)".
 _EMBEDDED = re.compile(r"#([245]\.\d{1,3}\.\d{1,3})\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """A judged failure; `pause_s` is how long the mailbox rests, in seconds, when the action is to pause."""
+    """A classified failure; `pause_s` is the mailbox's cooldown, in seconds, when the action is to pause."""
 
     reason: Reason
     scope: Scope
@@ -101,19 +101,19 @@ class Classification:
 
 
 UNCERTAIN = Classification(Reason.OUTCOME_UNKNOWN, Scope.MESSAGE, Action.UNCERTAIN)
-"""The one failure after the final dot: whatever it was, it says nothing about the letter."""
+"""The one failure after the final dot: whatever its cause, it says nothing about the letter."""
 
 
 def classify(trouble: DeliveryFailure, provider: str, now: datetime | None = None) -> Classification:
-    """Judge a trouble.
+    """Classify a trouble.
 
     Args:
         trouble: what happened.
         provider: a provider's name (see `providers`), or `PLATFORM`.
-        now: lets a reply that names the moment until which to wait say how long that is.
+        now: needed to turn a reply that names a moment to wait for into a duration.
     """
     reply = trouble.reply
-    # Any other code where it makes no sense is a fault of the protocol, and its words mean nothing.
+    # Any other code where it makes no sense is a protocol error, and its words mean nothing.
     if reply is None or trouble.fault is not FailureKind.REPLY or not 400 <= reply.code <= 599:
         fault = FailureKind.PROTOCOL if trouble.fault is FailureKind.REPLY and reply is not None else trouble.fault
         return _classification(FAULTS[fault], "", provider, now)
@@ -123,14 +123,14 @@ def classify(trouble: DeliveryFailure, provider: str, now: datetime | None = Non
 
 
 def is_session_limit(reply: Reply) -> bool:
-    """Whether the server takes only so many letters over one connection, and this one has had them."""
+    """True when the server limits the letters per connection, and this connection has reached the limit."""
     return SESSION_LIMIT.applies(Phase.MAIL, _evident(reply), "")
 
 
 def refuses_mechanism(reply: Reply) -> bool:
-    """Whether AUTH was refused for the mechanism's sake, so that another one may be tried with the same password.
+    """True when AUTH was refused because of the mechanism, so that another one may be tried with the same password.
 
-    Never when the reply may be about the password (535, X.7.8), and not when its words say something else.
+    Never when the reply may be about the password (535, X.7.8), nor when its words say something else.
     """
     if reply.code not in _MECHANISM_CODES or reply.enhanced in ("5.7.8", "5.7.9"):
         return reply.code == _TOO_WEAK and "mechanism" in evidence(reply.text).lower()
@@ -155,7 +155,7 @@ def _fallback(phase: Phase, reply: Reply) -> Judgement:
 def _classification(judgement: Judgement, words: str, provider: str, now: datetime | None) -> Classification:
     scope = judgement.scope
     if provider == PLATFORM and scope is Scope.MAILBOX:
-        scope = Scope.PLATFORM  # no customer's mailbox is in it, and none of them can correct it
+        scope = Scope.PLATFORM  # involves no customer's mailbox, and no customer can correct it
     pause_s = judgement.pause_s
     if judgement.action is Action.PAUSE:
         pause_s = stated_pause_s(words, now) or pause_s

@@ -1,4 +1,4 @@
-"""What people are told of copies that are not saved: the letters themselves leave, and nobody is to send one again."""
+"""Hints for people about copies that were not saved: the letters themselves leave, and must not be sent again."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -144,5 +144,5 @@ COPY_HINTS: Mapping[Reason, Hint] = MappingProxyType(
 
 
 def copy_hint(reason: Reason) -> Hint:
-    """The hint of a reason, where it is about a copy."""
+    """The hint of a reason that concerns a copy."""
     return COPY_HINTS.get(reason) or hint_for(reason)

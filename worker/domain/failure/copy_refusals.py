@@ -1,8 +1,8 @@
 """What a server's refusal of a copy means. IMAP has no reply codes: response codes (RFC 5530) come first, then words.
 
-Words of servers were gathered from their sources, from documentation and from public reports; they are matched loosely.
-Names in quotes, addresses and links are no evidence: a folder may be called "Over quota". What nobody knows is tried
-again.
+Servers' wording comes from their source code, from documentation and from public reports; it is matched loosely.
+Quoted names, addresses and links are no evidence: a folder may be called "Over quota". Unrecognised refusals are
+retried.
 """
 
 import re
@@ -35,7 +35,7 @@ _CODES: Mapping[str, Judgement] = MappingProxyType(
     {
         "OVERQUOTA": _FULL,  # RFC 9208
         "TOOBIG": _TOO_LARGE,  # RFC 7889
-        "PARSE": _REJECTED,  # RFC 9051 section 7.1: the letter's header is what cannot be read
+        "PARSE": _REJECTED,  # RFC 9051 section 7.1: the letter's header cannot be parsed
         "NOPERM": _DENIED,
         "CANNOT": _DENIED,
         "LIMIT": _DENIED,
@@ -52,7 +52,7 @@ _CODES: Mapping[str, Judgement] = MappingProxyType(
         "THROTTLED": _TOO_FAST,
     }
 )
-"""Codes in answer to a folder or a letter; those that say nothing of it (ALERT and the like) are left to the words."""
+"""Codes that answer a folder or a letter; those that say nothing of it (ALERT and the like) are left to the words."""
 
 _SIGN_IN_CODES: Mapping[str, Judgement] = MappingProxyType(
     {
@@ -60,7 +60,7 @@ _SIGN_IN_CODES: Mapping[str, Judgement] = MappingProxyType(
         "AUTHORIZATIONFAILED": _refused(Reason.AUTH_FAILED),
         "EXPIRED": _refused(Reason.AUTH_FAILED),
         "PRIVACYREQUIRED": _refused(Reason.TLS_FAILED),
-        "WEBALERT": _refused(Reason.AUTH_CONFIRMATION_REQUIRED),  # Gmail: sign in with a browser, at the link beside it
+        "WEBALERT": _refused(Reason.AUTH_CONFIRMATION_REQUIRED),  # Gmail: sign in with a browser, at the given link
         "UNAVAILABLE": _PASSING,
         "INUSE": _PASSING,
         "SERVERBUG": _PASSING,
@@ -81,7 +81,7 @@ def _words(judgement: Judgement, pattern: str) -> _Words:
 
 
 _WORDS = (
-    # The quota could not be looked up, which says nothing of the room (Dovecot: "Internal quota calculation error").
+    # The quota lookup failed, which says nothing of the free space (Dovecot: "Internal quota calculation error").
     _words(
         _PASSING, r"quota (?:calculation|lookup|check|service|server|backend)|(?:check|determine|get|read)\w* quota"
     ),
@@ -162,26 +162,26 @@ _EXACT_SIGN_IN = (
 
 
 def judge_refusal(phase: Phase, detail: str) -> Judgement:
-    """What a refusal means, whose result, response code and words are in `detail`."""
+    """Judge a refusal, given its result, response code and words in `detail`."""
     text = detail[:_MAX_WORDS]
     found = _REFUSAL.match(text)
     result, code = (found[1], (found[2] or "").upper()) if found else ("NO", "")
     said = _NO_EVIDENCE.sub(" ", text[found.end() :] if found else text)
     if phase is Phase.AUTH:
         coded, judged = _SIGN_IN_CODES.get(code), _first(_SIGN_IN_WORDS, said)
-        # AUTHENTICATIONFAILED does not say what is missed; words of an app password or of a browser do.
+        # AUTHENTICATIONFAILED does not say what is missing; words about an app password or a browser do.
         is_exact = coded == _refused(Reason.AUTH_FAILED) and judged in _EXACT_SIGN_IN
         return (judged if is_exact else coded or judged) or _refused(Reason.AUTH_FAILED)
     judged = _first(_WORDS, said)
     if code in _CODES:
-        # LIMIT and CANNOT do not say which limit it is, or why; words of a full mailbox or a large letter do.
+        # LIMIT and CANNOT do not say which limit, or why; words about a full mailbox or a large letter do.
         return judged if _CODES[code] == _DENIED and judged in (_FULL, _TOO_LARGE) else _CODES[code]
     if judged:
-        # "Over quota" stays so whatever is asked for; permission may be missing for a moment only.
+        # "Over quota" applies to any command; permission may be missing only for a moment.
         is_passing = judged in (_DENIED, _MISSING) and _PASSING_WORDS.search(said) is not None
         return _PASSING if is_passing else judged
     if result == "BAD" and not _PASSING_WORDS.search(said):
-        return _DENIED  # the server does not understand the command, and will not the next time
+        return _DENIED  # the server does not understand the command, and will not next time
     return _PASSING
 
 

@@ -1,6 +1,6 @@
-"""What people are told of each reason: what happened and what to do, in English and in Russian.
+"""Hints for people about each reason: what happened and what to do, in English and in Russian.
 
-Read by authors of comments and by administrators of mailboxes, not by programmers. Which provider's page belongs to
+The readers are authors of comments and administrators of mailboxes, not programmers. Which provider's page belongs to
 a hint is data about providers and is added elsewhere.
 """
 
@@ -259,9 +259,9 @@ REMEDIES: Mapping[Remedy, Hint] = MappingProxyType(
         ),
     }
 )
-"""For failures of a reason whose own hint would send people the wrong way."""
+"""For failures whose reason's own hint would mislead."""
 
 
 def hint_for(reason: Reason, remedy: Remedy | None = None) -> Hint:
-    """The hint of a reason, or what helps better in this case; every reason has one."""
+    """The hint of a reason, or of the remedy that fits this case better; every reason has one."""
     return HINTS[reason] if remedy is None else REMEDIES[remedy]

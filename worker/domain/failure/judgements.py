@@ -1,4 +1,4 @@
-"""What a failure can mean: reason, scope and action together, and how to say them in the tables of rules."""
+"""What a failure can mean: reason, scope and action, and the functions that state them in tables of rules."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -11,7 +11,7 @@ DAY = 24 * HOUR
 
 
 class Remedy(Enum):
-    """What helps where the hint of the reason alone would send people the wrong way."""
+    """A better remedy where the reason's own hint would mislead."""
 
     ADDRESS = "correct the recipient's address"
     EHLO_NAME = "the operator gives the worker a name that is a domain"
@@ -30,17 +30,17 @@ class Judgement:
 
 
 def suspend(reason: Reason, remedy: Remedy | None = None) -> Judgement:
-    """Nothing changes by itself: the mailbox stops until somebody acts."""
+    """It will not pass by itself: the mailbox is suspended until someone acts."""
     return Judgement(reason, Scope.MAILBOX, Action.SUSPEND, remedy=remedy)
 
 
 def pause(reason: Reason, pause_s: int) -> Judgement:
-    """The mailbox rests; its letters lose no attempt."""
+    """The mailbox cools down; its letters lose no attempt."""
     return Judgement(reason, Scope.MAILBOX, Action.PAUSE, pause_s)
 
 
 def fail(reason: Reason, scope: Scope = Scope.MESSAGE, remedy: Remedy | None = None) -> Judgement:
-    """Another attempt would end in the same way."""
+    """Another attempt would end the same way."""
     return Judgement(reason, scope, Action.FAIL, remedy=remedy)
 
 

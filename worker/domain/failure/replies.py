@@ -12,7 +12,7 @@ _MAX_TEXT = 1_000
 
 
 def parse_reply(text: str) -> Reply:
-    """A whole reply as a server sends it, on one line or several.
+    """Parse a complete reply, on one line or several.
 
     A malformed code counts by its first digit (RFC 5321 section 4.3.2): it becomes that digit and two zeros.
 
@@ -31,7 +31,7 @@ def parse_reply(text: str) -> Reply:
 
 
 def make_reply(code: int, texts: list[str]) -> Reply:
-    """A reply out of its code and the texts of its lines; an enhanced code is taken out of each line.
+    """A reply from its code and the texts of its lines; removes the enhanced code from each line.
 
     An enhanced code whose class contradicts the code is no enhanced code (RFC 2034 section 4) and stays in the text.
     """
@@ -51,8 +51,8 @@ _URL = re.compile(r"\b(?:[a-z][a-z0-9+.-]{1,15}://|www\.|mailto:)[^\s<>\"]+", re
 _BRACKETED = re.compile(r"<[^<>]*>")
 _QUOTED_LOCAL_PART = re.compile(r'"[^"<>]*"@[^\s<>"]+')
 _PIECE = re.compile(r"[^\s<>()\[\]{},;\"'|=:]+(?::\d{1,5}(?!\S))?")
-# A label that is all lower case ends a host name: identifiers such as `RESOLVER.ADR.RecipNotFound` are words of the
-# server. Some servers forget the space between two sentences.
+# An all-lower-case label ends a host name: identifiers such as `RESOLVER.ADR.RecipNotFound` are the server's words.
+# Some servers omit the space between two sentences.
 _HOST = re.compile(
     r"(?:[A-Za-z0-9_-]{1,63}\.){1,20}"
     r"(?!(?:please|try|contact|see|visit|the|this|your|you|message|for|if|more|error|learn|retry|wait|sorry)\b)"
@@ -63,7 +63,7 @@ _LONE_PUNCTUATION = re.compile(r"(?<!\S)[:;,\"'()\[\]{}=|]+(?!\S)")
 
 
 def evidence(text: str) -> str:
-    """The text without addresses, host names, URLs and whatever stands in angle brackets."""
+    """The text without addresses, host names, URLs and anything in angle brackets."""
     for named in (_URL, _BRACKETED, _QUOTED_LOCAL_PART):
         text = named.sub(" ", text)
     text = _PIECE.sub(_without_names, text)

@@ -1,4 +1,4 @@
-"""How long a server's own words ask to wait."""
+"""How long a server's reply asks to wait."""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from worker.domain.failure.judgements import DAY, HOUR, MINUTE
 MIN_PAUSE_S = 30
 MAX_PAUSE_S = DAY
 
-# Only after words that ask to wait: other times in a reply are those of a limit, such as "100 messages in 60 seconds".
+# Only after words that ask to wait: other times in a reply belong to a limit, such as "100 messages in 60 seconds".
 _CUE = (
     r"(?:\b(?:again|wait|retry|back|listed|after|blocked|paused|locked|reset|resets|until|till|resumes?|available|lifted"
     r"|expires?|suspended for|unblocked|(?:re-?)?enabled|attends|patientez|riprovare|erneut|warten|nach|ponownie"
@@ -47,7 +47,7 @@ _MOMENT = re.compile(
 
 
 def stated_pause_s(words: str, now: datetime | None = None) -> int | None:
-    """The wait that the words ask for in seconds, within bounds; None when they ask for none.
+    """The wait that the words ask for, in seconds and within bounds; None when they ask for none.
 
     A moment ("until 2026-11-29T10:00:00Z") counts only where `now` is known; one without a zone is taken for UTC.
     """
@@ -71,7 +71,7 @@ def _duration_s(words: str) -> float | None:
 
 
 def _sum_s(words: str, at: int) -> float | None:
-    """The duration that is written here, such as `1 hour 30 minutes`, `3.43 hours` or `00:05:00`."""
+    """The duration written here, such as `1 hour 30 minutes`, `3.43 hours` or `00:05:00`."""
     if clock := _CLOCK.match(words, at):
         return int(clock[1]) * HOUR + int(clock[2]) * MINUTE + int(clock[3])
     seconds, part = None, _ONE.match(words, at)

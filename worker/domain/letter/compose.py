@@ -1,10 +1,10 @@
-"""Composing a letter: the same event and the same configuration give the same bytes, on every version of Python.
+"""Composes a letter: the same event and the same configuration give the same bytes, on every version of Python.
 
-What a person wrote carries nothing that marks it as made by a machine: help desks set such letters aside, and the
-author would not learn that the client is away. What no person wrote says so by `Auto-Submitted` (RFC 3834 section 5),
-and to Exchange, which does not read that, by `X-Auto-Response-Suppress`. `Precedence` would mark it as bulk.
+A letter that a person wrote carries no mark of automation: help desks set marked letters aside, and the author would
+not learn that the client is away. A letter that no person wrote says so by `Auto-Submitted` (RFC 3834 section 5), and
+to Exchange, which ignores that, by `X-Auto-Response-Suppress`. `Precedence` would mark it as bulk.
 
-`In-Reply-To` and `References` put a letter beside those it answers (RFC 5322 section 3.6.4).
+`In-Reply-To` and `References` thread a letter with those it answers (RFC 5322 section 3.6.4).
 """
 
 import re
@@ -40,7 +40,7 @@ _MIME_VERSION = token_field("MIME-Version", ["1.0"])
 
 @dataclass(frozen=True, slots=True)
 class _Parties:
-    """Everybody a letter names. `bcc` stands in the copy only."""
+    """Everyone a letter names. `bcc` is in the copy only."""
 
     author: NamedAddress
     reply_to: NamedAddress | None
@@ -60,9 +60,9 @@ def compose(
 
     Args:
         event: the event; its recipients' positions are those of the letter.
-        sender: whom the letter is from, and the account whose settings hold.
+        sender: the letter's sender, and the account whose settings apply.
         letter: what was planned.
-        attachments: the event's files; those with contents are attached, the others stand in the letter as links.
+        attachments: the event's files; those with contents are attached, the others become links.
     """
     data = event.data
     token = letter_token(event.key, None if letter.mode is LetterMode.COMMON else letter.named)
@@ -85,7 +85,7 @@ def compose(
 
 
 def _message_id(token: str, sender: Sender) -> str:
-    """Under the domain of the author's internal address: it stays when the sender changes between two attempts."""
+    """Under the domain of the author's internal address, which stays when the sender changes between two attempts."""
     return f"<{token}@{_domain(sender)}>"
 
 
@@ -107,7 +107,7 @@ def _parties(data: LetterData, sender: Sender, letter: PlannedLetter) -> _Partie
 
 
 def _reply_to(data: LetterData, sender: Sender, author: NamedAddress) -> NamedAddress | None:
-    """Where answers go, when it is not the author's address: the event's word, else the mailbox's switch."""
+    """Where answers go, when not to the author's address: the event's value, else the mailbox's switch."""
     if data.reply_to is not None:
         text = data.reply_to
     elif sender.mailbox is None or sender.mailbox.replies_to_same_address:
@@ -119,7 +119,7 @@ def _reply_to(data: LetterData, sender: Sender, author: NamedAddress) -> NamedAd
 
 
 def _header(data: LetterData, message_id: str, parties: _Parties, mailbox: Mailbox | None) -> tuple[str, str]:
-    """The fields before and after the place of Bcc."""
+    """The fields before and after Bcc."""
     above = [
         date_field("Date", written_at(data)),
         address_field("From", [parties.author]),
@@ -164,7 +164,7 @@ def _thread_fields(data: LetterData) -> list[str]:
 
 
 def _content(data: LetterData, sender: Sender, files: Sequence[Attachment], boundaries: Boundaries) -> bytes:
-    """The simplest structure that holds what there is (RFC 2046 section 5.1, RFC 2387).
+    """The simplest MIME structure for the content (RFC 2046 section 5.1, RFC 2387).
 
     At its fullest: multipart/mixed of multipart/alternative (plain text, then multipart/related of HTML and its
     pictures) and attached files. A part begins with its own header fields, so the outermost one continues the letter's
@@ -189,24 +189,24 @@ def _content(data: LetterData, sender: Sender, files: Sequence[Attachment], boun
     return multipart("mixed", boundaries.mixed, parts)
 
 
-# Deliberately wider than the grammar of msg-id, which wants an `@`: an odd Message-ID that a mail program did write
-# must come back as it was, or the thread falls apart. Without white space and brackets it can do no harm. The length
-# leaves room for `In-Reply-To: ` on a line of 998 characters.
+# Deliberately wider than the grammar of msg-id, which requires an `@`: a mail program's odd Message-ID must come
+# back unchanged, or the thread breaks. Without white space and brackets it can do no harm. The length leaves room for
+# `In-Reply-To: ` on a line of 998 characters.
 _MESSAGE_ID = re.compile(r"(?=.{3,985}\Z)<[!-;=?-~]+>")
 
-# The first says what the conversation began with, the last ones are what mail programs hold in their folders. Some
-# servers refuse a letter with more than some ten kilobytes in its header.
+# The first one identifies the start of the conversation, the last ones are those that mail programs still have.
+# Some servers refuse a letter with more than about ten kilobytes of header.
 MAX_REFERENCES = 40
 MAX_REFERENCES_CHARS = 8_000
 
 
 def is_message_id(text: str) -> bool:
-    """True when the text can stand in a header as a Message-ID; what looks like an encoded word cannot."""
+    """True when the text can be a Message-ID in a header; what looks like an encoded word cannot."""
     return _MESSAGE_ID.fullmatch(text) is not None and "=?" not in text
 
 
 def parent(thread: Thread) -> str | None:
-    """The Message-ID of the letter that is answered, or None."""
+    """The Message-ID of the letter that this one answers, or None."""
     if thread.in_reply_to is None:
         return None
     text = thread.in_reply_to.strip(" ")

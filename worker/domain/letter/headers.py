@@ -1,6 +1,6 @@
-"""Header fields as they stand on the wire: encoded words (RFC 2047), addresses (RFC 5322 section 3.4), folding.
+"""Header fields in wire form: encoded words (RFC 2047), addresses (RFC 5322 section 3.4), folding.
 
-Written by hand because the standard library's generator takes milliseconds a letter, and because its output differs
+Hand-written because the standard library's generator takes milliseconds a letter, and because its output differs
 between versions of Python while the bytes of a letter must not. No text that passes through here can start a new
 field: line breaks and other controls become spaces first.
 """
@@ -25,7 +25,7 @@ _WORD_BYTES = 39  # 52 characters in base64
 _LEAST_ENCODED_BYTES = 6  # below this an encoded word starts on a new line; one character has at most 4
 
 MAX_FIELD_BYTES = 60_000
-"""Of a field of addresses. Servers refuse letters for long fields, with 64 KB at the most."""
+"""Limit of an address field. Servers refuse letters for long fields, the most lenient above 64 KB."""
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -40,7 +40,7 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class NamedAddress:
-    """An address and the name it is shown with, which may be empty."""
+    """An address with its display name, which may be empty."""
 
     name: str
     address: Address
@@ -55,7 +55,7 @@ class _Field:
         self._is_empty = True
 
     def add(self, token: str) -> Self:
-        """A token that cannot be broken; the first one always stands beside the field's name."""
+        """Add an unbreakable token; the first one always stays on the line of the field's name."""
         if not self._is_empty and self._column + 1 + len(token) > _LINE_CHARS:
             self._fold()
         self._parts += (" ", token)
@@ -64,7 +64,7 @@ class _Field:
         return self
 
     def add_encoded(self, text: str) -> Self:
-        """The text as encoded words; the spaces between them are not part of it (RFC 2047 section 6.2)."""
+        """Add text as encoded words; the spaces between them are not part of it (RFC 2047 section 6.2)."""
         data = text.encode()
         start = 0
         while start < len(data):
@@ -75,7 +75,7 @@ class _Field:
         return self
 
     def _encoded_room(self) -> int:
-        """Bytes of text for which there is room on this line, or on the next one when there are too few."""
+        """Bytes of text that fit on this line, or on the next one when these are too few."""
         room = (_LINE_CHARS - self._column - 1 - _FRAME_CHARS) // 4 * 3
         if room < _LEAST_ENCODED_BYTES:
             self._fold()
@@ -91,7 +91,7 @@ class _Field:
 
 
 def encoded_words(text: str) -> list[str]:
-    """The text as encoded words (RFC 2047), each short enough for a line of its own behind ` name="`."""
+    """The text as encoded words (RFC 2047), each short enough for a line of its own after ` name="`."""
     data = text.encode()
     words, start = [], 0
     while start < len(data):
@@ -102,7 +102,7 @@ def encoded_words(text: str) -> list[str]:
 
 
 def text_field(name: str, text: str) -> str:
-    """A field for people (unstructured, RFC 5322 section 3.6.5): words that need it are encoded, others stay plain."""
+    """An unstructured field for people (RFC 5322 section 3.6.5): encodes only the words that need it."""
     words = _one_line(text).split(" ")
     field = _Field(name)
     if words == [""]:
@@ -124,16 +124,16 @@ def text_field(name: str, text: str) -> str:
 
 
 def date_field(name: str, moment: datetime) -> str:
-    """A field with a moment that knows its zone (RFC 5322 section 3.3), in half of the standard library's time."""
+    """A date field with its zone (RFC 5322 section 3.3), in half of the standard library's time."""
     text = moment.isoformat(timespec="seconds")  # 2026-11-23T10:00:00+03:00
     day = f"{_DAYS[moment.weekday()]}, {text[8:10]} {_MONTHS[moment.month - 1]} {text[:4]}"
     return f"{name}: {day} {text[11:19]} {text[19:22]}{text[23:25]}\r\n"
 
 
 def token_field(name: str, tokens: Sequence[str]) -> str:
-    """A field of tokens that are safe as they are: Message-IDs, keywords."""
+    """A field of tokens that need no encoding: Message-IDs, keywords."""
     if len(tokens) == 1:
-        return f"{name}: {tokens[0]}\r\n"  # the first one always stands beside the name
+        return f"{name}: {tokens[0]}\r\n"  # the first one always stays beside the name
     field = _Field(name)
     for token in tokens:
         field.add(token)
@@ -141,7 +141,7 @@ def token_field(name: str, tokens: Sequence[str]) -> str:
 
 
 def identifier_field(name: str, identifier: str) -> str:
-    """A field for programs: the identifier as it is when it is one plain word, else exactly, in encoded words."""
+    """A field for programs: the identifier unchanged when it is one plain word, else exactly, in encoded words."""
     if _is_plain(identifier):
         return f"{name}: {identifier}\r\n"
     return str(_Field(name).add_encoded(_one_line(identifier)))
@@ -150,19 +150,19 @@ def identifier_field(name: str, identifier: str) -> str:
 def address_field(name: str, addresses: Sequence[NamedAddress]) -> str:
     """A list of addresses with their names (RFC 5322 section 3.4).
 
-    A local part outside ASCII stands in UTF-8 (RFC 6532); names never do, so that they never need SMTPUTF8.
+    A local part outside ASCII is in UTF-8 (RFC 6532); names never are, so that they never need SMTPUTF8.
     """
     return _field_of_one(name, addresses[0]) if len(addresses) == 1 else _field_of_many(name, addresses)
 
 
 @lru_cache(maxsize=1_024)  # some hundred kilobytes, or 25 MB when all names are as long as names may be
 def _field_of_one(name: str, named: NamedAddress) -> str:
-    """Remembered, because the same people write and get letters again and again."""
+    """Cached, because the same people write and get letters again and again."""
     return _field_of_many(name, (named,))
 
 
 def _field_of_many(name: str, addresses: Sequence[NamedAddress]) -> str:
-    """Without names where they make the field too long for some servers, and then with as many addresses as fit."""
+    """Omits names where they make the field too long for some servers, and then includes as many addresses as fit."""
     field = _field_of_all(name, addresses)
     if len(field.encode()) > MAX_FIELD_BYTES:
         addresses = [NamedAddress("", named.address) for named in addresses]
@@ -200,13 +200,13 @@ def _add_phrase(field: _Field, phrase: str) -> None:
 
 
 def _addr_spec(address: Address) -> str:
-    # Repeated or trailing dots exist, but a header may have them only in quotes.
+    # Repeated or trailing dots occur, but a header may have them only in quotes.
     local = address.local if _DOT_ATOM.fullmatch(address.local) else f'"{address.local}"'
     return f"{local}@{address.domain}"
 
 
 def _is_plain(word: str) -> bool:
-    # "=?" could be taken for the start of an encoded word.
+    # "=?" could be mistaken for the start of an encoded word.
     return _PLAIN_WORD.fullmatch(word) is not None and "=?" not in word
 
 
@@ -217,7 +217,7 @@ def _one_line(text: str) -> str:
 
 
 def _character_end(data: bytes, end: int) -> int:
-    """The last border between characters that is not after `end` (a continuation byte of UTF-8 is 10xxxxxx)."""
+    """The last character boundary at or before `end` (a continuation byte of UTF-8 is 10xxxxxx)."""
     if end >= len(data):
         return len(data)
     while data[end] & 0xC0 == 0x80:

@@ -1,8 +1,8 @@
 """The HTML and the text of a letter: what the author wrote, signature, links to files, history, tracking pixel.
 
-The product renders what it puts into events and snapshots; that HTML is passed on as it is, but for pictures, which
-become parts of the letter, and for a stale declaration of its character set. Each of these texts is closed, so that
-none of them hides what follows. What this module makes of plain values (names of files, URLs) is escaped.
+The product renders the HTML in events and snapshots; it is used unchanged, except for pictures, which become parts of
+the letter, and for a stale declaration of its character set. Each of these texts is closed, so that none of them hides
+what follows. Plain values (file names, URLs) are escaped here.
 """
 
 import re
@@ -26,7 +26,7 @@ _CLOSING = "\n</body></html>\n"
 
 @dataclass(frozen=True, slots=True)
 class LetterTexts:
-    """The texts of a letter in the order in which they stand in it. `written` may be a whole document."""
+    """The texts of a letter in the order in which they appear in it. `written` may be a whole document."""
 
     written: str
     signature: str
@@ -45,7 +45,7 @@ class LetterTexts:
         return _OPENING + "\n".join([closed(self.written), *below]) + _CLOSING
 
     def text(self) -> str:
-        """The same as plain text. Each part is read for itself, so that a long one does not cut off the others."""
+        """The same as plain text. Each part is converted separately, so that a long one does not cut off the others."""
         parts = [plain_text(self.written)]
         if signature := plain_text(self.signature):
             parts.append(f"-- \n{signature}")  # RFC 3676 section 4.3
@@ -65,7 +65,7 @@ def letter_texts(
 
 
 def author_texts(data: LetterData, sender: Sender) -> tuple[str, ...]:
-    """The HTML that people wrote and that the letter will have in it."""
+    """The HTML in the letter that was written by people."""
     return tuple(filter(None, _texts(data, sender)))
 
 
@@ -75,7 +75,7 @@ def _texts(data: LetterData, sender: Sender) -> tuple[str, str, str]:
 
 
 def _signature(data: LetterData, sender: Sender) -> str:
-    """The mailbox's own; else the employee's; else, for letters from internal addresses, the account's."""
+    """The mailbox's own signature; else the employee's; else, for letters from internal addresses, the account's."""
     if not (data.append_signature and sender.is_entitled):
         return ""
     account_signature = None if sender.mailbox else sender.account.settings.signature_html
@@ -85,7 +85,7 @@ def _signature(data: LetterData, sender: Sender) -> str:
 
 
 def _in_utf8(html: str) -> str:
-    """The letter is in UTF-8: programs that believe a document's own declaration would show it garbled."""
+    """The letter is in UTF-8: programs that trust a document's own, different declaration would garble it."""
     return replaced(html, _right_charset) if _META.search(html) else html
 
 
@@ -97,7 +97,7 @@ def _right_charset(tag: Tag) -> str | None:
 
 
 def _link(file: Attachment) -> str:
-    """Only web links can be clicked: `javascript:` and the like must not get into a customer's letter."""
+    """Only web URLs become links: `javascript:` and the like must not get into a customer's letter."""
     name = escape(file.name)
     return f'<a href="{escape(file.link)}">{name}</a>' if _WEB_URL.match(file.link) else name
 
@@ -107,9 +107,9 @@ def _text_link(file: Attachment) -> str:
 
 
 def _inside_body(document: str, below: Sequence[str]) -> str:
-    """The document with more at the end of its body.
+    """The document with more content at the end of its body.
 
-    That is before the last `</body>`, or `</html>` where there is none: an earlier one can be part of what is quoted.
+    That is before the last `</body>`, or `</html>` where there is none: an earlier one can be part of a quotation.
     """
     if not below:
         return closed(document)

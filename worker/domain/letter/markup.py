@@ -1,8 +1,8 @@
-"""HTML as browsers read it: where its tags are, and how to end it so that what follows is seen.
+"""HTML as browsers read it: finds its tags, and closes it so that what follows stays visible.
 
 Follows the tokenization of the HTML standard (section 13.2.5) as far as it decides what is a tag: comments, raw text,
-quoted attribute values. Every character is looked at a bounded number of times, whatever the HTML is: a library over
-`html.parser` takes a minute for 60 kB of `<a `, and reads broken HTML differently from one release of Python to the
+quoted attribute values. Every character is read a bounded number of times, whatever the HTML is: a library over
+`html.parser` takes a minute for 60 kB of `<a `, and parses broken HTML differently from one release of Python to the
 next, while a letter's bytes must stay the same.
 """
 
@@ -14,10 +14,10 @@ from html import escape, unescape
 from typing import NamedTuple
 
 _OPENING = re.compile(r"<(?:(!--)|(/?)([a-zA-Z][^\s/>]*+)|([!?]|/(?=[^a-zA-Z])))")
-# A quote begins a value only directly after `=`; elsewhere it is part of a name. A value whose quote never ends keeps
-# the whole tag from ending.
-# Each attribute is an atomic group, not all of them together a possessive one: Python 3.11.2, Debian 12's, forgets in
-# `(…)*+` what an attempt that failed had consumed.
+# A quote begins a value only directly after `=`; elsewhere it is part of a name. A value whose quote never ends
+# leaves the whole tag open.
+# Each attribute is an atomic group, instead of one possessive group for all: Python 3.11.2, Debian 12's, forgets in
+# `(…)*+` what a failed attempt had consumed.
 _ATTRIBUTES = re.compile(
     r"""(?:(?>[\s/]++|[^\s/>][^\s/>=]*+"""
     r"""(?:\s*+=\s*+(?:"[^"]*+"|'[^']*+'|[^\s>"'][^\s>]*+|(?=>))|(?!\s*+=\s*+["']))))*>"""
@@ -30,21 +30,21 @@ _SCRIPT_PARTS = re.compile(r"<!--(-?>)?|-->|<(/?)script(?=[\s/>])", re.IGNORECAS
 # `unescape` fails on numbers of thousands of digits; no character has more than seven.
 LONG_REFERENCE = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{8,});?")
 
-# What stands in these is text up to their own end tag (sections 13.2.6.2 and 13.2.6.4).
+# Elements whose content is text up to their own end tag (sections 13.2.6.2 and 13.2.6.4).
 _RAW_TEXT = frozenset({"script", "style", "title", "textarea", "xmp", "iframe", "noembed", "noframes"})
 _RAW_ENDS = {name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE) for name in _RAW_TEXT}
 VOID = frozenset(
     {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"}
 )
-# Their end tags may be missing (section 13.1.2.4), or mean nothing before the document's end.
+# Elements whose end tag may be missing (section 13.1.2.4), or means nothing before the document's end.
 _END_IMPLIED = frozenset(
     {"p", "li", "dt", "dd", "rt", "rp", "optgroup", "option", "colgroup", "caption", "thead", "tbody", "tfoot", "tr"}
     | {"td", "th", "html", "head", "body"}
 )
-# Of these, the ones that go on after a text's end unless they are ended: what follows would be hidden with them.
+# Of these, the ones that extend past a text's end unless they are closed: they would hide what follows.
 _ENDED = frozenset({"li", "dt", "dd", "rt", "rp", "optgroup", "option"})
 _NEVER_ENDED = _END_IMPLIED - _ENDED
-# An end tag inside one of these does not close an element outside it (section 13.2.4.2), unless it is a table's.
+# An end tag inside one of these does not close an element outside it (section 13.2.4.2), except a table's end tag.
 _SCOPES = frozenset(
     {
         "table",
@@ -78,7 +78,7 @@ _ENDS_SIBLING = {
     "th": frozenset({"td", "th"}),
 }
 
-# Or what is none: a comment, or a tag that does not end, which keeps every further one from being looked for.
+# Or no tag: a comment, or a tag that does not end, after which no further one needs to be searched for.
 _SIMPLE_TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*+)" + _ATTRIBUTES.pattern + r"|<(?=[/!?a-zA-Z])")
 _WITHOUT_END = VOID | _NEVER_ENDED
 _NOT_SIMPLE = _RAW_TEXT | {"plaintext", *_FOREIGN}
@@ -156,7 +156,7 @@ def read(html: str) -> Markup:
 
 
 def _end_of_comment(html: str, position: int) -> int:
-    """Behind a comment whose `<!--` ends at `position`; 0 when it does not end."""
+    """The position after a comment whose `<!--` ends at `position`; 0 when it does not end."""
     if empty := _EMPTY_COMMENT.match(html, position):
         return empty.end()
     end = _COMMENT_END.search(html, position)
@@ -164,11 +164,11 @@ def _end_of_comment(html: str, position: int) -> int:
 
 
 def _end_of_raw_text(html: str, name: str, position: int) -> int:
-    """Where the end tag of raw text begins, -1 when there is none."""
+    """The start of the end tag of raw text, -1 when there is none."""
     if name != "script":
         end = _RAW_ENDS[name].search(html, position)
         return end.start() if end else -1
-    # "<!--" lets a script hold "<script>…</script>" (sections 13.2.5.17 to 13.2.5.31).
+    # "<!--" allows "<script>…</script>" inside a script (sections 13.2.5.17 to 13.2.5.31).
     is_escaped = is_double_escaped = False
     for part in _SCRIPT_PARTS.finditer(html, position):
         if part[0] == "-->":
@@ -185,7 +185,7 @@ def _end_of_raw_text(html: str, name: str, position: int) -> int:
 
 
 class Place(NamedTuple):
-    """An element among those that are open."""
+    """An open element."""
 
     depth: int
     serial: int
@@ -193,7 +193,7 @@ class Place(NamedTuple):
 
 
 class OpenElements:
-    """The elements that are open at a place in a text, outermost first."""
+    """The elements that are open at a point of a text, outermost first."""
 
     def __init__(self) -> None:
         self._open: list[tuple[int, str]] = []
@@ -203,18 +203,18 @@ class OpenElements:
         self._entered = 0
 
     def follow(self, tag: Tag) -> Place | None:
-        """Follow a tag that is not a comment; the place of the element that it opens, if it does."""
+        """Apply a tag that is not a comment; returns the element that it opens, if any."""
         if tag.is_closing:
             self._leave(tag.name)
             return None
         return None if tag.name in VOID else self._enter(tag)
 
     def has(self, place: Place) -> bool:
-        """Whether the element is still open."""
+        """True when the element is still open."""
         return len(self._open) > place.depth and self._open[place.depth][0] == place.serial
 
     def closing(self) -> str:
-        """End tags for all that is open, or that may be for a browser: one too many means nothing to it."""
+        """End tags for every element that is open, or may be for a browser, which ignores a superfluous one."""
         passed_over = (each for each in self._passed_over if each[1] not in _END_IMPLIED)
         left = sorted((*self._open, *passed_over), reverse=True)
         return "".join(f"</{name}>" for _, name in left if name not in _NEVER_ENDED)
@@ -258,7 +258,7 @@ class OpenElements:
 
 
 def replaced(html: str, replace: Callable[[Tag], str | None]) -> str:
-    """The text with some of its start tags replaced: `replace` gives the new text, or None to leave one as it is."""
+    """The text with some start tags replaced: `replace` returns the new text, or None to keep the tag."""
     pieces: list[str] = []
     position = 0
     for tag in read(html):
@@ -269,16 +269,16 @@ def replaced(html: str, replace: Callable[[Tag], str | None]) -> str:
 
 
 def with_attribute(tag: Tag, name: str, value: str) -> str:
-    """The start tag with another value of an attribute that it has."""
+    """The start tag with a new value for an attribute that it already has."""
     match = next(match for match in _ATTRIBUTE.finditer(tag.attributes) if match[1].lower() == name)
     before, after = tag.attributes[: match.start()], tag.attributes[match.end() :]
     return f'<{tag.name}{before}{name}="{escape(value)}"{after}>'
 
 
 def closed(html: str) -> str:
-    """The text, ended so that nothing in it hides what follows: elements, comments and tags closed.
+    """The text, closed so that nothing in it hides what follows: elements, comments and tags.
 
-    Balanced HTML comes back as it is. What browsers would drop at its end, an unfinished tag, becomes text.
+    Balanced HTML is returned unchanged. What browsers would drop at its end, an unfinished tag, becomes text.
     """
     if "<" not in html or _is_plainly_balanced(html):
         return html
@@ -291,7 +291,7 @@ def closed(html: str) -> str:
 
 
 def _is_plainly_balanced(html: str) -> bool:
-    """Whether each element visibly has its own end tag: true of nearly all letters, and ten times as fast to see."""
+    """True when each element visibly has its own end tag: nearly always, and ten times faster to check."""
     names: list[str] = []
     for tag in _SIMPLE_TAG.finditer(html):
         closing, name = tag.groups()
@@ -307,7 +307,7 @@ def _is_plainly_balanced(html: str) -> bool:
 
 
 def _finished(markup: Markup) -> str:
-    """The text, continued so that a browser is between tags behind it."""
+    """The text, continued so that a browser is between tags after it."""
     html = markup.html
     match markup.unclosed_as:
         case "":
@@ -317,7 +317,7 @@ def _finished(markup: Markup) -> str:
         case "declaration":
             return html + ">"
         case "tag":
-            # All that follows would belong to the tag. As text it is at least seen.
+            # Everything after it would belong to the tag. As text it is at least visible.
             return html[: markup.unclosed] + html[markup.unclosed :].replace("<", "&lt;")
         case "plaintext":  # no end tag ends it
             tag = markup.tags[-1]

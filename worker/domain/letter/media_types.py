@@ -8,7 +8,7 @@ MAX_CHARS = 1_000
 _WORD = r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,127}"
 _TYPE = re.compile(rf"\s*({_WORD}/{_WORD})\s*")
 _PARAMETER = re.compile(rf";\s*({_WORD})\s*=\s*(?:\"({_WORD})\"|({_WORD}))\s*")
-# How text is encoded and wrapped (RFC 2046, RFC 3676), what a calendar asks for (RFC 5545), a vCard's version.
+# Text encoding and wrapping (RFC 2046, RFC 3676), a calendar's method and component (RFC 5545), a vCard's version.
 _KEPT = {
     "text": frozenset({"charset", "format", "delsp", "method", "component", "version", "profile"}),
     "application": frozenset({"method", "component", "version", "profile"}),
@@ -16,10 +16,10 @@ _KEPT = {
 
 
 def media_type(text: str) -> str:
-    """The type in lower case, with the parameters that matter; what is no type is just bytes.
+    """The type in lower case, with the parameters that matter; an invalid one becomes `application/octet-stream`.
 
-    Messages and multiparts are just bytes too: RFC 2046 section 5.2.1 does not let them be encoded, and unencoded they
-    could have lines of any length.
+    So do messages and multiparts: RFC 2046 section 5.2.1 does not allow encoding them, and unencoded they could have
+    lines of any length.
     """
     text = text[:MAX_CHARS]
     match = _TYPE.match(text)

@@ -1,4 +1,4 @@
-"""MIME parts as bytes (RFC 2045, 2046, 2231): texts, attached files, multiparts. Lines end in CRLF, every part too."""
+"""MIME parts as bytes (RFC 2045, 2046, 2231): texts, attached files, multiparts. All lines and parts end in CRLF."""
 
 import re
 from binascii import b2a_base64
@@ -20,10 +20,10 @@ _CONTROLS_TO_SPACES = bytes(
 )
 
 _NAME_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-# Also angle brackets, which no file name has on Windows, and which some mail programs take for quotes.
+# Also angle brackets, which Windows forbids in file names, and which some mail programs take for quotes.
 _NOT_IN_NAMES = re.compile(r"[/\\<>]")
-_QUOTABLE_NAME = re.compile(r"(?!.*=\?)[ -~]+")  # "=?" could be taken for the beginning of an encoded word
-_MAX_NAME_BYTES = 240  # file systems take 255
+_QUOTABLE_NAME = re.compile(r"(?!.*=\?)[ -~]+")  # "=?" could be mistaken for the beginning of an encoded word
+_MAX_NAME_BYTES = 240  # file systems allow 255
 _MAX_EXTENSION_CHARS = 16
 _MAX_SEGMENT_CHARS = 50
 
@@ -31,8 +31,8 @@ _MAX_SEGMENT_CHARS = 50
 class Boundaries:
     """Boundaries of one letter, derived from its own token and therefore the same whenever it is composed.
 
-    All begin with `=_` and the token. Base64 never has `=_` in it, and a text that has `stem` in it goes as base64,
-    so no part can contain a boundary, even when somebody knew the token and tried.
+    All begin with `=_` and the token. Base64 never contains `=_`, and a text that contains `stem` is sent as base64,
+    so no part can contain a boundary, even when an attacker knows the token.
     """
 
     def __init__(self, token: str) -> None:
@@ -43,8 +43,8 @@ class Boundaries:
 
 
 def text_part(subtype: str, text: str, boundaries: Boundaries) -> bytes:
-    """A text in UTF-8: as it is when it is ASCII with lines short enough, else in base64."""
-    # Controls are found in the bytes, which is several times faster; in UTF-8 they are never part of a character.
+    """A text in UTF-8: unencoded when it is ASCII with short enough lines, else in base64."""
+    # Search the bytes for controls, which is several times faster; in UTF-8 they are never part of another character.
     data = text.encode("utf-8", "replace").translate(_CONTROLS_TO_SPACES)
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
@@ -59,8 +59,8 @@ def text_part(subtype: str, text: str, boundaries: Boundaries) -> bytes:
 def attached_part(attachment: Attachment, content: bytes) -> bytes:
     """A file, inline when it has a content ID (RFC 2392).
 
-    `filename` is its name (RFC 2183, RFC 2231). `name` is the same for programs that do not read RFC 2231: outside
-    ASCII in encoded words, which RFC 2047 section 5 does not foresee there and nearly all programs read.
+    `filename` is its name (RFC 2183, RFC 2231). `name` repeats it for programs that do not read RFC 2231: outside
+    ASCII in encoded words, which RFC 2047 section 5 does not allow there but nearly all programs read.
     """
     name = file_name(attachment.name)
     header = [
@@ -102,12 +102,12 @@ def _has_short_lines(data: bytes) -> bool:
 
 
 def _base64(data: bytes) -> bytes:
-    """Base64 in lines of 76 columns; of much, a part at a time: other threads get their turn between two of them."""
+    """Base64 in lines of 76 columns; large data in chunks, so that other threads run in between."""
     return b"".join([_base64_lines(data[start : start + _AT_A_TIME]) for start in range(0, len(data), _AT_A_TIME)])
 
 
 def _base64_lines(data: bytes) -> bytes:
-    """Cut many at a time, which halves the time of a large file."""
+    """Split many lines at a time, which halves the time of a large file."""
     encoded = b2a_base64(data, newline=False)
     even = len(encoded) - len(encoded) % _MANY_LINES.size
     lines = list(chain.from_iterable(_MANY_LINES.iter_unpack(encoded[:even])))

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class LetterMode(StrEnum):
-    """One common letter that names everybody, or one each that names nobody else."""
+    """One common letter that names all recipients, or one letter each that names no other recipient."""
 
     COMMON = "common"
     EACH = "each"
@@ -16,8 +16,8 @@ class LetterMode(StrEnum):
 class PlannedLetter:
     """A letter of an event, before it is composed.
 
-    `named` are the positions (in the event's `recipients`) of those whom the letter is addressed to, `envelope` of
-    those to whom it is to be sent now: fewer, when others have it already.
+    `named` are the positions (in the event's `recipients`) of the letter's addressees, `envelope` those to send it to
+    now: fewer, when others have it already.
     """
 
     mode: LetterMode
@@ -27,9 +27,9 @@ class PlannedLetter:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file with its contents, or without them (`content` None) when it goes as a link.
+    """A file with its contents, or without them (`content` None) when the letter links to it.
 
-    One with a `content_id` is a picture in the HTML, which names it by `cid:`.
+    One with a `content_id` is a picture that the HTML refers to by `cid:`.
     """
 
     name: str

@@ -1,6 +1,6 @@
-"""Pictures that a letter's HTML holds or refers to: they become inline parts, so that the recipient sees them.
+"""Pictures that a letter's HTML embeds or refers to: they become inline parts, so that the recipient sees them.
 
-Mail programs show no `data:` URL (RFC 2397); what they show are parts of the letter named by `cid:` (RFC 2392).
+Mail programs do not show `data:` URLs (RFC 2397), but they show parts of the letter named by `cid:` (RFC 2392).
 """
 
 import re
@@ -16,7 +16,7 @@ from worker.domain.letter.markup import Tag, replaced, with_attribute
 from worker.domain.letter.model import Attachment
 
 MAX_INLINE_BYTES = 10 * 1024 * 1024
-"""Pictures and attached files together. A picture that does not fit any more is left out with its alternative text."""
+"""Limit for pictures and attached files together. A picture beyond it is replaced by its alternative text."""
 
 _SOURCES = {"img": "src", "input": "src", "image": "src", "v:imagedata": "src", "v:fill": "src"} | dict.fromkeys(
     ("body", "table", "td", "th"), "background"
@@ -32,24 +32,24 @@ _EXTENSIONS = {"jpeg": "jpg", "svg+xml": "svg", "x-icon": "ico", "vnd.microsoft.
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture out of the HTML itself."""
+    """A picture embedded in the HTML."""
 
     content_type: str
     content: bytes
 
     @property
     def digest(self) -> str:
-        """The same for the same picture, in every letter."""
+        """Identifies the picture in every letter."""
         return sha256(self.content_type.encode("ascii") + b"\0" + self.content).hexdigest()[:32]
 
 
 class InlineParts:
-    """Takes pictures out of a letter's HTML, text by text; each picture goes along once.
+    """Moves pictures from a letter's HTML into parts, text by text; each picture becomes one part.
 
     Args:
         domain: right side of the Content-IDs.
         files: the event's files; one with contents and a content ID is a part, one without contents was left out.
-        max_bytes: how much there is room for.
+        max_bytes: the room for pictures.
     """
 
     def __init__(self, domain: str, files: Iterable[Attachment] = (), max_bytes: int = MAX_INLINE_BYTES) -> None:
@@ -65,7 +65,7 @@ class InlineParts:
         return (*self._parts.values(), *inline_files)
 
     def take(self, html: str) -> str:
-        """The HTML with `cid:` in the place of `data:`, and alternative text in that of what is left out."""
+        """The HTML with `cid:` for each `data:`, and alternative text for what is left out."""
         return replaced(html, self._replacement) if _may_show_pictures(html) else html
 
     def _replacement(self, tag: Tag) -> str | None:
@@ -84,7 +84,7 @@ class InlineParts:
         return with_attribute(tag, attribute, f"cid:{content_id}")
 
     def _content_id(self, picture: Picture | None) -> str | None:
-        """The name of the picture's part, None when it cannot go along."""
+        """The Content-ID of the picture's part, None when it is left out."""
         if picture is None:
             return None
         content_id = f"{picture.digest}@{self._domain}"
@@ -102,13 +102,13 @@ class InlineParts:
 
 
 def _may_show_pictures(html: str) -> bool:
-    """Whether the text has a URL of a picture in it, or something like one; other threads get their turn meanwhile."""
+    """True when the text may contain the URL of a picture; lets other threads run meanwhile."""
     starts = range(0, len(html), _AT_A_TIME_CHARS)
     return any(_REFERENCE.search(html, start, start + _AT_A_TIME_CHARS + _REFERENCE_CHARS) for start in starts)
 
 
 def embedded_bytes(texts: Iterable[str]) -> int:
-    """How much the pictures in these texts take, each counted once."""
+    """Total size of the pictures in these texts, each counted once."""
     inline = InlineParts("")
     for text in texts:
         inline.take(text)
@@ -116,7 +116,7 @@ def embedded_bytes(texts: Iterable[str]) -> int:
 
 
 def referenced_content_ids(texts: Iterable[str]) -> frozenset[str]:
-    """The content IDs that these texts show pictures of."""
+    """The content IDs of the pictures that these texts show."""
     found: set[str] = set()
 
     def note(tag: Tag) -> None:
@@ -131,7 +131,7 @@ def referenced_content_ids(texts: Iterable[str]) -> frozenset[str]:
 
 
 def _picture(match: re.Match[str], data: str) -> Picture | None:
-    """The picture in a `data:` URL; None when there is nothing in it that anything could show."""
+    """The picture in a `data:` URL; None when its content cannot be shown."""
     is_base64 = any(parameter.strip().lower() == "base64" for parameter in match[2].split(";"))
     try:
         if is_base64:
@@ -145,7 +145,7 @@ def _picture(match: re.Match[str], data: str) -> Picture | None:
 
 
 def _alternative(tag: Tag, attribute: str) -> str:
-    """What is shown in the place of a picture that is left out; a background leaves only its element."""
+    """The replacement for a picture that is left out; a background leaves only its element."""
     if attribute == "background":
         return with_attribute(tag, attribute, "")
     return escape(tag.attribute("alt") or "")

@@ -8,14 +8,14 @@ from html import unescape
 from worker.domain.letter.markup import LONG_REFERENCE, Markup, OpenElements, Place, Tag, read
 from worker.domain.text import folded
 
-# A text that goes on beyond this is cut: the whole letter is in its HTML. Bounds the time, to about 0.1 s at worst.
+# Longer text is cut: the whole letter is in its HTML. Bounds the time, to about 0.1 s at worst.
 MAX_HTML_CHARS = 200_000
 _CUT = "\n\n[…]"
 _MAX_DEPTH = 8  # of quotes and lists: deeper ones look alike, or every line would grow with the nesting
 _MAX_ALT_CHARS = 1_000
 _LINKABLE = ("http://", "https://", "mailto:", "tel:")
 
-# What browsers do not show, or show something else for where they can.
+# Elements that browsers do not show, or that they replace where they can.
 _HIDDEN = frozenset(
     {"script", "style", "title", "template", "iframe", "noembed", "noframes", "object", "audio", "video", "canvas"}
 )
@@ -27,7 +27,7 @@ _HIDING_STYLES = (
 _PARAGRAPHS = frozenset(
     {"p", "h1", "h2", "h3", "h4", "h5", "h6", "table", "blockquote", "pre", "hr", "ul", "ol", "dl", "figure"}
 )
-_WITH_CONTENT = frozenset({"blockquote", "ul", "ol", "pre", "hr"})  # paragraphs that change what stands in them
+_WITH_CONTENT = frozenset({"blockquote", "ul", "ol", "pre", "hr"})  # paragraphs that change their content
 _LINES = frozenset(
     {"div", "li", "tr", "dt", "dd", "section", "article", "header", "footer", "main", "address", "form", "caption"}
 )
@@ -43,7 +43,7 @@ _NUMBER = re.compile(r"\s*+([+-]?[0-9]{1,9})")
 def plain_text(html: str) -> str:
     """The text of a document or fragment: paragraphs, lists, quotes with `>`, links as `text <https://…>`.
 
-    Pictures are their alternative text in brackets, check boxes `[x]` and `[ ]`, struck-out text stands in `~~`.
+    Pictures become their alternative text in brackets, check boxes `[x]` and `[ ]`; `~~` encloses struck-out text.
     """
     is_cut = len(html) > MAX_HTML_CHARS
     if is_cut:
@@ -86,7 +86,7 @@ def _is_hidden(tag: Tag) -> bool:
 
 
 def _item_counts(markup: Markup) -> dict[int, int]:
-    """How many items the lists that count backwards have, by the number of their tag."""
+    """The number of items of each list that counts backwards, by the number of its tag."""
     if not any(tag.name == "ol" and tag.attribute("reversed") is not None for tag in markup):
         return {}
     counts: dict[int, int] = {}
@@ -105,14 +105,14 @@ def _item_counts(markup: Markup) -> dict[int, int]:
 
 @dataclass(slots=True)
 class _List:
-    """A list that is open: the number of its next item, None without numbers."""
+    """An open list: the number of its next item, None for an unnumbered one."""
 
     number: int | None = None
     step: int = 1
     kind: str = "1"
 
     def marker(self, value: str | None) -> str:
-        """What stands before an item; `value` is the item's own number."""
+        """The marker before an item; `value` is the item's own number."""
         if self.number is None:
             return "- "
         if (own := _number(value)) is not None:
@@ -144,13 +144,13 @@ def _numeral(number: int, kind: str) -> str:
 
 
 class _Page:
-    """Lines of text, as the tags make them."""
+    """Lines of text, built up tag by tag."""
 
     def __init__(self, item_counts: Mapping[int, int]) -> None:
         self._item_counts = item_counts
         self._lines: list[str] = []
         self._line: list[str] = []
-        self._blank_quotes: int | None = None  # a blank line is wanted, in that many quotes
+        self._blank_quotes: int | None = None  # a blank line is due, at this depth of quotes
         self._quotes = 0
         self._lists: list[_List] = []
         self._marker = ""
@@ -241,7 +241,7 @@ class _Page:
             self._is_preformatted = False
 
     def _want_blank(self, *, is_forced: bool = False) -> None:
-        """A blank line before the next text; in a list only where the author forced one, so that items stay close."""
+        """Request a blank line before the next text; in a list only if the author forced one, to keep items close."""
         if (is_forced or not self._lists) and (self._blank_quotes is None or self._quotes < self._blank_quotes):
             self._blank_quotes = self._quotes
 
@@ -276,7 +276,7 @@ class _Page:
         self._link_start = len(self._line)
 
     def _end_link(self) -> None:
-        """The URL after the link's text, unless the text is the URL itself."""
+        """Add the URL after the link's text, unless the text is the URL itself."""
         if not self._link:
             return
         text = "".join("".join(self._line[self._link_start :]).split())
@@ -286,7 +286,7 @@ class _Page:
 
 
 def _picture(tag: Tag) -> str:
-    """The alternative text; in brackets, but for an emoji, which is meant as text."""
+    """The alternative text; in brackets, except for an emoji, which is meant as text."""
     alternative = folded((tag.attribute("alt") or "")[:_MAX_ALT_CHARS])
     return f"[{alternative}]" if any(map(str.isalnum, alternative)) else alternative
 

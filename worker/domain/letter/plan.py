@@ -1,9 +1,8 @@
-"""Which letters an event becomes: one common letter that names everybody, or one each that names nobody else.
+"""Which letters an event becomes: one common letter that names all recipients, or one each that names no other.
 
-The same address written twice gets one letter: the first position wins, with its name and its role. Domains are
-compared as they stand on the wire (ASCII, lower case), local parts exactly: only the receiving server knows whether
-case matters there (RFC 5321 section 2.4), and to write to two readings of one mailbox is a smaller harm than to
-leave one of two people out.
+An address listed twice gets one letter: the first position wins, with its name and its role. Domains are compared in
+wire form (ASCII, lower case), local parts exactly: only the receiving server knows whether case matters there
+(RFC 5321 section 2.4), and writing to two spellings of one mailbox does less harm than leaving one of two people out.
 
 And which of the event's files go with a letter: as attachments, as pictures in its HTML, or not at all.
 """
@@ -32,12 +31,11 @@ def plan(
     Args:
         data: the event's data.
         settings: the account's; they decide the mode of a first plan.
-        mode: the mode of an earlier plan of the same event; it stays when the account has changed its mind since.
+        mode: the mode of an earlier plan of the same event; it stays even when the account's settings have changed.
         wanted: positions in `data.recipients` that do not have the letter yet, None for all. A common letter still
-            names the others. A position whose address already stands at an earlier one, or cannot be read, is never
-            planned.
-        most: to how many recipients the provider takes one letter; a common letter to more is handed in several
-            times. It is the same letter each time, with the same Message-ID, and each recipient gets it once.
+            names the others. A position whose address is invalid, or occurs at an earlier position, is never planned.
+        most: the provider's limit of recipients per letter; a common letter to more is submitted several times. It is
+            the same letter each time, with the same Message-ID, and each recipient gets it once.
     """
     if mode is None:
         mode = LetterMode.COMMON if settings.name_all_recipients else LetterMode.EACH
@@ -50,7 +48,7 @@ def plan(
 
 
 def unreadable(data: LetterData, wanted: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    """Those of the wanted positions whose address no letter can be sent to, by what is wrong with it."""
+    """The wanted positions whose address cannot receive a letter, by the problem with it."""
     positions: dict[str, tuple[int, ...]] = {}
     for position in wanted:
         if (problem := data.recipients[position].problem) is not None:
@@ -59,7 +57,7 @@ def unreadable(data: LetterData, wanted: Sequence[int]) -> dict[str, tuple[int, 
 
 
 def distinct_positions(recipients: Sequence[Recipient]) -> tuple[int, ...]:
-    """The position of each address where it stands first; one that cannot be read is like no other."""
+    """The first position of each distinct address; an invalid address equals no other."""
     firsts: dict[str | int, int] = {}
     for position, recipient in enumerate(recipients):
         key = position if recipient.problem is not None else parse_address(recipient.address).wire
@@ -69,9 +67,9 @@ def distinct_positions(recipients: Sequence[Recipient]) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class FilePlan:
-    """The event's files by what becomes of them; what is in neither goes as a link.
+    """The event's files by how they are sent; those in neither set are linked.
 
-    `room` is how many bytes the fetched files may have together: what pictures in the HTML itself leave of the 10 MB.
+    `room` is how many bytes the fetched files may have in total: what pictures in the HTML itself leave of the 10 MB.
     `shown` are the content IDs that the HTML refers to, whether their files fit or not.
     """
 
@@ -82,14 +80,14 @@ class FilePlan:
 
     @property
     def fetched(self) -> frozenset[File]:
-        """What has to be downloaded."""
+        """The files to download."""
         return self.attached | self.inline
 
 
 def plan_files(data: LetterData, sender: Sender) -> FilePlan:
-    """Pictures first, as they are part of what was written; attachments all or none, when the account wants them.
+    """Pictures first, as they are part of the text; attachments all or none, when the account wants them.
 
-    Declared sizes decide, so that the letter is the same whether the files can be downloaded today or not.
+    Declared sizes decide, so that the letter is the same whether or not the files can be downloaded today.
     """
     texts = author_texts(data, sender)
     shown = referenced_content_ids(texts)
@@ -103,7 +101,7 @@ def plan_files(data: LetterData, sender: Sender) -> FilePlan:
 
 
 def _fitting(files: Sequence[File], room: int) -> frozenset[File]:
-    """The files for which there is room, the first ones first."""
+    """The files that fit, earlier ones first."""
     fitting: set[File] = set()
     for file in files:
         if file.size <= room:

@@ -1,8 +1,8 @@
-"""What transactional services take in headers of a letter: tags, tracking, metadata.
+"""Headers that control transactional services: tags, tracking, metadata.
 
-Settings of a mailbox, written by the product and perhaps by its customers: every value is checked here for what its
-service takes, so that none can become another header, and all are plain ASCII on the wire. They go into a letter only
-when it leaves through the service that they are for.
+They are settings of a mailbox, written by the product and perhaps by its customers: every value is checked against what
+its service accepts, so that none can become another header, and all are plain ASCII on the wire. A letter gets them
+only when it leaves through the service that they are for.
 """
 
 import json
@@ -15,7 +15,7 @@ from worker.domain.letter.headers import token_field
 from worker.domain.providers import Provider
 
 _MAX_VALUE_BYTES = 900  # as JSON: a line of a header has at most 998 (RFC 5322 section 2.1.1), and strings do not fold
-_MAX_METADATA_BYTES = 1_000  # that much SparkPost shows in its events
+_MAX_METADATA_BYTES = 1_000  # the most that SparkPost shows in its events
 _POSTMARK_KEEPS = ("X-PM-KeepID", "true")
 
 
@@ -105,10 +105,10 @@ Service = Annotated[MailgunService | SparkPostService, Field(discriminator="prov
 
 
 def service_fields(service: Service | None, provider: Provider) -> list[str]:
-    """The header fields for a letter that leaves through this provider; none of them are another provider's."""
+    """The header fields for a letter that leaves through this provider; none belong to another provider."""
     headers = service.headers() if service is not None and service.provider == provider.name else []
     if provider.name == "postmark":
-        # Else it puts its own Message-ID into the letter, and answers do not find their task.
+        # Otherwise it sets its own Message-ID, and answers do not find their task.
         headers.append(_POSTMARK_KEEPS)
     return [token_field(name, value.split(" ")) for name, value in headers]
 
@@ -120,5 +120,5 @@ def _switch(value: bool | str) -> str:
 
 
 def _json(value: Any) -> str:
-    """JSON in ASCII, in which no two spaces stand together: folding a header would leave a line of spaces only."""
+    """JSON in ASCII without two adjacent spaces: folding a header there would leave a line of spaces only."""
     return json.dumps(dict(value)).replace("  ", " \\u0020")

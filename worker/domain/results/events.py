@@ -1,6 +1,6 @@
 """Results in their envelope: CloudEvents 1.0, one class per type, so that a type and its data cannot disagree.
 
-As a message a result is structured CloudEvents JSON, with the attributes doubled in headers and AMQP's own properties.
+As a message, a result is structured CloudEvents JSON, with the attributes repeated in headers and AMQP properties.
 """
 
 from collections.abc import Mapping
@@ -187,13 +187,13 @@ EVENT_CLASSES: Mapping[ResultType, type[AnyResultEvent]] = MappingProxyType(
         ResultType.DEAD_LETTER_DISCARDED: DeadLetterDiscardedEvent,
     }
 )
-"""The class of each type of result, for those that learn the type at run time."""
+"""The class of each result type, for callers that learn the type at run time."""
 
 _PARSER: TypeAdapter[AnyResultEvent] = TypeAdapter(Annotated[AnyResultEvent, Field(discriminator="type")])
 
 
 def parse_result(body: bytes) -> AnyResultEvent:
-    """A result from the bytes that `to_json` made of it; its own `to_json` gives equal bytes again.
+    """Parse a result from the bytes that `to_json` made of it; its own `to_json` returns equal bytes.
 
     Raises:
         ValueError: when the bytes are no result.
@@ -208,8 +208,8 @@ _HEADER_ATTRIBUTES = ("specversion", "id", "source", "type", "subject", "datacon
 class Properties:
     """AMQP properties of a result.
 
-    `message_id` is left to the publisher: returned messages are matched by it, so it must be fresh for each
-    publication, while the event's id (in the body and in `ce-id`) is the same for a repeated one.
+    `message_id` is left to the publisher: it matches returned messages by it, so it must be fresh for each publication,
+    while the event's id (in the body and in `ce-id`) is the same for a repeated one.
     """
 
     content_type: str
@@ -220,7 +220,7 @@ class Properties:
 
 @dataclass(frozen=True, slots=True)
 class OutgoingMessage:
-    """What is published to the exchange of results, with the type as routing key; `id` is the result's."""
+    """A message for the exchange of results, with the type as routing key; `id` is the result's."""
 
     id: str
     routing_key: str
@@ -230,7 +230,7 @@ class OutgoingMessage:
 
 
 def to_message(result: AnyResultEvent) -> OutgoingMessage:
-    """The message that tells of a result; `correlation_id` is the id of the event that caused it, where one did."""
+    """A result as a message; `correlation_id` is the id of the event that caused it, if any."""
     headers = {f"ce-{name}": str(value) for name in _HEADER_ATTRIBUTES if (value := getattr(result, name)) is not None}
     headers["ce-time"] = result.time.isoformat()
     return OutgoingMessage(

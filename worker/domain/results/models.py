@@ -1,7 +1,7 @@
-"""What the worker publishes: the `data` of every event out, as pydantic models.
+"""What the worker publishes: the `data` of every outgoing event, as pydantic models.
 
-Every field is always present, null where it does not apply, so that consumers need one shape per type. Texts that
-come from servers are cleaned here: whatever a server says must not be able to keep a result from being published.
+Every field is always present, null where it does not apply, so that consumers need one shape per type. Text from
+servers is cleaned here: nothing that a server says may keep a result from being published.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,12 +32,12 @@ MAX_WORDS_CHARS = 2_000
 
 
 def words(text: object) -> object:
-    """What `Words` makes of a text; what is none stays as it is."""
+    """Clean a text for `Words`; any other value stays unchanged."""
     return one_line(text[:MAX_WORDS_CHARS]) if isinstance(text, str) else text
 
 
 Words = Annotated[str, BeforeValidator(words)]
-"""Words of somebody else: on one line, without control characters and lone surrogates, cut at 2,000 characters."""
+"""Someone else's words: on one line, without control characters and lone surrogates, cut at 2,000 characters."""
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(lambda value: round(value, 6))]
 Timings = Annotated[
@@ -54,7 +54,7 @@ MailboxId = Annotated[str, Field(description="as the snapshot has it")]
 class _Model(BaseModel):
     """What all data of results have in common."""
 
-    # Every field is written, so the schemas say that consumers can rely on it.
+    # Every field is written, so the schemas promise it to consumers.
     model_config = ConfigDict(frozen=True, extra="ignore", json_schema_serialization_defaults_required=True)
 
 
@@ -313,7 +313,7 @@ _COPY_TYPES: Mapping[CopyOutcome, ResultType] = {
 
 
 def copy_type(outcome: CopyOutcome) -> ResultType:
-    """The type of the event that tells of this outcome."""
+    """The event type that reports this outcome."""
     return _COPY_TYPES[outcome]
 
 
@@ -323,7 +323,7 @@ def server_reply(reply: Reply | None) -> ServerReply | None:
 
 
 def sender_result(resolution: Resolution, snapshot_version: int) -> SenderResult:
-    """Who was found as sender, or that nobody was, and why."""
+    """The sender found, or the reason why none was."""
     sender = resolution.sender
     return SenderResult(
         mailbox_id=sender.mailbox.id if sender and sender.mailbox else None,
@@ -338,7 +338,7 @@ def sender_result(resolution: Resolution, snapshot_version: int) -> SenderResult
 
 
 def explanation_json(considered: Iterable[Consideration]) -> list[dict[str, object]]:
-    """What was looked at on the way to the sender, in that order."""
+    """The addresses considered for the sender, in that order."""
     return [
         {
             "tier": seen.tier.value,

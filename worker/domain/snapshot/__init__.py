@@ -1,1 +1,1 @@
-"""The configuration snapshot: its model, who sends by it, and what is wrong with it."""
+"""The configuration snapshot: its model, how it determines the sender, and its problems."""

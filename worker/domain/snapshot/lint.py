@@ -1,4 +1,4 @@
-"""Settings that are well formed and cannot work: the worker serves the account, and the mailbox fails."""
+"""Well-formed settings that cannot work: the worker serves the account, and the mailbox fails."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -25,12 +25,12 @@ from worker.domain.snapshot.secret_references import reference_problem
 from worker.domain.vocabulary import CopyMode, Security
 
 Place = tuple[str, str]
-"""A path below the mailbox or the relay, and what is wrong there."""
+"""A path below the mailbox or the relay, and the problem there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What the operator's settings let the worker do. `connections`: the most that it has with any one mailbox."""
+    """What the operator's settings allow the worker. `connections`: the most it opens to any one mailbox."""
 
     plaintext: bool = False
     egress: EgressPolicy = field(default_factory=EgressPolicy)
@@ -41,18 +41,18 @@ class Allowed:
 
     @property
     def of_relay(self) -> "Allowed":
-        """The same for the platform's relay, which may be where no customer's server may."""
+        """The same for the platform's relay, which may be where no customer's server may be."""
         return self if self.relay_egress is None else replace(self, egress=self.relay_egress)
 
 
 def unusable_in_server(server: SmtpServer, allowed: Allowed) -> Iterator[Place]:
-    """What keeps an SMTP server, a mailbox's or the relay, from being used; paths begin below the server."""
+    """Problems that make an SMTP server unusable, a mailbox's or the relay; paths start below the server."""
     yield from _unreachable(server, SMTP_PORTS, allowed)
     yield from _unusable_auth(server.auth, allowed)
 
 
 def unusable_in_mailbox(mailbox: Mailbox, allowed: Allowed) -> Iterator[Place]:
-    """What keeps the mailbox from sending, or its copies from being saved."""
+    """Problems that keep the mailbox from sending, or its copies from being saved."""
     for path, message in unusable_in_server(mailbox.smtp, allowed):
         yield f"smtp.{path}", message
     copy = mailbox.sent_copy
@@ -108,7 +108,7 @@ _USUAL_SECURITY = {465: Security.TLS, 587: Security.STARTTLS}
 
 
 def advice(account: Account, most_connections: int) -> Iterator[Advice]:
-    """One sentence for each thing that is better changed. `most_connections`: that the worker has with a mailbox."""
+    """One sentence per setting to improve. `most_connections`: the most that the worker opens to a mailbox."""
     yield from _of_account(account)
     for position, mailbox in enumerate(account.mailboxes):
         for path, message in (
@@ -206,7 +206,7 @@ def _of_password(provider: Provider) -> Iterator[tuple[str, str]]:
 
 
 def _of_defaults(account: Account) -> Iterator[Advice]:
-    """Two defaults that can meet in one task: which of them is taken then, is nobody's decision."""
+    """Pairs of defaults that may apply to the same task, where the choice between them is arbitrary."""
     marked = [(n, mailbox) for n, mailbox in enumerate(account.mailboxes) if mailbox.default and mailbox.active]
     told = set[int]()
     for (_, first), (position, second) in combinations(marked, 2):
@@ -216,14 +216,14 @@ def _of_defaults(account: Account) -> Iterator[Advice]:
 
 
 def _can_meet(first: Mailbox, second: Mailbox) -> bool:
-    """Bound mailboxes go before those without projects, so only two of one kind compete."""
+    """Mailboxes bound to projects precede unbound ones, so only two of one kind compete."""
     if not first.projects and not second.projects:
         return True
     return bool(first.projects & second.projects)
 
 
 class Severity(StrEnum):
-    """A problem keeps something from working; advice is about what works and is better changed."""
+    """A problem keeps something from working; advice is about what works and could be better."""
 
     PROBLEM = "problem"
     ADVICE = "advice"
@@ -231,9 +231,9 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing. `path` is the field's place below the account (or the document, where there is no account's id).
+    """One problem or piece of advice. `path`: the field, below the account (or the document, without an account id).
 
-    `is_fatal`: because of it the account is left out whole, and its letters wait.
+    `is_fatal`: it causes the whole account to be left out, so that its letters wait.
     """
 
     severity: Severity

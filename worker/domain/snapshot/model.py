@@ -30,7 +30,7 @@ Version = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 MAX_SIGNATURE_CHARS = 500_000
-"""Of a signature's HTML, with a logo in it perhaps: every letter carries it, and costs its length."""
+"""Limit of a signature's HTML, which may contain a logo: every letter carries it, and costs its length."""
 
 SignatureHtml = Annotated[str, StringConstraints(max_length=MAX_SIGNATURE_CHARS)]
 
@@ -61,7 +61,7 @@ _KINDS_OF_SECRET: dict[str, type[BaseModel]] = {"sealed": SealedSecret, "env": E
 
 
 def _kind_of_secret(value: object) -> str | None:
-    """Which kind of secret it is; None when it cannot be told, as nothing may be guessed about a secret."""
+    """The kind of a secret; None when it is ambiguous, since nothing may be guessed about a secret."""
     if isinstance(value, dict):
         kinds = [kind for kind in _KINDS_OF_SECRET if value.get(kind) is not None]
     else:
@@ -120,7 +120,7 @@ Auth = Annotated[NoAuth | PasswordAuth | OAuthAuth, Field(discriminator="method"
 def named_secrets(
     auth: NoAuth | PasswordAuth | OAuthAuth,
 ) -> tuple[tuple[str, SealedSecret | EnvSecret | FileSecret], ...]:
-    """The secrets that a sign-in needs, as they are referred to, by the field's name."""
+    """The secret references of a sign-in, by field name."""
     match auth:
         case NoAuth():
             return ()
@@ -132,7 +132,7 @@ def named_secrets(
 
 
 def secrets_of(auth: NoAuth | PasswordAuth | OAuthAuth) -> tuple[SealedSecret | EnvSecret | FileSecret, ...]:
-    """The secrets that a sign-in needs, as they are referred to."""
+    """The secret references of a sign-in."""
     return tuple(secret for _, secret in named_secrets(auth))
 
 

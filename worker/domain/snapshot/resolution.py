@@ -1,8 +1,8 @@
-"""Which mailbox a letter leaves from: one pure function, which also says why.
+"""Which mailbox a letter leaves from: one pure function, which also explains its choice.
 
-The rules, in order: entitlement first; then the author's choice, which holds or fails but is never replaced in
-silence; then the author's own mailboxes before the company's, one bound to the task's project before one that is
-not, the default before others, and at last the order of ids; then the author's internal address.
+The rules, in order: entitlement first; then the author's choice, which holds or fails but is never silently replaced;
+then the author's own mailboxes before the company's, one bound to the task's project before an unbound one, the
+default before others, and finally the order of ids; then the author's internal address.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from worker.domain.vocabulary import Reason, Tier, Verdict, Why
 
 @dataclass(frozen=True, slots=True)
 class Consideration:
-    """One address that was looked at; `mailbox_id` is None for the internal one."""
+    """One address that was considered; `mailbox_id` is None for the internal one."""
 
     tier: Tier
     mailbox_id: str | None
@@ -41,7 +41,7 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """Either a sender, or the reason why there is none; `explanation` in the order in which things were looked at."""
+    """Either a sender, or the reason why there is none; `explanation` in the order of consideration."""
 
     sender: Sender | None
     reason: Reason | None
@@ -57,7 +57,7 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What of the event and of the author the rules look at."""
+    """The parts of the event and of the author that the rules use."""
 
     employee: Employee
     project_id: str | None
@@ -69,12 +69,12 @@ def resolve(account: Account | None, data: LetterData, at: datetime) -> Resoluti
     """Find the sender of a letter.
 
     Args:
-        account: the event's account as the snapshot has it, None when it does not know it.
+        account: the event's account in the snapshot, None when the snapshot lacks it.
         data: the event's data.
-        at: the moment at which a trial has ended or not.
+        at: the moment at which to evaluate whether a trial has ended.
 
     The reason is `sender_unavailable` when the snapshot lacks the account, the author or the chosen mailbox (it may
-    lag behind: wait), `sender_not_permitted` when the chosen mailbox may not be used here by this author.
+    lag behind: wait), `sender_not_permitted` when this author may not use the chosen mailbox here.
     """
     employee = _employee(account, data.author.employee_id)
     if account is None or employee is None:
@@ -150,7 +150,7 @@ def _internal(
 
 
 def _candidates(account: Account, request: _Request) -> Iterator[tuple[Tier, Mailbox]]:
-    """The author's own mailboxes and the company's in the order of precedence, usable or not."""
+    """The author's own mailboxes and the company's in order of precedence, usable or not."""
     tiers: dict[Tier, list[Mailbox]] = {
         Tier.EMPLOYEE_PROJECT: [],
         Tier.EMPLOYEE: [],
@@ -168,7 +168,7 @@ def _candidates(account: Account, request: _Request) -> Iterator[tuple[Tier, Mai
 
 
 def _why(mailbox: Mailbox, request: _Request) -> Why:
-    """Whether this author may use the mailbox in this task, and if not, why."""
+    """Whether this author may use the mailbox in this task, and the reason either way."""
     if not mailbox.active:
         return Why.INACTIVE
     if not _has_access(mailbox, request.employee):

@@ -1,4 +1,4 @@
-"""References to secrets, by their form alone: whether one could be opened is only found out when it is."""
+"""References to secrets, checked by form alone: only opening one shows whether it can be opened."""
 
 import base64
 import binascii
@@ -13,7 +13,7 @@ from typing import Final
 from worker.domain.snapshot.model import Account, EnvSecret, FileSecret, Mailbox, SealedSecret, named_secrets
 
 PLATFORM: Final = ""
-"""Stands where an account's id is expected, for what is the platform's own. No account has an empty id."""
+"""The account id of what belongs to the platform itself. No account has an empty id."""
 
 BOX_VERSION: Final = "v2"
 """The version that a sealed text names between the key and the box; `KEY.BOX` without one is the first form."""
@@ -29,13 +29,13 @@ _LEAST_BOX_BYTES = 49  # a sealed box of one byte: the ephemeral key, the authen
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """Accounts whose mailboxes may name variables and files as secrets; None: all of them."""
+    """The accounts whose mailboxes may name variables and files as secrets; None: all of them."""
 
     accounts: frozenset[str] | None
 
 
 def reference_problem(secret: SealedSecret | EnvSecret | FileSecret, env_prefix: str) -> str | None:
-    """Why the reference can never be opened; None when its form is right. The text repeats nothing of a sealed one."""
+    """Why the reference can never be opened; None when it is well formed. Repeats nothing of a sealed secret."""
     match secret:
         case SealedSecret():
             return _box_problem(secret.sealed.partition(",")[0])
@@ -59,7 +59,7 @@ def _box_problem(text: str) -> str | None:
 
 
 def may_refer(account_id: str, reference_accounts: Collection[str] | None) -> bool:
-    """Whether variables and files of the worker count as this account's secrets; they do as the platform's.
+    """True when this account may use the worker's variables and files as secrets; the platform always may.
 
     `reference_accounts` are the accounts that the operator lists; None: any account.
     """
@@ -67,9 +67,9 @@ def may_refer(account_id: str, reference_accounts: Collection[str] | None) -> bo
 
 
 def foreign_references(account: Account, reference_accounts: Collection[str] | None) -> Iterator[tuple[int, str, str]]:
-    """References to the operator's variables and files in an account that has no right to them.
+    """References to the operator's variables and files in an account that may not use them.
 
-    Each as the mailbox's position in the account, the path below the mailbox, and what is wrong.
+    Each as the mailbox's position in the account, the path below the mailbox, and the problem.
     """
     if may_refer(account.id, reference_accounts):
         return
@@ -106,10 +106,10 @@ def _is_box(text: str) -> bool:
 
 
 def fingerprint(mailbox: Mailbox) -> str:
-    """32 hexadecimal digits over all of the mailbox, out of which no secret can be read.
+    """32 hexadecimal digits over the whole mailbox, from which no secret can be recovered.
 
-    Secrets are in it as the snapshot has them: sealed, or the name of a variable or a file. What has its default
-    value is left out, so that a version of sendas that knows more settings sees the same ones.
+    Secrets enter as the snapshot has them: sealed, or as the name of a variable or a file. Default values are left
+    out, so that a version of sendas with more settings computes the same digest.
     """
     document = mailbox.model_dump(exclude_defaults=True)
     text = json.dumps(document, sort_keys=True, default=_plain, ensure_ascii=True)

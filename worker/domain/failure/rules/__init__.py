@@ -1,7 +1,7 @@
-"""The rules of `classification`, as data: the first that applies counts.
+"""The classification rules, as data: the first that applies counts.
 
-Their order is that of trust: what a code says alone, then a mailbox's own limits, then whose fault it is by the
-words, and last what only a word hints at. Words of providers change and are matched loosely.
+They are ordered by trust: what a code says alone, then a mailbox's own limits, then whose fault the words say it is,
+and last what a single word suggests. Providers change their wording, so it is matched loosely.
 """
 
 from worker.domain.failure.rules.limits import LIMITS, SPEED

@@ -1,6 +1,6 @@
-"""Rules about the mailbox's own limits: how much it may send, said with 4xx or 5xx and at any phase.
+"""Rules about the mailbox's own sending limits, reported with 4xx or 5xx and in any phase.
 
-`LIMITS` are certain; `SPEED` is what a word alone hints at, to be asked after all that says more.
+`LIMITS` are certain; `SPEED` is what a single word suggests, to be checked after everything more specific.
 """
 
 from worker.domain.failure.judgements import DAY, HOUR, MINUTE, pause, retry
@@ -28,7 +28,7 @@ _MINUTE = (
     rf"(?:{_PER}(?:\d{{1,3}} ?)?(?:minutes?|mins?|seconds?|secs?)\b|(?:\bper|/) ?\d{{0,3}} ?[ms]\b|\bper time unit\b)"
 )
 
-# Limits of one letter, of a recipient's mailbox, of a connection, and counts of mistakes: not how much may be sent.
+# Limits of one letter, of a recipient's mailbox, of a connection, and error counts: not how much may be sent.
 _OTHER_LIMIT = (
     r"\bsizes?\b|too (?:large|big|long)|\bbytes?\b|\b[km]b\b|storage|\bdisk\b|\bspace\b|\bhops?\b|\bloops?\b"
     r"|per (?:message|e-?mail|mail|letter|transaction)\b|in (?:one|a single|this) (?:message|e-?mail|mail)\b|attachment"
@@ -86,13 +86,13 @@ SESSION_LIMIT = rule(
     text=_SESSION,
     unless=r"concurrent|simultaneous|\bspam\b",
 )
-"""A server that takes only so many letters over one connection."""
+"""A server that accepts only so many letters over one connection."""
 
 LIMITS = (
     SESSION_LIMIT,
-    # Theirs: the recipient gets more than their server takes.
+    # Theirs: the recipient gets more than their server accepts.
     rule(retry(Reason.RATE_LIMITED, Scope.RECIPIENT), 4, phases=RCPT, text=_THEIRS),
-    # Those beyond a server's limit are taken in another transaction (RFC 5321 section 4.5.3.1.10).
+    # Recipients beyond a server's limit go into another transaction (RFC 5321 section 4.5.3.1.10).
     rule(
         retry(Reason.TEMPORARILY_UNAVAILABLE, Scope.RECIPIENT),
         phases=RCPT,
@@ -148,7 +148,7 @@ LIMITS = (
         unless=rf"{_OTHER_LIMIT}|{_THEIRS}|\b(?:invalid|unknown|bad)\b|\brate\b",
     ),
     rule(pause(Reason.QUOTA_EXCEEDED, HOUR), text=_FOREIGN, unless=rf"{_OTHER_LIMIT}|{_THEIRS}"),
-    # At RCPT a quota is mostly the recipient's; a code of policy (RFC 3463 section 3.8) says that it is ours.
+    # At RCPT a quota is usually the recipient's; a policy code (RFC 3463 section 3.8) marks it as ours.
     rule(
         pause(Reason.QUOTA_EXCEEDED, HOUR),
         phases=RCPT,
@@ -162,7 +162,7 @@ LIMITS = (
         text=r"quota exceeded|exceeded .{0,20}quota",
         unless=_OTHER_LIMIT,
     ),
-    # GMX and web.de say no more than this about a limit of theirs.
+    # GMX and web.de give no other indication of a limit of theirs.
     rule(pause(Reason.RATE_LIMITED, HOUR), 5, text=r"failure sending mail"),
     rule(
         pause(Reason.RATE_LIMITED, HOUR),

@@ -12,13 +12,13 @@ _OVER_QUOTA = (
     r"|bo[iî]te.{0,30}pleine|postfach.{0,20}voll|casella.{0,20}piena|buzón.{0,20}lleno|skrzynka.{0,20}pełna|переполнен"
 )
 
-# What the code alone says (RFC 3463) goes before all words.
+# What the code alone says (RFC 3463) precedes all words.
 BY_CODE = (
     rule(suspend(Reason.MAILBOX_FULL), 554, enhanced=r"5\.2\.2", providers=MICROSOFT),
     rule(suspend(Reason.MAILBOX_FULL), 554, providers=MICROSOFT, text=r"shutoffquotaexceeded"),
     rule(retry(Reason.RECIPIENT_MAILBOX_FULL, Scope.RECIPIENT), 4, phases=RCPT, enhanced=r"4\.2\.2"),
     rule(fail(Reason.RECIPIENT_MAILBOX_FULL, Scope.RECIPIENT), 5, phases=RECIPIENT, enhanced=r"5\.2\.2"),
-    # Orange gives the code of an unknown address to a full mailbox.
+    # Orange uses the code of an unknown address for a full mailbox.
     rule(fail(Reason.RECIPIENT_MAILBOX_FULL, Scope.RECIPIENT), 552, phases=RCPT, enhanced=r"5\.1\.1", text=_OVER_QUOTA),
     rule(
         fail(Reason.RECIPIENT_UNKNOWN, Scope.RECIPIENT),

@@ -11,7 +11,7 @@ _SPAM_WORDS = (
 
 SPAM = (
     rule(fail(Reason.MESSAGE_REJECTED), 5, phases=LETTER, text=r"sender verif(?:y|ication) failed"),
-    # The sender's address itself, not a recipient's, whatever command the server waited for.
+    # The sender's address itself, not a recipient's, whichever command the server deferred the refusal to.
     rule(fail(Reason.MESSAGE_REJECTED), 5, phases=LETTER, enhanced=r"5\.1\.[78]"),
     rule(fail(Reason.MESSAGE_REJECTED), 5, phases=LETTER, text=r"sender address rejected: (?!access)"),
     rule(
@@ -28,7 +28,7 @@ SPAM = (
 
 REJECTIONS = (rule(retry(Reason.TEMPORARILY_UNAVAILABLE, Scope.RECIPIENT), phases=RCPT, text=r"too many recipients"),)
 
-# A 5xx alone does not mean permanent: this server says itself that it passes.
+# A 5xx alone does not mean permanent: this server says itself that it is temporary.
 LATER = (
     rule(
         retry(Reason.TEMPORARILY_UNAVAILABLE, Scope.RECIPIENT),

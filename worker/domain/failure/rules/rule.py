@@ -1,4 +1,4 @@
-"""How a rule of `classification` is written down."""
+"""The form of a classification rule."""
 
 import re
 from collections.abc import Iterable
@@ -31,10 +31,10 @@ SERVICES = (
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A judgement and when it applies: an empty condition always does.
+    """A judgement and its conditions: an empty condition always holds.
 
     `codes` are whole codes or first digits: a server may choose codes that no RFC has (RFC 5321 section 4.3.2).
-    `enhanced` must match whole; `text` must be found in the evidence (`reply_evidence`), and `unless` must not.
+    `enhanced` must match whole; `text` must be found in the evidence (`replies.evidence`), and `unless` must not.
     """
 
     judgement: Judgement
@@ -46,7 +46,7 @@ class Rule:
     unless: re.Pattern[str] | None
 
     def applies(self, phase: Phase, reply: Reply, provider: str) -> bool:
-        """Whether this is what the server said; the reply's text is evidence only."""
+        """True when the rule applies to this reply, whose text is evidence only."""
         return (
             (not self.phases or phase in self.phases)
             and (not self.codes or reply.code in self.codes or reply.code // 100 in self.codes)
@@ -66,7 +66,7 @@ def rule(
     text: str | None = None,
     unless: str | None = None,
 ) -> Rule:
-    """A rule; see `Rule`. Patterns have bounded repetition only: the text is the server's to choose."""
+    """A rule; see `Rule`. Patterns have bounded repetition only: the server chooses the text."""
     return Rule(
         judgement,
         frozenset(phases),

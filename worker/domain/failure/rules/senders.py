@@ -1,4 +1,4 @@
-"""Rules about the sender: the domain's records, whose address it is, and whether the mailbox may send at all."""
+"""Rules about the sender: the domain's records, the address's owner, and whether the mailbox may send at all."""
 
 from worker.domain.failure.judgements import fail, suspend
 from worker.domain.failure.rules.rule import AUTH, LETTER, MICROSOFT, SERVICES, rule
@@ -34,7 +34,7 @@ DOMAINS = (
         r"|sender is unauthenticated"
         r"|unconfigured sending domain|domain (?:\S{1,253} )?is unverified|not from an authorized domain",
     ),
-    # An address of the network that may not send: another letter may leave by another, and no owner can change it.
+    # A network address that may not send: another letter may leave from another, and no owner can change it.
     rule(
         fail(Reason.MESSAGE_REJECTED),
         5,

@@ -1,4 +1,4 @@
-"""Rules about who we are: the name in EHLO, and the sign-in."""
+"""Rules about our identity: the name in EHLO, and the sign-in."""
 
 from worker.domain.failure.judgements import DAY, HOUR, MINUTE, Remedy, fail, pause, retry, suspend
 from worker.domain.failure.rules.rule import AUTH, LETTER, MICROSOFT, RECIPIENT, rule
@@ -12,7 +12,7 @@ _NAME_REFUSED = (
 )
 
 OUR_NAME = (
-    # A worker's name in EHLO is the operator's to set; no letter ends and no mailbox stops for it.
+    # The operator sets a worker's name in EHLO; it fails no letter and suspends no mailbox.
     rule(
         retry(Reason.INTERNAL_ERROR, Scope.PLATFORM, Remedy.EHLO_NAME),
         4,
@@ -53,7 +53,7 @@ SIGNING_IN = (
         text=r"verify your account|web ?browser|web ?login ?required|confirm your (?:account|identity)|accept eula",
     ),
     rule(suspend(Reason.AUTH_CONFIRMATION_REQUIRED), 534, enhanced=r"5\.7\.14"),
-    # Outlook.com asks for it when a letter comes, with the code of a letter that is too large.
+    # Outlook.com asks for it when a letter arrives, with the code of a letter that is too large.
     rule(
         suspend(Reason.AUTH_CONFIRMATION_REQUIRED),
         5,
@@ -61,7 +61,7 @@ SIGNING_IN = (
         text=r"to continue sending.{0,40}\bsign[- ]?in\b|unusual activity in your .{0,40}\baccount",
     ),
     rule(suspend(Reason.AUTH_APP_PASSWORD_REQUIRED), 534, enhanced=r"5\.7\.9", providers=("gmail",)),
-    # Yandex answers a sign-in with 535 although it is the letters, and with them the mailbox, that it dislikes.
+    # Yandex answers a sign-in with 535 although its objection is to the letters, and so to the mailbox.
     rule(
         pause(Reason.MESSAGE_REJECTED_SPAM, DAY),
         535,
@@ -82,7 +82,7 @@ SIGNING_IN = (
         text=r"too many (?:bad |failed |invalid |unsuccessful )?(?:log|auth|failed|attempts|times|sign|password)"
         r"|authenticate too many|auth\w* (?:error )?limit exceed",
     ),
-    # It is no password that is refused here, so a check of it would lead nowhere.
+    # No password is refused here, so checking it would lead nowhere.
     rule(suspend(Reason.AUTH_FAILED, Remedy.MECHANISM), 502, 504, phases=AUTH, enhanced=r"5\.(?:5\.[124]|7\.4)"),
     rule(
         suspend(Reason.AUTH_FAILED, Remedy.MECHANISM),
@@ -97,7 +97,7 @@ SIGNING_IN = (
 )
 
 NOT_SIGNED_IN = (
-    # A group or a person that takes letters from some only: it is not our sign-in that is missed.
+    # A group or person that accepts letters from some senders only: our sign-in is not what is missing.
     rule(
         fail(Reason.RECIPIENT_REFUSED, Scope.RECIPIENT),
         5,
@@ -112,7 +112,7 @@ NOT_SIGNED_IN = (
         r"|not (?:authori[sz]ed|allowed|permitted) to (?:send|post|write|submit|deliver|mail)(?: \w{1,15}+){0,3} to\b"
         r"(?! (?:send|our|this server|use|relay))|members[- ]only|closed (?:mailing )?list|not a (?:list )?member",
     ),
-    # Passwords are not wanted in plain text, so no sign-in came about.
+    # The server refuses passwords in plain text, so no sign-in took place.
     rule(suspend(Reason.TLS_FAILED), 530, 538, text=r"\bstarttls\b|encryption required|\btls\b.{0,20}\bfirst\b"),
     rule(
         suspend(Reason.AUTH_FAILED),
