@@ -77,7 +77,7 @@ async def open_outside(
 ) -> AsyncIterator[Outside]:
     """Open everything that connects to hosts chosen by customers, behind one egress guard.
 
-    `references` are the variables and files usable as secrets, if the settings do not decide that. `rotated` is
+    `references` says whose variables and files may serve as secrets, overriding the settings. `rotated` is
     called when a refresh token was rotated; `refreshed` receives the outcome of every access token refresh.
 
     Raises:
