@@ -118,7 +118,7 @@ class DeadLetterDesk:
     async def look(
         self, selection: Selection, limit: int | None, see: Callable[[DeadMessage, DeadLetter], None]
     ) -> int:
-        """Pass the selected letters, whole, to `see`. Raises `Unavailable`, also while another action holds the queue."""
+        """Pass the selected letters, whole, to `see`. Raises `Unavailable`, also if another action holds the queue."""
         await self._have_queue()
         try:
             async with self._office.open_queue() as queue:
