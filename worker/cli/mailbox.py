@@ -202,7 +202,7 @@ def _no_matter() -> None:
 
 
 async def _say_rotated(tokens: RefreshTokens) -> None:
-    """Print rotated refresh tokens: the sign-in may have replaced the mailbox's, and somebody must store the new one."""
+    """Print rotated refresh tokens: the sign-in may have replaced the mailbox's, so the new one must be stored."""
     for rotation in await tokens.untold(_MOST_ROTATED):
         token = json.dumps({"sealed": rotation.sealed})
         say(f"the refresh token of {rotation.username} was replaced; put this one into the snapshot: {token}")
