@@ -82,7 +82,7 @@ def chapters(records: Sequence[Record], code: Code) -> list[Chapter]:
 
 
 def what_next(records: Sequence[Record]) -> Next | None:
-    """What comes after the letter's last result; None if there is no result."""
+    """What comes after the letter's last result; None if nothing is known of the letter."""
     last = next((record for record in reversed(records) if record.type in _LETTERS), None)
     if last is None:
         return None
