@@ -1,4 +1,4 @@
-"""The real servers that the demo, the tests and the benches use, started privately and stopped completely."""
+"""The real servers behind the demo, the tests and the benches: started privately, stopped completely."""
 
 from stack.authority import Authority, Certificate, MutualTls, client_context
 from stack.directory import private_directory

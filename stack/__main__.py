@@ -1,4 +1,4 @@
-"""`python -m stack [SERVICE…]`: start servers (default: all), say where they are, wait for Ctrl-C."""
+"""`python -m stack [SERVICE…]`: starts servers (default: all), prints their addresses, waits for Ctrl-C."""
 
 import asyncio
 import signal
@@ -29,7 +29,7 @@ async def serve(services: Collection[str]) -> None:
 
 
 def locations(stack: Stack, services: Collection[str]) -> dict[str, str]:
-    """Say where everything is and how to sign in."""
+    """Print every server's address and how to sign in."""
     found = {}
     if "rabbitmq" in services:
         found["RabbitMQ"] = stack.rabbitmq.amqp_url
@@ -48,14 +48,14 @@ def locations(stack: Stack, services: Collection[str]) -> dict[str, str]:
 
 
 async def main(services: Collection[str]) -> int:
-    """Return the exit code: 0 after a signal, 2 when the servers cannot be started."""
+    """Return the exit code: 0 after a signal, 2 if the servers cannot be started."""
     if unknown := set(services) - SERVICES:
         print(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(sorted(SERVICES))}", file=sys.stderr)
         return 2
     task = asyncio.create_task(serve(services or SERVICES))
 
     def end() -> None:
-        # Once: a second Ctrl-C must not interrupt the stopping.
+        # Once: a second Ctrl-C must not interrupt the shutdown.
         if not task.cancelling():
             task.cancel()
 

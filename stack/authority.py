@@ -1,4 +1,4 @@
-"""A private certificate authority: the servers' certificates, and the file by which clients trust them."""
+"""A private certificate authority: issues the servers' certificates, and the CA file that clients trust."""
 
 import ssl
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ class Certificate:
 
 
 def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
-    """A client's TLS context: TLS 1.2 at least, trusting `ca_file` alone, or no authority at all.
+    """A client's TLS context: TLS 1.2 or later, trusting only `ca_file`, or no authority at all.
 
-    The version is set here because a new context's own minimum depends on how its Python was built: Debian's allows
-    more than one built from source.
+    Sets the version explicitly because a new context's minimum depends on how Python was built: Debian's accepts more
+    than one built from source.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -38,14 +38,14 @@ def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
 
 @dataclass(frozen=True)
 class MutualTls:
-    """A server's certificate, and the file of the authorities of those clients that it lets in."""
+    """A server's certificate, and the CA file for the clients it accepts."""
 
     certificate: Certificate
     clients: Path
 
 
 class Authority:
-    """Issues certificates and keeps its own in `ca_file`, the file to trust."""
+    """Issues certificates and stores its own in `ca_file`, for clients to trust."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ class Authority:
         return self._written(name, issued)
 
     def issue_to_client(self, name: str, *, ends: datetime | None = None) -> Certificate:
-        """Issue a client's certificate; `name` is its common name. It ends in a year, or then."""
+        """Issue a client certificate with common name `name`. It expires in a year, or as given."""
         issued = self._ca.issue_cert(f"{name}.client.example", common_name=name, not_after=ends)
         return self._written(name, issued)
 
@@ -72,5 +72,5 @@ class Authority:
         return certificate
 
     def client_context(self) -> ssl.SSLContext:
-        """A client's TLS context that trusts this authority alone."""
+        """A client's TLS context that trusts only this authority."""
         return client_context(self.ca_file)

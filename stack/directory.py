@@ -1,4 +1,4 @@
-"""The private directory in which everything lies that the servers write."""
+"""The private directory that holds everything the servers write."""
 
 import os
 import shutil
@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# The path of a Unix socket has at most 107 bytes, and the longest one below the directory needs 50 of them.
+# A Unix socket's path has at most 107 bytes, and the longest below this directory needs 50 of them.
 _MAX_PATH_BYTES = 57
 
 
 @contextmanager
 def private_directory() -> Iterator[Path]:
-    """Make a temporary directory that the servers' own users can pass through, and remove it at the end."""
+    """Create a temporary directory that the servers' own users can traverse; removes it on exit."""
     directory = Path(tempfile.mkdtemp(prefix="sendas-"))
     try:
         directory.chmod(0o711)
@@ -24,7 +24,7 @@ def private_directory() -> Iterator[Path]:
 
 
 def check_directory(directory: Path) -> None:
-    """Raise ValueError when servers cannot work in this existing directory."""
+    """Raise ValueError if servers cannot run in this existing directory."""
     if not directory.is_absolute() or len(os.fsencode(directory)) > _MAX_PATH_BYTES:
         raise ValueError(
             f"{directory}: want an absolute path of at most {_MAX_PATH_BYTES} bytes, for Unix sockets in it"

@@ -1,4 +1,4 @@
-"""dnsmasq: a DNS server that knows the records it is given, and says of every other name that there is none."""
+"""dnsmasq: a DNS server that serves given records and answers NXDOMAIN for every other name."""
 
 import asyncio
 from collections.abc import Iterable
@@ -22,20 +22,21 @@ local-ttl=1
 # What is not known here is not there: nothing is asked of anybody else.
 address=/#/
 """
-_MAX_STRING = 255  # of one string in a TXT record (RFC 1035 section 3.3)
+_MAX_STRING = 255  # per string in a TXT record (RFC 1035 section 3.3)
 
 
 @dataclass(frozen=True)
 class Record:
     """A record of a type that tests need: A or AAAA (an address), MX (`10 host`), TXT (any text), PTR and CNAME
-    (a name; that of an alias must be among the records too)."""
+    (a name; an alias's target must be among the records too).
+    """
 
     name: str
     kind: str
     value: str
 
     def line(self) -> str:
-        """The line of dnsmasq's configuration."""
+        """The record as a line of dnsmasq's configuration."""
         match self.kind:
             case "A" | "AAAA":
                 return f"host-record={self.name},{self.value}"
@@ -71,7 +72,7 @@ class Dnsmasq:
         )
 
     async def start(self) -> None:
-        """Start, or start again on the same port."""
+        """Start, or restart on the same port."""
         await self._child.start(self._is_ready)
 
     async def stop(self) -> None:
@@ -79,17 +80,17 @@ class Dnsmasq:
         await self._child.stop()
 
     async def serve(self, records: Iterable[Record]) -> None:
-        """From now on answer with these records."""
+        """Serve these records from now on."""
         self._write(records)
         await self.stop()
         await self.start()
 
     def suspend(self) -> None:
-        """Freeze: nothing is answered."""
+        """Freeze the server: it answers nothing."""
         self._child.suspend()
 
     def resume(self) -> None:
-        """Go on after `suspend`."""
+        """Resume after `suspend`."""
         self._child.resume()
 
     def _write(self, records: Iterable[Record]) -> None:

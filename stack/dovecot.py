@@ -1,4 +1,4 @@
-"""Dovecot: IMAP to the mailboxes, and the password check for Postfix (SASL)."""
+"""Dovecot: IMAP access to the mailboxes, and password checks for Postfix (SASL)."""
 
 import os
 import subprocess
@@ -12,9 +12,9 @@ from stack.ports import free_ports
 from stack.probe import greets
 from stack.process import Child, ServerError
 
-MAIL_UID = 8  # Debian's user "mail", the same on every machine; it owns all the letters
+MAIL_UID = 8  # Debian's user "mail", the same on every machine; it owns all letters
 
-# Both versions read these lines alike.
+# Lines that both versions read alike.
 _COMMON = """\
 protocols = imap
 listen = 127.0.0.1
@@ -68,9 +68,9 @@ service anvil {{
 }}
 """
 
-# A field of a passwd file ends at a space: a folder name gets its spaces from the variable SPACE instead.
-# Users have a file each: Dovecot looks whether one shared file has changed only once in a second.
-# Whoever listens on the introspection port says whose an access token is (RFC 7662).
+# A space ends a passwd field, so a folder name gets its spaces from the variable SPACE.
+# One file per user: Dovecot checks a shared file for changes only once a second.
+# The server on the introspection port says whose an access token is (RFC 7662).
 _VERSION_2_3 = """\
 import_environment = SPACE
 ssl_cert = <{certificate.chain}
@@ -136,7 +136,7 @@ userdb passwd-file {{
 
 @dataclass(frozen=True)
 class Language:
-    """How a Dovecot version writes what others write differently."""
+    """Syntax that differs between Dovecot versions."""
 
     before: str
     unlimited_requests: str
@@ -151,7 +151,7 @@ _LANGUAGES = {
 
 @cache
 def _language() -> Language:
-    """The installed Dovecot's. Raises ServerError for a version that no configuration here is written for."""
+    """The syntax of the installed Dovecot. Raises ServerError for an unsupported version."""
     printed = subprocess.run(["dovecot", "--version"], capture_output=True, text=True, check=True).stdout
     major, minor = (int(number) for number in printed.split(".")[:2])
     if language := _LANGUAGES.get((major, minor)):
@@ -160,9 +160,9 @@ def _language() -> Language:
 
 
 class Dovecot:
-    """A private Dovecot. Letters lie in Maildirs under `mail_directory`, one for each mailbox.
+    """A private Dovecot. Letters are stored in Maildirs under `mail_directory`, one per mailbox.
 
-    Access tokens are good when a server on `introspection_port` says so (`token_server`); without one, none is.
+    Access tokens are valid if a server on `introspection_port` says so (`token_server`); without one, none is.
     """
 
     def __init__(self, directory: Path, certificate: Certificate) -> None:
@@ -202,7 +202,7 @@ class Dovecot:
             (self._directory / "oauth2.conf").write_text(tokens)
 
     async def start(self) -> None:
-        """Start, or start again with the same letters, users and ports."""
+        """Start, or restart with the same letters, users and ports."""
         await self._child.start(self._is_ready)
 
     async def _is_ready(self) -> bool:
@@ -213,15 +213,15 @@ class Dovecot:
         await self._child.stop()
 
     def suspend(self) -> None:
-        """Freeze: connections stay open and nothing answers."""
+        """Freeze the server: connections stay open and nothing answers."""
         self._child.suspend()
 
     def resume(self) -> None:
-        """Go on after `suspend`."""
+        """Resume after `suspend`."""
         self._child.resume()
 
     def add(self, mailbox: Mailbox) -> None:
-        """Make a mailbox known, or change a known one; it can sign in at once."""
+        """Add or change a mailbox; it can sign in at once."""
         home = self.mail_directory / mailbox.file_name
         home.mkdir(exist_ok=True)
         os.chown(home, MAIL_UID, MAIL_UID)

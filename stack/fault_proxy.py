@@ -1,6 +1,6 @@
-"""A TCP proxy that does to connections what networks do: it cuts, resets, half-closes and stalls them.
+"""A TCP proxy that injects network faults: it cuts, resets, half-closes and stalls connections.
 
-With several targets it leads each new connection to the next one that takes it, as a Kubernetes service does.
+With several targets, each new connection goes to the next one that accepts it, as with a Kubernetes service.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ _CONNECT_TIMEOUT_S = 2.0
 
 
 class FaultKind(StrEnum):
-    """What happens to a connection: a close in both directions, a reset, a close in one direction, silence."""
+    """Kinds of faults: close in both directions, reset, close in one direction, silence."""
 
     CUT = "cut"
     RESET = "reset"
@@ -28,7 +28,7 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault of one connection, after so many bytes in one direction; a stall goes on after `seconds`."""
+    """One fault on one connection, after a number of bytes in one direction; a stall ends after `seconds`."""
 
     kind: FaultKind
     is_upstream: bool
@@ -37,11 +37,11 @@ class Fault:
 
 
 class _Over(Exception):
-    """The connection is at its end."""
+    """Ends a connection."""
 
 
 class FaultProxy:
-    """The proxy; an async context manager. `draw` is asked for each new connection's fault, `happened` told of it."""
+    """The proxy; an async context manager. `draw` picks a new connection's fault, `happened` receives injected ones."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class FaultProxy:
             fault = self._draw()
             await self._pump_both(_Way(reader, server_writer, True), _Way(server_reader, writer, False), fault)
         except (OSError, EOFError, asyncio.CancelledError):
-            pass  # a connection may end in any way, and a proxy that is closed cancels the rest
+            pass  # a connection may end in any way, and closing the proxy cancels the rest
         finally:
             for each in self._connections.pop(task):
                 each.transport.abort()
@@ -151,7 +151,7 @@ class _Way:
             await self.writer.drain()
 
     def end(self) -> None:
-        """Say that nothing more comes this way."""
+        """Half-close this direction."""
         if not self.has_ended and self.writer.can_write_eof():
             self.has_ended = True
             self.writer.write_eof()
@@ -160,6 +160,6 @@ class _Way:
 def _reset(writers: Sequence[asyncio.StreamWriter]) -> None:
     for writer in writers:
         sock = writer.get_extra_info("socket")
-        with suppress(OSError, AttributeError):  # closed already: then there is no socket, or a dead one
+        with suppress(OSError, AttributeError):  # already closed: there is no socket, or a dead one
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()

@@ -1,4 +1,4 @@
-"""The private mail server: Postfix takes and delivers, Dovecot checks passwords and shows mailboxes."""
+"""The private mail server: Postfix accepts and delivers, Dovecot checks passwords and serves mailboxes."""
 
 import asyncio
 from collections.abc import Iterable
@@ -18,8 +18,8 @@ BUSY = "451 4.7.1 Service unavailable, please try again later"
 class MailServer:
     """Mailboxes with SMTP and IMAP.
 
-    `domains` are those it receives for, beside those of the first `mailboxes`. They are fixed at the start;
-    mailboxes in them can be added at any time. `hosts` are further names that its certificates are good for.
+    `domains` are the domains it receives for, in addition to those of the first `mailboxes`. They are fixed at start;
+    mailboxes in them can be added any time. `hosts` are further names that its certificates cover.
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class MailServer:
 
     @property
     def mailboxes(self) -> tuple[Mailbox, ...]:
-        """All mailboxes, in the order in which they were added."""
+        """All mailboxes, in the order they were added."""
         return tuple(self._mailboxes.values())
 
     async def start(self) -> None:
-        """Start both servers, or start them again with the letters they had."""
+        """Start both servers, or restart them with their letters."""
         await self._write_tables()
         await asyncio.gather(self.dovecot.start(), self.postfix.start())
 
@@ -66,7 +66,7 @@ class MailServer:
         await asyncio.gather(self.dovecot.stop(), self.postfix.stop())
 
     async def add(self, *mailboxes: Mailbox) -> None:
-        """Add mailboxes, or change the ones with the same address. Raises ValueError for a foreign domain."""
+        """Add mailboxes, or replace those with the same address. Raises ValueError for a foreign domain."""
         for mailbox in mailboxes:
             if mailbox.domain not in self._domains:
                 raise ValueError(f"{mailbox.domain} is not one of the domains received for: {sorted(self._domains)}")
@@ -76,7 +76,7 @@ class MailServer:
         await self._write_tables()
 
     async def answer(self, recipient: str, reply: str) -> None:
-        """From now on answer RCPT for this recipient, who need not exist, with `reply`: SPAM, BUSY, …"""
+        """Answer RCPT for this recipient, who need not exist, with `reply` from now on: SPAM, BUSY, …"""
         self._verdicts[recipient] = reply
         await self._write_tables()
 

@@ -1,4 +1,4 @@
-"""What a mailbox of the private mail server is."""
+"""A mailbox of the private mail server."""
 
 import hashlib
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mailbox:
-    """A mailbox that can sign in, send as its address and receive.
+    """A mailbox that can sign in, send as its address, and receive.
 
-    `sent_folder` is the name of its Sent folder, `special_use` whether that folder carries \\Sent (RFC 6154). `prefix`:
-    what all of its folders' names begin with, such as `INBOX.` (RFC 2342); its last character parts levels.
+    `sent_folder` names its Sent folder; `special_use` says whether that folder has \\Sent (RFC 6154). `prefix` starts
+    all its folder names, such as `INBOX.` (RFC 2342); its last character separates levels.
     """
 
     address: str
@@ -29,5 +29,5 @@ class Mailbox:
 
     @property
     def file_name(self) -> str:
-        """A name for its files, safe whatever the address holds; Dovecot works out the same by itself."""
+        """A name for its files, safe for any address; Dovecot derives the same one itself."""
         return hashlib.sha256(self.address.encode()).hexdigest()

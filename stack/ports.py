@@ -11,8 +11,8 @@ _EPHEMERAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 def free_ports(count: int) -> list[int]:
     """Return `count` different ports of 127.0.0.1 that nothing listens on.
 
-    They lie below the kernel's ephemeral range, so that no outgoing connection takes one between this
-    look and the server's own bind; drawn at random, so that two stacks starting at once hardly ever meet.
+    They are below the kernel's ephemeral range, so no outgoing connection takes one before the server binds it, and
+    random, so two stacks starting at once hardly ever collide.
     """
     ephemeral_start = int(_EPHEMERAL_RANGE.read_text().split()[0])
     candidates = random.sample(range(_LOWEST_PORT, max(ephemeral_start, _LOWEST_PORT + 10_000)), 50 * count)

@@ -1,4 +1,4 @@
-"""Postfix: takes letters from clients that signed in, and on one port from anybody, and delivers them."""
+"""Postfix: accepts letters from authenticated clients, and on one port from anyone, and delivers them."""
 
 import shutil
 from collections.abc import Iterable, Mapping
@@ -84,8 +84,8 @@ proxymap unix - - n - - proxymap
 postlog unix-dgram n - n - 1 postlogd
 """
 
-# Postfix's master changes its effective user for moments, and with that loses the kernel's promise to end it
-# with its parent. This shell keeps the promise and hands the signal on.
+# Postfix's master changes its effective user for moments, which cancels the kernel's promise to kill it with its
+# parent. This shell keeps the promise and forwards the signal.
 KEEPER = """\
 trap 'kill -TERM $master' TERM
 "$@" &
@@ -101,8 +101,8 @@ exit $status
 class Postfix:
     """A private Postfix, which needs root.
 
-    `submission_port` wants STARTTLS, then a sign-in; `smtps_port` is TLS from the start and wants a sign-in;
-    `relay_port` is plain text without one.
+    `submission_port` requires STARTTLS, then sign-in; `smtps_port` is implicit TLS and requires sign-in;
+    `relay_port` is plain text without sign-in.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Postfix:
             ["sh", "-c", KEEPER, "sh", "/usr/lib/postfix/sbin/master", "-d", "-c", str(directory)],
             log=directory / "postfix.log",
             cwd=directory,
-            # POSTLOG_SERVICE: what happens before the log service is there goes straight to the log file.
+            # POSTLOG_SERVICE: events before the log service starts go straight to the log file.
             env={"MAIL_CONFIG": str(directory), "POSTLOG_SERVICE": "postlog"},
         )
         create_queue(directory)
@@ -148,8 +148,8 @@ class Postfix:
         )
 
     async def start(self) -> None:
-        """Start, or start again with the same queue, tables and ports. The tables must be there."""
-        # The master of Postfix 3.10 ends without a word in its log when master.cf is broken.
+        """Start, or restart with the same queue, tables and ports. The tables must exist."""
+        # The master of Postfix 3.10 exits without a log entry if master.cf is broken.
         await run(["postconf", "-c", str(self._directory), "-M"])
         await self._child.start(self._is_ready)
 
@@ -157,15 +157,15 @@ class Postfix:
         return await greets(self.relay_port, b"220 ")
 
     async def stop(self) -> None:
-        """Stop; what is queued stays."""
+        """Stop; queued letters stay."""
         await self._child.stop()
 
     def suspend(self) -> None:
-        """Freeze: connections stay open and nothing answers."""
+        """Freeze the server: connections stay open and nothing answers."""
         self._child.suspend()
 
     def resume(self) -> None:
-        """Go on after `suspend`."""
+        """Resume after `suspend`."""
         self._child.resume()
 
     def log_tail(self) -> str:
@@ -173,7 +173,7 @@ class Postfix:
         return self._child.log_tail()
 
     async def write_tables(self, mailboxes: Iterable[Mailbox], verdicts: Mapping[str, str]) -> None:
-        """Replace the tables. The next connection goes by the new ones; an open one may keep the old."""
+        """Replace the tables. New connections use the new ones; an open one may keep the old."""
         known = list(mailboxes)
         tables = {
             "mailboxes": {mailbox.address: f"{mailbox.file_name}/" for mailbox in known},
@@ -186,14 +186,14 @@ class Postfix:
         new = [f"hash:{self._directory / name}.new" for name in tables]
         await run(["postmap", "-c", str(self._directory), *new])
         for name in tables:
-            # A server ends before its next client when the file it holds open is unlinked. Rewritten in place
-            # it could go unnoticed: what Postfix compares then is a time in whole seconds.
+            # A server process exits before its next client if the file it has open was unlinked. An in-place rewrite
+            # could go unnoticed: Postfix then compares times in whole seconds.
             (self._directory / f"{name}.new.db").rename(self._directory / f"{name}.db")
             (self._directory / f"{name}.new").rename(self._directory / name)
 
 
 def create_queue(directory: Path) -> None:
-    """Make the directories that Postfix's package makes in /var, with the same owners and modes."""
+    """Create the directories that Postfix's package creates in /var, with the same owners and modes."""
     queue = directory / "queue"
     private = [
         "active",

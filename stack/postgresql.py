@@ -1,4 +1,4 @@
-"""PostgreSQL: a private database cluster."""
+"""A private PostgreSQL cluster."""
 
 import secrets
 import shutil
@@ -23,9 +23,9 @@ hostssl all all all scram-sha-256 clientcert=verify-ca
 
 
 class PostgreSQL:
-    """A private PostgreSQL. With `fsync` off it is faster and loses data when the machine crashes.
+    """A private PostgreSQL. With `fsync` off it is faster, but loses data if the machine crashes.
 
-    With `tls` a client over TCP must come over TLS and show a certificate beside its password.
+    With `tls`, TCP clients must use TLS and present a certificate in addition to the password.
     """
 
     def __init__(self, directory: Path, *, fsync: bool = True, tls: MutualTls | None = None) -> None:
@@ -57,7 +57,7 @@ class PostgreSQL:
         )
 
     def _tls_settings(self, tls: MutualTls) -> dict[str, str]:
-        # Copies, because the server only takes a key that is its own user's.
+        # Copies, because the server accepts only a key that its own user owns.
         names = {
             "ssl_cert_file": tls.certificate.chain,
             "ssl_key_file": tls.certificate.key,
@@ -77,14 +77,14 @@ class PostgreSQL:
 
     @property
     def _socket_url(self) -> str:
-        """For the stack itself, whatever clients have to show."""
+        """URL for the stack itself, whatever clients must present."""
         return f"postgresql://{USER}:{PASSWORD}@/postgres?host={quote(str(self._directory))}&port={self.port}"
 
     def _url(self, database: str) -> str:
         return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
 
     async def start(self) -> None:
-        """Start, or start again in place with the same data and port."""
+        """Start, or restart with the same data and port."""
         if not self._data.exists():
             await self._initialise()
         await self._child.start(self._is_ready)
@@ -106,36 +106,36 @@ class PostgreSQL:
         return True
 
     async def add_database(self) -> str:
-        """Create an empty database under a name of its own and return its URL."""
+        """Create an empty database with a unique name; returns its URL."""
         name = f"test_{secrets.token_hex(6)}"
         await run([program("psql"), "--quiet", "--command", f"CREATE DATABASE {name}", self._socket_url])
         return self._url(name)
 
     async def ask(self, query: str) -> str:
-        """The answer to a query, as psql prints it without headings."""
+        """The result of a query, as psql prints it without headings."""
         return await run(
             [program("psql"), "--quiet", "--tuples-only", "--no-align", "--command", query, self._socket_url]
         )
 
     async def stop(self) -> None:
-        """Stop in good order; the data stay."""
+        """Shut down cleanly; the data stay."""
         await self._child.stop(timeout_s=30)
 
     async def kill(self) -> None:
-        """End at once, as a power cut would; the data stay."""
+        """Kill at once, like a power cut; the data stay."""
         await self._child.kill()
 
     def suspend(self) -> None:
-        """Freeze: no new connection is answered. Open ones are served by processes of their own and go on."""
+        """Freeze the server: new connections get no answer. Open ones have processes of their own and continue."""
         self._child.suspend()
 
     def resume(self) -> None:
-        """Go on after `suspend`."""
+        """Resume after `suspend`."""
         self._child.resume()
 
 
 def program(name: str) -> str:
-    """Find a program of the newest PostgreSQL there is: Debian keeps them out of PATH."""
+    """Find a program of the newest installed PostgreSQL: Debian keeps them out of PATH."""
     found = sorted(_LIBRARIES.glob(f"*/bin/{name}"), key=lambda path: int(path.parts[-3]))
     if not found:
         raise ServerError(f"PostgreSQL's {name} is not installed: run stack/install")

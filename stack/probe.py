@@ -1,11 +1,11 @@
-"""Asking a server whether it is ready, in its own protocol."""
+"""Probes a server's readiness in its own protocol."""
 
 import asyncio
 from contextlib import suppress
 
 
 async def greets(port: int, expected: bytes, *, hello: bytes = b"") -> bool:
-    """Tell whether the server on this loopback port answers (to `hello`, if given) with `expected` first."""
+    """Whether the server on this loopback port answers (`hello`, if given) with `expected` first."""
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError:

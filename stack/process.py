@@ -1,4 +1,4 @@
-"""A server as a supervised child: started, probed until it is ready, stopped with its own children."""
+"""A server as a supervised child process: started, probed until ready, stopped with its own children."""
 
 import asyncio
 import os
@@ -14,15 +14,15 @@ _LOG_TAIL_LINES = 25
 
 
 class ServerError(Exception):
-    """A server or a tool of it did not do what was asked; the text ends with the last lines of its log."""
+    """A server or one of its tools failed; the text ends with the last lines of its log."""
 
 
 class Child:
     """One server process, leader of its own session and process group.
 
-    The group of its own keeps a terminal's Ctrl-C from it, so that servers end in order, by `stop`. Should
-    this process be killed outright, the kernel sends the child its end signal (PR_SET_PDEATHSIG). The kernel
-    goes by the thread that started the child: start children from the main thread only.
+    Its own group shields it from a terminal's Ctrl-C, so that `stop` ends servers in order. If this process is killed
+    outright, the kernel sends the child its end signal (PR_SET_PDEATHSIG). That is tied to the thread that started the
+    child: start children from the main thread only.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Child:
         self._argv = [*setpriv(end_signal, user), *argv]
         self._log = log
         self._cwd = cwd
-        # By this its children are known that make sessions of their own, as Erlang's do.
+        # Identifies children that create sessions of their own, as Erlang's do.
         self._mark = f"STACK_CHILD={secrets.token_hex(8)}"
         inherited = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
         self._env = {**inherited, **(env or {}), "STACK_CHILD": self._mark.partition("=")[2]}
@@ -49,18 +49,18 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """The process id, which is the process group's id too; None before the start and after the end."""
+        """The process id, also the process group's id; None before the start and after the end."""
         return self._process.pid if self._process else None
 
     @property
     def exit_code(self) -> int | None:
-        """With which code it ended by itself, negative for a signal; None while it runs, and before the start."""
+        """The exit code, negative for a signal; None while it runs, and before the start."""
         return self._process.returncode if self._process else None
 
     async def start(self, is_ready: Callable[[], Awaitable[bool]], *, timeout_s: float = 60) -> None:
-        """Start the process and return when `is_ready` says so.
+        """Start the process; returns when `is_ready` does.
 
-        Raises ServerError when the process ends before that, or when `timeout_s` have passed.
+        Raises ServerError if the process exits first, or after `timeout_s`.
         """
         if self._process is not None:
             raise ServerError(f"{self.name} runs already")
@@ -93,7 +93,7 @@ class Child:
             await asyncio.sleep(_POLL_INTERVAL_S)
 
     async def stop(self, *, timeout_s: float = 15) -> None:
-        """End the process in its own way, then whatever is left of its group; nothing if it does not run."""
+        """Stop the process in its own way, then kill what is left of its group; no effect if it is not running."""
         if self._process is None:
             return
         if self._process.returncode is None:
@@ -107,11 +107,11 @@ class Child:
         await self.kill()
 
     async def kill(self) -> None:
-        """End the process and its group at once, as a power cut would; nothing if it does not run."""
+        """Kill the process and its group at once, like a power cut; no effect if it is not running."""
         if (process := self._process) is None:
             return
         await end_group(process.pid, self._mark)
-        await process.wait()  # of somebody else's kill at the same time too
+        await process.wait()  # another task may be killing it too
         self._process = None
 
     def suspend(self) -> None:
@@ -119,11 +119,11 @@ class Child:
         os.killpg(self._running().pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a suspended group go on."""
+        """Resume a suspended group."""
         os.killpg(self._running().pid, signal.SIGCONT)
 
     def log_tail(self) -> str:
-        """The last lines of what the server wrote."""
+        """The last lines the server wrote."""
         return tail(self._log)
 
     def _running(self) -> asyncio.subprocess.Process:
@@ -133,7 +133,7 @@ class Child:
 
 
 def setpriv(end_signal: signal.Signals, user: str | None) -> list[str]:
-    """Prefix a command so that it gets `end_signal` when its parent dies, and runs as `user`."""
+    """Prefix a command so that it receives `end_signal` when its parent dies, and runs as `user`."""
     identity = ["--reuid", user, "--regid", user, "--init-groups"] if user else []
     return ["setpriv", "--pdeathsig", end_signal.name.removeprefix("SIG"), *identity, "--"]
 
@@ -145,7 +145,7 @@ def tail(log: Path) -> str:
 
 
 async def spawned(*argv: str, mark: str | None = None, **options: Any) -> asyncio.subprocess.Process:
-    """Start a process. Should that be cancelled in the middle, all that was started has ended when it raises."""
+    """Start a process. If cancelled midway, everything started has ended by the time it raises."""
     starting = asyncio.ensure_future(asyncio.create_subprocess_exec(*argv, **options))
     try:
         return await asyncio.shield(starting)
@@ -157,7 +157,7 @@ async def spawned(*argv: str, mark: str | None = None, **options: Any) -> asynci
 
 
 async def end_group(group: int, mark: str | None = None) -> None:
-    """Kill all that belongs to a group, see `_members`, and return when nothing of it lives any more."""
+    """Kill every member of a group (see `_members`), and return when none is alive."""
     while members := _members(group, mark):
         for member in members:
             with suppress(ProcessLookupError):
@@ -166,16 +166,16 @@ async def end_group(group: int, mark: str | None = None) -> None:
 
 
 def _members(group: int, mark: str | None) -> list[int]:
-    """Living processes of a group, and those that left it and still have the mark in their environment.
+    """Living processes of a group, and those that left it but carry the mark in their environment.
 
-    Zombies are left out: in a container there may be nobody to reap them.
+    Excludes zombies: in a container, nothing may reap them.
     """
     members = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         try:
-            # proc(5): the name in parentheses may hold spaces; state, parent and group follow it.
+            # proc(5): the name in parentheses may contain spaces; state, parent and group follow it.
             state, _, pgrp = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
             is_marked = mark is not None and mark.encode() in (entry / "environ").read_bytes()
             is_member = int(pgrp) == group or is_marked

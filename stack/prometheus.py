@@ -1,4 +1,4 @@
-"""Prometheus: a private server that scrapes what it is told to, and answers queries."""
+"""Prometheus: a private server that scrapes given targets and answers queries."""
 
 import json
 import urllib.error
@@ -17,7 +17,7 @@ from stack.process import Child, ServerError
 
 
 class Prometheus:
-    """A private Prometheus. `targets` are the ports to scrape by name of the job; `rules` its rule files."""
+    """A private Prometheus. `targets` maps job names to ports to scrape; `rules` are its rule files."""
 
     def __init__(
         self,
@@ -45,18 +45,18 @@ class Prometheus:
         )
 
     async def start(self) -> None:
-        """Start, or start again with the same data and port."""
+        """Start, or restart with the same data and port."""
         await self._child.start(self._is_ready)
 
     async def _is_ready(self) -> bool:
         return await greets(self.port, b"HTTP/1.0 200", hello=b"GET /-/ready HTTP/1.0\r\n\r\n")
 
     async def stop(self) -> None:
-        """Stop in good order."""
+        """Shut down cleanly."""
         await self._child.stop()
 
     async def get(self, path: str, **parameters: str | float) -> Any:
-        """`data` of an answer of its HTTP API. Raises ServerError with its words when it refuses."""
+        """`data` of a response of its HTTP API. Raises ServerError with its error text if it refuses."""
         return await to_thread(self._get, path, parameters)
 
     def _get(self, path: str, parameters: Mapping[str, str | float]) -> Any:
@@ -68,7 +68,7 @@ class Prometheus:
             raise ServerError(f"prometheus: {parameters}: {error.read().decode()[:500]}") from None
 
     async def query(self, expression: str, **parameters: str | float) -> list[Any]:
-        """The result of an instant query, now unless a `time` is given."""
+        """The result of an instant query, at `time` or now."""
         return list((await self.get("query", query=expression, **parameters))["result"])
 
     async def query_range(self, expression: str, start: float, end: float, step_s: float) -> list[Any]:

@@ -1,4 +1,4 @@
-"""One RabbitMQ node: its private files, its start and end, and commands to it."""
+"""One RabbitMQ node: private files, start and stop, and commands."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,9 @@ _MANAGEMENT = frozenset({"rabbitmq_management", "rabbitmq_management_agent", "ra
 
 USER = PASSWORD = "sendas"
 
-# A .config file, not a .conf: reading the schemas a .conf is checked against takes a second of each boot.
-# The timeout is the one that docs/handbook.md asks for: what a delay queue was giving back when a node was lost is
-# given out again after it, and is in no queue's count until then. By itself that takes three minutes.
+# A .config file, not a .conf: loading the schemas that check a .conf takes a second of each boot.
+# The timeout is the one docs/handbook.md asks for: messages that a delay queue was returning when a node was lost are
+# redelivered only after it, and no queue counts them until then. The default is three minutes.
 _CONFIGURATION = """\
 [{{rabbit, [
    {{tcp_listeners, [{{"127.0.0.1", {amqp_port}}}]}},{tls}
@@ -35,7 +35,7 @@ _TLS = """
 
 @dataclass(frozen=True)
 class Distribution:
-    """What the nodes of a cluster share: the port of their name server (epmd) and the cookie."""
+    """Shared by a cluster's nodes: the port of their name server (epmd) and the cookie."""
 
     epmd_port: int
     cookie: str
@@ -44,7 +44,7 @@ class Distribution:
 class RabbitNode:
     """A RabbitMQ node, `name`@localhost. With `seed`, an empty one joins that node's cluster at start.
 
-    With `tls` it has a second port, for clients that show a certificate.
+    With `tls` it has a second port, for clients that present a certificate.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class RabbitNode:
 
     @property
     def is_new(self) -> bool:
-        """Whether it has never run, and so has no data yet."""
+        """Whether it has never run, and so has no data."""
         return not (self._directory / "data").exists()
 
     def _environ(self) -> dict[str, str]:
@@ -92,7 +92,7 @@ class RabbitNode:
             "HOME": str(directory),
             "ERL_EPMD_PORT": str(self._distribution.epmd_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
-            # For every Erlang there: the server and rabbitmqctl run others that would start an epmd.
+            # Applies to every Erlang VM here: the server and rabbitmqctl start others, which would start an epmd.
             "ERL_AFLAGS": "-start_epmd false",
             "ERL_CRASH_DUMP": str(directory / "crash.dump"),
             "RABBITMQ_SCRIPTS_DIR": str(directory / "home/sbin"),
@@ -103,7 +103,7 @@ class RabbitNode:
             "RABBITMQ_MNESIA_BASE": str(directory / "data"),
             "RABBITMQ_LOG_BASE": str(directory / "log"),
             "RABBITMQ_DIST_PORT": str(self._distribution_port),
-            # The script then becomes the server instead of watching over it, so that signals reach it.
+            # Makes the script become the server instead of supervising it, so that signals reach it.
             "RABBITMQ_ALLOW_INPUT": "1",
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ("-noinput +S 2:2 -kernel inet_dist_use_interface {127,0,0,1}"),
         }
@@ -132,35 +132,35 @@ class RabbitNode:
         )
 
     async def start(self) -> None:
-        """Start, or start again in place with the same data and port."""
+        """Start, or restart with the same data and port."""
         await self._child.start(self._is_ready, timeout_s=120)
 
     async def _is_ready(self) -> bool:
-        # The answer to the protocol header is the method frame Connection.Start on channel 0.
+        # The reply to the protocol header is the method frame Connection.Start on channel 0.
         return await greets(self.amqp_port, b"\x01\x00\x00", hello=b"AMQP\x00\x00\x09\x01")
 
     async def stop(self) -> None:
-        """Stop in good order; the data stay."""
+        """Shut down cleanly; the data stay."""
         await self._child.stop(timeout_s=30)
 
     async def kill(self) -> None:
-        """End at once, as a power cut would; the data stay."""
+        """Kill at once, like a power cut; the data stay."""
         await self._child.kill()
 
     def suspend(self) -> None:
-        """Freeze: connections stay open and nothing answers."""
+        """Freeze the node: connections stay open and nothing answers."""
         self._child.suspend()
 
     def resume(self) -> None:
-        """Go on after `suspend`."""
+        """Resume after `suspend`."""
         self._child.resume()
 
     async def ctl(self, *arguments: str) -> str:
-        """Run rabbitmqctl against this node (about a second) and return what it printed."""
+        """Run rabbitmqctl against this node (about a second); returns its output."""
         return await run([str(self._directory / "home/sbin/rabbitmqctl"), "--quiet", *arguments], env=self._environment)
 
     async def add_vhost(self, name: str) -> str:
-        """Create a virtual host that only the stack's user may use; return its URL. Takes milliseconds."""
+        """Create a virtual host that only the stack's user may use; returns its URL. Takes milliseconds."""
         await self._evaluate(
             f'ok = rabbit_vhost:add(<<"{name}">>, <<"stack">>), '
             f'rabbit_auth_backend_internal:set_permissions(<<"{USER}">>, <<"{name}">>, '
@@ -169,25 +169,25 @@ class RabbitNode:
         return f"{self.amqp_url}{name}"
 
     async def delete_vhost(self, name: str) -> None:
-        """Delete a virtual host with all that is in it."""
+        """Delete a virtual host with its contents."""
         await self._evaluate(f'rabbit_vhost:delete(<<"{name}">>, <<"stack">>), ok.')
 
     async def _evaluate(self, expression: str) -> None:
-        """Evaluate an expression whose value is `ok`, by erl_call, which starts faster than rabbitmqctl."""
+        """Evaluate an expression whose value is `ok` with erl_call, which starts faster than rabbitmqctl."""
         answer = await run(
             ["/usr/lib/erlang/bin/erl_call", "-n", self.name, "-c", self._distribution.cookie, "-e"],
             env=self._environment,
             input_text=expression + "\n",
         )
-        if answer != "{ok, ok}":  # the exit code is 0 whatever happened
+        if answer != "{ok, ok}":  # the exit code is always 0
             raise ServerError(f"{self.name} refused {expression}\n{answer}")
 
 
 def _link_home(home: Path, wanted: frozenset[str]) -> None:
-    """Make a RabbitMQ home that has only the libraries needed.
+    """Create a RabbitMQ home with only the libraries needed.
 
-    At each boot every library of the home's plugins directory is searched for code, used or not: with the
-    unused ones left out the boot takes a quarter less.
+    Each boot searches every library in the home's plugins directory for code, used or not: leaving out the unused ones
+    makes it a quarter faster.
     """
     [installed] = sorted(_HOME.glob("rabbitmq_server-*"))[-1:] or [_HOME]
     (home / "plugins").mkdir(parents=True)

@@ -14,7 +14,7 @@ from stack.rabbit_node import Distribution, RabbitNode
 class RabbitMQ:
     """A broker of `size` clustered nodes. `management` adds the HTTP API and its pages to the first node.
 
-    `tls` adds a port for clients with a certificate to the first node.
+    `tls` gives the first node a port for clients with a certificate.
     """
 
     def __init__(
@@ -25,7 +25,7 @@ class RabbitMQ:
         self._epmd_port = epmd_port
         self._epmd = Child(
             "epmd",
-            # Started here and told not to be started by a node, because that one would outlive every node.
+            # Started here, and nodes are told not to start it: one started by a node would outlive them all.
             ["epmd", "-port", str(epmd_port), "-address", "127.0.0.1"],
             log=directory / "epmd.log",
             cwd=directory,
@@ -40,7 +40,7 @@ class RabbitMQ:
 
     @property
     def first(self) -> RabbitNode:
-        """The first node, which is the only one of a plain broker."""
+        """The first node; a broker of one node has no other."""
         return self.nodes[0]
 
     @property
@@ -54,25 +54,25 @@ class RabbitMQ:
         return self.first.amqps_url
 
     async def start(self) -> None:
-        """Start, or start again in place with the same data, ports and cluster."""
+        """Start, or restart with the same data, ports and cluster."""
         await self._epmd.start(self._is_epmd_ready)
         try:
             if self.first.is_new:
-                # The others look for the first when they are new: it has to be there.
+                # New nodes look for the first one, so it must be running.
                 await self.first.start()
                 await asyncio.gather(*(node.start() for node in self.nodes[1:]))
             else:
-                # Nodes that were a cluster before wait for each other.
+                # Nodes that have formed a cluster wait for each other.
                 await asyncio.gather(*(node.start() for node in self.nodes))
         except BaseException:
             await self.stop()
             raise
 
     async def _is_epmd_ready(self) -> bool:
-        # NAMES_REQ; the answer starts with epmd's own port number.
+        # NAMES_REQ; the reply starts with epmd's own port number.
         return await greets(self._epmd_port, self._epmd_port.to_bytes(4, "big"), hello=b"\x00\x01n")
 
     async def stop(self) -> None:
-        """Stop all nodes in good order, then the name server; the data stay."""
+        """Shut down all nodes cleanly, then the name server; the data stay."""
         await asyncio.gather(*(node.stop() for node in self.nodes))
         await self._epmd.stop()

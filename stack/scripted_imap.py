@@ -1,11 +1,11 @@
-"""An IMAP server in memory for what real servers hardly ever do: refuse, stall, cut and answer oddly, on demand.
+"""An in-memory IMAP server that on demand does what real servers hardly ever do: refuse, stall, cut, answer oddly.
 
-Without a script it is a plain small server. `script` says what happens instead, each time that a command comes:
+Without a script it behaves normally. `script` overrides successive occurrences of a command:
 
-    server.script("APPEND", Say("{tag} NO [OVERQUOTA] full"), CUT)   # at the first APPEND, at the second; then as usual
+    server.script("APPEND", Say("{tag} NO [OVERQUOTA] full"), CUT)   # first APPEND, second APPEND; then as usual
 
-The moments are the command names, and `GREETING`, `UID SEARCH`, and `APPENDED` (the literal has come, nothing is
-stored yet) and `STORED` (it is stored, but not answered yet).
+Moments are command names, plus `GREETING`, `UID SEARCH`, `APPENDED` (the literal has arrived, nothing is stored
+yet) and `STORED` (stored, but not answered yet).
 """
 
 import asyncio
@@ -25,7 +25,7 @@ _MESSAGE_ID = re.compile(rb"^Message-ID:[ \t]*(\S+)", re.IGNORECASE | re.MULTILI
 
 @dataclass(frozen=True)
 class Say:
-    """Send these lines (`{tag}` is the command's tag) and go on; `raw` is sent as it stands."""
+    """Send these lines (`{tag}` is the command's tag) and continue; `raw` is sent unchanged."""
 
     text: str = ""
     raw: bytes = b""
@@ -38,7 +38,7 @@ class Say:
 
 @dataclass(frozen=True)
 class Cut:
-    """Close the connection; at an APPEND, when that many bytes of the literal have come."""
+    """Close the connection; during APPEND, after that many bytes of the literal."""
 
     after_bytes: int | None = None
     farewell: str = ""
@@ -51,7 +51,7 @@ class Stall:
 
 @dataclass(frozen=True)
 class Challenge:
-    """Send a challenge, wait for a line, then say something."""
+    """Send a challenge, wait for a line, then answer."""
 
     challenge: str
     then: Say
@@ -62,7 +62,7 @@ Step = Say | Cut | Stall | Challenge
 
 @dataclass
 class ScriptedFolder:
-    """A folder by its name on the wire; `listed` is the LIST line to send for it instead of the usual one."""
+    """A folder by its name on the wire; `listed` replaces its LIST line."""
 
     name: bytes
     flags: str = "\\HasNoChildren"
@@ -71,20 +71,20 @@ class ScriptedFolder:
     letters: list[bytes] = field(default_factory=list)
 
     def line(self) -> bytes:
-        """Its LIST response, without the end of the line."""
+        """Its LIST response, without the line break."""
         return self.listed or b'* LIST (%s) "%s" "%s"' % (self.flags.encode(), self.delimiter.encode(), self.name)
 
 
 class _Hangup(Exception):
-    """The script ends this connection."""
+    """Ends this connection, as scripted."""
 
 
 class ScriptedImap:
-    """The server; usable as an asynchronous context manager. `commands` is what it was told.
+    """The server; an async context manager. `commands` lists the commands received.
 
-    `unanswered`: what else came while it stalled. `namespace`: what NAMESPACE tells, where it is offered.
-    `keeps_below`: folders of other names cannot be opened, made or appended to. `is_like_courier`: nothing is appended
-    to a folder that the connection has open for looking.
+    `unanswered` holds input received while it stalled. `namespace` is the NAMESPACE response, if offered.
+    `keeps_below`: folders outside this prefix cannot be opened, created or appended to. `is_like_courier`: APPEND fails
+    for a folder that the connection has open read-only.
     """
 
     def __init__(
@@ -106,22 +106,22 @@ class ScriptedImap:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def script(self, moment: str, *steps: Step) -> None:
-        """What to do when that moment comes, each step once."""
+        """Script the actions for a moment, one per occurrence."""
         self._steps[moment].extend(steps)
 
     def step(self, moment: str) -> Step | None:
-        """The next step for a moment; every moment is told in `moments`, so that tests can wait for it."""
+        """The next action for a moment; every moment is recorded in `moments`, so that tests can wait for it."""
         self.moments.put_nowait(moment)
         steps = self._steps[moment]
         return steps.popleft() if steps else None
 
     async def reached(self, moment: str) -> None:
-        """Wait until the moment has come (again)."""
+        """Wait until the moment occurs (again)."""
         while await self.moments.get() != moment:
             pass
 
     async def start(self, context: ssl.SSLContext | None = None) -> None:
-        """Listen on a free port of loopback, with implicit TLS when there is a context."""
+        """Listen on a free loopback port, with implicit TLS if there is a context."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context, limit=2**26)
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -161,7 +161,7 @@ class ScriptedImap:
 
 
 class _Connection:
-    """One client's conversation."""
+    """One client's session."""
 
     def __init__(self, server: ScriptedImap, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.server = server
@@ -184,7 +184,7 @@ class _Connection:
                 await getattr(self, "do_" + name.lower().replace(" ", "_"), self.unknown)(arguments)
 
     async def acted(self, moment: str, rest: bytes = b"") -> bool:
-        """Do the script's step for this moment, if it has one."""
+        """Perform the scripted action for this moment, if any."""
         match self.server.step(moment):
             case None:
                 return False
@@ -219,7 +219,7 @@ class _Connection:
         return (await self.reader.readuntil(b"\r\n"))[:-2]
 
     async def arguments(self, rest: bytes) -> list[bytes]:
-        """The arguments of a command, its literals read."""
+        """Parse a command's arguments, including literals."""
         found: list[bytes] = []
         while True:
             literal = _LITERAL.search(rest)
@@ -274,7 +274,7 @@ class _Connection:
             await self.send(f"{self.tag.decode()} BAD no folder is open")
             return
         if removes:
-            self.folder.letters.clear()  # as if all of them had been marked as deleted
+            self.folder.letters.clear()  # as if all had been marked as deleted
         self.folder = None
         await self.ok()
 

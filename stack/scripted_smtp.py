@@ -1,4 +1,4 @@
-"""A mail server that does what a script says: right by default, wrong where it is told to be.
+"""A scripted mail server: correct by default, faulty where the script says so.
 
 A script is text, one rule a line:
 
@@ -67,7 +67,7 @@ _END = b"\r\n.\r\n"
 
 @dataclass
 class Rule:
-    """What to do at a step, for commands that contain `text` (no matter the case)."""
+    """What to do at a step, for commands that contain `text` (case-insensitive)."""
 
     step: str
     acts: tuple[str, ...]
@@ -78,7 +78,7 @@ class Rule:
 
     @classmethod
     def parse(cls, line: str) -> Self:
-        """A rule from its line. Raises ValueError."""
+        """Parse a rule. Raises ValueError."""
         match = _RULE.fullmatch(line.strip())
         if match is None or match["step"] not in _STEPS:
             raise ValueError(f"not a rule of the script: {line!r}")
@@ -88,7 +88,7 @@ class Rule:
         return cls(match["step"], acts, match["text"] or "", bool(match["once"]), int(match["after"] or 0))
 
     def fits(self, step: str, command: str) -> bool:
-        """Whether it is this rule's turn; counts the times."""
+        """Whether this rule applies now; counts its occurrences."""
         if step != self.step or self.text.lower() not in command.lower():
             return False
         self.seen += 1
@@ -96,14 +96,14 @@ class Rule:
 
 
 def parse_script(text: str) -> list[Rule]:
-    """The rules of a script; empty lines and comments are left out. Raises ValueError."""
+    """Parse a script, skipping empty lines and comments. Raises ValueError."""
     lines = (line.split(" #")[0].strip() for line in text.splitlines())
     return [Rule.parse(line) for line in lines if line and not line.startswith("#")]
 
 
 @dataclass(frozen=True)
 class AcceptedLetter:
-    """A letter that the server took responsibility for; `wire` is without the stuffed dots."""
+    """A letter for which the server took responsibility; `wire` has the dot-stuffing removed."""
 
     connection: int
     username: str | None
@@ -115,19 +115,19 @@ class AcceptedLetter:
 
 @dataclass(frozen=True)
 class Command:
-    """A command as it came, without secrets; `connection` counts from 1."""
+    """A command as received, without secrets; `connection` counts from 1."""
 
     connection: int
     line: str
 
     @property
     def verb(self) -> str:
-        """The first word, in capitals."""
+        """The first word, in upper case."""
         return self.line.split(" ")[0].upper()
 
 
 class _Leave(Exception):
-    """The connection ends here."""
+    """Ends this connection."""
 
 
 @dataclass
@@ -140,9 +140,8 @@ class ScriptedSmtpServer:
     """The server; an async context manager. `letters` and `commands` are in order of arrival.
 
     `users` maps names to passwords, `tokens` names to access tokens. With `is_implicit_tls` TLS begins at once;
-    STARTTLS is offered when there is a TLS context and it does not. A lax server grants RCPT and DATA at any time, and
-    one with `takes_any_token` set asks nobody whether a token is good. `login_prompts` are what AUTH LOGIN is answered
-    with, as they stand.
+    otherwise STARTTLS is offered if there is a TLS context. A lax server accepts RCPT and DATA any time, and one with
+    `takes_any_token` accepts every token unchecked. `login_prompts` are sent as the prompts of AUTH LOGIN, unchanged.
     """
 
     def __init__(
@@ -179,7 +178,7 @@ class ScriptedSmtpServer:
         self._dialogues: set[asyncio.Task[None]] = set()
 
     def play(self, script: str) -> None:
-        """Go on by another script."""
+        """Switch to another script."""
         self.rules = parse_script(script)
 
     def verbs(self, connection: int | None = None) -> list[str]:
@@ -187,22 +186,22 @@ class ScriptedSmtpServer:
         return [command.verb for command in self.commands if connection in (None, command.connection)]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until something happens on the server that makes the condition true."""
+        """Wait for an event on the server that makes the condition true."""
         async with self._changed:
             await self._changed.wait_for(condition)
 
     async def seen(self, verb: str, times: int = 1) -> None:
-        """Wait until the command came so many times."""
+        """Wait until the command has arrived this many times."""
         await self.until(lambda: self.verbs().count(verb) >= times)
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Listen; the port is then in `port`."""
+        """Listen; `port` is then set."""
         context = self.tls if self.is_implicit_tls else None
         self._server = await asyncio.start_server(self._serve, host, port, ssl=context)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
-        """Stop listening and end all connections."""
+        """Stop listening and close all connections."""
         if self._server is not None:
             self._server.close()
         for dialogue in list(self._dialogues):
@@ -217,7 +216,7 @@ class ScriptedSmtpServer:
         await self.close()
 
     async def note(self, *, command: Command | None = None, letter: AcceptedLetter | None = None) -> None:
-        """Record, and wake who waits."""
+        """Record an event and wake the waiters."""
         async with self._changed:
             if command is not None:
                 self.commands.append(command)
@@ -236,7 +235,7 @@ class ScriptedSmtpServer:
             await self.note()
             await _Dialogue(self, self.connections, reader, writer).run()
         except (_Leave, OSError, EOFError, asyncio.LimitOverrunError, asyncio.CancelledError):
-            pass  # a connection may end in any way, and a server that is closed cancels the rest
+            pass  # a connection may end in any way, and closing the server cancels the rest
         finally:
             writer.transport.abort()
             self.open_connections -= 1
@@ -351,7 +350,7 @@ class _Dialogue:
         match = re.fullmatch(r"user=(.*)\x01auth=Bearer (.*)\x01\x01", _decoded(initial))
         if match and (self._server.takes_any_token or self._server.tokens.get(match[1]) == match[2]):
             return match[1]
-        # The reason comes as a challenge, and the client must answer it before it gets the real reply.
+        # The reason arrives as a challenge, which the client must answer before it gets the final reply.
         if await self._challenge(base64.b64encode(b'{"status":"401"}').decode()) != "":
             raise ValueError("an empty answer is expected")
         return None
@@ -411,7 +410,7 @@ class _Dialogue:
         await self._server.note(letter=letter)
 
     async def _step(self, step: str, command: str, default: str | None) -> bool:
-        """Do what the script says; true when the server went on as it would have without it."""
+        """Do what the script says; true if the server continued as it would have without a script."""
         rule = next((rule for rule in self._server.rules if rule.fits(step, command)), None)
         acts = rule.acts if rule else ("proceed",)
         is_proceeding = False
@@ -506,5 +505,5 @@ def _unstuffed(content: bytes) -> bytes:
 
 def _send_reset_on_close(writer: asyncio.StreamWriter) -> None:
     sock = writer.get_extra_info("socket")
-    if sock is not None:  # the client may be gone by now, and the socket with it
+    if sock is not None:  # the client may have disconnected, closing the socket
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -1,4 +1,4 @@
-"""The servers together, started at the same time and stopped completely."""
+"""All servers together: started concurrently and stopped completely."""
 
 import asyncio
 import os
@@ -19,14 +19,14 @@ SERVICES = frozenset({"rabbitmq", "mail", "postgresql"})
 
 
 class Server(Protocol):
-    """What starts, stops, and can be started again."""
+    """Anything that can be started, stopped and restarted."""
 
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
 
 
 class Options(TypedDict, total=False):
-    """Where servers differ from their defaults; `MailServer`, `RabbitMQ` and `PostgreSQL` say more."""
+    """Deviations from the servers' defaults; see `MailServer`, `RabbitMQ` and `PostgreSQL`."""
 
     mailboxes: Iterable[Mailbox]
     domains: Iterable[str]
@@ -37,7 +37,7 @@ class Options(TypedDict, total=False):
 
 
 class Stack:
-    """The servers asked for, each in its own part of one directory. Use `Stack.start`."""
+    """The requested servers, each in its own part of one directory. Use `Stack.start`."""
 
     def __init__(self, directory: Path, services: Collection[str], options: Options) -> None:
         if unknown := set(services) - SERVICES:
@@ -64,9 +64,9 @@ class Stack:
     async def start(
         cls, directory: Path, services: Collection[str] = SERVICES, **options: Unpack[Options]
     ) -> AsyncIterator["Stack"]:
-        """Start `services` in `directory`, which must exist and the caller removes; stop them at the end.
+        """Start `services` in `directory`, which must exist and which the caller removes; stop them on exit.
 
-        Raises ServerError, with the end of its log, when a server cannot start.
+        Raises ServerError with the end of its log if a server cannot start.
         """
         stack = cls(directory, services, options)
         async with running(*stack._servers.values()):
@@ -96,7 +96,7 @@ class Stack:
 
 @asynccontextmanager
 async def running(*servers: Server) -> AsyncIterator[None]:
-    """Start servers at the same time; stop them all at the end, also when only some of them could start."""
+    """Start servers concurrently; stop them all on exit, even if only some of them could start."""
     if os.geteuid() != 0:
         raise ServerError("the private servers need root, each to run as its own user (compose.yaml needs none)")
     starts = [asyncio.create_task(server.start()) for server in servers]
@@ -112,7 +112,7 @@ async def running(*servers: Server) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def rabbitmq_cluster(directory: Path, size: int) -> AsyncIterator[RabbitMQ]:
-    """Start a RabbitMQ cluster of `size` nodes in a new directory, and stop it at the end."""
+    """Start a RabbitMQ cluster of `size` nodes in a new directory; stops it on exit."""
     cluster = RabbitMQ(directory, size=size)
     async with running(cluster):
         yield cluster

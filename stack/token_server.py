@@ -1,4 +1,4 @@
-"""An OAuth 2 token server for mailboxes: it grants, rotates and revokes, and tells Dovecot whose a token is."""
+"""An OAuth 2 token server for mailboxes: grants, rotates and revokes tokens, and introspects them for Dovecot."""
 
 import ssl
 from dataclasses import dataclass, field
@@ -15,8 +15,8 @@ class TokenServer:
     """The server; an async context manager.
 
     `/token` (RFC 6749) is on `port`, with TLS; `/introspect` (RFC 7662) on `introspection_port`, without. With
-    `rotates`, each renewal hands out a new refresh token and voids the former one. Every token begins with `prefix`.
-    `answers` are given out first, as they stand. With `is_access_refused`, no access token is good at the mail server.
+    `rotates`, each refresh returns a new refresh token and voids the old one. Every token begins with `prefix`.
+    `answers` are returned first, unchanged. With `is_access_refused`, the mail server accepts no access token.
     """
 
     certificate: Certificate
@@ -38,17 +38,17 @@ class TokenServer:
 
     @property
     def url(self) -> str:
-        """The token endpoint."""
+        """The token endpoint's URL."""
         return f"https://localhost:{self.port}/token"
 
     def grant(self, username: str) -> str:
-        """A refresh token for a user, as if they had just consented."""
+        """Issue a refresh token for a user, as after consent."""
         token = f"{self.prefix}rt-{next(self._numbers)}"
         self.refresh_tokens[token] = username
         return token
 
     def revoke(self, username: str) -> None:
-        """Take all tokens of a user back."""
+        """Revoke all tokens of a user."""
         for tokens in (self.refresh_tokens, self._active):
             for token in [token for token, owner in tokens.items() if owner == username]:
                 del tokens[token]
@@ -80,7 +80,7 @@ class TokenServer:
             return self.answers.pop(0)
         username = self._user(form)
         if username is None:
-            # Some servers repeat what they were sent.
+            # Some servers echo the request.
             refusal = {"error": "invalid_grant", "error_description": form.get("refresh_token", "")}
             return web.json_response(refusal, status=400)
         token = f"{self.prefix}at-{next(self._numbers)}"

@@ -1,4 +1,4 @@
-"""Running a server's tools to their end."""
+"""Runs a server's tools to completion."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ async def run(
     input_text: str = "",
     user: str | None = None,
 ) -> str:
-    """Run a tool to its end and return what it printed. Raises ServerError with its output when it fails."""
+    """Run a tool to completion; returns its output. Raises ServerError with the output if it fails."""
     process = await spawned(
         *setpriv(signal.SIGKILL, user),
         *argv,
@@ -23,7 +23,7 @@ async def run(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd="/",
-        start_new_session=True,  # a group of its own, so that its children end with it when it is cancelled
+        start_new_session=True,  # its own group, so that its children end with it on cancellation
         env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", **(env or {})},
     )
     try:

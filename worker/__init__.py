@@ -1,3 +1,3 @@
-"""Sends a product's letters as its customers, through each customer's own mailbox."""
+"""Sends mail for a product as its customers, through each customer's own mailbox."""
 
 __version__ = "0.1.0"

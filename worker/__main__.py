@@ -1,4 +1,4 @@
-"""`python -m worker` is the command `sendas`."""
+"""Runs the `sendas` command as `python -m worker`."""
 
 from worker.cli import main
 

@@ -1,4 +1,4 @@
-"""Broker and ledger as the settings name them; wrong files and parameters are found here, before any connection."""
+"""Addresses of broker, ledger and history from the settings; checks files and parameters before any connection."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,16 +10,16 @@ from worker.settings import Settings
 
 
 def tls_of(settings: Settings) -> ClientTls:
-    """Whom every connection trusts."""
+    """The trust anchors of every connection."""
     authorities = _pem("SENDAS_TLS_CA_FILE", settings.tls_ca_file)
     return ClientTls(extra_authorities=authorities, is_strict=settings.tls_strict)
 
 
 def broker_of(settings: Settings) -> BrokerAddress:
-    """The broker.
+    """The broker's address.
 
     Raises:
-        ConfigurationError: URL, parameters or certificates are wrong.
+        ConfigurationError: the URL, a parameter or a certificate is wrong.
     """
     certificate = _pem("SENDAS_BROKER_TLS_CERT_FILE", settings.broker_tls_cert_file)
     key = _pem("SENDAS_BROKER_TLS_KEY_FILE", settings.broker_tls_key_file)
@@ -29,10 +29,10 @@ def broker_of(settings: Settings) -> BrokerAddress:
 
 
 def ledger_of(settings: Settings) -> LedgerAddress:
-    """The ledger.
+    """The ledger's address.
 
     Raises:
-        ConfigurationError: URL, parameters or certificates are wrong.
+        ConfigurationError: the URL, a parameter or a certificate is wrong.
     """
     certificate = _pem("SENDAS_LEDGER_TLS_CERT_FILE", settings.ledger_tls_cert_file)
     key = _pem("SENDAS_LEDGER_TLS_KEY_FILE", settings.ledger_tls_key_file)
@@ -40,12 +40,12 @@ def ledger_of(settings: Settings) -> LedgerAddress:
 
 
 def history_of(settings: Settings) -> LedgerAddress:
-    """The history's database: its own, or the ledger's where that is a server; a file beside the ledger's else.
+    """The history's database: its own if set, else the ledger's server, else a file beside the ledger's file.
 
-    Not the ledger's own file: SQLite has one writer at a time, and no letter is to wait for the history.
+    Never the ledger's own file: SQLite allows one writer at a time, and no letter may wait for the history.
 
     Raises:
-        ConfigurationError: URL, parameters or certificates are wrong.
+        ConfigurationError: the URL, a parameter or a certificate is wrong.
     """
     url = settings.history_database
     return ledger_of(settings) if url is None else ledger_address(url, tls_of(settings), "SENDAS_HISTORY_URL")

@@ -1,4 +1,4 @@
-"""The only place where the parts are put together: the real world around the delivery."""
+"""The composition root: wires the delivery to the real world."""
 
 import asyncio
 import os
@@ -54,7 +54,7 @@ _LEDGER_RETRY_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """Mail servers, Sent folders and files, as the settings let the worker reach them, and the check of mailboxes."""
+    """Adapters for mail servers, Sent folders and files, configured by the settings, and the mailbox check."""
 
     transport: MailTransport
     sent_folder: SentFolder
@@ -75,11 +75,10 @@ async def open_outside(
     refreshed: Callable[[str], None] = lambda _: None,
     tracer: Tracer = NO_TRACING,
 ) -> AsyncIterator[Outside]:
-    """Everything that connects to hosts which customers chose, behind one egress guard.
+    """Open everything that connects to hosts chosen by customers, behind one egress guard.
 
-    `references`: whose variables and files count as secrets, where that is not for the settings to say. `rotated` is
-    called when there is a refresh token to tell of; `refreshed` is told what came of each renewal of an
-    access token.
+    `references` says whose variables and files may serve as secrets, overriding the settings. `rotated` is
+    called when a refresh token was rotated; `refreshed` receives the outcome of every access token refresh.
 
     Raises:
         ConfigurationError: a setting is wrong.
@@ -97,8 +96,8 @@ async def open_outside(
         settings.secret_env_prefix,
         settings.reference_accounts if references is None else references.accounts,
     )
-    # From here on nothing can be wrong with the settings, so that what is opened is also closed.
-    # Places bound who connects, by account; a queue of aiohttp's own would let one account's stalling server fill it.
+    # The settings are valid from here on, so everything opened is also closed.
+    # Places limit connections per account; aiohttp's own queue would let one account's stalling server fill it.
     session = guarded_client_session(
         guard, tls, allow_http=settings.files_allow_http, max_connections=0, max_connections_per_host=0
     )
@@ -154,7 +153,7 @@ def _name_server(settings: Settings) -> DnsLookups:
 
 @contextmanager
 def _naming(setting: str) -> Iterator[None]:
-    """Put the setting's name before the error of what reads it."""
+    """Prefix errors with the name of the setting that caused them."""
     try:
         yield
     except ConfigurationError as error:
@@ -162,10 +161,10 @@ def _naming(setting: str) -> Iterator[None]:
 
 
 def snapshot_source(settings: Settings, attempts: int = 3) -> Source:
-    """Where configuration snapshots come from; inside a running event loop. `attempts`: within one fetch over HTTP.
+    """Create the source of configuration snapshots; needs a running event loop. `attempts` counts tries per HTTP fetch.
 
-    The operator named the host, which may be in a private network; but whatever the name resolves to, no metadata
-    service is asked, and the connection goes to the address that was vetted.
+    The operator chose the host, which may be private; metadata services are refused all the same, whatever the name
+    resolves to, and the connection goes to the vetted address.
 
     Raises:
         ConfigurationError: a setting is wrong.
@@ -178,7 +177,7 @@ def snapshot_source(settings: Settings, attempts: int = 3) -> Source:
 
 
 def delivery_rules(settings: Settings) -> Rules:
-    """The settings that rule the delivery."""
+    """The delivery's rules, from the settings."""
     return Rules(
         topology=settings.topology,
         source=settings.source,
@@ -209,7 +208,7 @@ def delivery_rules(settings: Settings) -> Rules:
 def token_telling(
     settings: Settings, tokens: RefreshTokens, outside: Outside, snapshot: SnapshotService, publish: Publish
 ) -> TokenRotationNotifier:
-    """What tells the product of rotated refresh tokens."""
+    """Create what notifies the product of rotated refresh tokens."""
     reporter = Reporter(settings.source, settings.topology.results_exchange)
     return TokenRotationNotifier(
         tokens=tokens, snapshot=snapshot, is_of=outside.is_of, reporter=reporter, publish=publish
@@ -226,10 +225,10 @@ class _LedgerMetrics:
 
 
 async def open_ledger_patiently(settings: Settings, ledger: LedgerAddress, metrics: Metrics) -> SqlLedger:
-    """The ledger, waiting for a database that is not there yet, and saying so.
+    """Open the ledger, waiting and logging while the database is unavailable.
 
     Raises:
-        ConfigurationError: credentials, certificates or schema are wrong.
+        ConfigurationError: credentials, certificates or the schema are wrong.
     """
     make_state_dir(settings)
     options = LedgerOptions(lease_s=settings.ledger_lease_s, retention_s=settings.ledger_retention_days * 86_400)
@@ -243,7 +242,7 @@ async def open_ledger_patiently(settings: Settings, ledger: LedgerAddress, metri
 
 
 def make_state_dir(settings: Settings) -> None:
-    """Make the state directory. Raises `ConfigurationError`."""
+    """Create the state directory. Raises `ConfigurationError`."""
     try:
         settings.state_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Jobs that run beside something else: begun together, watched, and ended together."""
+"""Background jobs: started together, supervised, and stopped together."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
@@ -13,7 +13,7 @@ _CANCEL_AGAIN_AFTER_S = 2.0
 
 @asynccontextmanager
 async def background(*jobs: Awaitable[None]) -> AsyncIterator[Awaitable[None]]:
-    """Run jobs that should never end while the context lasts; gives what raises as soon as one of them fails."""
+    """Run jobs that should never end for the life of the context; yields an awaitable that raises when one fails."""
     tasks = [asyncio.ensure_future(job) for job in jobs]
 
     async def failed() -> None:
@@ -29,10 +29,10 @@ async def background(*jobs: Awaitable[None]) -> AsyncIterator[Awaitable[None]]:
 
 
 async def cancelled(*tasks: asyncio.Future[None]) -> None:
-    """Cancel tasks and wait for their ends; cancel once more what took its cancellation for an error of a connection.
+    """Cancel tasks and wait for them to end; cancel again a task that mistook its cancellation for a connection error.
 
-    Client libraries raise their own error in its place when a connection ends in the same moment, and a job that goes
-    on after such errors would go on after its cancellation too.
+    Client libraries replace `CancelledError` by an error of their own when a connection ends at the same moment, and a
+    job that continues after such errors would outlive its cancellation.
     """
     left = {task for task in tasks if not task.done()}
     while left:
@@ -47,7 +47,7 @@ async def cancelled(*tasks: asyncio.Future[None]) -> None:
 
 
 async def first_of(*awaitables: Awaitable[object]) -> None:
-    """Return when the first of them is done; raises what it raised."""
+    """Return when the first one is done and cancel the rest; raises what it raised."""
     tasks = [asyncio.ensure_future(each) for each in awaitables]
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:

@@ -1,4 +1,4 @@
-"""What else stands in the environment: variables that look like settings, and those that may hold secrets."""
+"""Other environment variables: likely typos of settings, and those that may hold secrets."""
 
 import difflib
 import os
@@ -9,8 +9,9 @@ from worker.settings import PREFIX, Settings
 
 
 def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[str]:
-    """One line for each variable that looks like a setting and is none, with the nearest one that is: a typing mistake
-    would otherwise be a default that nobody chose.
+    """Yield a line for each variable that looks like a setting but is not, with the closest real one.
+
+    Otherwise a typo would silently select a default.
     """
     console = {f"{CONSOLE_PREFIX.removeprefix(PREFIX)}{name.upper()}" for name in ConsoleSettings.model_fields}
     known = {name.upper() for name in Settings.model_fields} | console
@@ -23,6 +24,6 @@ def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[s
 
 
 def secret_variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment without the settings: some of their names begin like those of secrets."""
+    """The environment without the settings, some of whose names begin like those of secrets."""
     settings = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     return {name: value for name, value in environment.items() if name not in settings}

@@ -1,4 +1,4 @@
-"""The history as the settings describe it."""
+"""Opens the history as the settings describe it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,10 +12,10 @@ from worker.settings import Settings
 
 
 def history_addresses(settings: Settings) -> AddressPolicy:
-    """What the history keeps of addresses.
+    """The policy for storing addresses in the history.
 
     Raises:
-        ConfigurationError: it is off, or has no key for its digests.
+        ConfigurationError: the history is off, or its digests lack a key.
     """
     if settings.history == "off":
         raise ConfigurationError("SENDAS_HISTORY: it is off: set it to whole, masked or digest")
@@ -27,10 +27,10 @@ def history_addresses(settings: Settings) -> AddressPolicy:
 
 @asynccontextmanager
 async def history_from(settings: Settings) -> AsyncIterator[SqlHistory]:
-    """The history, for reading, while the context lasts.
+    """Open the history for reading.
 
     Raises:
-        ConfigurationError: it is off, a setting is wrong, or its tables are missing.
+        ConfigurationError: the history is off, a setting is wrong, or tables are missing.
         Unavailable: the database does not answer.
     """
     addresses = history_addresses(settings)

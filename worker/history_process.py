@@ -1,4 +1,4 @@
-"""The life of `sendas history consume`: results are taken from their queue and kept, until SIGTERM."""
+"""The process of `sendas history consume`: stores results from their queue until SIGTERM."""
 
 import asyncio
 import platform
@@ -35,7 +35,7 @@ _STOP_S = 10.0
 
 
 class HistoryProcess:
-    """One process that keeps the history, from its settings to its end."""
+    """One process that stores the history, from start to shutdown."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -47,13 +47,13 @@ class HistoryProcess:
         self._phase: str | None = "starting"
 
     async def run(self) -> None:
-        """Work until SIGTERM or SIGINT; returns when the batch in work is kept.
+        """Run until SIGTERM or SIGINT; returns when the current batch is stored.
 
         Raises:
-            ConfigurationError: a setting is wrong, as far as only the start can find out.
+            ConfigurationError: a setting is wrong in a way only the start can detect.
         """
         settings = self._settings
-        # Before anything is waited for: what is wrong with these would look like an outage.
+        # Before waiting for anything: errors in these settings would look like an outage.
         broker, address, addresses = broker_of(settings), history_of(settings), history_addresses(settings)
         make_state_dir(settings)
         self._prepare()
@@ -78,7 +78,7 @@ class HistoryProcess:
         self._readings.add_by_label("sendas_history_condition", self._health.conditions)
 
     async def _opened(self, address: LedgerAddress) -> SqlHistoryWriter:
-        """The database, waiting for one that is not there yet, and saying so."""
+        """Open the database, waiting and logging while it is unavailable."""
         while True:
             try:
                 return await open_history_writer(address)
@@ -103,12 +103,12 @@ class HistoryProcess:
             await writer.close()
 
     async def _expire(self, writer: SqlHistoryWriter) -> None:
-        """Delete what is older than the retention, a bounded number of rows at a time."""
+        """Delete records past the retention, a bounded number of rows at a time."""
         retention = timedelta(days=self._settings.history_retention_days)
         while True:
             try:
                 while deleted := await writer.expire(SystemClock().now() - retention):
                     self._metrics.expired.inc(deleted)
-            except Unavailable as error:  # it is only tidying: the next time is as good
+            except Unavailable as error:  # only housekeeping: the next run will do
                 log.warning("history.not_expired", error=str(error))
             await asyncio.sleep(_EXPIRE_EVERY_S)

@@ -1,4 +1,4 @@
-"""A worker's life: it starts step by step, works until it is told to stop, and leaves nothing half done."""
+"""A worker's lifecycle: starts step by step, runs until signalled, and leaves nothing half done."""
 
 import asyncio
 import gc
@@ -59,17 +59,17 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-_RESCHEDULED_AT_A_TIME = 4  # letters of backlogs, which come by in great numbers, take their time among all others
+_RESCHEDULED_AT_A_TIME = 4  # at most this many places for backlogs, which arrive in bulk
 _EXPIRE_EVERY_S = 3_600.0
 _STARTING = "starting"
 
 
 class Stopped(Exception):
-    """The worker was told to stop before it had started."""
+    """The worker was signalled to stop before it had started."""
 
 
 class Worker:
-    """One worker process, from its settings to its end."""
+    """One worker process, from start to shutdown."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -82,10 +82,10 @@ class Worker:
         self._phase: str | None = _STARTING
 
     async def run(self) -> None:
-        """Work until SIGTERM or SIGINT; returns when everything in flight is finished or given back.
+        """Run until SIGTERM or SIGINT; returns when everything in flight is finished or requeued.
 
         Raises:
-            ConfigurationError: a setting is wrong, as far as only the start can find out.
+            ConfigurationError: a setting is wrong in a way only the start can detect.
         """
         self._prepare()
         with suppress(Stopped):
@@ -106,7 +106,7 @@ class Worker:
 
     async def _work(self, stack: AsyncExitStack) -> None:
         settings = self._settings
-        # Before anything is waited for: what is wrong with these would look like an outage.
+        # Before waiting for anything: errors in these settings would look like an outage.
         broker, ledger_address = broker_of(settings), ledger_of(settings)
         port = await stack.enter_async_context(
             serve_http(settings.http_host, settings.http_port, self._health, self._registry)
@@ -149,7 +149,7 @@ class Worker:
             *(consumer.run() for consumer in consumers),
         ) as failed:
             gc.collect()
-            gc.freeze()  # what start-up made stays: to look for garbage among it stops the loop for 80 ms each time
+            gc.freeze()  # start-up objects are permanent: scanning them for garbage blocks the loop for 80 ms each time
             self._phase = None
             log.info("worker.started")
             await first_of(self._stop.wait(), failed)
@@ -172,7 +172,7 @@ class Worker:
         await asyncio.gather(*(consumer.stop(*times) for consumer in consumers))
 
     async def _unless_stopped(self, step: Awaitable[T]) -> T:
-        """The step's result; gives up waiting when the worker is told to stop."""
+        """Await the step's result, or raise `Stopped` when the worker is signalled to stop."""
         task = asyncio.ensure_future(step)
         stop = asyncio.ensure_future(self._stop.wait())
         try:
@@ -208,7 +208,7 @@ class Worker:
             await keeper.close()
 
     def _looked(self, look: Refresh) -> None:
-        """Tell of a look for a newer snapshot."""
+        """Record the outcome of a snapshot refresh."""
         self._metrics.snapshot_looks.labels(outcome=look.outcome.value).inc()
         if look.version is not None:
             self._metrics.snapshot_version.set(look.version)
@@ -282,7 +282,7 @@ class Worker:
         publisher: Publisher,
         signatures: Signatures,
     ) -> Consumer:
-        """Checks of mailboxes have a queue and places of their own: however long they take, letters do not wait."""
+        """Consume mailbox checks, with a queue and places of their own: letters never wait for a slow check."""
         settings, topology = self._settings, self._settings.topology
         handler = CheckHandler(
             outside.check,
@@ -301,7 +301,7 @@ class Worker:
             publisher,
             self._metrics,
             signatures=signatures,
-            prefetch=settings.check_concurrency,  # none waits here for a place: another worker may have one
+            prefetch=settings.check_concurrency,  # no check waits here for a place that another worker may have
             tracer=self._tracer,
         )
 
@@ -313,7 +313,7 @@ class Worker:
         publisher: Publisher,
         consumers: list[Consumer],
     ) -> None:
-        """Say what readiness depends on, and what is read at each scrape."""
+        """Register the conditions of readiness and the readings of each scrape."""
         for consumer in consumers:
             self._health.require(consumer.queue, consumer.problem)
         self._health.require("publisher", publisher.problem)
@@ -334,7 +334,7 @@ class Worker:
 
     async def _expire_ledger(self, ledger: SqlLedger, memory: MailboxMemory) -> None:
         while True:
-            with suppress(Unavailable):  # it is only tidying; the next hour is as good
+            with suppress(Unavailable):  # only housekeeping; the next hour will do
                 forgotten = await ledger.expire()
                 log.info("ledger.expired", entries=forgotten)
                 await memory.forget()

@@ -1,4 +1,4 @@
-"""A setting whose value is in a file: a mounted Kubernetes Secret, or a systemd credential."""
+"""Reads settings from files: a mounted Kubernetes Secret or a systemd credential."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -7,10 +7,10 @@ _MAX_BYTES = 65_536
 
 
 def read_from_files(given: Mapping[str, object], names: Iterable[str], prefix: str) -> Iterator[tuple[str, str]]:
-    """Settings of these names whose value is in a file, such as a mounted Kubernetes Secret or a systemd credential.
+    """Yield the settings whose value is in a file, such as a mounted Kubernetes Secret or a systemd credential.
 
     Raises:
-        ValueError: one line with the variable's name: the file cannot be used, or the setting is given twice.
+        ValueError: the file is unusable or the setting is given twice; one line with the variable's name.
     """
     for name in names:
         path = given.get(f"{name}_file")
@@ -27,10 +27,10 @@ def read_from_files(given: Mapping[str, object], names: Iterable[str], prefix: s
 
 
 def read_setting(path: Path) -> str:
-    """The file's one line, without the white space around it.
+    """Read the file's single line, stripped of white space.
 
     Raises:
-        ValueError: one line that names the file and says why it cannot be used; never what it holds.
+        ValueError: the file is unusable; one line that names it and says why, never its contents.
     """
     try:
         with path.open("rb") as file:

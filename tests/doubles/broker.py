@@ -1,4 +1,4 @@
-"""A broker in memory: carries publications between handlers, and lets the clock run through delay queues."""
+"""An in-memory broker: carries publications between handlers, and advances the clock past delays."""
 
 import heapq
 from collections import deque
@@ -23,11 +23,11 @@ class _Delayed:
 
 
 class MemoryBroker:
-    """Does to messages what RabbitMQ does with this topology.
+    """Treats messages as RabbitMQ does with this topology.
 
-    What comes back from a delay queue bears the broker's own headers, and a message that is put into a delay queue
-    with them is dropped as a cycle, in silence, as RabbitMQ does. `results`, `dead` and `waits` (seconds, by queue)
-    tell what happened; `dropped` is what was lost.
+    Messages that return from a delay queue carry the broker's own headers; one published to a delay queue with them is
+    silently dropped as a cycle, as RabbitMQ does. `results`, `dead` and `waits` (seconds, by queue) record what
+    happened; `dropped` records losses.
     """
 
     def __init__(self, topology: Topology, clock: SteppedClock) -> None:
@@ -49,16 +49,16 @@ class MemoryBroker:
         self.handled: list[Arrival] = []
 
     def attach(self, queue: str, handler: Handler) -> None:
-        """Have a handler deal with the messages of a queue."""
+        """Register a handler for a queue's messages."""
         self._handlers[queue] = handler
 
     def put(self, arrival: Arrival) -> None:
-        """A message comes into its queue."""
+        """Put a message into its queue."""
         self._ready.append(arrival)
 
     @property
     def waiting(self) -> list[Arrival]:
-        """What is in queues, delayed or not."""
+        """Messages in queues, delayed or not."""
         return [*self._ready, *(delayed.arrival for delayed in sorted(self._delayed))]
 
     def publish(self, publications: Sequence[Publication]) -> None:
@@ -67,9 +67,9 @@ class MemoryBroker:
             self._route(publication)
 
     async def run(self, max_messages: int = 10_000, until_s: float | None = None) -> None:
-        """Deal with messages, one after the other, until none is left or none is due before `until_s`.
+        """Handle messages, one at a time, until none is left or none is due before `until_s`.
 
-        What a handler raises passes on, and the message is there again.
+        A handler's exception propagates, and the message is requeued.
         """
         for _ in range(max_messages):
             if not self._ready and not self._wake(until_s):
@@ -78,7 +78,7 @@ class MemoryBroker:
         raise AssertionError(f"still going round after {max_messages} messages")
 
     async def step(self) -> None:
-        """Deal with one message that is ready."""
+        """Handle one ready message."""
         arrival = self._ready.popleft()
         try:
             publications = await self._handlers[arrival.queue](arrival)
@@ -89,13 +89,13 @@ class MemoryBroker:
         self.publish(publications)
 
     def take_ready(self) -> list[Arrival]:
-        """Take all messages that are ready, as a consumer that dies with them would; put them back to redeliver."""
+        """Take all ready messages, as a consumer that then dies would; put them back to redeliver."""
         taken = list(self._ready)
         self._ready.clear()
         return taken
 
     def wake_next(self) -> bool:
-        """Let the time pass until the next delayed message is ready; False when none waits."""
+        """Advance the clock until the next delayed message is ready; False if there is none."""
         return self._wake(None)
 
     def _wake(self, until_s: float | None) -> bool:
@@ -131,7 +131,7 @@ class MemoryBroker:
 
 
 def redelivered(arrival: Arrival) -> Arrival:
-    """The message once more, as after a lost connection."""
+    """The message as redelivered after a lost connection."""
     headers = {**arrival.headers, "x-delivery-count": 1}
     return Arrival(arrival.queue, arrival.body, headers, arrival.content_type, is_redelivered=True)
 

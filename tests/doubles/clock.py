@@ -1,4 +1,4 @@
-"""A clock that only moves when a test moves it."""
+"""A clock that moves only when a test advances it."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -19,5 +19,5 @@ class SteppedClock:
         return self._passed_s
 
     def step(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the time."""
         self._passed_s += seconds

@@ -1,4 +1,4 @@
-"""The world behind the console's pages, in memory."""
+"""In-memory doubles of the console's ports."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -16,7 +16,7 @@ from worker.operations.dead_letters.queue import DeadQueue
 
 @dataclass
 class MemorySnapshots:
-    """Implements `Snapshots` and `Directory` in one."""
+    """Implements both `Snapshots` and `Directory`."""
 
     accounts_: MemoryDirectory
     left_out_: Sequence[Problem] = ()
@@ -80,7 +80,7 @@ class FixedDepths:
 
 @dataclass
 class OpenedQueue:
-    """Opens a queue in memory; while `is_away`, the broker does not answer."""
+    """Opens an in-memory queue; while `is_away`, the broker does not answer."""
 
     queue: MemoryDeadQueue
     is_away: bool = False

@@ -1,4 +1,4 @@
-"""The dead queue in memory. What goes back stands before all else, in the order in which it was taken."""
+"""An in-memory dead queue. Returned messages go to its front, in the order they were taken."""
 
 import asyncio
 from collections import deque
@@ -21,7 +21,7 @@ class KeptMessage:
 
 
 class MemoryDeadQueue:
-    """Implements `DeadQueue`; `publish` makes it a broker of one queue for whoever puts letters back."""
+    """Implements `DeadQueue`; `publish` makes it a one-queue broker for code that puts letters back."""
 
     def __init__(self, messages: Iterable[KeptMessage] = ()) -> None:
         self.ready = deque(messages)
@@ -30,7 +30,7 @@ class MemoryDeadQueue:
 
     @property
     def bodies(self) -> list[bytes]:
-        """The bodies of all that is there, in the queue's order."""
+        """All bodies, in queue order."""
         return [message.body for message in (*self.returned, *self.ready)]
 
     async def publish(self, publication: Publication) -> None:
@@ -73,7 +73,7 @@ class MemoryTaking:
         return message
 
     def keep(self, message: DeadMessage) -> None:
-        """It is held already."""
+        """Do nothing: the message is held already."""
 
     async def settle(self, message: DeadMessage) -> None:
         del self.held[message.place]

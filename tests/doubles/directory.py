@@ -1,4 +1,4 @@
-"""A configuration snapshot in memory."""
+"""An in-memory configuration snapshot."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from worker.domain.snapshot.model import Account, Platform
 
 @dataclass(frozen=True, slots=True)
 class MemoryDirectory:
-    """A directory of accounts that are objects already."""
+    """A directory of accounts that are already parsed."""
 
     version: int
     platform: Platform
@@ -29,7 +29,7 @@ def a_directory(
     platform: Platform | None = None,
     left_out: Iterable[str] = (),
 ) -> MemoryDirectory:
-    """A directory of these accounts, and of accounts that stand in the snapshot but are not valid."""
+    """A directory of these accounts, and of accounts in the snapshot that are invalid."""
     return MemoryDirectory(
         version=version,
         platform=platform or a_snapshot().platform,

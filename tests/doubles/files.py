@@ -1,4 +1,4 @@
-"""A file store in memory, for tests."""
+"""An in-memory file store."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from worker.errors import FileUnavailable
 
 
 class MemoryFileStore:
-    """Implements `FileStore`: files by URL; a value of None is one that cannot be had just now."""
+    """Implements `FileStore`: files by URL; None means temporarily unavailable."""
 
     def __init__(self, files: Mapping[str, bytes | None]) -> None:
         self.files = dict(files)

@@ -1,4 +1,4 @@
-"""A history in memory; it passes the same contract as the databases."""
+"""An in-memory history; passes the same contract suite as the databases."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""The ledger in memory: passes the same contract as the databases, and ends with the test."""
+"""An in-memory ledger; passes the same contract suite as the databases."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -44,7 +44,7 @@ class _Entry:
 
 @dataclass
 class MemoryStore:
-    """What several owners share, as they would a database."""
+    """State shared by several owners, like a database."""
 
     events: dict[str, dict[int, _Entry]] = field(default_factory=dict)
     mailboxes: MailboxStore = field(default_factory=MailboxStore)
@@ -175,7 +175,7 @@ class MemoryLedger:
         self._renew()
 
     async def expire(self) -> int:
-        """As in the port; a claim is forgotten when its owner has been dead for the retention as well."""
+        """As in the port; a claim is also removed once its owner has been dead for the retention."""
         self._renew()
         before = self._clock.now() - self._retention
         forgotten = 0
@@ -192,7 +192,7 @@ class MemoryLedger:
         return forgotten
 
     async def entries(self, event_key: str) -> list[Entry]:
-        """What is known of an event's recipients, for an operator; nothing is written."""
+        """The known state of an event's recipients, for an operator; read-only."""
         self._check_open()
         return [self._describe(*item) for item in sorted(self._events.get(checked_key(event_key), {}).items())]
 

@@ -1,4 +1,4 @@
-"""The shared states of mailboxes in memory, by the very rules of the database."""
+"""In-memory shared mailbox state, using the same rules as the database."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ P = ParamSpec("P")
 
 @dataclass
 class MailboxStore:
-    """What several owners share, as they would a database."""
+    """State shared by several owners, like a database."""
 
     states: dict[MailboxKey, MailboxState] = field(default_factory=dict)
     shares: dict[MailboxKey, dict[object, int]] = field(default_factory=dict)
@@ -26,9 +26,9 @@ class MailboxStore:
 
 
 class MemoryMailboxStates(LedgerMailboxStates):
-    """The states in a store, for one owner: the same calls apply the same rules, and no database is asked.
+    """One owner's view of a store: the same calls apply the same rules, without a database.
 
-    `begin` is called at the beginning of each, and may refuse it; `is_alive` says of an owner whether it lives.
+    `begin` runs at the start of each call and may refuse it; `is_alive` says whether an owner is alive.
     """
 
     def __init__(

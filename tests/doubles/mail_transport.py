@@ -1,4 +1,4 @@
-"""A mail transport without a network; it passes the contract suite that the real one passes."""
+"""A mail transport without a network; passes the same contract suite as the real one."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,7 +16,7 @@ _PHASES = (Phase.CONNECT, Phase.GREETING, Phase.TLS, Phase.AUTH, Phase.MAIL, Pha
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A letter that a server accepted, for these recipients."""
+    """A letter that a server accepted for these recipients."""
 
     route: Route
     letter: ComposedLetter
@@ -35,11 +35,10 @@ class _Plan:
 
 
 class FakeMailTransport:
-    """Accepts everything until told otherwise.
+    """Accepts everything until scripted otherwise.
 
-    `delivered` is what was accepted, `attempts` every letter that was passed in. `pause_before_dot` and
-    `pause_after_dot` hold letters there until they are set; `before_dot` and `after_dot` say that one has come.
-    `reply` is what an accepted letter is answered with.
+    `delivered` holds accepted letters, `attempts` every letter passed in. `pause_before_dot` and `pause_after_dot` hold
+    letters there until set; `before_dot` and `after_dot` signal that one has arrived. `reply` answers accepted letters.
     """
 
     def __init__(self) -> None:
@@ -62,9 +61,9 @@ class FakeMailTransport:
         mailbox_id: str | None = None,
         times: int | None = None,
     ) -> None:
-        """From now on: this trouble, for one recipient or all, one mailbox or all, so many letters or for ever.
+        """Fail like this from now on, for one recipient or all, one mailbox or all, for a number of letters or always.
 
-        DeliveryFailure in phase data with a reply comes after the final dot; all other trouble before it.
+        A DeliveryFailure in phase data with a reply comes after the final dot; any other before it.
         """
         is_verdict = trouble.phase is Phase.DATA and trouble.fault is FailureKind.REPLY
         self._plans.append(_Plan(trouble, _fitting(recipient, mailbox_id), is_verdict, times))
@@ -72,16 +71,16 @@ class FakeMailTransport:
     def lose_answer(
         self, fault: FailureKind = FailureKind.DISCONNECTED, *, mailbox_id: str | None = None, times: int | None = None
     ) -> None:
-        """From now on: no answer after the final dot, although the letter is accepted."""
+        """From now on accept the letter, but do not answer after the final dot."""
         trouble = DeliveryFailure(Phase.DATA, fault, detail="no answer")
         self._plans.append(_Plan(trouble, _fitting(None, mailbox_id), True, times))
 
     def recover(self) -> None:
-        """From now on everything is accepted again."""
+        """Accept everything again."""
         self._plans.clear()
 
     async def send(self, route: Route, letter: ComposedLetter, before_final_dot: BeforeFinalDot) -> Transmission:
-        """As `MailTransport.send`, and as told before."""
+        """See `MailTransport.send`; fails as scripted."""
         self.attempts.append((route, letter))
         if not letter.envelope_to:
             raise ValueError("the letter has no recipient")
@@ -98,11 +97,11 @@ class FakeMailTransport:
         return self._answered(route, letter, taken, refused)
 
     async def close_idle(self, account_id: str, mailbox_id: str, keep: int) -> None:
-        """It keeps no connections; only noted."""
+        """Do nothing but record the call: there are no connections to keep."""
         self.closed_idle.append((account_id, mailbox_id, keep))
 
     async def close(self) -> None:
-        """Note that it was closed."""
+        """Record the call."""
         self.is_closed = True
 
     def _answered(
@@ -118,7 +117,7 @@ class FakeMailTransport:
         return Transmission(accepted=dict.fromkeys(taken, self.reply), refused=refused, timings_s=timings_s)
 
     def _troubles(self, route: Route, recipients: tuple[str, ...], *, is_after_dot: bool) -> dict[str, DeliveryFailure]:
-        """The trouble of each recipient; one that ends the session or the letter is everybody's who has none."""
+        """Each recipient's failure; one that ends the session or the letter applies to all others too."""
         found: dict[str, DeliveryFailure] = {}
         for plan in sorted(self._plans, key=lambda plan: _PHASES.index(plan.trouble.phase)):
             hit = [r for r in recipients if r not in found and plan.take(route, r, is_after_dot)]
@@ -140,7 +139,7 @@ def _fitting(recipient: str | None, mailbox_id: str | None) -> Callable[[Route, 
 
 
 async def _uninterrupted(event: asyncio.Event) -> None:
-    """Wait in spite of cancellation, as after a final dot."""
+    """Wait despite cancellation, as after a final dot."""
     waiting = asyncio.ensure_future(event.wait())
     while not waiting.done():
         try:

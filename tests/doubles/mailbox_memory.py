@@ -1,4 +1,4 @@
-"""What workers share about mailboxes, in memory: passes the same contract as the databases, and ends with the test."""
+"""In-memory mailbox state shared by workers; passes the same contract suite as the databases."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -10,7 +10,7 @@ from worker.domain.sent_autosave import SentHabit, after_look
 
 
 class MemoryRefreshTokens:
-    """Implements `RefreshTokens`; workers that share one share what is in it."""
+    """Implements `RefreshTokens`; workers share tokens by sharing an instance."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -51,7 +51,7 @@ class MemoryRefreshTokens:
 
 
 class MemorySentHabits:
-    """Implements `SentHabits`; workers that share one share what is in it."""
+    """Implements `SentHabits`; workers share habits by sharing an instance."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -1,4 +1,4 @@
-"""A mail server and its mailbox that do anything they may, by chance."""
+"""A mail server and its mailbox that randomly do anything a real one may."""
 
 import asyncio
 import random
@@ -23,7 +23,7 @@ _IS_SAVED_LATE = 0.3
 
 @dataclass(frozen=True)
 class Mood:
-    """How much goes wrong, as chances."""
+    """Probabilities of faults."""
 
     refuses: float
     loses_answers: float
@@ -35,9 +35,9 @@ class Mood:
 
 
 class MoodyServer:
-    """What all workers talk to; `delivered` is what it really accepted.
+    """The server that all workers talk to; `delivered` holds what it actually accepted.
 
-    A provider that `saves` puts what it accepted into Sent: at once, later, or never.
+    A provider that `saves` adds accepted letters to Sent: at once, later, or never.
     """
 
     def __init__(self, chance: random.Random, mood: Mood, clock: SteppedClock, *, saves: bool) -> None:
@@ -64,7 +64,7 @@ class MoodyServer:
             self._save(delivered)
 
     def save_late(self) -> None:
-        """What was accepted a while ago appears in Sent."""
+        """Make letters accepted a while ago appear in Sent."""
         while self._late:
             self._save(self._late.pop())
 
@@ -73,7 +73,7 @@ class MoodyServer:
 
 
 class MoodyTransport:
-    """One worker's way to the server. While its `gate` is closed, the worker stands still wherever it passes it."""
+    """One worker's access to the server. While its `gate` is closed, the worker blocks whenever it reaches it."""
 
     def __init__(self, server: MoodyServer, gate: asyncio.Event) -> None:
         self._server = server
@@ -81,7 +81,7 @@ class MoodyTransport:
 
     async def send(self, route: Route, letter: ComposedLetter, before_final_dot: BeforeFinalDot) -> Transmission:
         server, mood = self._server, self._server.mood
-        server.clock.step(1e-6)  # no two letters are handed over at the same moment
+        server.clock.step(1e-6)  # no two letters are handed over at the same time
         await self._moments()
         if server.is_moved(mood.refuses / 2):
             trouble = server.chance.choice((UNREACHABLE, TOO_FAST, WRONG_PASSWORD))
@@ -98,7 +98,7 @@ class MoodyTransport:
     async def _after_the_dot(self, delivered: Delivered, refused: dict[str, DeliveryFailure]) -> Transmission:
         server, mood, taken = self._server, self._server.mood, delivered.recipients
         while not self._gate.is_set():
-            with suppress(asyncio.CancelledError):  # after the dot the answer is still waited for
+            with suppress(asyncio.CancelledError):  # after the dot, still wait for the reply
                 await self._gate.wait()
         if server.is_moved(mood.refuses):
             return Transmission(refused={**refused, **dict.fromkeys(taken, BUSY)})
@@ -124,14 +124,14 @@ class MoodyTransport:
 
 
 class RacySentFolder(FakeSentFolder):
-    """A folder as IMAP has it: to look and to append are two steps, and others may come in between."""
+    """A folder as in IMAP: search and append are two steps, with other clients' steps possible in between."""
 
     def __init__(self, chance: random.Random) -> None:
         super().__init__()
         self._chance = chance
 
     def put(self, mailbox_id: str, letter: ComposedLetter) -> None:
-        """The provider keeps the letter; of one Message-ID once."""
+        """Save the provider's copy; once per Message-ID."""
         stored = self.folders.setdefault(mailbox_id, {}).setdefault("Sent", [])
         if all(there.message_id != letter.message_id for there in stored):
             stored.append(StoredCopy(len(stored) + 1, letter.message_id, letter.date, letter.wire))

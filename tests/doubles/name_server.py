@@ -1,4 +1,4 @@
-"""DNS in memory."""
+"""An in-memory DNS server."""
 
 from collections import defaultdict
 
@@ -6,7 +6,7 @@ from worker.domain.probe import Lookup, LookupOutcome, RecordType
 
 
 class TableNameServer:
-    """Answers from a table; names that it does not know do not exist. Counts what it was asked."""
+    """Answers from a table; unknown names do not exist. Counts queries."""
 
     def __init__(self, *records: tuple[str, str, str]) -> None:
         self._records: defaultdict[str, defaultdict[RecordType, list[str]]] = defaultdict(lambda: defaultdict(list))
@@ -16,7 +16,7 @@ class TableNameServer:
             self.add(name, kind, value)
 
     def add(self, name: str, kind: str, value: str) -> None:
-        """One record more; hosts of MX and PTR records get the root dot, as from DNS."""
+        """Add a record; hosts of MX and PTR records get the root dot, as from DNS."""
         is_name = kind in ("MX", "PTR") and not value.endswith(".")
         self._records[name.lower()][RecordType(kind)].append(value + "." if is_name else value)
 

@@ -1,4 +1,4 @@
-"""An observer that writes down what it is told."""
+"""An observer that records what it receives."""
 
 from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
@@ -13,7 +13,7 @@ from worker.domain.vocabulary import CopyOutcome, EventType, Outcome, Reason
 
 
 class RecordingObserver:
-    """Implements `delivery.instrumentation.Observer`: `counts` by what was told."""
+    """Implements `delivery.instrumentation.Observer`: `counts` by observation."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""A resolver that answers from a table, for tests."""
+"""A resolver that answers from a table."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,14 @@ Answer = Sequence[str] | OSError
 
 
 class TableResolver:
-    """Gives each name its answers in turn, the last one for ever; remembers what it was asked."""
+    """Returns each name's answers in turn, repeating the last one; records queries."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
         self._answers: dict[str, list[Answer]] = {}
 
     def set(self, name: str, *answers: Answer) -> None:
-        """From now on the name has these answers, in turn."""
+        """Set the name's answers, returned in turn."""
         self._answers[name] = list(answers)
 
     async def addresses(self, name: str) -> Sequence[str]:

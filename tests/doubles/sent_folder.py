@@ -1,4 +1,4 @@
-"""Sent folders in memory."""
+"""In-memory Sent folders."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +13,7 @@ _NO_FOLDER = DeliveryFailure(Phase.MAIL, FailureKind.NO_FOLDER, detail="no such 
 
 @dataclass(frozen=True, slots=True)
 class StoredCopy:
-    """A copy as it lies in a folder."""
+    """A copy as stored in a folder."""
 
     uid: int
     message_id: str
@@ -22,10 +22,10 @@ class StoredCopy:
 
 
 class FakeSentFolder:
-    """A `SentFolder` without a server. A mailbox is known by its id; it has a folder `Sent` unless told otherwise.
+    """A `SentFolder` without a server. A mailbox is identified by its id; it has a folder `Sent` unless set otherwise.
 
-    `troubles` are given out first, one for each call, as if the server were in that trouble; `broken` for a mailbox
-    stays until it is taken away. `asked` are the mailboxes that were signed in to, in their order.
+    `troubles` are returned first, one per call, as if the server had failed so; `broken` fails a mailbox until it is
+    removed. `asked` lists the mailboxes signed in to, in order.
     """
 
     def __init__(self) -> None:
@@ -37,13 +37,13 @@ class FakeSentFolder:
         self.is_closed = False
 
     def copies(self, mailbox_id: str, folder: str = "Sent") -> list[StoredCopy]:
-        """What lies in a mailbox's folder."""
+        """The contents of a mailbox's folder."""
         return self.folders.get(mailbox_id, {}).get(folder, [])
 
     async def save(
         self, target: CopyTarget, message_id: str, date: datetime, copy: bytes, *, also_known_as: str | None = None
     ) -> SavedCopy:
-        """Keep the copy unless it is there already. A folder that the settings name is made when it is missing."""
+        """Save the copy unless it exists. A folder named in the settings is created if missing."""
         if trouble := self._trouble(target):
             return SavedCopy(CopyOutcome.FAILED, target.folder, trouble=trouble)
         folder = self._folder(target)
@@ -57,7 +57,7 @@ class FakeSentFolder:
         return SavedCopy(CopyOutcome.SAVED, folder, stored[-1].uid, UID_VALIDITY)
 
     async def find(self, target: CopyTarget, message_id: str) -> bool | DeliveryFailure:
-        """Whether a copy with this Message-ID is there."""
+        """Whether a copy with this Message-ID exists."""
         if trouble := self._trouble(target):
             return trouble
         folder = self._folder(target)
@@ -67,7 +67,7 @@ class FakeSentFolder:
         return any(there.message_id == message_id for there in self.copies(target.mailbox_id, folder))
 
     async def close(self) -> None:
-        """Only noted."""
+        """Record the call only."""
         self.is_closed = True
 
     def _trouble(self, target: CopyTarget) -> DeliveryFailure | None:

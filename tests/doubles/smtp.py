@@ -1,4 +1,4 @@
-"""What the SMTP adapter needs besides a server: a dialer, credentials, a certificate authority, routes, letters."""
+"""What the SMTP adapter needs besides a server: dialer, credentials, certificate authority, routes, letters."""
 
 import asyncio
 import socket
@@ -43,7 +43,7 @@ PATIENT = Timeouts(
     upload_bytes_per_s=1e9,
     quit_s=1,
 )
-"""Longer than any test should take: a test that runs into one of these is wrong."""
+"""Longer than any test should take: a test that hits one of these is wrong."""
 
 
 def hasty(step: str, timeout_s: float = 0.05) -> Timeouts:
@@ -53,7 +53,7 @@ def hasty(step: str, timeout_s: float = 0.05) -> Timeouts:
 
 
 class LocalDialer:
-    """Takes every host to the loopback address; keeps what was asked for."""
+    """Connects every host to loopback; records what was requested."""
 
     def __init__(self) -> None:
         self.dialed: list[tuple[str, int]] = []
@@ -76,7 +76,7 @@ class LocalDialer:
 
 
 class FixedCredentials:
-    """The same answer to every question."""
+    """Returns the same answer to every question."""
 
     def __init__(self, opened: Password | AccessToken | Exception | None = None) -> None:
         self.opened = opened
@@ -90,11 +90,11 @@ class FixedCredentials:
         return self.opened
 
     async def known(self, account_id: str, auth: Auth) -> Sequence[Password | AccessToken]:
-        """Those that are opened."""
+        """The secrets opened."""
         return [] if self.opened is None or isinstance(self.opened, Exception) else [self.opened]
 
     async def forget(self, account_id: str, auth: Auth, refused: SecretStr) -> bool:
-        """Nothing is in memory."""
+        """Do nothing: nothing is cached."""
         return False
 
 
@@ -107,7 +107,7 @@ def token(text: str = TOKEN) -> AccessToken:
 
 
 class Certificates:
-    """A certificate authority of the tests, and contexts on both sides."""
+    """The tests' certificate authority, with TLS contexts for both sides."""
 
     def __init__(self) -> None:
         self._authority = trustme.CA()
@@ -115,7 +115,7 @@ class Certificates:
         self._client: ssl.SSLContext | None = None
 
     def server(self, host: str = HOST) -> ssl.SSLContext:
-        """A context of its own, which a test may change."""
+        """A separate context, which a test may change."""
         if host not in self._issued:
             self._issued[host] = self._authority.issue_cert(host)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -123,7 +123,7 @@ class Certificates:
         return context
 
     def client(self) -> ssl.SSLContext:
-        """The one context that all transports share: making one takes long."""
+        """The context that all transports share: creating one is slow."""
         if self._client is None:
             self._client = client_context()
             self._authority.configure_trust(self._client)
@@ -200,7 +200,7 @@ def transport(
 
 
 class FakeMonotonic:
-    """A clock that stands still until it is told."""
+    """A clock that stands still until a test advances it."""
 
     def __init__(self) -> None:
         self.now_s = 1_000.0
@@ -210,7 +210,7 @@ class FakeMonotonic:
 
 
 class Hook:
-    """A `before_final_dot` that keeps count, of whom it was told, and how many letters the server had by then."""
+    """A `before_final_dot` that records its calls: their arguments, and how many letters the server had by then."""
 
     def __init__(self, server: ScriptedSmtpServer | None = None, error: Exception | None = None) -> None:
         self.times = 0
@@ -241,7 +241,7 @@ class World:
     hook: Hook
 
     async def send(self, *recipients: str, **options: Any) -> Transmission:
-        """Send a letter by the route."""
+        """Send a letter along the route."""
         return await self.transport.send(self.route, letter(*recipients, **options), self.hook)
 
 
@@ -260,7 +260,7 @@ async def world(
     max_connections: int = 1,
     **server_options: Any,
 ) -> AsyncIterator[World]:
-    """A scripted server with a transport that reaches it; both are closed at the end."""
+    """A scripted server and a transport that reaches it; closes both on exit."""
     context = CERTIFICATES.server(certificate_host) if security is not Security.NONE and offers_tls else None
     server = ScriptedSmtpServer(
         script,

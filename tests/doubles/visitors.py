@@ -1,4 +1,4 @@
-"""Mail servers that can be visited in memory: everything succeeds, but what a test breaks."""
+"""In-memory mail servers to visit: every step succeeds unless a test breaks it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,7 +19,7 @@ ACCEPTED = Reply(250, "2.0.0", "ok")
 
 @dataclass
 class FakeVisitors:
-    """Implements `Visitors`; `troubles` by the name of the step, such as `smtp.sign_in`. `steps` is what was asked."""
+    """Implements `Visitors`; `troubles` by step name, such as `smtp.sign_in`. `steps` records the steps taken."""
 
     troubles: dict[str, DeliveryFailure] = field(default_factory=dict)
     valid_until: datetime = datetime(2027, 11, 23, tzinfo=UTC)
@@ -44,7 +44,7 @@ class FakeVisitors:
         yield FakeImapVisit(self)
 
     def step(self, name: str) -> DeliveryFailure | None:
-        """Note a step; its trouble, if it has one."""
+        """Record a step; returns its trouble, if any."""
         self.steps.append(name)
         return self.troubles.get(name)
 

@@ -1,4 +1,4 @@
-"""The command `sendas`: one file per command group, imported only when it is asked for."""
+"""The `sendas` command: one file per command group, imported only when needed."""
 
 import sys
 
@@ -15,8 +15,8 @@ app = App(
     "Settings are read from variables SENDAS_…. Exit status: 0 done, 1 it did not succeed, 2 wrong usage or settings.",
     result_action="return_value",
 )
-# By name and not by import: a broker's, a database's and a mail client's library would cost every command a second.
-# Each has the help that is shown, whose first paragraph stands in the list of commands.
+# By name, not by import: loading broker, database and mail client libraries would cost every command a second.
+# Each has its help text, whose first paragraph appears in the list of commands.
 for _target, _help in (
     (
         "run:run",
@@ -51,12 +51,12 @@ for _target, _help in (
 
 
 def main() -> None:
-    """Run the command line; ends the process with 0 (done), 1 (it did not succeed) or 2 (wrong usage or settings)."""
+    """Run the command line; exits with 0 (done), 1 (failed) or 2 (wrong usage or settings)."""
     sys.exit(status(sys.argv[1:]))
 
 
 def status(arguments: list[str]) -> int:
-    """Run one command line and give its exit status."""
+    """Run one command line and return its exit status."""
     try:
         result = app(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:
@@ -73,7 +73,7 @@ def status(arguments: list[str]) -> int:
 
 
 def _forget_logging() -> None:
-    """What a command set up for its process must not outlive it where several run in one."""
+    """Reset what a command set up for its process, where several run in one."""
     if "structlog" in sys.modules:
         sys.modules["structlog"].reset_defaults()
 

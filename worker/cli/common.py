@@ -1,4 +1,4 @@
-"""What commands share: files read, output printed, the operator's name. No settings: some commands need none."""
+"""Shared by commands: reading files, printing output, the operator's name. No settings: some commands need none."""
 
 import getpass
 import json
@@ -12,7 +12,7 @@ from worker.errors import ConfigurationError, InvalidEvent
 
 
 def read_bytes(path: Path) -> bytes:
-    """The contents of a file. Raises `ConfigurationError`."""
+    """Read a file. Raises `ConfigurationError`."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -20,7 +20,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_event(path: Path) -> tuple[Event[Data], bytes]:
-    """An event in structured CloudEvents JSON, and its bytes. Raises `ConfigurationError`."""
+    """Read an event in structured CloudEvents JSON; returns it and its bytes. Raises `ConfigurationError`."""
     body = read_bytes(path)
     try:
         return parse({}, STRUCTURED, body), body
@@ -29,11 +29,11 @@ def read_event(path: Path) -> tuple[Event[Data], bytes]:
 
 
 def read_events(path: Path) -> list[bytes]:
-    """The events of a file that holds one, a JSON array of them, or one a line. Raises `ConfigurationError`."""
+    """Read a file of one event, a JSON array of events, or one event per line. Raises `ConfigurationError`."""
     text = read_bytes(path)
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError):  # what is wrong with it is for the reader of events to say
+    except (ValueError, RecursionError):  # parsing the events reports what is wrong
         return [line for line in text.splitlines() if line.strip()]
     if isinstance(value, list):
         return [json.dumps(each, ensure_ascii=False).encode() for each in value]
@@ -44,29 +44,29 @@ Json = Mapping[str, object]
 
 
 def print_json(value: object) -> None:
-    """One JSON value on standard output, readable, in UTF-8."""
+    """Print a JSON value to standard output, indented, in UTF-8."""
     print(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def print_line(text: str) -> None:
-    """A line of the answer, on standard output."""
+    """Print a line of the answer to standard output."""
     print(text)
 
 
 def print_bytes(content: bytes) -> None:
-    """A letter as it is, on standard output."""
+    """Print a letter unchanged to standard output."""
     sys.stdout.flush()
     sys.stdout.buffer.write(content)
     sys.stdout.buffer.flush()
 
 
 def say(text: str) -> None:
-    """A line for the person at the terminal, on standard error."""
+    """Print a line for the person at the terminal to standard error."""
     print(text, file=sys.stderr)
 
 
 def user() -> str:
-    """The user of the operating system."""
+    """The operating system user."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user need not have a name

@@ -1,4 +1,4 @@
-"""`sendas config`: is the configuration as it should be?"""
+"""`sendas config`: validates the configuration."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ from worker.settings import Settings, load_settings
 group = App(name="config", help="Is the configuration as it should be?")
 
 MAX_SHOWN = 100_000
-"""Of problems and of advice: bounds the memory for a document in which everything is wrong."""
+"""Limit on problems and on advice: bounds memory when everything in a document is wrong."""
 
 
 @group.command

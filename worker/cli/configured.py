@@ -1,4 +1,4 @@
-"""Set up a command that uses settings: read them, configure logs, warn of unknown variables."""
+"""Sets up a command that uses settings: loads them, configures logs, warns about unknown variables."""
 
 import structlog
 
@@ -10,7 +10,7 @@ log = structlog.get_logger(__name__)
 
 
 def configured(*, is_quiet: bool = False) -> Settings:
-    """The settings; logs are set up by them, when `is_quiet` without what is only informative.
+    """Load the settings and configure logs by them; `is_quiet` hides informational messages.
 
     Raises:
         ConfigurationError: one line that names the wrong variable, without its value.

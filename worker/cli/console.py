@@ -1,4 +1,4 @@
-"""`sendas console`: the web console, and the hashes of passwords for its people file."""
+"""`sendas console`: the web console, and password hashes for its people file."""
 
 import asyncio
 import getpass
@@ -24,7 +24,7 @@ def serve() -> int:
     Needs the worker's settings and a people file (SENDAS_CONSOLE_PEOPLE_FILE). On loopback unless told otherwise.
     """
     _require_libraries()
-    from worker.console.serving import serve as serve_console  # here, as it needs the extra's libraries
+    from worker.console.serving import serve as serve_console  # imported here because it needs the extra's libraries
 
     asyncio.run(serve_console(configured(), load_console_settings()))
     return 0

@@ -1,4 +1,4 @@
-"""`sendas dead-letters`: what nobody could read or handle, and what an operator does about it."""
+"""`sendas dead-letters`: inspect, replay and discard messages that could not be read or handled."""
 
 import asyncio
 from dataclasses import replace
@@ -34,7 +34,7 @@ from worker.operations.dead_letters.terminal import json_line
 group = App(name="dead-letters", help="Messages that nobody could read or handle.")
 
 AsJson = Annotated[bool, Parameter(name="--json", negative="")]
-# A single hyphen is standard input or output here, not an option.
+# A single hyphen means standard input or output here, not an option.
 File = Annotated[str, Parameter(allow_leading_hyphen=True)]
 Flag = Annotated[bool, Parameter(negative="")]
 

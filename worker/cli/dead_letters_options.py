@@ -1,4 +1,4 @@
-"""The options by which an operator says which dead letters are meant, by whom and why."""
+"""Options that select dead letters and name the operator and the reason."""
 
 import re
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ class Filters:
     limit: int | None = None
 
     def selection(self) -> Selection:
-        """The filters, checked. Raises `ConfigurationError`."""
+        """The filters, validated. Raises `ConfigurationError`."""
         if self.limit is not None and self.limit < 1:
             raise ConfigurationError("--limit: at least 1")
         if self.position is not None and self.position < 1:
@@ -93,7 +93,7 @@ class Filters:
 
     @property
     def at_most(self) -> int | None:
-        """How many letters are meant at most: of one position there is one, also when the queue moves up meanwhile."""
+        """The maximum number of letters selected: one for a position, even if the queue moves up meanwhile."""
         return self.limit if self.position is None else 1
 
 
@@ -103,7 +103,7 @@ ALL = Filters()
 def order_of(
     filters: Filters, why: str | None, operator: str | None, consents: tuple[str, ...], *, is_meant: bool
 ) -> Order:
-    """What an operator asks for. Raises `ConfigurationError` when it is meant and does not say why."""
+    """The operator's order. Raises `ConfigurationError` if it is to be carried out but gives no reason."""
     selection = filters.selection()
     if is_meant and not (why and why.strip()):
         raise ConfigurationError("--why: say why, for those who ask later")

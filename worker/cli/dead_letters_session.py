@@ -1,4 +1,4 @@
-"""The dead-letter commands' way to the broker, and their end: in good order at the first signal."""
+"""Connects the dead-letter commands to the broker, and stops them gracefully at the first signal."""
 
 import asyncio
 import os
@@ -38,7 +38,7 @@ from worker.settings import Settings
 
 
 class Spool:
-    """Lines that are kept in a file until all of them are there: for standard output, or to become a file whole."""
+    """Buffers lines in a file until complete, then prints them or moves the file into place."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
@@ -49,7 +49,7 @@ class Spool:
         try:
             if self._part is None:
                 return tempfile.TemporaryFile("w+", encoding="utf-8", errors="backslashreplace")
-            # Customers' words: nobody else may read them.
+            # Customers' words: readable by the owner only.
             descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
             return os.fdopen(descriptor, "w+", encoding="utf-8")
         except OSError as error:
@@ -66,11 +66,11 @@ class Spool:
             self._part.unlink(missing_ok=True)
 
     def write(self, line: str) -> None:
-        """Add a line."""
+        """Append a line."""
         self._file.write(line + "\n")
 
     def print_all(self) -> None:
-        """Print all lines, or give the file its name."""
+        """Print all lines, or rename the file to its final name."""
         if self._part is not None and self._path is not None:
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -81,13 +81,13 @@ class Spool:
             shutil.copyfileobj(self._file, sys.stdout)
             sys.stdout.flush()
         except BrokenPipeError:
-            # Whoever read has seen enough, as `head` does. What is left in the buffer must not fail at exit.
+            # The reader closed the pipe early, as `head` does. Flushing the rest at exit must not fail.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an operator's order ended; `problem`: what ended it before its end."""
+    """The outcome of an operator's order; `problem` is what ended it early."""
 
     id: str
     tally: RunStats
@@ -96,7 +96,7 @@ class Outcome:
 
 
 def show_outcome(outcome: Outcome, done: str, *, as_json: bool) -> int:
-    """Print it; the command's exit status."""
+    """Print the outcome; returns the command's exit status."""
     tally = outcome.tally
     if as_json:
         print_json(
@@ -136,7 +136,7 @@ def _print_readable(outcome: Outcome, done: str) -> None:
 
 @contextmanager
 def progress_bar(total: int) -> Iterator[Callable[[RunStats], None]]:
-    """A bar on standard error when that is a terminal."""
+    """A progress bar on standard error, if that is a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda _: None
@@ -153,10 +153,10 @@ def progress_bar(total: int) -> Iterator[Callable[[RunStats], None]]:
 
 
 def look_through(filters: Filters, see: Callable[[DeadMessage, DeadLetter], None]) -> int:
-    """Show `see` the letters that the filters match; returns how many. None: says how many there are at all.
+    """Pass letters that match the filters to `see`; returns how many. If none does, say how many there are at all.
 
     Raises:
-        ConfigurationError: a filter has a value that no letter has and none could; the text has the values there are.
+        ConfigurationError: a filter's value matches no letter and never could; the text lists the existing values.
     """
     selection = filters.selection()
     settings = configured(is_quiet=True)
@@ -186,7 +186,7 @@ async def _queue(settings: Settings) -> AsyncIterator[AmqpDeadQueue]:
 
 
 class _NoConsents:
-    """Stands for a ledger that is not there."""
+    """Takes the place of a missing ledger."""
 
     async def consent(self, event_key: str, recipients: Sequence[int], up_to_attempt: int) -> None:  # noqa: ARG002
         raise ConfigurationError("--resend-uncertain: the consent is kept in the ledger, and there is none here")
@@ -194,17 +194,17 @@ class _NoConsents:
 
 @asynccontextmanager
 async def trust(settings: Settings) -> AsyncIterator[tuple[Signatures, Consents]]:
-    """The signatures and consents that workers believe: those of their ledger.
+    """Open the signatures and consents that workers trust: those of their ledger.
 
-    Where the ledger's file is not there, no message can be known for a worker's and none be signed: letters then go
-    back as new events.
+    Without the ledger's file, no message can be verified as a worker's and none can be signed, so letters go back as
+    new events.
 
     Raises:
         ConfigurationError: the ledger cannot be used.
         Unavailable: its database does not answer.
     """
     path = settings.ledger.removeprefix("sqlite:///")
-    if path != settings.ledger and not Path(path).exists():  # noqa: ASYNC240 - nothing else is done meanwhile
+    if path != settings.ledger and not Path(path).exists():  # noqa: ASYNC240 - nothing runs concurrently
         say(f"no ledger at {path} (SENDAS_LEDGER_URL): without the workers' own, letters go back as new events")
         yield Signatures(secrets.token_bytes()), _NoConsents()
         return
@@ -228,10 +228,10 @@ async def act(
     *,
     is_rehearsal: bool,
 ) -> Outcome:
-    """Carry out an order, or only count what could be done. What ends it half-way is in the outcome.
+    """Carry out an order, or only count what could be done. The outcome says what ended it early.
 
     Raises:
-        ConfigurationError: a filter has a value that no letter has and none could; nothing was done then.
+        ConfigurationError: a filter's value matches no letter and never could; nothing was done.
     """
     clock, sightings = SystemClock(), Sightings(order.selection, settings.topology)
     async with _queue(settings) as queue, _publisher(settings) as publish:
@@ -256,7 +256,7 @@ async def act(
 
 
 async def _unless_told_to_stop(job: Awaitable[object]) -> str | None:
-    """Run a job; None, or what ended it before its end. The first signal ends it in good order."""
+    """Run a job; returns None, or what ended it early. The first signal ends it gracefully."""
     task = asyncio.ensure_future(job)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -271,7 +271,7 @@ async def _unless_told_to_stop(job: Awaitable[object]) -> str | None:
 
 
 async def put_back(settings: Settings, filed: Filed) -> tuple[Imported, str | None]:
-    """Put a file's letters into the dead queue; how many went, and what ended it before its end."""
+    """Import a file's letters into the dead queue; returns how many went, and what ended it early."""
     imported = Imported(filed.count)
     async with trust(settings) as (signatures, _), _queue(settings) as queue, _publisher(settings) as publish:
         problem = await _unless_told_to_stop(

@@ -1,4 +1,4 @@
-"""`sendas deliver`: one event through the same journey as in the worker, without any broker."""
+"""`sendas deliver`: runs one event through the worker's pipeline, without a broker."""
 
 import asyncio
 from collections import deque
@@ -68,13 +68,13 @@ def deliver(
 
 
 class _FixedSnapshot:
-    """A snapshot service that has one snapshot for ever."""
+    """A snapshot service with one fixed snapshot."""
 
     def __init__(self, directory: CompiledDirectory) -> None:
         self.directory = directory
 
     async def refresh(self) -> None:
-        """There is no newer one."""
+        """Do nothing: there is never a newer snapshot."""
 
 
 async def _deliver(settings: Settings, directory: CompiledDirectory, references: References, arrival: Arrival) -> bool:
@@ -108,7 +108,7 @@ async def _deliver(settings: Settings, directory: CompiledDirectory, references:
 
 
 def _no_matter() -> None:
-    """Rotated tokens are told of at the end."""
+    """Do nothing: rotated tokens are reported at the end."""
 
 
 async def _print(publication: Publication) -> None:
@@ -116,17 +116,17 @@ async def _print(publication: Publication) -> None:
 
 
 class _Errand:
-    """Carries messages between the stages as the broker would, except that nothing waits for a later time."""
+    """Carries messages between stages as the broker would, except that nothing is retried later."""
 
     def __init__(self, delivery: Delivery, topology: Topology) -> None:
         self._handlers = {topology.outbound: delivery.pipeline.handle, topology.sent_copy: delivery.copies.handle}
-        # A copy that would wait a moment for the provider's own one waits here too.
+        # A copy that briefly waits for the provider's own copy waits here too.
         self._moment = topology.delay(topology.sent_copy, 5)
         self._topology = topology
         self._is_good = True
 
     async def run(self, arrival: Arrival) -> bool:
-        """True when every letter was sent and every copy that was wanted was saved."""
+        """Returns True if every letter was sent and every required copy was saved."""
         waiting = deque([arrival])
         while waiting:
             current = waiting.popleft()

@@ -1,4 +1,4 @@
-"""`sendas explain`: who would send a letter, and why; sends nothing and opens no secret."""
+"""`sendas explain`: which mailbox would send a letter, and why; sends nothing and opens no secret."""
 
 from datetime import UTC, datetime
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`sendas history`: what became of letters, as it was published."""
+"""`sendas history`: published results about letters."""
 
 import asyncio
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from worker.operations.dead_letters.terminal import json_text
 from worker.settings import Settings
 
 group = App(name="history", help="What became of letters: keep every published result, show one event's, search.")
-# By name: those that only read need no broker's library.
+# By name: read-only commands do not need the broker's library.
 group.command(
     "worker.cli.history_consume:consume",
     name="consume",
@@ -84,7 +84,7 @@ class Conditions:
     before: str | None = None
 
     def search(self) -> Search:
-        """The conditions, checked. Raises `ConfigurationError` or `InvalidSearch`."""
+        """The conditions, validated. Raises `ConfigurationError` or `InvalidSearch`."""
         return Search(
             event_id=self.event_id,
             task_id=self.task,

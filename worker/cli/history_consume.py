@@ -1,4 +1,4 @@
-"""`sendas history consume`: the process that keeps the history."""
+"""`sendas history consume`: the process that stores the history."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The history for a terminal: one result as a few lines, a story as a timeline. Its texts come from others."""
+"""Formats the history for a terminal: a result as a few lines, a story as a timeline. Its texts are foreign."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -30,7 +30,7 @@ def as_document(record: Record) -> dict[str, object]:
 
 
 def timeline(story: Sequence[Record]) -> Iterator[str]:
-    """The lines of an event's story: what it was about, and then each result with what followed."""
+    """The lines of an event's story: its subject, then each result with its consequences."""
     first = story[0]
     about = {"event": first.event_id, "type": first.event_type, "account": first.account_id, "task": first.task_id}
     about["comment"] = first.comment_id
@@ -64,7 +64,7 @@ def _heading(record: Record) -> str:
 
 
 def _details(body: Mapping[str, object]) -> Iterator[str]:
-    """What people ask about, as far as this result has it."""
+    """What people ask about, as far as this result contains it."""
     if mailbox := text(body.get("mailbox_id")):
         yield f"mailbox {mailbox}" + (f" ({address})" if (address := text(body.get("address"))) else "")
     yield from _sender(body.get("sender"))

@@ -1,4 +1,4 @@
-"""`sendas ledger`: the memory of what was sent."""
+"""`sendas ledger`: inspects and migrates the delivery ledger."""
 
 import asyncio
 import json
@@ -86,7 +86,7 @@ def outcomes(file: Annotated[str, Parameter(allow_leading_hyphen=True)], *, as_j
 
 
 def _keys(file: str) -> Iterator[str]:
-    """The keys of the events that a file names, each once."""
+    """Keys of the events named in a file, without duplicates."""
     try:
         with nullcontext(sys.stdin) if file == "-" else Path(file).open(encoding="utf-8") as lines:
             named = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
@@ -125,7 +125,7 @@ async def _outcomes(settings: Settings, keys: list[str]) -> Counter[str]:
 
 
 def _standing(entry: Entry) -> str:
-    """How far one recipient's letter has come, in a word."""
+    """The progress of one recipient's letter, in a word."""
     if entry.outcome is not None:
         return entry.outcome.value
     return "in_doubt" if entry.is_in_doubt else "in_work"

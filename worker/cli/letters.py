@@ -1,4 +1,4 @@
-"""`sendas deliver --print`: the letters of an event, shown as they would leave, and not sent."""
+"""`sendas deliver --print`: shows an event's letters as they would be sent, without sending them."""
 
 from datetime import UTC, datetime
 
@@ -20,12 +20,12 @@ from worker.settings import Settings
 
 
 async def show_letters(settings: Settings, directory: CompiledDirectory, arrival: Arrival, event: LetterEvent) -> bool:
-    """Print the letters, one after the other, and say of each on standard error whom it is from and to.
+    """Print the letters in turn, each with its sender and recipients on standard error.
 
-    No mail server is connected to, and no secret opened. Only the event's files are downloaded, where it has some.
+    Connects to no mail server and opens no secret. Only the event's files are downloaded, if it has any.
 
     Returns:
-        False when no letter would leave; the reason was said.
+        False if no letter would be sent; the reason has been printed.
     """
     now = datetime.now(UTC)
     resolution = resolve(directory.account(event.data.account_id), event.data, now)
@@ -57,4 +57,4 @@ async def _show(settings: Settings, context: EventContext) -> None:
 
 
 def _no_matter() -> None:
-    """No token is renewed."""
+    """Do nothing: no token is refreshed."""

@@ -1,4 +1,4 @@
-"""`sendas mailbox`: check one customer's mailbox, list the suspended ones, resume one."""
+"""`sendas mailbox`: checks a customer's mailbox, lists suspended mailboxes, resumes one."""
 
 import asyncio
 import json
@@ -198,11 +198,11 @@ async def _checked(settings: Settings, references: References, subject: Subject,
 
 
 def _no_matter() -> None:
-    """Rotated tokens are told of at the end."""
+    """Do nothing: rotated tokens are reported at the end."""
 
 
 async def _say_rotated(tokens: RefreshTokens) -> None:
-    """The sign-in may have voided the mailbox's refresh token for a new one, which somebody has to store."""
+    """Print rotated refresh tokens: the sign-in may have replaced the mailbox's, so the new one must be stored."""
     for rotation in await tokens.untold(_MOST_ROTATED):
         token = json.dumps({"sealed": rotation.sealed})
         say(f"the refresh token of {rotation.username} was replaced; put this one into the snapshot: {token}")
@@ -211,10 +211,10 @@ async def _say_rotated(tokens: RefreshTokens) -> None:
 def _found(
     account: str | None, mailbox: str | None, snapshot: Path | None, file: Path | None, listed: frozenset[str]
 ) -> tuple[str, Mailbox, References]:
-    """The account's id, the mailbox, and whose variables and files count as secrets.
+    """The account's id, the mailbox, and whose variables and files may serve as secrets.
 
     Raises:
-        ConfigurationError: nothing names a mailbox.
+        ConfigurationError: no mailbox is given.
     """
     if file is not None:
         if snapshot is not None or mailbox is not None:

@@ -1,4 +1,4 @@
-"""`sendas providers`: what is known of mail providers."""
+"""`sendas providers`: known facts about mail providers."""
 
 from typing import Annotated, Any
 

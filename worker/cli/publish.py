@@ -1,4 +1,4 @@
-"""`sendas publish`: events from files, as the product would publish them."""
+"""`sendas publish`: publishes events from files, as the product would."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How commands publish: on a connection of their own that is up before they begin."""
+"""How commands publish: on a connection of their own, established first."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,10 +17,10 @@ from worker.telemetry.metrics import Metrics
 
 @asynccontextmanager
 async def publishing(settings: Settings, name: str, patience_s: float | None = None) -> AsyncIterator[Publish]:
-    """What publishes, confirmed, while the context lasts.
+    """Yield a function that publishes with confirmation.
 
-    It waits for a broker that is away: for ever, or `patience_s` for the connection and again for each message, which
-    then raises `Unavailable`.
+    Waits for an unavailable broker: for ever, or `patience_s` for the connection and again per message, after which
+    it raises `Unavailable`.
 
     Raises:
         ConfigurationError: the address is wrong, or the broker refuses it.

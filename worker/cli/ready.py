@@ -1,4 +1,4 @@
-"""`sendas ready`: what the worker of this host or pod says of itself."""
+"""`sendas ready`: the readiness of the worker on this host or in this pod."""
 
 import http.client
 import ipaddress
@@ -35,7 +35,7 @@ def ready() -> int:
 
 
 def _reachable(host: str) -> str:
-    """The address to connect to for one that is listened at: of "all", the loopback one."""
+    """The address to connect to for a listening address: loopback for "all"."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

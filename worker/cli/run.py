@@ -1,4 +1,4 @@
-"""`sendas run`: the worker itself."""
+"""`sendas run`: runs the worker."""
 
 import asyncio
 import importlib.util
@@ -31,7 +31,7 @@ def run() -> int:
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's event loop where it is installed (`sendas[fast]`), else asyncio's own."""
+    """uvloop's event loop if installed (`sendas[fast]`), else asyncio's own."""
     if importlib.util.find_spec("uvloop") is None:
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop

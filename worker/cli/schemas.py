@@ -1,4 +1,4 @@
-"""`sendas schemas`: the contract's JSON Schemas and AsyncAPI document, as files."""
+"""`sendas schemas`: writes the contract's JSON Schemas and AsyncAPI document."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`sendas seal`: secrets for the snapshot, encrypted for the worker's key, each for the account that it belongs to."""
+"""`sendas seal`: encrypts secrets for the snapshot, for the worker's key and one account each."""
 
 import shutil
 import sys
@@ -78,12 +78,12 @@ def _generate(name: str) -> int:
 
 
 def _reseal(snapshot: Path) -> int:
-    """1 when a secret had to be left as it was."""
+    """Reseal a snapshot; returns 1 if a secret had to be left unchanged."""
     settings = load_settings()
     if settings.sealing_keys_file is None:
         raise ConfigurationError("seal: SENDAS_SEALING_KEYS_FILE is not set: the old boxes are opened with its keys")
     keys = load_sealing_keys(settings.sealing_keys_file)
-    # Standard output gets a whole document, or nothing.
+    # Standard output gets the whole document or nothing.
     with tempfile.SpooledTemporaryFile(max_size=16 * 1024 * 1024, mode="w+", encoding="utf-8", newline="") as output:
         try:
             result = Resealing(keys, say).run(snapshot, output.write)
@@ -96,7 +96,7 @@ def _reseal(snapshot: Path) -> int:
 
 
 def _read_secret() -> SecretStr:
-    """From a person without echo, or from a pipe without the line break that `echo` adds."""
+    """Read from a person without echo, or from a pipe without the line break that `echo` adds."""
     if sys.stdin.isatty():
         return SecretStr(getpass("secret: ", sys.stderr))
     try:

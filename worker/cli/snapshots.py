@@ -1,4 +1,4 @@
-"""The configuration snapshot that a command looks into: a file that was named, or the one the worker uses."""
+"""The snapshot that a command reads: a given file, or the one the worker uses."""
 
 import asyncio
 import tempfile
@@ -16,7 +16,7 @@ from worker.settings import Settings, load_settings
 
 @dataclass(frozen=True, slots=True)
 class SnapshotDocument:
-    """A document to read, and what people call it: the URL of one that was downloaded, without its query."""
+    """A document to read, and its name for people: if downloaded, its URL without the query."""
 
     path: Path
     name: str
@@ -24,10 +24,10 @@ class SnapshotDocument:
 
 @contextmanager
 def snapshot_document(given: Path | None) -> Iterator[SnapshotDocument]:
-    """The document in the file `given`; without one, what `SENDAS_SNAPSHOT_URL` names, fetched as the worker does.
+    """Read the document in the file `given`, or fetch what `SENDAS_SNAPSHOT_URL` names, as the worker does.
 
     Raises:
-        ConfigurationError: no file is named, and the setting leads to no document; one line that says why.
+        ConfigurationError: no file is given and the setting leads to no document; one line that says why.
     """
     if given is not None:
         yield SnapshotDocument(given, str(given))
@@ -44,21 +44,21 @@ def snapshot_document(given: Path | None) -> Iterator[SnapshotDocument]:
 
 
 def read_snapshot(given: Path | None) -> tuple[CompiledDirectory, str]:
-    """The snapshot's accounts, and its name for people, where no secret is opened; see `snapshot_document`.
+    """The snapshot's accounts and its name for people, without opening secrets; see `snapshot_document`.
 
     Raises:
-        ConfigurationError: there is no document, or it is refused as a whole.
+        ConfigurationError: there is no document, or it is rejected as a whole.
     """
     with snapshot_document(given) as document:
         return _loaded(document, None), document.name
 
 
 def read_own_snapshot(given: Path | None, listed: frozenset[str]) -> tuple[CompiledDirectory, str, References]:
-    """The same for a command that signs in; and whose variables and files count as secrets in it.
+    """The same for a command that signs in, plus whose variables and files may serve as secrets.
 
-    In a file with one account there is no other customer: what it names is what the person at the command line gave it,
-    in the same environment. With several accounts, and in the snapshot in use, they are the `listed` ones, as in the
-    worker.
+    A file with one account involves no other customer: the person at the command line supplied its references, and runs
+    in the same environment. With several accounts, and in the current snapshot, only the `listed` ones may use them, as
+    in the worker.
 
     Raises:
         ConfigurationError: as for `read_snapshot`.
@@ -79,12 +79,12 @@ def _loaded(document: SnapshotDocument, reference_accounts: frozenset[str] | Non
 
 
 async def _fetched(settings: Settings, download: Path) -> SnapshotDocument:
-    from worker.app import snapshot_source  # here, as it loads every library, and most calls name a file
+    from worker.app import snapshot_source  # imported here because it loads every library, and most calls name a file
 
     source = snapshot_source(settings, attempts=1)
     try:
         document = await source.fetch(None, download)
     finally:
         await source.close()
-    assert not isinstance(document, Unchanged)  # noqa: S101 - it was asked for without a tag
+    assert not isinstance(document, Unchanged)  # noqa: S101 - requested without a tag
     return SnapshotDocument(document.path, source.name)

@@ -1,4 +1,4 @@
-"""A ledger for the length of one command: SQLite in a directory for temporary files, which the command removes."""
+"""A ledger for one command: SQLite in a temporary directory, which the command removes."""
 
 import tempfile
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ async def temporary_ledger() -> AsyncIterator[LedgerAddress]:
     """An empty ledger, readable by this user only.
 
     Raises:
-        ConfigurationError: there is no directory for temporary files that can be written to.
+        ConfigurationError: no temporary directory is writable.
     """
     try:
         directory = tempfile.TemporaryDirectory(prefix="sendas-ledger-")
@@ -32,6 +32,6 @@ async def temporary_ledger() -> AsyncIterator[LedgerAddress]:
 
 @asynccontextmanager
 async def temporary_mailbox_memory() -> AsyncIterator[MailboxMemory]:
-    """What workers share about mailboxes, empty, and shared with nobody."""
+    """An empty mailbox state of its own, not shared with workers."""
     async with temporary_ledger() as ledger, mailbox_memory(ledger, SystemClock()) as memory:
         yield memory

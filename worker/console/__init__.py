@@ -1,1 +1,1 @@
-"""The console: pages for operators and support. A process of its own, of which a worker imports nothing."""
+"""The console: web pages for operators and support. It runs as its own process; the worker imports nothing from it."""

@@ -1,4 +1,4 @@
-"""The console as a web application: its pages, and what answers when something goes wrong."""
+"""The console as a web application: its pages and its error responses."""
 
 import time
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ TITLES = {
 
 
 def create_app(services: Services, door: Sequence[BaseRoute], origin: str) -> Starlette:
-    """The application. `door`: the routes to sign in by; `origin`: where people reach it."""
+    """Build the application. `door` provides the sign-in routes; `origin` is the console's public origin."""
     app = Starlette(
         routes=[
             *overview.ROUTES,
@@ -77,7 +77,7 @@ def create_app(services: Services, door: Sequence[BaseRoute], origin: str) -> St
 
 
 class _Counting:
-    """Counts answers and their time."""
+    """Counts responses and measures their latency."""
 
     def __init__(self, app: ASGIApp, metrics: ConsoleMetrics) -> None:
         self._app = app
@@ -102,7 +102,7 @@ class _Counting:
 
 
 async def _to_sign_in(_: Request, error: Exception) -> Response:
-    assert isinstance(error, SignInNeeded)  # noqa: S101 - what it is registered for
+    assert isinstance(error, SignInNeeded)  # noqa: S101 - registered for this type
     return RedirectResponse(sign_in_address(error.next), 303)
 
 
@@ -115,7 +115,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
     return _page(request, error.status_code, error.detail if error.status_code != 404 else "")
 
 
@@ -125,7 +125,7 @@ async def _broken(request: Request, error: Exception) -> Response:
 
 
 def _page(request: Request, status: int, detail: str) -> Response:
-    """A page that says what went wrong, to anybody: it shows nothing but that."""
+    """An error page, safe for anyone: it shows nothing but the error."""
     context = {"person": None, "csrf": "", "title": TITLES.get(status, "That cannot be done"), "detail": detail}
     return page_of(request, "error.html", status, language_of(request), zone_of(request), context)
 

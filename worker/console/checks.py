@@ -1,4 +1,4 @@
-"""Checks of mailboxes that are under way or were made lately, each with its steps as they end."""
+"""Current and recent mailbox checks, each with its steps as they end."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -23,12 +23,12 @@ log = structlog.get_logger(__name__)
 
 
 class TooManyChecks(SendasError):
-    """As many checks are under way as may be."""
+    """The maximum number of checks is running."""
 
 
 @dataclass(slots=True)
 class RunningCheck:
-    """A check. `steps`: those that have ended, by name and in the order in which they did."""
+    """A check. `steps` are the completed ones by name, in order of completion."""
 
     id: str
     key: MailboxKey
@@ -42,7 +42,7 @@ class RunningCheck:
 
 
 class MailboxChecks:
-    """Runs checks, `most` at a time."""
+    """Runs up to `most` checks at a time."""
 
     def __init__(self, check: Checks, clock: Clock, most: int) -> None:
         self._check = check
@@ -51,7 +51,7 @@ class MailboxChecks:
         self._checks: dict[str, RunningCheck] = {}
 
     def start(self, key: MailboxKey, mailbox: Mailbox) -> RunningCheck:
-        """Begin to check a mailbox of the snapshot. Raises `TooManyChecks`."""
+        """Start checking a mailbox of the snapshot. Raises `TooManyChecks`."""
         if sum(not each.is_done for each in self._checks.values()) >= self._most:
             raise TooManyChecks("too many checks are running: wait until one has ended")
         while len(self._checks) >= _MOST_KEPT:
@@ -64,11 +64,11 @@ class MailboxChecks:
         return running
 
     def find(self, name: str) -> RunningCheck | None:
-        """The check of this id."""
+        """The check with this id."""
         return self._checks.get(name)
 
     async def close(self) -> None:
-        """End all that are under way."""
+        """Cancel all running checks."""
         await cancelled(*(each.task for each in self._checks.values() if each.task is not None))
 
     async def _run(self, running: RunningCheck, subject: Subject) -> None:

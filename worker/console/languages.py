@@ -1,4 +1,4 @@
-"""The languages of the pages: English in the code, and Russian from a catalogue keyed by the English text."""
+"""Page languages: English in the code, Russian from a catalogue keyed by the English text."""
 
 import json
 from collections.abc import Mapping
@@ -25,30 +25,30 @@ class Language:
     texts: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def text(self, english: str, **values: object) -> str:
-        """A text in this language; `{name}` in it takes the value of that name."""
+        """Translate a text, then substitute `{name}` by the value of that name."""
         text = self.texts.get(english, english)
         return text.format(**values) if values else text
 
     def number(self, value: float) -> str:
-        """A whole number with its thousands apart."""
+        """Format an integer with thousands separators."""
         return f"{int(value):,}".replace(",", "\u202f" if self.code == "ru" else ",")
 
 
 @cache
 def language(code: Code) -> Language:
-    """The language of this code."""
+    """The language with this code."""
     return Language(code, catalogue() if code == "ru" else {})
 
 
 @cache
 def catalogue() -> Mapping[str, str]:
-    """The Russian texts by the English ones."""
+    """Russian texts by English text."""
     texts: dict[str, str] = json.loads(_CATALOGUE.read_text(encoding="utf-8"))
     return texts
 
 
 def language_of(request: Request) -> Language:
-    """What the person chose, else what their browser prefers, else English."""
+    """The language the person chose, else their browser's preference, else English."""
     chosen = request.cookies.get(COOKIE)
     if chosen == "en" or chosen == "ru":
         return language(chosen)
@@ -56,7 +56,7 @@ def language_of(request: Request) -> Language:
 
 
 def _preferred(header: str) -> Code:
-    """The best of `Accept-Language` (RFC 9110, section 12.5.4) that there are pages in."""
+    """The best match in `Accept-Language` (RFC 9110, section 12.5.4) among the available languages."""
     best: tuple[float, Code] = (0.0, "en")
     for part in header.split(","):
         tag, _, parameter = part.strip().partition(";")

@@ -1,4 +1,4 @@
-"""The operator's desk over mailboxes: what holds them up, what they may send, and letting them go on."""
+"""Operators' view of mailboxes: suspensions and cooldowns, limits, and resuming."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,10 +29,10 @@ MOST_LISTED = 500
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What holds a mailbox up now, and what it used of its limits lately.
+    """What holds a mailbox up now, and its recent use of its limits.
 
-    `cap`: connections that its server lets us have, when fewer than granted. `minute` and `day`: letters of the last
-    minute, recipients of the last day.
+    `cap` is the number of connections its server accepts, if fewer than granted. `minute` counts letters in the last
+    minute, `day` recipients in the last day.
     """
 
     key: MailboxKey
@@ -50,7 +50,7 @@ class Standing:
 
 
 class MailboxDesk:
-    """All that is done with mailboxes but checking them."""
+    """All operations on mailboxes except checks."""
 
     def __init__(
         self, states: MailboxStates, suspensions: Suspensions, snapshots: Snapshots, limits: Limits, clock: Clock
@@ -63,7 +63,7 @@ class MailboxDesk:
 
     @property
     def most_connections(self) -> int:
-        """The most connections that any mailbox has."""
+        """The highest number of connections of any mailbox."""
         return self._limits.mailbox_connections_max
 
     async def held_up(self, person: Person) -> list[Standing]:
@@ -73,11 +73,11 @@ class MailboxDesk:
         return [standing for standing in standings if standing.is_held_up]
 
     async def standing(self, key: MailboxKey) -> Standing:
-        """How one mailbox stands."""
+        """The state of one mailbox."""
         return self._standing(key, await self._states.state(key))
 
     def settings(self, key: MailboxKey) -> tuple[Mailbox, MailboxLimits] | None:
-        """The mailbox as the snapshot in use has it, and its limits; None: it has no such mailbox, or there is none."""
+        """The mailbox in the current snapshot, and its limits; None without a snapshot or if that lacks it."""
         try:
             account = self._snapshots.directory.account(key.account_id)
         except Unavailable:
@@ -87,7 +87,7 @@ class MailboxDesk:
         return None if found is None else (found, self._limits.of(found))
 
     async def resume(self, key: MailboxKey, person: Person, why: str) -> Suspension | None:
-        """Let a mailbox send again, and publish that; None: it was not suspended."""
+        """Resume a mailbox and publish that; None if it was not suspended."""
         suspension = (await self._states.state(key)).suspension
         if suspension is None:
             return None

@@ -1,4 +1,4 @@
-"""The console's own metrics; `docs/metrics.md` is generated from here too."""
+"""The console's own metrics; included in the generated `docs/metrics.md`."""
 
 from prometheus_client import CollectorRegistry, Gauge
 
@@ -15,7 +15,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 class ConsoleMetrics:
-    """Metrics over one registry."""
+    """The metrics over one registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
@@ -35,11 +35,11 @@ class ConsoleMetrics:
         self.sessions = Gauge("sendas_console_sessions", "People signed in.", registry=registry)
 
     def answered(self, status: int, seconds: float) -> None:
-        """Count an answer."""
+        """Count a response."""
         self.requests.labels(f"{status // 100}xx").observe(seconds)
 
     def acted(self, act: str) -> None:
-        """Count an act."""
+        """Count an action."""
         self.acts.labels(act).inc()
 
     def signed_in(self, outcome: str) -> None:
@@ -47,5 +47,5 @@ class ConsoleMetrics:
         self.sign_ins.labels(outcome).inc()
 
     def refused(self, why: str) -> None:
-        """Count an act that was refused."""
+        """Count a refused action."""
         self.refusals.labels(why).inc()

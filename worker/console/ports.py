@@ -1,4 +1,4 @@
-"""What the pages need of the world; `wiring` gives them the real one, tests their doubles."""
+"""Ports of the pages; `wiring` supplies the adapters, tests their doubles."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -19,18 +19,18 @@ OpenQueue = Callable[[], AbstractAsyncContextManager[DeadQueue]]
 
 
 class SignIn(Protocol):
-    """Who a request is from."""
+    """Identifies the person behind a request."""
 
     @property
     def can_end(self) -> bool:
-        """Whether signing out means anything here."""
+        """Whether the person can sign out."""
 
     def who(self, request: Request) -> tuple[Person, str] | None:
-        """The person and their CSRF token; None: there is no session, or the person has no rights any more."""
+        """The person and their CSRF token; None without a session or if the person's rights were revoked."""
 
 
 class LeftOut(Protocol):
-    """What is wrong with an account of the snapshot."""
+    """A problem with an account of the snapshot."""
 
     @property
     def account_id(self) -> str | None: ...
@@ -43,7 +43,7 @@ class LeftOut(Protocol):
 
 
 class Directory(Protocol):
-    """A snapshot of the configuration."""
+    """A configuration snapshot."""
 
     @property
     def version(self) -> int: ...
@@ -65,7 +65,7 @@ class Directory(Protocol):
 
 
 class Snapshots(Protocol):
-    """The snapshot in use. `directory` raises `Unavailable` as long as there is none."""
+    """The current snapshot. `directory` raises `Unavailable` until there is one."""
 
     @property
     def directory(self) -> Directory: ...
@@ -77,15 +77,15 @@ class Snapshots(Protocol):
 
 
 class Checks(Protocol):
-    """The check of a mailbox (`operations.mailbox_check.check.MailboxCheck`)."""
+    """Checks a mailbox (`operations.mailbox_check.check.MailboxCheck`)."""
 
     async def run(self, subject: Subject, on_step: OnStep) -> tuple[CheckStepResult, ...]: ...
 
 
 class WorkerLook(Protocol):
-    """What a worker says of itself: `problems` as `/readyz` has them; None: it does not answer.
+    """What a worker reports about itself: `problems` as in `/readyz`; None if it does not answer.
 
-    `in_flight`: messages in work; `oldest_s`: age of the oldest unfinished event.
+    `in_flight` counts messages in progress; `oldest_s` is the age of the oldest unfinished event.
     """
 
     @property
@@ -105,13 +105,13 @@ class WorkerLook(Protocol):
 
 
 class Workers(Protocol):
-    """The workers at the configured addresses."""
+    """The workers at the configured URLs."""
 
     async def look(self) -> Sequence[WorkerLook]:
-        """All of them, within some seconds; empty when no addresses are configured."""
+        """Query all workers, within a few seconds; empty if no URLs are configured."""
 
 
 class Depths(Protocol):
-    """How many messages wait in the queues (`adapters.broker.depths.QueueDepths`)."""
+    """Queue depths (`adapters.broker.depths.QueueDepths`)."""
 
     def messages(self) -> Mapping[tuple[str, ...], float]: ...

@@ -1,4 +1,4 @@
-"""What people did here that has no audit event: a line in the log for each, with the person's name."""
+"""Records people's actions that have no audit event: one log line each, with the person's name."""
 
 import structlog
 
@@ -9,17 +9,17 @@ log = structlog.get_logger(__name__)
 
 
 class ActRecord:
-    """Keeps the record."""
+    """Writes the record."""
 
     def __init__(self, metrics: ConsoleMetrics) -> None:
         self._metrics = metrics
 
     def note(self, act: str, person: Person, **about: object) -> None:
-        """Note an act of the closed list in `metrics.ACTS`."""
+        """Record an action of the closed list in `metrics.ACTS`."""
         self._metrics.acted(act)
         log.info("console.act", act=act, person=person.name, role=person.role.value, **about)
 
     def signed_in(self, name: str, outcome: str, address: str) -> None:
-        """Note a sign-in, or one that was refused, of the closed list in `metrics.SIGN_INS`. `name` empty: unknown."""
+        """Record a sign-in or a refused one, of the closed list in `metrics.SIGN_INS`. Empty `name`: unknown."""
         self._metrics.signed_in(outcome)
         log.info("console.sign_in", person=name[:200] or None, outcome=outcome, address=address)

@@ -1,4 +1,4 @@
-"""Pages from templates. Everything is escaped, and no foreign character reaches a page that is not visible there."""
+"""Renders pages from templates. Everything is escaped, and invisible foreign characters are made visible."""
 
 from datetime import datetime
 from functools import cache
@@ -20,7 +20,7 @@ _NARROW_SPACE = "\u202f"
 
 
 def rendered(template: str, language: Language, zone: Zone, context: dict[str, Any]) -> str:
-    """A template as a page."""
+    """Render a template as a page."""
 
     def when(moment: datetime | None) -> str:
         if moment is None:
@@ -58,7 +58,7 @@ def _environment() -> Environment:
 
 
 def _visible(value: object) -> object:
-    """What a template shows: nothing for None; of a text, what is not visible is escaped, as on a terminal."""
+    """Format a value for a template: empty for None; invisible characters in text are escaped, as on a terminal."""
     if value is None:
         return ""
     if isinstance(value, str) and not isinstance(value, Markup) and not value.isprintable():
@@ -67,10 +67,10 @@ def _visible(value: object) -> object:
 
 
 def _isolated(value: object) -> Markup:
-    """A foreign text whose direction of writing turns nothing around it (the element `bdi`)."""
+    """Isolate a foreign text's writing direction from its surroundings (`bdi` element)."""
     return Markup("<bdi>{}</bdi>").format(escape(_visible("" if value is None else str(value))))
 
 
 def _query(**values: object) -> str:
-    """The query of an address; values that are None or empty are left out."""
+    """Build a URL's query; values that are None or empty are omitted."""
     return urlencode({name: str(value) for name, value in values.items() if value not in (None, "")})

@@ -1,4 +1,4 @@
-"""What every request and response has to pass, whatever page it is for."""
+"""Protections that apply to every request and response, whatever the page."""
 
 import asyncio
 import secrets
@@ -40,7 +40,7 @@ _STRICT_TRANSPORT = "max-age=31536000"
 class Shield:
     """Refuses requests for other hosts, from other sites and with large bodies; sets the security headers.
 
-    A request for another host name comes from a page whose name was pointed at this address (DNS rebinding).
+    A request for another host name means that some page's name was pointed at this address (DNS rebinding).
     """
 
     def __init__(self, app: ASGIApp, origin: str) -> None:
@@ -91,12 +91,12 @@ class Shield:
 
 
 def _bounded(receive: Receive) -> Receive:
-    """The body in bounded size and time; a client that stalls ends its own request alone."""
+    """Bounds a body in size and time; a client that stalls ends only its own request."""
     received = 0
 
     async def bounded() -> Message:
         nonlocal received
-        if received < 0:  # the body is complete: from here on it is only the client's leaving that is waited for
+        if received < 0:  # the body is complete: from here on, wait only for the client to disconnect
             return await receive()
         try:
             async with asyncio.timeout(_BODY_S):
@@ -115,12 +115,12 @@ def _bounded(receive: Receive) -> Receive:
 
 
 def is_token(given: object, wanted: str) -> bool:
-    """Whether a form's token is the session's, in constant time."""
+    """Whether a form's token is the session's, compared in constant time."""
     return isinstance(given, str) and secrets.compare_digest(given.encode(), wanted.encode())
 
 
 def own_path(text: str | None) -> str:
-    """A place on the console itself to go to, else its first page: never another site (RFC 9700, section 4.11)."""
+    """A redirect target within the console, or else its first page: never another site (RFC 9700, section 4.11)."""
     if not text or not text.startswith("/") or text.startswith("//") or len(text) > 2_000:
         return "/"
     if "\\" in text or any(ord(character) < 0x21 or ord(character) == 0x7F for character in text):

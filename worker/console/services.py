@@ -1,4 +1,4 @@
-"""All that the pages work with, put together once for a process."""
+"""The services that pages use, created once per process."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from worker.history.port import History
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What pages ask. `history` None: it is turned off. `is_tls`: whether people reach the console over TLS."""
+    """Services for pages. `history` None means that it is off. `is_tls`: whether people reach the console over TLS."""
 
     sign_in: SignIn
     history: History | None
@@ -33,6 +33,6 @@ class Services:
 
 
 def services_of(request: Request) -> Services:
-    """The services of the application that a request is for."""
+    """The services of the request's application."""
     services: Services = request.app.state.services
     return services

@@ -1,4 +1,4 @@
-"""The console's process: it listens, serves its pages, and ends in good order."""
+"""The console's process: listens, serves pages, and shuts down gracefully."""
 
 import asyncio
 import signal
@@ -27,10 +27,10 @@ _END_S = 10
 
 
 async def serve(settings: Settings, own: ConsoleSettings) -> None:
-    """Serve until SIGTERM or SIGINT; actions in progress are then ended in good order and published.
+    """Serve until SIGTERM or SIGINT, then stop actions in progress gracefully and publish their audit events.
 
     Raises:
-        ConfigurationError: a setting is wrong, or the port cannot be had.
+        ConfigurationError: a setting is wrong, or the port is not available.
     """
     registry, health = CollectorRegistry(), Health()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -54,7 +54,7 @@ async def serve(settings: Settings, own: ConsoleSettings) -> None:
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves signals to its process: its own handling ends that before what it has begun is ended."""
+    """A server that leaves signals to the process: uvicorn's own handling would exit before actions have stopped."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -70,7 +70,7 @@ def _server(app: object) -> _Server:
             lifespan="off",
             log_config=None,
             access_log=False,
-            # Whose address a request is from, is for `auth.proxies` to say.
+            # `auth.proxies` determines the client's address.
             proxy_headers=False,
             server_header=False,
             date_header=True,

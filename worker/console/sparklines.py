@@ -1,4 +1,4 @@
-"""A row of counts as a small picture within the text, drawn without a script or a style."""
+"""A small inline chart of a row of counts, drawn without script or style."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ _GAP = 1
 
 
 def sparkline(counts: Sequence[int], label: str) -> Markup:
-    """Bars from left to right; `label` says in words what they show."""
+    """Bars from left to right; `label` describes them in words."""
     highest = max(counts, default=0)
     step = _WIDTH / max(len(counts), 1)
     bars = Markup("").join(

@@ -1,7 +1,7 @@
-"""One event's records as a story for people: what happened, in whose words, and what a person may do next.
+"""One event's records as a story for people: what happened, the servers' replies, and possible next actions.
 
-The history keeps what came over the broker, perhaps from another version: every value is taken for what it is, and what
-does not have its form is left out.
+The history stores what arrived over the broker, perhaps from another version, so no value is assumed to be well
+formed; malformed ones are left out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """What became of a letter for one recipient."""
+    """The outcome of a letter for one recipient."""
 
     address: str
     outcome: str
@@ -40,7 +40,7 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class Considered:
-    """One address that was looked at on the way to the sender."""
+    """One address considered while choosing the sender."""
 
     tier: str
     mailbox_id: str | None
@@ -50,7 +50,7 @@ class Considered:
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """One record of a story. `facts`: names in English, and values."""
+    """One record of a story. `facts` maps English names to values."""
 
     record: Record
     tone: str
@@ -68,7 +68,7 @@ class Chapter:
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """What a person may do: a text, with `at` in it, and whether dead letters or the mailbox are the place for it."""
+    """What a person can do: a text with `at` in it, and whether under dead letters or on the mailbox's page."""
 
     text: str
     at: datetime | None = None
@@ -77,12 +77,12 @@ class Next:
 
 
 def chapters(records: Sequence[Record], code: Code) -> list[Chapter]:
-    """The story's parts, in the order of the records."""
+    """The story's entries, in the order of the records."""
     return [_chapter(record, code) for record in records]
 
 
 def what_next(records: Sequence[Record]) -> Next | None:
-    """What follows the last result of the letter, None when nothing is known of it."""
+    """What comes after the letter's last result; None if nothing is known of the letter."""
     last = next((record for record in reversed(records) if record.type in _LETTERS), None)
     if last is None:
         return None
@@ -145,7 +145,7 @@ _FACTS = {
 
 
 def fact_names() -> Sequence[str]:
-    """The names of facts, in English."""
+    """The English names of facts."""
     return (*_FACTS.values(), "Timings")
 
 

@@ -1,4 +1,4 @@
-"""Times in the viewer's zone, which the browser or the person names in a cookie; UTC until then."""
+"""Times in the viewer's zone, taken from a cookie that the browser or the person sets; UTC without one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ COOKIE = "sendas_zone"
 
 @cache
 def zones() -> Sequence[str]:
-    """The names of all zones, UTC first."""
+    """Names of all zones, UTC first."""
     named = sorted(name for name in available_timezones() if "/" in name and not name.startswith(("Etc/", "posix/")))
     return ("UTC", *(name for name in named if not name.startswith(("right/", "SystemV/"))))
 
@@ -25,17 +25,17 @@ def _known() -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """A zone and its name."""
+    """A time zone and its name."""
 
     name: str
     info: tzinfo
 
     def show(self, moment: datetime) -> str:
-        """A moment for people, to the second, without the zone, which the page names once."""
+        """Format a time for people, to the second, without the zone, which the page names once."""
         return moment.astimezone(self.info).strftime("%Y-%m-%d %H:%M:%S")
 
     def read(self, text: str) -> datetime | None:
-        """A moment as a form gives it: local to the zone unless it says otherwise. None: it is none."""
+        """Parse a time from a form: local to the zone unless it names one. None if it is invalid."""
         try:
             given = datetime.fromisoformat(text.strip())
             return (given if given.tzinfo else given.replace(tzinfo=self.info)).astimezone(UTC)
@@ -47,7 +47,7 @@ _UTC = Zone("UTC", UTC)
 
 
 def zone_named(name: str | None) -> Zone:
-    """The zone of this name; UTC when there is none."""
+    """The zone with this name; UTC if there is none."""
     return Zone(name, ZoneInfo(name)) if name and name != "UTC" and name in _known() else _UTC
 
 
@@ -57,7 +57,7 @@ def zone_of(request: Request) -> Zone:
 
 
 def span(seconds: float) -> str:
-    """A length of time for people: its largest two units, such as `2 h 5 min`."""
+    """Format a duration for people by its two largest units, such as `2 h 5 min`."""
     left = max(int(seconds), 0)
     parts: list[str] = []
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):

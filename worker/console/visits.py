@@ -1,4 +1,4 @@
-"""One request of one person: who they are, what they may do, and how pages are rendered for them."""
+"""One request of one person: identity, rights, and rendering for them."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ _MOST_FIELDS = 2_000
 
 
 class SignInNeeded(Exception):
-    """The request has no session; `next`: where to go afterwards."""
+    """The request has no session; `next` is where to go after sign-in."""
 
     def __init__(self, next_: str) -> None:
         super().__init__("sign in first")
@@ -31,7 +31,7 @@ class SignInNeeded(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A request of a person who is signed in. `form`: of an act, with the fields that were sent."""
+    """A signed-in person's request. `form` holds the submitted fields."""
 
     request: Request
     services: Services
@@ -42,16 +42,16 @@ class Visit:
     form: FormData = field(default_factory=FormData)
 
     def query(self, name: str, most: int = 500) -> str | None:
-        """A value of the address, None where it is empty; cut to a bound before anything searches it."""
+        """A query parameter, None if empty; cut to a bound before anything searches it."""
         return (self.request.query_params.get(name) or "").strip()[:most] or None
 
     def field(self, name: str, most: int = 500) -> str | None:
-        """A text of the form, None where it is empty."""
+        """A form field's text, None if empty."""
         value = self.form.get(name)
         return value.strip()[:most] or None if isinstance(value, str) else None
 
     def render(self, template: str, status: int = 200, **context: Any) -> Response:
-        """A page of theirs."""
+        """Render a page for this person."""
         common: dict[str, Any] = {
             "person": self.person,
             "csrf": self.csrf,
@@ -60,11 +60,11 @@ class Visit:
         return page_of(self.request, template, status, self.language, self.zone, {**common, **context})
 
     def see_other(self, path: str) -> Response:
-        """Go on at another page, after an act (RFC 9110, section 15.4.4)."""
+        """Redirect to another page after a form (RFC 9110, section 15.4.4)."""
         return RedirectResponse(path, 303)
 
     def require_account(self, account_id: str | None) -> None:
-        """Raises 404 for an account that is not theirs to see: it is as if it were not there."""
+        """Raise 404 for an account that the person may not see, as if it did not exist."""
         if not self.person.may_see(account_id):
             raise HTTPException(404)
 
@@ -72,7 +72,7 @@ class Visit:
 def page_of(
     request: Request, template: str, status: int, language: Language, zone: Zone, context: Mapping[str, Any]
 ) -> Response:
-    """A page, for anybody."""
+    """A page that needs no sign-in."""
     address = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     values = {"path": request.url.path, "address": address, **context}
     return HTMLResponse(rendered(template, language, zone, values), status)
@@ -83,7 +83,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def page(handler: Handler) -> Endpoint:
-    """A page for everybody who is signed in."""
+    """A page for any signed-in person."""
 
     async def endpoint(request: Request) -> Response:
         return await handler(_visit(request))
@@ -92,10 +92,10 @@ def page(handler: Handler) -> Endpoint:
 
 
 def signed_form(handler: Handler) -> Endpoint:
-    """A form that changes nothing but what its person sees; its token shows that it is a page of ours."""
+    """A form that changes only what its person sees; its token proves that it comes from one of our pages."""
 
     async def endpoint(request: Request) -> Response:
-        visit = _visit(request)  # first: of a stranger nothing is read
+        visit = _visit(request)  # first: read nothing from strangers
         visit = replace(visit, form=await request.form(max_files=0, max_fields=_MOST_FIELDS))
         if not is_token(visit.form.get(CSRF_FIELD), visit.csrf):
             visit.services.metrics.refused("csrf")
@@ -106,7 +106,7 @@ def signed_form(handler: Handler) -> Endpoint:
 
 
 def act(handler: Handler) -> Endpoint:
-    """A form that does something: for operators alone."""
+    """A form that changes something; for operators only."""
 
     async def for_operators(visit: Visit) -> Response:
         if not visit.person.is_operator:
@@ -128,10 +128,10 @@ def _visit(request: Request) -> Visit:
 
 
 def sign_in_address(next_: str) -> str:
-    """The page to sign in on, which leads to `next_`."""
+    """The sign-in page, which leads to `next_`."""
     return f"/sign-in/?next={quote(next_, safe='')}" if next_ != "/" else "/sign-in/"
 
 
 def set_preference(request: Request, response: Response, name: str, value: str) -> None:
-    """Remember a choice in the browser for a year; the page's script reads the zone's to set it once."""
+    """Store a preference in the browser for a year; the page's script reads the zone's so as to set it only once."""
     response.set_cookie(name, value, 365 * 86_400, path="/", secure=services_of(request).is_tls, samesite="lax")

@@ -1,4 +1,4 @@
-"""The only place where the console is put together: the real world behind its pages."""
+"""The console's composition root: connects its pages to the real world."""
 
 import asyncio
 import hashlib
@@ -63,7 +63,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Entrance:
-    """How people come in."""
+    """A way to sign in."""
 
     sign_in: SignIn
     routes: Sequence[BaseRoute] = ()
@@ -74,7 +74,7 @@ class Entrance:
 async def open_console(
     settings: Settings, own: ConsoleSettings, registry: CollectorRegistry, port: int
 ) -> AsyncIterator[Starlette]:
-    """The console over the real world; waits for the ledger's database. `port`: the one that it is served on.
+    """Build the console with real adapters; waits for the ledger's database. `port` is the one it is served on.
 
     Raises:
         ConfigurationError: a setting is wrong.
@@ -91,7 +91,7 @@ async def open_console(
         await snapshots.start()
         stack.push_async_callback(snapshots.close)
         memory = await stack.enter_async_context(mailbox_memory(ledger_of(settings), clock))
-        # A token that a check renews is kept for the workers, which look for it and publish it.
+        # A token that a check refreshes is stored for the workers, which pick it up and publish it.
         outside = await stack.enter_async_context(open_outside(settings, memory.refresh_tokens, lambda: None))
         signatures = Signatures(ledger.message_key)
         publisher = Publisher(
@@ -131,7 +131,7 @@ async def open_console(
 
 
 async def _opened_history(settings: Settings, stack: AsyncExitStack) -> History | None:
-    """The history, waiting for a database that is not there yet; None when it is turned off."""
+    """Open the history, waiting while its database is unavailable; None if the history is off."""
     while settings.history != "off":
         try:
             return await stack.enter_async_context(history_from(settings))
@@ -182,7 +182,7 @@ def _dead_queue(settings: Settings) -> OpenQueue:
 
 
 class _Bounded:
-    """Publishes with an end to its patience: a page waits for the answer."""
+    """Publishes with a time limit, because a page waits for the answer."""
 
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
@@ -196,7 +196,7 @@ class _Bounded:
 
 
 def _entrance(settings: Settings, own: ConsoleSettings, origin: str) -> Entrance:
-    """The way in that the settings name."""
+    """The sign-in method that the settings select."""
     if own.people_file is None:
         raise ConfigurationError("SENDAS_CONSOLE_PEOPLE_FILE is not set: it says who may do what")
     people, proxies = People(own.people_file), Proxies(own.proxy_networks)

@@ -1,4 +1,4 @@
-"""The closed lists of the contract in words for people."""
+"""Wording for people of the contract's closed lists."""
 
 from collections.abc import Mapping
 
@@ -35,7 +35,7 @@ TONES: Mapping[str, str] = {
     ResultType.MAILBOX_SUSPENDED: "bad",
     ResultType.MAILBOX_RESUMED: "good",
 }
-"""How a result is marked; others are neutral."""
+"""How a result is highlighted; others are neutral."""
 
 TIERS: Mapping[str, str] = {
     Tier.CHOSEN: "The author's choice",
@@ -109,26 +109,26 @@ PHASES: Mapping[str, str] = {
 }
 
 CATALOGUES = (TYPES, TIERS, WHYS, STEPS, REFUSALS, FACETS, PHASES)
-"""All English texts here; a test sees to it that each has a Russian one."""
+"""All English texts here; a test checks that each has a Russian translation."""
 
 
 def type_text(name: str, language: Language) -> str:
-    """A type of results for people."""
+    """A result type's wording."""
     return language.text(TYPES.get(name, name))
 
 
 def tier_text(name: str, language: Language) -> str:
-    """A tier for people."""
+    """A tier's wording."""
     return language.text(TIERS.get(name, name))
 
 
 def why_text(name: str, language: Language) -> str:
-    """The ground of a verdict for people."""
+    """A verdict's reason in words."""
     return language.text(WHYS.get(name, name))
 
 
 def reason_hint(reason: str | None, code: Code) -> str | None:
-    """The hint of a reason; None for one that is not of the closed list."""
+    """A reason's hint; None for a reason outside the closed list."""
     try:
         hint = HINTS[Reason(reason or "")]
     except ValueError:

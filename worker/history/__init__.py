@@ -1,1 +1,1 @@
-"""The history: what was published about letters and mailboxes, kept for people who ask what became of them."""
+"""The history: every published result about letters and mailboxes, kept so that people can look up what happened."""

@@ -1,4 +1,4 @@
-"""What the history keeps of mail addresses: the whole address, a mask, or a keyed digest that can be searched for."""
+"""How the history stores mail addresses: whole, masked, or as a keyed digest that can still be searched for."""
 
 import hashlib
 import hmac
@@ -11,9 +11,9 @@ from worker.domain.addresses import masked, parse_address
 from worker.history.model import key
 
 _DIGEST_BYTES = 16
-# What looks like an address within a server's words. Both runs are bounded, so a text costs its length and no more.
+# Matches whatever looks like an address in a server's reply. Both runs are bounded, so matching stays linear.
 _IN_TEXT = re.compile(r"""[^\s<>"'(),:;@\[\]\\]{1,64}@[^\s<>"'(),:;@\[\]\\]{1,253}""")
-# Identifiers, whose `@` begins no address: a Message-ID has one too.
+# Identifiers are exempt: a Message-ID contains an `@` without being an address.
 _IDENTIFIERS = frozenset(
     {
         "account_id", "comment_id", "contact_id", "event_id", "event_source", "event_type", "mailbox_id", "message_id",
@@ -34,13 +34,13 @@ class Keep(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AddressPolicy:
-    """Treats addresses as the installation's setting says. `secret` keys the digests (HMAC, RFC 2104)."""
+    """Transforms addresses as the installation's setting requires. `secret` keys the digests (HMAC, RFC 2104)."""
 
     keep: Keep = Keep.WHOLE
     secret: bytes = field(default=b"", repr=False)
 
     def kept(self, address: str) -> str:
-        """An address as records hold it and as a search looks for it: upper and lower case are the same."""
+        """An address in the form that records store and searches compare; case-insensitive."""
         normal = _normal(address)
         match self.keep:
             case Keep.WHOLE:
@@ -51,7 +51,7 @@ class AddressPolicy:
                 return self._digest(normal)
 
     def body(self, data: Mapping[str, object]) -> dict[str, object]:
-        """A result's data with every address in it treated, also in servers' words, and without sealed secrets."""
+        """A result's data with all addresses transformed, also within server replies, and without sealed secrets."""
         treat = None if self.keep is Keep.WHOLE else self._in_words
         return {name: _treated(name, value, treat) for name, value in data.items()}
 
@@ -71,7 +71,7 @@ def _normal(address: str) -> str:
 
 
 def _treated(name: str, value: object, treat: Callable[[str], str] | None) -> object:
-    """A JSON value, whose depth its reader has bounded."""
+    """Transform a JSON value; the reader has already bounded its depth."""
     if name == _SEALED:
         return _HIDDEN
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Keeping results: what arrives in a batch becomes records, each once, and what is no result is refused."""
+"""Storing results: a batch becomes records, each stored once; anything that is not a result is refused."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 
 class Clock(Protocol):
-    """What is needed of a clock."""
+    """The clock operations that `Keeper` needs."""
 
     def now(self) -> datetime: ...
 
@@ -27,9 +27,10 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What became of a batch: how many results were new, known already, or refused.
+    """The outcome of a batch: how many results were new, duplicates, or refused.
 
-    `seconds`: from its arrival to its commit. `delay_s`: from the oldest new result's time to then; None: none is new.
+    `seconds` runs from the batch's arrival to its commit; `delay_s` from the oldest new result's time to the commit,
+    None when no result was new.
     """
 
     new: int
@@ -40,13 +41,13 @@ class Kept:
 
 
 class KeepingObserver(Protocol):
-    """Learns of every batch."""
+    """Receives the outcome of every batch."""
 
     def kept(self, kept: Kept) -> None: ...
 
 
 class Keeper:
-    """Keeps batches of published results."""
+    """Stores batches of published results."""
 
     def __init__(
         self, writer: HistoryWriter, addresses: AddressPolicy, clock: Clock, observer: KeepingObserver
@@ -57,13 +58,13 @@ class Keeper:
         self._observer = observer
 
     async def keep(self, bodies: Sequence[bytes]) -> list[str | None]:
-        """Keep what can be kept; says for each body why it cannot ever be, or None. Harmless when repeated.
+        """Store what can be stored; return for each body why it never can be, or None. Idempotent.
 
         Raises:
-            Unavailable: the database does not answer; nothing was settled, and the batch is to be tried again.
+            Unavailable: the database did not answer; nothing was settled, so the caller must retry the batch.
         """
         began = self._clock.monotonic()
-        # In a thread: a result of a thousand recipients takes as long to read as a thousand of one.
+        # In a thread: one result with a thousand recipients takes as long to parse as a thousand with one.
         readings = await asyncio.to_thread(self._read, bodies)
         records = [reading for reading in readings if isinstance(reading, Record)]
         new, refusals = await self._add(records)
@@ -89,12 +90,12 @@ class Keeper:
             return read_result(body, self._addresses, now)
         except InvalidEvent as error:
             return str(error)
-        except Exception as error:  # a mistake of ours must not stop the results behind it; it ends as a dead letter
+        except Exception as error:  # a bug of ours must not block the results behind it; it ends as a dead letter
             log.exception("history.unreadable_result")
             return type(error).__name__
 
     async def _add(self, records: Sequence[Record]) -> tuple[int, dict[str, str]]:
-        """How many were new, and why some were refused, by id: alone each, so that one does not keep out the others."""
+        """Number of new records, and refusals by id. Retries records one by one, so a bad one blocks no other."""
         try:
             return await self._writer.add(records), {}
         except RecordRefused as error:

@@ -1,4 +1,4 @@
-"""What the history keeps of each published result, and how it is searched."""
+"""What the history stores about each published result, and how to search it."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,16 +10,16 @@ from worker.domain.vocabulary import ResultType
 from worker.errors import SendasError
 
 MAX_KEY_CHARS = 200
-"""Identifiers of up to this length are kept as they are; of a longer one, its beginning and a digest."""
+"""Identifiers up to this length are stored unchanged; longer ones as a prefix plus a digest."""
 
 MAX_LIMIT = 500
-"""Most records on one page."""
+"""Maximum records per page."""
 
 MAX_STORY = 2_000
-"""Most records of one event's story; a search by the event pages through all of them."""
+"""Maximum records in one event's story; a search by event id pages through all of them."""
 
 MAX_BUCKETS = 1_000
-"""Most counts for one reason: `failures` refuses a narrower bucket."""
+"""Maximum buckets per reason; `failures` refuses a narrower bucket."""
 
 FAILURES = frozenset(
     {
@@ -31,21 +31,21 @@ FAILURES = frozenset(
         ResultType.MAILBOX_SUSPENDED,
     }
 )
-"""Types of results that `History.failures` counts; a reason stands in others too, such as `mailbox.resumed`."""
+"""Result types that `History.failures` counts; other types carry a reason too, such as `mailbox.resumed`."""
 
 _DIGEST_BYTES = 16
 
 
 class InvalidSearch(SendasError):
-    """A search that cannot be carried out; the text names what is wrong with it."""
+    """A search that cannot run; the text names the problem."""
 
 
 def key(text: str) -> str:
-    """An identifier as the history keeps it and searches for it: on one line and at most 200 characters.
+    """An identifier in the form the history stores and searches: on one line, at most 200 characters.
 
-    Identifiers come from others and may be as long as they like; an index has a longest key. Two different long ones
-    have different digests, so a search finds neither too much nor too little. What was made so stays as it is, so that
-    it can be taken from a record and searched for.
+    Identifiers come from outside and may have any length, while an index limits its keys. Long identifiers that differ
+    get different digests, so a search matches exactly. Idempotent: a shortened identifier maps to itself, so one
+    copied from a record can be searched for.
     """
     if len(text) <= MAX_KEY_CHARS and text.isprintable():
         return text
@@ -55,12 +55,12 @@ def key(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One published result, as kept.
+    """One published result, as stored.
 
-    `id` is the CloudEvents id, by which a repeated result is recognised; `at` when the worker published it, in UTC.
-    `addresses` are those of recipients, sender and mailbox, as the setting SENDAS_HISTORY says: whole, masked, or
-    digests. `body` is the result's `data`, its addresses treated the same way and without sealed secrets; of an
-    oversized one, `left_out` in it names what is missing.
+    `id` is the CloudEvents id, which identifies duplicates; `at` is when the worker published it, in UTC.
+    `addresses` holds the recipients, the sender and the mailbox, in the form SENDAS_HISTORY sets: whole, masked, or
+    digests. `body` is the result's `data` with its addresses in the same form and without sealed secrets; when a body
+    is oversized, its `left_out` names what is missing.
     """
 
     id: str
@@ -80,11 +80,11 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What to look for: records that meet every condition given.
+    """Search conditions; a record must meet all that are set.
 
-    `address` is given whole, however addresses are kept. `accounts` limits what a viewer may see; None: all accounts,
-    and also records of none. `since` is included, `until` is not. `before` is `Page.next` of the page before.
-
+    `address` is always given whole, whatever form is stored. `accounts` limits what a viewer may see; None means all
+    accounts, and records without one. `since` is inclusive, `until` exclusive. `before` is the previous page's
+    `Page.next`.
     Raises:
         InvalidSearch: the limit is not from 1 to 500, or a time has no zone.
     """
@@ -115,14 +115,14 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Records, the newest first; `next` is the cursor of the page that follows, None when this is the last."""
+    """Records, newest first; `next` is the cursor of the following page, None on the last."""
 
     records: tuple[Record, ...] = ()
     next: str | None = None
 
 
 def conditions(search: Search) -> dict[str, str]:
-    """The identifiers that a search asks for, as the history keeps them; the address is not among them."""
+    """The identifiers that a search filters on, in stored form; excludes the address."""
     names = {each.name for each in fields(Record)} - {"id", "at", "addresses", "body"}
     given = {name: getattr(search, name, None) for name in names}
     return {name: key(value) for name, value in given.items() if value is not None}

@@ -1,4 +1,4 @@
-"""What reads and writes the history; implemented in `worker.adapters.history`."""
+"""Ports for reading and writing the history; implemented in `worker.adapters.history`."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -9,31 +9,31 @@ from worker.history.model import Page, Record, Search
 
 
 class RecordRefused(SendasError):
-    """The database refuses one of the records for what is in it, and always will."""
+    """The database permanently refuses one of the records because of its contents."""
 
 
 class History(Protocol):
-    """Reading. Every method raises `Unavailable` when the database does not answer in time.
+    """Reads the history. Every method raises `Unavailable` when the database does not answer in time.
 
     `accounts` limits what a viewer may see, as in `Search`.
     """
 
     async def search(self, search: Search) -> Page:
-        """What a search finds, the newest first.
+        """Records that match a search, newest first.
 
         Raises:
-            InvalidSearch: the cursor is not one of a page's, or the search took too long.
+            InvalidSearch: the cursor does not come from a page, or the search took too long.
         """
 
     async def story(self, event_id: str, accounts: frozenset[str] | None = None) -> Sequence[Record]:
-        """All of one event, the oldest first; of more than 2,000 records, the latest."""
+        """All records of one event, oldest first; if there are more than 2,000, the latest 2,000."""
 
     async def failures(
         self, since: datetime, until: datetime, bucket_s: int, accounts: frozenset[str] | None = None
     ) -> Mapping[str, Sequence[int]]:
-        """How many results of `FAILURES` there were for each reason, in equal buckets from `since` on.
+        """Count the results of types `FAILURES` by reason, in equal buckets starting at `since`.
 
-        Every sequence has one count for each bucket that begins before `until`.
+        Every sequence has one count per bucket that begins before `until`.
 
         Raises:
             InvalidSearch: `bucket_s` is not positive, or there would be more than 1,000 buckets.
@@ -41,14 +41,14 @@ class History(Protocol):
 
 
 class HistoryWriter(Protocol):
-    """Writing. Every method raises `Unavailable` when the database does not answer in time."""
+    """Writes the history. Every method raises `Unavailable` when the database does not answer in time."""
 
     async def add(self, records: Sequence[Record]) -> int:
-        """Keep records, all or none of them; returns how many were new. A record whose id is known changes nothing.
+        """Store all records or none; returns how many were new. A record whose id is already stored changes nothing.
 
         Raises:
-            RecordRefused: one of them can never be kept; none was.
+            RecordRefused: one record can never be stored; none was.
         """
 
     async def expire(self, before: datetime) -> int:
-        """Delete some of the records older than `before`, a bounded number; returns how many: 0 when none is left."""
+        """Delete a bounded number of records older than `before`; returns how many, 0 when none is left."""

@@ -1,4 +1,4 @@
-"""A record from a published result, as it arrives from the broker."""
+"""Parses a published result, as the broker delivers it, into a record."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -14,21 +14,21 @@ from worker.history.addresses import AddressPolicy
 from worker.history.model import Record, key
 
 MAX_BODY_CHARS = 200_000
-"""Longest body that is kept whole, as JSON: a letter to 1,000 recipients fits, with a short reply for each."""
+"""Longest body stored whole, as JSON characters: fits a letter to 1,000 recipients with a short reply for each."""
 
 _KEPT_RECIPIENTS = 100
 _SHORT_CHARS = 2_000
-_ESCAPED, _DIGESTED = 6, 13  # what escapes (of a control character), and then digests of addresses, make of a byte
+_ESCAPED, _DIGESTED = 6, 13  # growth per byte: escaping a control character, then replacing addresses by digests
 _MAX_TIME_CHARS = 64
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_AHEAD = timedelta(days=1)
 
 
 def read_result(body: bytes, addresses: AddressPolicy, now: datetime) -> Record:
-    """The record of a result in structured mode (CloudEvents 1.0), as the worker publishes all of them.
+    """Parse a result in CloudEvents 1.0 structured mode, the only mode in which the worker publishes results.
 
     Raises:
-        InvalidEvent: it is no result; the text says why and repeats no value.
+        InvalidEvent: it is not a result; the text says why and repeats no value.
     """
     document = _document(body)
     if not isinstance(document, dict):
@@ -59,7 +59,7 @@ def read_result(body: bytes, addresses: AddressPolicy, now: datetime) -> Record:
 
 
 def _document(body: bytes) -> object:
-    """What JSON makes of it. Keys that stand twice are no danger here: nothing is done that the result asks for."""
+    """Parse the JSON. Duplicate keys are harmless here: nothing acts on what a result says."""
     if len(body) > MAX_BODY_BYTES:
         raise InvalidEvent(f"body: {len(body)} bytes, more than {MAX_BODY_BYTES}")
     try:
@@ -110,7 +110,7 @@ def _address(of: Mapping[str, object]) -> Iterator[str]:
 
 
 def _kept(data: dict[str, object], size_bytes: int, addresses: AddressPolicy) -> dict[str, object]:
-    """The body that is kept: bounded before addresses are looked for in it, and again where digests made it longer."""
+    """The body to store: bounded before addresses are searched for, and again because digests may lengthen it."""
     body, left_out = (data, []) if size_bytes * _ESCAPED <= MAX_BODY_CHARS else _bounded(data)
     body = addresses.body(body)
     if size_bytes * _DIGESTED > MAX_BODY_CHARS:
@@ -120,7 +120,7 @@ def _kept(data: dict[str, object], size_bytes: int, addresses: AddressPolicy) ->
 
 
 def _bounded(body: dict[str, object]) -> tuple[dict[str, object], list[str]]:
-    """As much of a body as fits, the first recipients before all others, then only what is short; and what does not."""
+    """As much of a body as fits (first 100 recipients, then short members only), and the names of the rest."""
     if _chars(body) <= MAX_BODY_CHARS:
         return body, []
     left_out: list[str] = []
@@ -132,7 +132,7 @@ def _bounded(body: dict[str, object]) -> tuple[dict[str, object], list[str]]:
         long = [name for name, value in body.items() if _chars(value) > _SHORT_CHARS]
         left_out += [one_line(name[:_SHORT_CHARS]) for name in long[:_KEPT_RECIPIENTS]]
         body = {name: value for name, value in body.items() if name not in set(long)}
-    if _chars(body) > MAX_BODY_CHARS:  # thousands of members that are short: no result of ours
+    if _chars(body) > MAX_BODY_CHARS:  # thousands of short members: no result of ours
         return {}, ["all"]
     return body, left_out
 

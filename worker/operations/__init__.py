@@ -1,1 +1,1 @@
-"""What operators do: topology, checks, dead letters."""
+"""Operators' tasks: topology, mailbox checks, dead letters."""

@@ -1,6 +1,6 @@
-"""Examples of the contract: JSON files beside the schemas, which carry them.
+"""The contract's examples: JSON files beside the schemas, which embed them.
 
-`examples/TYPE.json` is an example of an event or a result of that type, `examples/TYPE.WORD.json` another one;
+`examples/TYPE.json` is an example of an event or result of that type, `examples/TYPE.WORD.json` a further one;
 `examples/snapshot.json` is a configuration snapshot.
 """
 
@@ -20,10 +20,10 @@ NAMES = (*EventType, *ResultType, SNAPSHOT)
 
 
 def read_examples(directory: Path) -> Examples:
-    """The examples by their type, each type's in the order of file names; none where there is no such directory.
+    """Read the examples by type, each type's in file name order; empty if the directory does not exist.
 
     Raises:
-        ConfigurationError: a file is not a JSON object, has no data, or is named after no type.
+        ConfigurationError: a file is not a JSON object, has no data, or is not named after a type.
     """
     found: dict[str, list[Json]] = {str(name): [] for name in NAMES}
     for path in sorted(directory.glob("*.json"), key=lambda path: path.stem):

@@ -1,1 +1,1 @@
-"""What the worker tells about itself: logs, metrics, health."""
+"""Observability: logs, metrics, traces, health."""

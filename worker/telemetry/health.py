@@ -1,4 +1,4 @@
-"""Whether the worker lives and is ready, with the reason in words."""
+"""Liveness and readiness of the worker, with reasons in words."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One thing that must hold for the worker to be ready; `problem` says in words what is wrong, or nothing."""
+    """A condition of readiness; `problem` describes what is wrong, or returns None."""
 
     name: str
     problem: Callable[[], str | None]
@@ -16,8 +16,7 @@ class Condition:
 class Health:
     """Collects the conditions of readiness.
 
-    Liveness needs none: the answer comes from the event loop itself, so that it comes shows that the loop turns, and
-    from a loop that is stuck none comes.
+    Liveness has none: the event loop itself answers, so an answer proves that the loop runs; a stuck loop gives none.
     """
 
     def __init__(self) -> None:
@@ -29,11 +28,11 @@ class Health:
         self._conditions.append(Condition(name, problem))
 
     def drain(self) -> None:
-        """The worker is stopping: it is not ready any more, whatever else holds."""
+        """Mark the worker as stopping: it is no longer ready, whatever else holds."""
         self._draining = True
 
     def problems(self) -> dict[str, str]:
-        """What keeps the worker from being ready, by the name of the condition; empty: it is ready."""
+        """Why the worker is not ready, by condition name; empty if it is ready."""
         problems = {"worker": "draining: the worker is stopping"} if self._draining else {}
         for condition in self._conditions:
             if problem := condition.problem():
@@ -50,7 +49,7 @@ _EVERY_S = 0.5
 
 
 async def watch_loop(observe: Callable[[float], object], every_s: float = _EVERY_S) -> None:
-    """Tell, again and again until cancelled, how many seconds after its time a sleeper was woken."""
+    """Report event-loop lag in seconds, repeatedly until cancelled."""
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + every_s

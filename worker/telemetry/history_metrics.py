@@ -1,4 +1,4 @@
-"""The metrics of `sendas history consume`. None has the name of a worker's: alerts must not take one for the other."""
+"""Metrics of `sendas history consume`. Names differ from the worker's, so that no alert confuses the two."""
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, Info
 
@@ -17,7 +17,7 @@ HISTORY_READINGS = (
 
 
 class HistoryMetrics:
-    """Over one registry; implements `KeepingObserver`."""
+    """The metrics over one registry; implements `KeepingObserver`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.results = counter(

@@ -1,4 +1,4 @@
-"""Logs: structlog, as JSON for machines and in a readable form on a terminal, always on standard error."""
+"""Logs through structlog on standard error: JSON for machines, or readable lines on a terminal."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
 
-# These print commands or frames, and with them credentials and bodies, at debug level.
+# At debug level, these log commands or frames, and with them credentials and bodies.
 _SILENCED = (
     "aioimaplib",
     "aiosmtplib",
@@ -23,10 +23,10 @@ _SILENCED = (
     "watchfiles",
 )
 
-# aiormq's, with the error of a connection that was not opened: whoever opened it logs the same, and what follows.
+# aiormq logs the error of a failed connection; the code that opened it logs the same, with the consequences.
 _KNOWN_ANYWAY = "error when creating transport: %r"
 
-# Without local variables: they hold letters, addresses and secrets.
+# No local variables: they contain letters, addresses and secrets.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
 
 
@@ -35,7 +35,7 @@ def configure_logging(level: str, *, as_json: bool | None = None) -> None:
 
     Args:
         level: name of the lowest level shown.
-        as_json: JSON lines; None: unless standard error is a terminal.
+        as_json: JSON lines; None means JSON unless standard error is a terminal.
     """
     if as_json is None:
         as_json = not sys.stderr.isatty()
@@ -50,7 +50,7 @@ def configure_logging(level: str, *, as_json: bool | None = None) -> None:
 
 
 class _IntoOurs(logging.Handler):
-    """Brings the errors of libraries into the same form and stream as everything else."""
+    """Routes libraries' log records into the worker's format and stream."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.msg == _KNOWN_ANYWAY:
@@ -61,7 +61,7 @@ class _IntoOurs(logging.Handler):
 
 
 def _silence(name: str) -> None:
-    # A library's own loggers below may have levels and handlers of their own: aioimaplib's prints by itself.
+    # Loggers below a library's root may have levels and handlers of their own: aioimaplib's prints by itself.
     for known in list(logging.root.manager.loggerDict):
         if known.startswith(f"{name}."):
             below = logging.getLogger(known)
@@ -80,7 +80,7 @@ def _processors() -> list[Processor]:
     ]
 
 
-# One for all lines: `json.dumps` makes a new encoder for each unless all its settings are the usual ones.
+# One encoder for all lines: `json.dumps` creates one per call unless all its options are defaults.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=repr)
 
 

@@ -1,7 +1,7 @@
 """Every metric the worker has, declared in one place; `docs/metrics.md` is generated from here.
 
-Labels come from closed lists only (`closed.py`), never from an address, an account, a mailbox or an id, so the number
-of series is bounded whatever the tenants do.
+Label values come from closed lists only (`closed.py`), never from an address, account, mailbox or id, so the number
+of series stays bounded whatever tenants do.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,9 +26,9 @@ from worker.domain.vocabulary import CopyOutcome, EventType, Outcome, Reason, Re
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The declaration of such a metric; the values of its labels come from closed lists.
+    """Declares a metric read at scrape time; its label values come from closed lists.
 
-    `always`: values of its only label that are told as 0 when what keeps them has none.
+    `always`: values of its only label that are exported as 0 when the source has none.
     """
 
     name: str
@@ -39,11 +39,11 @@ class Reading:
 
 
 Read = Callable[[], Mapping[tuple[str, ...], float]]
-"""Gives a value for each combination of label values; the empty one where there are no labels."""
+"""Returns a value per combination of label values; the key is empty for a metric without labels."""
 
 
 class Readings(Collector):
-    """The declared readings, over what keeps their values; one that nobody keeps yet is not there."""
+    """Exports the declared readings whose sources are registered; one without a source is absent."""
 
     def __init__(self, registry: CollectorRegistry, declared: Iterable[Reading]) -> None:
         self._declared = {reading.name: reading for reading in declared}
@@ -51,21 +51,21 @@ class Readings(Collector):
         registry.register(self)
 
     def add(self, name: str, read: Callable[[], float]) -> None:
-        """Have `read` called at every scrape for a declared metric without labels."""
+        """Register `read`, called at every scrape, for a declared metric without labels."""
         self.add_by_labels(name, lambda: {(): read()})
 
     def add_by_label(self, name: str, read: Callable[[], Mapping[str, float]]) -> None:
-        """The same for a metric with one label; the keys of what is read are the label's values."""
+        """The same for a metric with one label; the mapping's keys are the label values."""
         self.add_by_labels(name, lambda: {(value,): number for value, number in read().items()})
 
     def add_by_labels(self, name: str, read: Read) -> None:
-        """The same for a metric with any labels."""
+        """The same for a metric with any number of labels."""
         if name not in self._declared:
             raise LookupError(f"{name} is not declared")
         self._reads[name] = read
 
     def collect(self) -> Iterable[Metric]:
-        """The metrics, now."""
+        """The metrics' current values."""
         return [self._family(self._declared[name], read()) for name, read in self._reads.items()]
 
     def _family(self, reading: Reading, values: Mapping[tuple[str, ...], float]) -> Metric:
@@ -80,7 +80,7 @@ class Readings(Collector):
 M = TypeVar("M", bound=MetricWrapperBase)
 
 OTHER = "other"
-"""What a value that is not on its list is counted as: a mistake to be seen, not a series of its own."""
+"""Replaces a label value that is not on its list: the mistake shows up, without a series of its own."""
 
 Labels = Mapping[str, Sequence[str]]
 
@@ -91,11 +91,11 @@ class Closed(Generic[M]):
     def __init__(self, metric: M, labels: Labels) -> None:
         self.metric = metric
         self.label_values = {name: (*values,) for name, values in labels.items()}
-        # Kept here as well, because the client's own look-up costs more than the counting.
+        # Cached here too: the client's own look-up costs more than counting.
         self._children = {values: metric.labels(*values) for values in product(*self.label_values.values())}
 
     def labels(self, *in_order: str, **by_name: str) -> M:
-        """The child for these values, in the labels' order or by their names."""
+        """The child for these label values, positional or by name."""
         values = in_order or tuple(by_name[name] for name in self.label_values)
         child = self._children.get(values)
         return self._other(values) if child is None else child
@@ -106,24 +106,24 @@ class Closed(Generic[M]):
 
 
 def counter(registry: CollectorRegistry, name: str, meaning: str, **labels: Sequence[str]) -> Closed[Counter]:
-    """A counter with these labels and their values."""
+    """Create a counter with these labels and their values."""
     return Closed(Counter(name, meaning, list(labels), registry=registry), labels)
 
 
 def histogram(
     registry: CollectorRegistry, name: str, meaning: str, buckets: Sequence[float], **labels: Sequence[str]
 ) -> Closed[Histogram]:
-    """A histogram with these labels and their values."""
+    """Create a histogram with these labels and their values."""
     return Closed(Histogram(name, meaning, list(labels), buckets=buckets, registry=registry), labels)
 
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, and nobody looks at when it began
+disable_created_metrics()  # type: ignore[no-untyped-call]  # an extra series each, which no query uses
 
 UNKNOWN = "unknown"
-"""The type of a message that could not be read."""
+"""The type of a message that could not be parsed."""
 
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
-# With the thresholds of the objectives, 60 s and 300 s.
+# Includes the objectives' thresholds, 60 s and 300 s.
 _END_TO_END = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 1_800, 7_200, 28_800, 86_400)
 _BATCHES = (1, 2, 5, 10, 20, 50, 100, 200)
 
@@ -139,7 +139,7 @@ def _values(of: type[StrEnum]) -> tuple[str, ...]:
 
 
 class Metrics:
-    """The worker's metrics over one registry; tests have a registry each. `topology`: whose queues are labels."""
+    """The worker's metrics over one registry; each test has its own. `topology` provides the queues used as labels."""
 
     def __init__(self, registry: CollectorRegistry, topology: Topology | None = None) -> None:
         topology = topology or Topology()
@@ -153,7 +153,7 @@ class Metrics:
         self._state(registry)
 
     def closed(self) -> Iterator[Closed[Counter] | Closed[Histogram]]:
-        """All metrics with labels."""
+        """All labelled counters and histograms."""
         return (metric for metric in vars(self).values() if isinstance(metric, Closed))
 
     def _flow(self, registry: CollectorRegistry) -> None:

@@ -1,4 +1,4 @@
-"""What the delivery tells, as metrics."""
+"""Turns the delivery's observations into metrics."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -14,7 +14,7 @@ from worker.telemetry.metrics import UNKNOWN, Metrics
 
 
 class MetricsObserver:
-    """`delivery.instrumentation.Observer` over the worker's metrics; what it times is a span as well."""
+    """Implements `delivery.instrumentation.Observer` over the worker's metrics; timed stages become spans too."""
 
     def __init__(
         self, metrics: Metrics, tracer: Tracer = NO_TRACING, monotonic: Callable[[], float] = monotonic
@@ -22,7 +22,7 @@ class MetricsObserver:
         self._metrics = metrics
         self._tracer = tracer
         self._monotonic = monotonic
-        # Found once: each letter passes a dozen stages.
+        # Cached: each letter passes a dozen stages.
         self._observe: dict[Stage, Callable[[float], None]] = {
             stage: metrics.stage.labels(stage.value).observe for stage in Stage
         }
@@ -35,7 +35,7 @@ class MetricsObserver:
         result = "uncertain" if transmission.uncertain else "refused" if not transmission.accepted else "accepted"
         self._metrics.attempts.labels(provider=provider, result=result).inc()
         for stage, seconds in transmission.timings_s.items():
-            self._metrics.stage.labels(stage).observe(seconds)  # whatever name it has: this must not fail
+            self._metrics.stage.labels(stage).observe(seconds)  # accepts any name: this must not fail
 
     def delivered(self, context: EventContext, recipients: int, at: datetime) -> None:
         self._metrics.letters.labels(outcome=Outcome.SENT.value, reason="").inc(recipients)

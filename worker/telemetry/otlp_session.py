@@ -1,4 +1,4 @@
-"""The session over which spans are exported: its TLS is the worker's own, not that of the libraries beneath it."""
+"""The HTTP session that exports spans, with the worker's TLS context instead of the libraries' defaults."""
 
 import ssl
 from typing import Any
@@ -8,7 +8,7 @@ from requests.adapters import HTTPAdapter
 
 
 def session(tls: ssl.SSLContext) -> requests.Session:
-    """A session that verifies servers by this context."""
+    """A session that verifies servers with this context."""
     made = requests.Session()
     made.mount("https://", _Adapter(tls))
     return made
@@ -26,7 +26,7 @@ class _Adapter(HTTPAdapter):
         return super().proxy_manager_for(*args, **kwargs, ssl_context=self._tls)
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """Leave out the bundle that requests brings: it would be trusted beside what the operator chose."""
+        """Skip the CA bundle of requests, which would be trusted in addition to what the operator chose."""
         super().cert_verify(conn, url, verify, cert)
         if verify is True:
             conn.ca_certs = None

@@ -1,6 +1,6 @@
-"""Spans over OpenTelemetry: one for each message, from its coming to its settlement, and one for each of its stages.
+"""OpenTelemetry spans: one per message, from arrival to settlement, and one per stage.
 
-Only ids are in them. Texts of errors are not recorded, because a server's words may repeat addresses.
+Attributes hold ids only. Error texts are not recorded, because a server's reply may repeat addresses.
 """
 
 import ssl
@@ -27,9 +27,9 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 
 
 def exporting_provider(version: str, tls: ssl.SSLContext) -> TracerProvider:
-    """Makes spans and exports them; where to, how many and under which name the standard `OTEL_…` variables say.
+    """Create a provider that exports spans; the standard `OTEL_…` variables set endpoint, sampling and service name.
 
-    `tls` is for a collector over HTTPS; certificates that `OTEL_EXPORTER_OTLP_…` name are used in addition.
+    `tls` is for a collector over HTTPS; certificates named in `OTEL_EXPORTER_OTLP_…` are used in addition.
     """
     provider = TracerProvider(resource=_resource(version))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(session=session(tls))))
@@ -37,14 +37,14 @@ def exporting_provider(version: str, tls: ssl.SSLContext) -> TracerProvider:
 
 
 def _resource(version: str) -> Resource:
-    """Who makes the spans; a name in the environment comes before ours."""
+    """The resource of the spans; a service name in the environment overrides ours."""
     named = OTELResourceDetector().detect()
     return Resource.create({SERVICE_NAME: "sendas", SERVICE_VERSION: version, **named.attributes})
 
 
 @dataclass(slots=True)
 class _Message:
-    """A message in work, and its span once it is known what it is about."""
+    """A message in progress, and its span once its subject is known."""
 
     queue: str
     came_at_ns: int
@@ -91,7 +91,7 @@ class SpanTracer:
         if message.span is None:
             self._start(message, subject)
         else:
-            message.span.add_event("again")  # something the worker needs was away
+            message.span.add_event("again")  # a dependency was unavailable
         return _context_of(message.span) if message.span is not None else subject.trace
 
     def _start(self, message: _Message, subject: Subject) -> None:

@@ -1,4 +1,4 @@
-"""Tracing, if the operator wants it; otherwise nothing of OpenTelemetry is even imported."""
+"""Tracing, if enabled; otherwise OpenTelemetry is not even imported."""
 
 import asyncio
 import ssl
@@ -14,13 +14,13 @@ _FAREWELL_S = 3.0
 
 @asynccontextmanager
 async def tracing(is_on: bool, version: str, tls: Callable[[], ssl.SSLContext]) -> AsyncIterator[Tracer]:
-    """A tracer while the context lasts; with tracing on, spans are exported over OTLP/HTTP in the background.
+    """Yield a tracer; with tracing on, spans are exported over OTLP/HTTP in the background.
 
-    `tls` makes the context for a collector over HTTPS. Spans that cannot be exported are dropped: no letter and no end
-    of a worker waits for them.
+    `tls` makes the context for a collector over HTTPS. Spans that cannot be exported are dropped: neither a letter nor
+    the shutdown waits for them.
 
     Raises:
-        ConfigurationError: tracing is on and its libraries are not installed.
+        ConfigurationError: tracing is on but its libraries are not installed.
     """
     if not is_on:
         yield NO_TRACING
@@ -37,7 +37,7 @@ async def tracing(is_on: bool, version: str, tls: Callable[[], ssl.SSLContext]) 
 
 
 async def _briefly(farewell: Callable[[], None]) -> None:
-    """Give the last spans a moment. A thread that would be joined at exit could keep the worker for half a minute."""
+    """Give the last spans a moment. A thread joined at exit could delay the shutdown by half a minute."""
     done = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -51,4 +51,4 @@ async def _briefly(farewell: Callable[[], None]) -> None:
         async with asyncio.timeout(_FAREWELL_S):
             await done.wait()
     except TimeoutError:
-        pass  # the collector does not answer, and its spans are of no use to anybody else
+        pass  # the collector does not answer, and nothing else needs its spans

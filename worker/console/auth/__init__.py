@@ -1,1 +1,1 @@
-"""Who may use the console: people, their sessions, and the ways to sign in."""
+"""Authentication and authorization: people, sessions, and sign-in methods."""

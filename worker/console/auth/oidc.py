@@ -1,4 +1,4 @@
-"""Sign-in by OpenID Connect: the code flow with PKCE (RFC 7636), by authlib."""
+"""OpenID Connect sign-in through authlib: the code flow with PKCE (RFC 7636)."""
 
 import ssl
 from collections.abc import Mapping
@@ -19,11 +19,11 @@ _MOST_CHARS = 200
 
 
 class SignInRefused(SendasError):
-    """The provider's answer does not let anybody in; the text says why, without what was secret in it."""
+    """The provider's answer does not permit sign-in; the text says why, without secrets from the answer."""
 
 
 class OpenIdConnect:
-    """A provider. `claims`: the names of the claims with the person's name and groups."""
+    """An identity provider. `claims` names the claims that hold the person's name and groups."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class OpenIdConnect:
         self._issuer = issuer
 
     async def begin(self, request: Request, callback: str) -> Response:
-        """Send the person to the provider; state, nonce and verifier wait in the sign-in's own cookie.
+        """Redirect the person to the provider; state, nonce and verifier are kept in the sign-in cookie.
 
         Raises:
             SignInRefused: the provider does not answer.
@@ -66,10 +66,10 @@ class OpenIdConnect:
         return response
 
     async def finish(self, request: Request) -> tuple[str, tuple[str, ...]]:
-        """The person's name and groups, from an ID token whose signature, issuer, audience, time and nonce are right.
+        """The person's name and groups, from an ID token with valid signature, issuer, audience, time and nonce.
 
         Raises:
-            SignInRefused: they are not, or the sign-in was not begun in this browser.
+            SignInRefused: the token is invalid, or the sign-in did not begin in this browser.
         """
         try:
             token = await self._client.authorize_access_token(request)
@@ -82,7 +82,7 @@ class OpenIdConnect:
         return self._name(claims), self._groups(claims)
 
     def _check(self, claims: Mapping[str, Any]) -> None:
-        """What authlib leaves to its callers (OpenID Connect Core 1.0, section 3.1.3.7)."""
+        """Checks that authlib leaves to its callers (OpenID Connect Core 1.0, section 3.1.3.7)."""
         audience = claims.get("aud")
         audiences = audience if isinstance(audience, list) else [audience]
         if claims.get("iss") != self._issuer or self._client_id not in audiences:

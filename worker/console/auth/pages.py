@@ -1,4 +1,4 @@
-"""The pages to sign in and out on. What a sign-in has to remember until its end is in a signed cookie of their own."""
+"""Sign-in and sign-out pages. A sign-in in progress keeps its state in a signed cookie of its own."""
 
 import math
 import secrets
@@ -32,7 +32,7 @@ _NEXT = "next"
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """A way in. One of `passwords` and `provider` is there; `origin`: where people reach the console."""
+    """A sign-in method: either `passwords` or `provider` is set; `origin` is the console's public origin."""
 
     people: People
     sign_in: SessionSignIn
@@ -42,7 +42,7 @@ class Door:
     provider: OpenIdConnect | None = None
 
     def routes(self) -> Sequence[BaseRoute]:
-        """The pages' routes."""
+        """The routes of these pages."""
         middleware = Middleware(
             SessionMiddleware,
             secret_key=secrets.token_urlsafe(32),
@@ -80,7 +80,7 @@ class Door:
         return page_of(request, "sign_in.html", status, language_of(request), zone_of(request), context)
 
     async def _password(self, request: Request) -> Response:
-        assert self.passwords is not None  # noqa: S101 - the route is there with them alone
+        assert self.passwords is not None  # noqa: S101 - the route exists only with passwords
         form = await request.form(max_files=0, max_fields=_MOST_FIELDS)
         token = request.session.get(_UNFINISHED)
         if not isinstance(token, str) or not is_token(form.get(CSRF_FIELD), token):
@@ -104,18 +104,18 @@ class Door:
         return self._let_in(request, name, ())
 
     def _known(self, name: str) -> str:
-        """A name for the log; of one that is not in the file nothing, as it may be a password in the wrong field."""
+        """The name to log; empty if not in the people file, as it may be a password typed into the wrong field."""
         return name if self.people.find(name) is not None else ""
 
     async def _to_provider(self, request: Request) -> Response:
-        assert self.provider is not None  # noqa: S101 - the route is there with it alone
+        assert self.provider is not None  # noqa: S101 - the route exists only with a provider
         try:
             return await self.provider.begin(request, f"{self.origin}/sign-in/callback")
         except SignInRefused as error:
             return self._refused(request, error)
 
     async def _callback(self, request: Request) -> Response:
-        assert self.provider is not None  # noqa: S101 - the route is there with it alone
+        assert self.provider is not None  # noqa: S101 - the route exists only with a provider
         try:
             name, groups = await self.provider.finish(request)
         except SignInRefused as error:

@@ -1,4 +1,4 @@
-"""Passwords of the people file, as argon2 hashes."""
+"""Verifies passwords against the argon2 hashes in the people file."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from worker.console.auth.people import People
 from worker.console.auth.throttle import Throttle
 
 MOST_CHARS = 1_000
-_AT_A_TIME = 2  # each takes 64 MiB and tens of milliseconds of a core
+_AT_A_TIME = 2  # each takes 64 MiB and tens of milliseconds of CPU
 _SPAN_S = 300.0
 _OF_ADDRESS = 10
 _OF_NAME = 20
@@ -20,12 +20,12 @@ _hasher = PasswordHasher()
 
 
 def hashed(password: str) -> str:
-    """The hash of a password for the people file."""
+    """Hash a password for the people file."""
     return _hasher.hash(password)
 
 
 class TooManyFailures(Exception):
-    """So many sign-ins failed that nothing is tried now; `wait_s`: for how long."""
+    """Too many sign-ins failed, so none is tried now; `wait_s` is the time until the next may be."""
 
     def __init__(self, wait_s: float) -> None:
         super().__init__(f"try again in {wait_s:.0f} s")
@@ -33,7 +33,7 @@ class TooManyFailures(Exception):
 
 
 class Passwords:
-    """Checks passwords, a bounded number at a time, away from the event loop."""
+    """Verifies passwords, a bounded number at a time, outside the event loop."""
 
     def __init__(self, people: People, monotonic: Callable[[], float]) -> None:
         self._people = people
@@ -42,13 +42,13 @@ class Passwords:
         self._by_name = Throttle(_OF_NAME, _SPAN_S, monotonic)
 
     async def are_right(self, name: str, password: str, address: str) -> bool:
-        """Whether it is this person's password. A name that is not there takes as long as one that is.
+        """Whether the password is this person's. An unknown name takes as long as a known one.
 
         Raises:
-            TooManyFailures: for this name or from this address.
+            TooManyFailures: for this name or this address.
         """
         async with self._places:
-            # Inside: what waited while others failed from the same address is not let through by their number.
+            # Checked inside the limit, to refuse also attempts that queued while others from their address failed.
             wait_s = max(self._by_address.wait_s(address), self._by_name.wait_s(name))
             if wait_s:
                 raise TooManyFailures(wait_s)
@@ -65,7 +65,7 @@ class Passwords:
 
 @cache
 def _dummy_hash() -> str:
-    """A hash to compare with where there is none, so that both take as long."""
+    """A dummy hash for unknown names, so that both cases take equally long."""
     return _hasher.hash("no person has this password")
 
 

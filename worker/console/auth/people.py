@@ -1,7 +1,7 @@
-"""Who may use the console, as what, and for which accounts: a file that the operator keeps.
+"""Who may use the console, in which role and for which accounts: a file maintained by the operator.
 
-The file lists persons by name, and groups; a name goes before groups. Without an entry there is no way in,
-whatever a provider or a proxy says of them.
+The file lists people by name, and groups; a person's own entry overrides their groups. Without an entry there is no
+access, whatever a provider or a proxy asserts.
 """
 
 import tomllib
@@ -19,7 +19,7 @@ _MAX_BYTES = 1_000_000
 
 
 class Role(StrEnum):
-    """What a person may do: look, or act as well."""
+    """A role: view only, or act as well."""
 
     VIEWER = "viewer"
     OPERATOR = "operator"
@@ -27,7 +27,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who is signed in. `accounts` None: all of them, and what belongs to none."""
+    """A signed-in person. `accounts` None means all accounts, and records that belong to none."""
 
     name: str
     role: Role
@@ -38,7 +38,7 @@ class Person:
         return self.role is Role.OPERATOR
 
     def may_see(self, account_id: str | None) -> bool:
-        """Whether the account's letters and mailboxes are theirs to see."""
+        """Whether the person may see the account's letters and mailboxes."""
         return self.accounts is None or account_id in self.accounts
 
 
@@ -61,12 +61,12 @@ class _File(BaseModel):
 
 
 class People:
-    """The people of a file, read again when the file changes, so that rights end without a restart.
+    """The people file, reloaded when it changes, so that revoking access needs no restart.
 
-    A file that cannot be read any more, or is wrong, denies everybody: rights that were taken away must not live on.
+    If the file becomes unreadable or invalid, everyone is denied: revoked rights must not persist.
 
     Raises:
-        ConfigurationError: at the first reading, with one line that says what is wrong.
+        ConfigurationError: when first loaded; one line that says what is wrong.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,7 +75,7 @@ class People:
         self._file = _read(path)
 
     def find(self, name: str, groups: Sequence[str] = ()) -> Person | None:
-        """The person's rights; None: they have none."""
+        """The person's rights; None without access."""
         file = self._current()
         rights: _Rights | None = file.people.get(name)
         if rights is None:
@@ -85,7 +85,7 @@ class People:
         return Person(name, rights.role, None if rights.accounts is None else frozenset(rights.accounts))
 
     def password_hash(self, name: str) -> str | None:
-        """The hash of a person's password."""
+        """The hash of the person's password."""
         listed = self._current().people.get(name)
         return listed.password.get_secret_value() if listed is not None and listed.password is not None else None
 
@@ -108,9 +108,9 @@ class People:
 
 
 def _widest(found: Sequence[_Rights]) -> _Rights | None:
-    """Of several groups, the rights of all together: an operator of one account is no operator of another one.
+    """Combine the rights of several groups: an operator of one account is not an operator of another.
 
-    So the operator's groups count alone when there are any.
+    So if any group grants the operator role, only those groups count.
     """
     if not found:
         return None

@@ -1,4 +1,4 @@
-"""Proxies in front of the console: whose address a request is from, and whom a trusted one says it is from."""
+"""Reverse proxies in front of the console: the client's address, and the identity that a trusted proxy asserts."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ _MOST_GROUPS = 100
 
 
 class Proxies:
-    """The addresses from which forwarding headers are believed."""
+    """The networks whose forwarding headers are trusted."""
 
     def __init__(self, networks: Sequence[Network]) -> None:
         self._networks = networks
 
     def is_trusted(self, request: Request) -> bool:
-        """Whether a proxy of ours sent the request itself."""
+        """Whether the request comes directly from a trusted proxy."""
         return request.client is not None and self._is_one(request.client.host)
 
     def client(self, request: Request) -> str:
-        """The address that the request is from: the last one in `X-Forwarded-For` that is no proxy of ours."""
+        """The client's address: the last one in `X-Forwarded-For` that is not a trusted proxy."""
         peer = request.client.host if request.client is not None else "unknown"
         if not self._is_one(peer):
             return peer
@@ -41,7 +41,7 @@ class Proxies:
 
 
 class ProxySignIn:
-    """A person's name and groups in headers that a trusted proxy sets."""
+    """A person's name and groups, from headers that a trusted proxy sets."""
 
     def __init__(self, proxies: Proxies, user_header: str, groups_header: str) -> None:
         self._proxies = proxies
@@ -49,7 +49,7 @@ class ProxySignIn:
         self._groups_header = groups_header
 
     def named(self, request: Request) -> tuple[str, tuple[str, ...]] | None:
-        """Whom the proxy says the request is from; None: it is not from a proxy, or names no single person."""
+        """The identity that the proxy asserts; None if the request is not from a proxy or names no single person."""
         if not self._proxies.is_trusted(request):
             return None
         names = request.headers.getlist(self._user_header)

@@ -1,7 +1,7 @@
-"""Sessions: kept here and not in the cookie, which holds a random name alone, signed, and means nothing elsewhere.
+"""Sessions, kept in memory: the cookie holds only a random, signed id, which is meaningless elsewhere.
 
-They are this process's: a restart signs everybody out. Rights are not part of a session but looked up for each request,
-so that they end when the people file says so.
+They belong to this process, so a restart signs everyone out. A session holds no rights; each request looks them up,
+so that changes to the people file apply at once.
 """
 
 import secrets
@@ -27,7 +27,7 @@ class Session:
 
 
 class Sessions:
-    """All sessions. One ends `longest_s` after its beginning, and `idle_s` after the last request."""
+    """All sessions. A session ends `longest_s` after sign-in, or `idle_s` after its last request."""
 
     def __init__(self, longest_s: float, idle_s: float, monotonic: Callable[[], float]) -> None:
         self._longest_s = longest_s
@@ -41,7 +41,7 @@ class Sessions:
         return self._longest_s
 
     def begin(self, name: str, groups: tuple[str, ...]) -> str:
-        """A new session; gives the cookie's value, which existed nowhere before the sign-in."""
+        """Create a session; returns the cookie's value, which is new (no session fixation)."""
         now_s = self._monotonic()
         self._forget_ended(now_s)
         while len(self._sessions) >= _MOST:
@@ -51,7 +51,7 @@ class Sessions:
         return self._signer.sign(key).decode()
 
     def find(self, cookie: str | None) -> Session | None:
-        """The session of a cookie, unless it has ended; being asked for keeps it alive."""
+        """The cookie's session unless it has ended; looking it up counts as activity."""
         key = self._key(cookie)
         session = self._sessions.get(key) if key is not None else None
         if key is None or session is None:
@@ -64,7 +64,7 @@ class Sessions:
         return session
 
     def end(self, cookie: str | None) -> None:
-        """End the session of a cookie."""
+        """End the cookie's session."""
         if (key := self._key(cookie)) is not None:
             self._sessions.pop(key, None)
 

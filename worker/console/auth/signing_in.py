@@ -1,4 +1,4 @@
-"""Who a request is from: by a session that a sign-in began, or by what the trusted proxy says of each request."""
+"""Identifies the sender of a request: by session, or by the headers of a trusted proxy."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from worker.console.auth.sessions import Sessions
 
 
 class SessionSignIn:
-    """Sessions, begun after a password or the identity provider's word; `is_tls`: cookies go over TLS alone."""
+    """Sessions, created after a password or an identity provider's confirmation; `is_tls` makes cookies `Secure`."""
 
     can_end = True
 
@@ -19,7 +19,7 @@ class SessionSignIn:
         self._people = people
         self._sessions = sessions
         self._is_tls = is_tls
-        # Browsers take a cookie of this prefix from the host itself alone, over TLS, for all paths.
+        # Browsers accept this cookie prefix only from the host itself, over TLS, for all paths.
         self._cookie = "__Host-sendas_session" if is_tls else "sendas_session"
 
     def who(self, request: Request) -> tuple[Person, str] | None:
@@ -30,7 +30,7 @@ class SessionSignIn:
         return None if person is None else (person, session.csrf)
 
     def begin(self, request: Request, response: Response, name: str, groups: tuple[str, ...]) -> None:
-        """Begin a session of a name of its own; the browser's former one ends."""
+        """Start a new session; the browser's previous one ends."""
         self._sessions.end(request.cookies.get(self._cookie))
         response.set_cookie(
             self._cookie,
@@ -49,7 +49,7 @@ class SessionSignIn:
 
 
 class HeaderSignIn:
-    """A trusted proxy's headers. Forms have a token of this process for each name, as there is no session."""
+    """A trusted proxy's headers. There is no session, so CSRF tokens are per name and process."""
 
     can_end = False
 

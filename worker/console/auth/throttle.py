@@ -1,4 +1,4 @@
-"""How often a sign-in may fail: for one name, and from one address."""
+"""Limits failed sign-ins, per name and per address."""
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -7,9 +7,9 @@ _MOST_KEYS = 10_000
 
 
 class Throttle:
-    """Counts failures of the last `span_s` seconds; a key that has `most` of them has to wait.
+    """Counts failures in the last `span_s` seconds; a key that reaches `most` must wait.
 
-    The counts are bounded in number: the key that failed longest ago is forgotten first.
+    The number of keys is bounded: the one whose last failure is oldest is evicted first.
     """
 
     def __init__(self, most: int, span_s: float, monotonic: Callable[[], float]) -> None:
@@ -19,7 +19,7 @@ class Throttle:
         self._failures: OrderedDict[str, deque[float]] = OrderedDict()
 
     def wait_s(self, key: str) -> float:
-        """How long this key has to wait; 0: it may try."""
+        """How long this key must wait; 0 if it may try now."""
         failures = self._failures.get(key)
         if failures is None:
             return 0.0
@@ -29,7 +29,7 @@ class Throttle:
         return 0.0 if len(failures) < self._most else self._span_s - (now_s - failures[0])
 
     def failed(self, key: str) -> None:
-        """Count one more failure."""
+        """Count a failure."""
         failures = self._failures.setdefault(key, deque(maxlen=self._most))
         failures.append(self._monotonic())
         self._failures.move_to_end(key)
@@ -37,5 +37,5 @@ class Throttle:
             self._failures.popitem(last=False)
 
     def succeeded(self, key: str) -> None:
-        """Forget its failures."""
+        """Clear the key's failures."""
         self._failures.pop(key, None)

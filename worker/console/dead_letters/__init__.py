@@ -1,4 +1,4 @@
-"""Dead letters as the console shows them and acts on them, by the code of `operations.dead_letters`."""
+"""Dead letters in the console: displayed and acted on through `operations.dead_letters`."""
 
 from worker.console.dead_letters.desk import DeadLetterDesk
 

@@ -1,6 +1,6 @@
-"""The dead queue as it was seen a moment ago: one look for everybody, since letters in one look are hidden from others.
+"""A cached scan of the dead queue, shared by all viewers, because a scan hides the letters it holds from others.
 
-What is kept is what the list shows, without bodies, in bounded memory.
+It keeps what the list shows, without bodies, in bounded memory.
 """
 
 import asyncio
@@ -25,12 +25,12 @@ _FRESH_S = 20.0
 _WAIT_S = 2.0
 _MOST_PARTS = 8
 _MOST_BYTES = 256 * 1024 * 1024
-_BYTES_OF_ONE = 1_000  # beside its texts, measured
+_BYTES_OF_ONE = 1_000  # in addition to its texts; measured
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a look saw. `total`: letters in the queue, of which some are not kept here when there are very many."""
+    """The result of a scan. `total` counts the letters in the queue; of very many, only some are kept here."""
 
     letters: Sequence[DeadLetter] = ()
     total: int = 0
@@ -38,12 +38,12 @@ class Look:
 
 
 Part = tuple[FacetCounts, Sequence[DeadLetter]]
-"""What a selection means of a look: its counts, and its letters."""
+"""What a selection matches in a scan: its counts and its letters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The part of a look that a selection means: its counts, and one page of its letters."""
+    """What a selection matches in a scan: its counts and one page of its letters."""
 
     look: Look
     census: FacetCounts
@@ -53,7 +53,7 @@ class Shown:
 
 
 class Board:
-    """Looks at the queue when what it knows is old, and shows parts of it."""
+    """Scans the queue when its data is stale, and returns parts of the scan."""
 
     def __init__(self, open_queue: OpenQueue, lock: asyncio.Lock, clock: Clock) -> None:
         self._open_queue = open_queue
@@ -66,11 +66,11 @@ class Board:
         self._looking: asyncio.Task[None] | None = None
 
     def forget(self) -> None:
-        """What is known is not true any more: the next one who asks has the queue looked at."""
+        """Mark the data as stale, so that the next request triggers a scan."""
         self._looked_s = float("-inf")
 
     async def show(self, selection: Selection, first: int, most: int) -> Shown:
-        """The selected letters from `first` on. A look that takes long goes on in the background."""
+        """The selected letters starting at `first`. A slow scan continues in the background."""
         if self._looking is None and self._clock.monotonic() - self._looked_s >= _FRESH_S and not self._lock.locked():
             self._looking = asyncio.create_task(self._look_through())
         if self._looking is not None:
@@ -85,13 +85,13 @@ class Board:
         return Shown(look, census, letters[first : first + most], self._looking is not None, self._problem)
 
     async def close(self) -> None:
-        """End a look that is under way."""
+        """Cancel a running scan."""
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
 
     def _keep(self, selection: Selection, part: Part) -> None:
-        """Remember a part, so that its next page costs nothing; a few, as people go from page to page."""
+        """Cache a few selections' results, so that paging through them is free."""
         self._parts[selection] = part
         while len(self._parts) > _MOST_PARTS:
             del self._parts[next(iter(self._parts))]

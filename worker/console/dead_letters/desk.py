@@ -1,6 +1,6 @@
-"""The operator's desk over the dead queue: look, dry run, replay, discard, show one, export. One at a time.
+"""Operators' actions on the dead queue: scan, dry run, replay, discard, show one, export. One at a time.
 
-Each letter in somebody's hands is hidden from all others, so a look and an act never run together here.
+A letter held by one of them is invisible to the others, so a scan and an action never run together here.
 """
 
 import asyncio
@@ -37,12 +37,12 @@ log = structlog.get_logger(__name__)
 
 
 class Refused(SendasError):
-    """What was asked for cannot be done now or not so; the text says why."""
+    """The request is not possible, or not now; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """What acts need: who publishes and signs, and what is remembered for how long.
+    """Dependencies of actions: publisher, signatures, and the ledger's retention.
 
     `signatures` are those of the workers' ledger.
     """
@@ -58,7 +58,7 @@ class Office:
 
 
 class DeadLetterDesk:
-    """All that is done with dead letters in this process."""
+    """All actions on dead letters in this process."""
 
     def __init__(self, office: Office) -> None:
         self._office = office
@@ -68,11 +68,11 @@ class DeadLetterDesk:
 
     @property
     def acting(self) -> Job | None:
-        """The act under way."""
+        """The running action."""
         return next((job for job in self.jobs.latest() if job.phase is Phase.ACTING), None)
 
     def rules(self, *, resend_uncertain: bool, force_loop: bool, resend_forgotten: bool) -> ReplayRules:
-        """The rules of a replay with an operator's consents; without one, what the ledger has forgotten stays."""
+        """The rules of a replay with an operator's consents; without one, letters past the ledger's retention stay."""
         return ReplayRules(
             resend_uncertain=resend_uncertain,
             force_loop=force_loop,
@@ -81,7 +81,7 @@ class DeadLetterDesk:
         )
 
     def plan(self, kind: Kind, planner: str, selection: Selection, rules: ReplayRules) -> Job:
-        """Begin the dry run of an act. Raises `Refused` when too many are under way."""
+        """Start an action's dry run. Raises `Refused` when too many are running."""
         if sum(job.is_busy for job in self.jobs.latest()) >= MOST_AT_WORK:
             raise Refused("too many acts are being counted: wait until they are done")
         gate = LeavingGate(self._lock)
@@ -91,7 +91,7 @@ class DeadLetterDesk:
         return job
 
     def start(self, job: Job, operator: str, why: str, rate: float) -> None:
-        """Begin the act itself. Raises `Refused`: it was begun before, says no why, or another one is under way."""
+        """Start the action itself. Raises `Refused` if it already started, lacks a reason, or another one runs."""
         if job.phase is not Phase.COUNTED or not job.counted.done:
             raise Refused("this action has already begun, or there is nothing to do")
         if not why:
@@ -104,7 +104,7 @@ class DeadLetterDesk:
         job.task = asyncio.create_task(self._guarded(job, self._act(job)))
 
     def stop(self, job: Job) -> None:
-        """End an act in good order: letters in work are finished, all others stay."""
+        """Stop an action gracefully: letters in progress finish, all others stay."""
         if job.is_busy and job.task is not None and not job.is_stopping:
             job.is_stopping = True
             job.task.cancel()
@@ -118,7 +118,7 @@ class DeadLetterDesk:
     async def look(
         self, selection: Selection, limit: int | None, see: Callable[[DeadMessage, DeadLetter], None]
     ) -> int:
-        """Show `see` the selected letters, whole. Raises `Unavailable`, also while another act has the queue."""
+        """Pass the selected letters, whole, to `see`. Raises `Unavailable`, also if another action holds the queue."""
         await self._have_queue()
         try:
             async with self._office.open_queue() as queue:
@@ -127,7 +127,7 @@ class DeadLetterDesk:
             self._lock.release()
 
     async def close(self) -> None:
-        """End all that is under way, in good order."""
+        """Stop everything gracefully."""
         tasks = [job.task for job in self.jobs.latest() if job.task is not None]
         await cancelled(*tasks)
         await self.board.close()
@@ -173,7 +173,7 @@ class DeadLetterDesk:
         job.phase = Phase.DONE
 
     async def _guarded(self, job: Job, work: Coroutine[Any, Any, None]) -> None:
-        """Note how a job ended, whatever ends it."""
+        """Record a job's end, however it ends."""
         try:
             await work
         except asyncio.CancelledError:
@@ -200,6 +200,6 @@ class DeadLetterDesk:
 
 
 def _of(job: Job, add: Callable[[DeadLetter], None]) -> Callable[[DeadLetter], None]:
-    """Tells the sightings of letters that the job's person may see, and of no others."""
+    """Forwards to the sightings only the letters that the job's person may see."""
     accounts = job.selection.accounts
     return add if accounts is None else lambda letter: add(letter) if letter.account_id in accounts else None

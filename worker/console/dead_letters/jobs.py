@@ -1,4 +1,4 @@
-"""One act on dead letters, from its dry run to its end, with an address of its own."""
+"""One action on dead letters, from dry run to completion, with a URL of its own."""
 
 import asyncio
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ from worker.operations.dead_letters.replay_rules import ReplayRules
 
 
 class Kind(StrEnum):
-    """What is done."""
+    """The kind of action."""
 
     REPLAY = "replay"
     DISCARD = "discard"
 
 
 class Phase(StrEnum):
-    """Where it stands."""
+    """The job's state."""
 
     COUNTING = "counting"
     COUNTED = "counted"
@@ -30,7 +30,7 @@ class Phase(StrEnum):
 
 
 class LeavingGate(Gate):
-    """The gate of an act that has the queue to itself, and leaves it to others while it is paused."""
+    """The gate of an action that holds the queue exclusively, and releases it while paused."""
 
     def __init__(self, queue: asyncio.Lock) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class LeavingGate(Gate):
         self._is_mine = True
 
     def leave(self) -> None:
-        """Leave the queue, unless that is done already."""
+        """Release the queue if it is held."""
         if self._is_mine:
             self._is_mine = False
             self._queue.release()
@@ -57,11 +57,10 @@ class LeavingGate(Gate):
 
 @dataclass(slots=True)
 class Job:
-    """An act. `counted`: the dry run's tally; `tally`: of what was done; `total`: letters in the queue when it began.
+    """A job. `counted` is the dry run's tally, `tally` the action's; `total`: letters in the queue at its start.
 
-    `is_stopping`: it was told to stop, and gives back what it holds, which takes seconds in a long queue.
-    `problem`: what is wrong with the selection, or what ended the act before its end. The act's audit event has the
-    job's id.
+    `is_stopping`: a stop was requested and the job is returning what it holds, which takes seconds in a long queue.
+    `problem`: an error in the selection, or what ended the action early. The action's audit event has the job's id.
     """
 
     kind: Kind
@@ -85,7 +84,7 @@ class Job:
 
     @property
     def is_busy(self) -> bool:
-        """Whether it is at work, or paused in its work."""
+        """Whether it is running, or paused while running."""
         return self.phase in (Phase.COUNTING, Phase.ACTING)
 
     @property
@@ -94,7 +93,7 @@ class Job:
 
     @property
     def words(self) -> Mapping[str, str]:
-        """The selection, as the audit tells it."""
+        """The selection, in the form the audit event records it."""
         words = self.selection.words()
         if self.selection.digests is not None:
             words["digests"] = str(len(self.selection.digests))
@@ -102,23 +101,23 @@ class Job:
 
 
 class Jobs:
-    """The latest jobs of this process; those at work are never forgotten."""
+    """The latest jobs of this process; active ones are never evicted."""
 
     def __init__(self, most: int = 100) -> None:
         self._most = most
         self._jobs: dict[str, Job] = {}
 
     def add(self, job: Job) -> None:
-        """Keep a job; the oldest that is at rest makes room."""
+        """Add a job, evicting the oldest inactive one if necessary."""
         at_rest = [key for key, each in self._jobs.items() if not each.is_busy]
         for key in at_rest[: max(len(self._jobs) - self._most + 1, 0)]:
             del self._jobs[key]
         self._jobs[job.id] = job
 
     def find(self, key: str) -> Job | None:
-        """The job of this id."""
+        """The job with this id."""
         return self._jobs.get(key)
 
     def latest(self) -> list[Job]:
-        """All of them, the newest first."""
+        """All jobs, newest first."""
         return list(reversed(self._jobs.values()))

@@ -1,4 +1,4 @@
-"""A dead queue whose reader never holds the event loop: it pauses for others after each stretch of work."""
+"""A dead queue whose reader never hogs the event loop: it yields after each stretch of work."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ _STRETCH_S = 0.01
 
 
 class ConsiderateQueue:
-    """Implements `DeadQueue` over another one."""
+    """Implements `DeadQueue` by wrapping another one."""
 
     def __init__(self, queue: DeadQueue) -> None:
         self._queue = queue

@@ -1,4 +1,4 @@
-"""Acts on dead letters: a dry run first, then the act with a why and a rate, its progress, pause and stop."""
+"""Actions on dead letters: dry run, then the action with a reason and a rate, its progress, pause and stop."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ _DIGITS = frozenset("0123456789abcdef")
 
 
 async def _plan(visit: Visit) -> Response:
-    """Begin a dry run: of what was picked by hand where something was, else of all that the filters mean."""
+    """Start a dry run on the letters picked by hand, or else on all that match the filters."""
     try:
         kind = Kind(visit.field("kind") or "")
     except ValueError:
@@ -48,7 +48,7 @@ async def _show(visit: Visit) -> Response:
 
 
 async def _again(visit: Visit) -> Response:
-    """Count once more, with other consents."""
+    """Repeat the dry run with other consents."""
     job = _job(visit)
     desk = visit.services.dead_letters
     rules = desk.rules(
@@ -92,7 +92,7 @@ async def _stop(visit: Visit) -> Response:
 
 
 def _job(visit: Visit) -> Job:
-    """The job of the address, as far as all that it concerns is the person's to see."""
+    """The job in the URL, if the person may see everything it concerns."""
     job = visit.services.dead_letters.jobs.find(visit.request.path_params["job"])
     if job is None or not covers(visit, job.selection.accounts):
         raise HTTPException(404)

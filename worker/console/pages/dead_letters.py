@@ -1,4 +1,4 @@
-"""Dead letters: the list with its facets, one letter, its body, and the export."""
+"""Dead letters: the list with its facets, a single letter with its body, and the export."""
 
 import os
 import tempfile
@@ -25,18 +25,18 @@ _CHUNK_BYTES = 256 * 1024
 _SHOWN_CHARS = 200_000
 
 FILTERS = (*FACETS, "since", "until", "text", "event_id", "replay_id")
-"""Names of filters, in addresses and in forms; those of `Selection`."""
+"""Names of filters in URLs and forms; these are fields of `Selection`."""
 
 
 def selection_of(visit: Visit, given: Mapping[str, str | None]) -> Selection:
-    """The selection that filters mean, within the person's accounts. Raises `HTTPException`."""
+    """Convert filters to a selection within the person's accounts. Raises `HTTPException`."""
     values: dict[str, str | None] = {name: given.get(name) for name in FILTERS if name not in ("since", "until")}
     since, until = (_moment(visit, given.get(name)) for name in ("since", "until"))
     return Selection(**values, since=since, until=until, accounts=visit.person.accounts)  # type: ignore[arg-type]
 
 
 def _moment(visit: Visit, text: str | None) -> datetime | None:
-    """As on the command line, but a time without a zone is the viewer's."""
+    """As on the command line, except that a time without a zone is in the viewer's."""
     if text is None:
         return None
     try:
@@ -66,7 +66,7 @@ async def _list(visit: Visit) -> Response:
 
 
 def covers(visit: Visit, accounts: frozenset[str] | None) -> bool:
-    """Whether everything that an act on these accounts concerns is the person's to see."""
+    """Whether the person may see everything that an action on these accounts concerns."""
     own = visit.person.accounts
     return own is None or (accounts is not None and accounts <= own)
 
@@ -86,7 +86,7 @@ async def _letter(visit: Visit) -> Response:
 
 
 async def _body(visit: Visit) -> Response:
-    """The letter whole, with its body: a customer's own words, so it is noted who saw them."""
+    """The complete letter with its body: a customer's own words, so the record notes who saw them."""
     digest = _digest(visit.field("digest"))
     found = await visit.services.dead_letters.find(Selection(digest=digest, accounts=visit.person.accounts))
     if found is None:
@@ -107,7 +107,7 @@ def _digest(text: str | None) -> str:
 async def _export(visit: Visit) -> Response:
     filters = {name: visit.field(name) for name in FILTERS}
     selection = selection_of(visit, filters)
-    file = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - closed when it has been sent
+    file = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - closed once it has been sent
     try:
         count = await visit.services.dead_letters.look(
             selection, None, lambda message, _: _write(file, to_line(message))

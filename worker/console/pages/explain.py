@@ -1,4 +1,4 @@
-"""Who would send an event's letter now, and why: against the snapshot in use. Sends nothing and opens no secret."""
+"""Which sender an event's letter would get under the current snapshot, and why. Sends nothing and opens no secret."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ _MOST_CHARS = 256 * 1024
 
 
 async def _form(visit: Visit) -> Response:
-    """The form; with an event's id, who was found as its sender when its letter was sent."""
+    """The form; with an event id, also the sender chosen when its letter was sent."""
     event_id = visit.query("event", 5_000)
     decided = await _decided(visit, event_id) if event_id is not None else None
     return visit.render(
@@ -26,7 +26,7 @@ async def _form(visit: Visit) -> Response:
 
 
 async def _decided(visit: Visit, event_id: str) -> Chapter | None:
-    """The last decision that the history has of an event."""
+    """The last decision about an event in the history."""
     if visit.services.history is None:
         return None
     records = await visit.services.history.story(event_id, visit.person.accounts)
@@ -37,7 +37,7 @@ async def _decided(visit: Visit, event_id: str) -> Chapter | None:
 
 
 def _now(visit: Visit, decided: Chapter | None) -> dict[str, str]:
-    """What the snapshot in use says of the mailboxes that were considered."""
+    """What the current snapshot says about the mailboxes that were considered."""
     account_id = decided.record.account_id if decided is not None else None
     if decided is None or account_id is None:
         return {}

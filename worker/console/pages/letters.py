@@ -1,4 +1,4 @@
-"""Letters: searching the history, and the story of one event."""
+"""Letters: search in the history, and the story of one event."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -24,7 +24,7 @@ KEYS: Mapping[str, str] = {
     "account_id": "Account",
     "message_id": "Message-ID",
 }
-"""What letters are searched by: fields of `Search`, with their names for people."""
+"""What letters can be searched by: fields of `Search`, with their names for people."""
 
 _PAGE = 50
 
@@ -60,7 +60,7 @@ def _asked(visit: Visit, key: str, value: str | None, filters: Mapping[str, str 
         limit=_PAGE,
         before=visit.query("before"),
     )
-    return replace(search, **{key: value})  # type: ignore[arg-type]  # a text, of one of the fields in KEYS
+    return replace(search, **{key: value})  # type: ignore[arg-type]  # a string, for one of the fields in KEYS
 
 
 async def _found(history: History, search: Search) -> Page:

@@ -1,4 +1,4 @@
-"""Mailboxes: what holds them up, one of them with its limits, letting it go on, and checking it."""
+"""Mailboxes: what holds them up, one mailbox with its limits, resuming it, and checking it."""
 
 from urllib.parse import urlencode
 
@@ -52,7 +52,7 @@ async def _resume(visit: Visit) -> Response:
 
 async def _check(visit: Visit) -> Response:
     key = _key(visit, visit.field("account", _MOST_ID_CHARS), visit.field("mailbox", _MOST_ID_CHARS))
-    await visit.services.snapshots.refresh()  # a password may have been changed a moment ago
+    await visit.services.snapshots.refresh()  # its password may have just been changed
     settings = visit.services.mailboxes.settings(key)
     if settings is None:
         raise HTTPException(404)
@@ -69,12 +69,12 @@ async def _checked(visit: Visit) -> Response:
 
 
 def address_of(key: MailboxKey) -> str:
-    """The address of a mailbox's page."""
+    """The URL of a mailbox's page."""
     return "/mailboxes?" + urlencode({"account": key.account_id, "mailbox": key.mailbox_id})
 
 
 def _key(visit: Visit, account_id: str | None, mailbox_id: str | None) -> MailboxKey:
-    """The mailbox that is meant, if its account is the person's to see."""
+    """The mailbox in the URL, if the person may see its account."""
     if account_id is None or mailbox_id is None:
         raise HTTPException(404)
     visit.require_account(account_id)

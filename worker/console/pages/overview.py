@@ -1,4 +1,4 @@
-"""The first page: what leaves now, what fails, and what stands still."""
+"""The first page: current throughput, failures, and what is stalled."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ class Queue:
 
 
 async def _overview(visit: Visit) -> Response:
-    is_whole = visit.person.accounts is None  # the platform's own numbers are not for the eyes of one account
+    is_whole = visit.person.accounts is None  # platform-wide numbers are hidden from people limited to some accounts
     workers, failures, suspended = await asyncio.gather(
         visit.services.workers.look() if is_whole else _nothing(), _failures(visit), _suspended(visit)
     )
@@ -47,7 +47,7 @@ async def _nothing() -> Sequence[object]:
 
 
 async def _failures(visit: Visit) -> Mapping[str, Sequence[int]] | None:
-    """Failures of the last hour by reason, the most frequent first; None: the history is off or away."""
+    """Failures in the last hour by reason, most frequent first; None if the history is off or unavailable."""
     history, now = visit.services.history, visit.services.clock.now()
     if history is None:
         return None
@@ -59,7 +59,7 @@ async def _failures(visit: Visit) -> Mapping[str, Sequence[int]] | None:
 
 
 async def _suspended(visit: Visit) -> Sequence[Standing] | None:
-    """Suspended mailboxes, the oldest first; None: the ledger is away."""
+    """Suspended mailboxes, oldest suspension first; None if the ledger is unavailable."""
     try:
         held_up = await visit.services.mailboxes.held_up(visit.person)
     except Unavailable:
@@ -68,7 +68,7 @@ async def _suspended(visit: Visit) -> Sequence[Standing] | None:
 
 
 def _queues(visit: Visit) -> list[Queue]:
-    """Work and dead queues always, delay queues when something waits in them."""
+    """Work and dead queues always, delay queues only if not empty."""
     depths = visit.services.depths.messages()
     queues = [Queue(name, kind, int(messages)) for (name, kind), messages in depths.items()]
     return [queue for queue in queues if queue.kind != "delay" or queue.messages]

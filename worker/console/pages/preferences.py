@@ -1,4 +1,4 @@
-"""Language and time zone, kept in the browser."""
+"""Language and time zone, stored in the browser."""
 
 from starlette.responses import Response
 from starlette.routing import Route

@@ -1,4 +1,4 @@
-"""The configuration snapshot in use: its version and age, accounts that are left out, and advice on one account."""
+"""The current configuration snapshot: version, age, accounts left out, and advice on one account."""
 
 from starlette.responses import Response
 from starlette.routing import Route

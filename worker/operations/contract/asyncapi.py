@@ -1,4 +1,4 @@
-"""The AsyncAPI 3.0 document: which messages cross which exchange, over the schemas beside it."""
+"""The AsyncAPI 3.0 document: which messages pass through which exchange, referring to the schemas beside it."""
 
 from collections.abc import Iterable, Sequence
 
@@ -27,7 +27,7 @@ _INFO: Json = {
 
 
 def asyncapi(examples: Examples) -> Json:
-    """The document; schemas are references to the files beside it."""
+    """Build the document; it refers to the schema files beside it."""
     return {
         "asyncapi": "3.0.0",
         "id": "urn:sendas:asyncapi:v1",
@@ -73,7 +73,7 @@ def asyncapi(examples: Examples) -> Json:
 
 
 def _key(name: str) -> str:
-    """The type in camel case; dots have a meaning of their own in identifiers of AsyncAPI."""
+    """The type in camel case; AsyncAPI gives dots in identifiers a meaning of their own."""
     first, *others = name.replace(".", "_").split("_")
     return first + "".join(other.capitalize() for other in others)
 
@@ -144,7 +144,7 @@ def _message(name: EventType | ResultType, schema: str, summary: str, examples: 
 
 
 def _headers() -> Json:
-    """Headers in which attributes are doubled; in binary mode they are the attributes."""
+    """Headers that repeat CloudEvents attributes; in binary mode they carry the attributes."""
     names = ("specversion", "id", "source", "type", "time", "subject", "traceparent", "tracestate")
     return {
         "type": "object",

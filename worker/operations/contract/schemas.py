@@ -1,7 +1,7 @@
 """The contract as files: JSON Schemas and an AsyncAPI document, generated from the models.
 
-`python -m worker.operations.contract.schemas [--check] [DIRECTORY]` writes them, or says which of them differ. They
-carry the examples that are in DIRECTORY/examples.
+`python -m worker.operations.contract.schemas [--check] [DIRECTORY]` writes them, or lists which of them differ. The
+schemas include the examples in DIRECTORY/examples.
 """
 
 import json
@@ -21,7 +21,7 @@ from worker.operations.contract.asyncapi import asyncapi
 from worker.operations.examples import SNAPSHOT, Examples, Json, read_examples
 
 DIRECTORY = Path("schemas")
-EXAMPLES = "examples"  # the directory in it that is written by hand
+EXAMPLES = "examples"  # hand-written subdirectory
 REGENERATE = "python -m worker.operations.contract.schemas"
 
 _DATA_TYPES: Mapping[EventType, tuple[Any, str]] = {
@@ -39,14 +39,14 @@ _DATA_TYPES: Mapping[EventType, tuple[Any, str]] = {
 
 
 class _Generator(GenerateJsonSchema):
-    """Without a title on every property: it would only repeat the property's name."""
+    """Omits property titles, which would only repeat the property names."""
 
     def field_title_should_be_set(self, _schema: Any) -> bool:
         return False
 
 
 def documents(examples: Examples) -> dict[str, str]:
-    """Every generated file: its path below `schemas/` and its text."""
+    """Every generated file: path below `schemas/` and text."""
     found: dict[str, Json] = {}
     for event_type in EventType:
         found[f"events/{event_type}.data.json"] = _event_data_schema(event_type, examples[event_type])
@@ -70,7 +70,7 @@ def write(directory: Path) -> None:
 
 
 def differences(directory: Path) -> list[str]:
-    """What differs between the directory and what would be written there, a line each. Raises `ConfigurationError`."""
+    """List the differences between the directory and the generated files, one per line. Raises `ConfigurationError`."""
     expected = documents(read_examples(directory / EXAMPLES))
     present = _present(directory)
     found = [f"{directory / path} is missing" for path in expected.keys() - present]
@@ -144,7 +144,7 @@ def _generated(adapter: TypeAdapter[Any], mode: JsonSchemaMode) -> Json:
 
 
 def _without_discriminator(node: Any) -> Any:
-    """OpenAPI's keyword `discriminator` means nothing in JSON Schema, and something else in AsyncAPI."""
+    """Drop OpenAPI's `discriminator`, which means nothing in JSON Schema and something else in AsyncAPI."""
     if isinstance(node, dict):
         is_keyword = isinstance(node.get("discriminator"), dict) and "oneOf" in node
         return {
@@ -169,7 +169,7 @@ def _document(name: str, title: str, description: str, schema: Json, examples: S
 
 
 def main(arguments: list[str]) -> int:
-    """Write or check; returns the exit status."""
+    """Write or check the files; returns the exit status."""
     paths = [Path(argument) for argument in arguments if argument != "--check"]
     directory = paths[0] if paths else DIRECTORY
     if "--check" not in arguments:

@@ -1,1 +1,1 @@
-"""What operators do with messages that nobody could handle: look, replay, discard, export, import."""
+"""What operators do with dead letters: list, show, replay, discard, export, import."""

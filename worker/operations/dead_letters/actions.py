@@ -1,4 +1,4 @@
-"""What an operator does with dead letters, and the event that tells everybody of it: who, why, how many."""
+"""Replaying and discarding dead letters, with an audit event for each run: who, why, how many."""
 
 import asyncio
 from collections.abc import Awaitable, Sequence
@@ -29,9 +29,9 @@ _AUDIT_TIMEOUT_S = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What an operator asked for. `id` is the id of the audit event, and of the replay in the replayed messages.
+    """An operator's request. `id` becomes the id of the audit event, and marks the replayed messages.
 
-    `consents`: what is allowed beyond the rules.
+    `consents` names what the operator allows beyond the rules.
     """
 
     id: str
@@ -43,7 +43,7 @@ class Order:
 
 
 class ActEvent(Protocol):
-    """Makes the audit event of one kind of deed."""
+    """Builds the audit event of one kind of action."""
 
     def __call__(
         self, *, id: str, source: str, time: datetime, data: DeadLetterAct
@@ -51,16 +51,16 @@ class ActEvent(Protocol):
 
 
 class Consents(Protocol):
-    """The ledger, as far as it keeps what an operator allows (`delivery.ledger.Ledger`)."""
+    """The part of the ledger that stores operators' consents (`delivery.ledger.Ledger`)."""
 
     async def consent(self, event_key: str, recipients: Sequence[int], up_to_attempt: int) -> None: ...
 
 
 class Replay:
-    """Sends letters back to the work queue that they died in, signed as workers sign their messages.
+    """Sends letters back to the work queue they died in, signed as workers sign their messages.
 
-    Of a letter that no worker signed nothing is believed but the event itself: it goes back as if it were new. A
-    consent to send an uncertain letter again goes to the ledger, where no producer can write, before the letter goes.
+    A letter without a worker's signature is trusted only for its event: it goes back as if it were new. Consent to
+    resend an uncertain delivery is written to the ledger, out of producers' reach, before the letter is published.
     """
 
     event: ActEvent = DeadLetterReplayedEvent
@@ -112,7 +112,7 @@ class Replay:
             event = parse(message.headers, str(content_type) if content_type else None, message.body)
             positions = parse_positions(str(message.headers.get(RECIPIENTS, "")))
         except (InvalidEvent, ValueError):
-            return  # nothing of it was ever in doubt
+            return  # no part of it was ever uncertain
         await self._consents.consent(event.key, positions, letter.attempts)
 
 
@@ -122,7 +122,7 @@ def _without_ours(message: DeadMessage) -> DeadMessage:
 
 
 class Discard:
-    """Drops letters."""
+    """Discards letters."""
 
     event: ActEvent = DeadLetterDiscardedEvent
 
@@ -130,11 +130,11 @@ class Discard:
         return None
 
     async def do(self, message: DeadMessage, letter: DeadLetter) -> None:
-        """Leaving the queue is all there is to it."""
+        """Do nothing: removing the letter from the queue is the whole action."""
 
 
 class Auditor:
-    """Tells of what was done, also when it was interrupted half-way."""
+    """Publishes the audit event of a run, including a run that was interrupted."""
 
     def __init__(self, publish: Publish, topology: Topology, source: str, clock: Clock) -> None:
         self._publish = publish
@@ -143,10 +143,10 @@ class Auditor:
         self._clock = clock
 
     async def carry_out(self, campaign: BulkRun, event: ActEvent, order: Order) -> RunStats:
-        """Run a campaign and tell of it, with the number of letters that were dealt with.
+        """Run a bulk action and publish its audit event with the number of letters handled.
 
         Raises:
-            Unavailable: the broker was lost, or did not confirm the event; what was done is done.
+            Unavailable: the connection was lost or the event was not confirmed; completed actions stand.
         """
         try:
             await campaign.run()
@@ -185,7 +185,7 @@ class Auditor:
 
 
 async def _whatever_happens(job: Awaitable[None]) -> None:
-    """Finish the job even if its caller is cancelled meanwhile."""
+    """Finish the job even if the caller is cancelled meanwhile."""
     task = asyncio.ensure_future(job)
     try:
         await asyncio.shield(task)

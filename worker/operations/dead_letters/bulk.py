@@ -1,7 +1,7 @@
-"""Doing something with many dead letters: in bounded memory, at a bounded rate, and safe to interrupt at any moment.
+"""Bulk actions on dead letters: bounded memory, bounded rate, safe to interrupt at any moment.
 
-Each letter is published, confirmed, and only then taken out of the queue: whatever ends the process in between, the
-letter is in one of the two places, or in both; a second copy is dropped by the ledger, as the event's id is the same.
+Each letter is published and confirmed before it leaves the dead queue. If the process dies in between, the letter is
+in one place or in both; the ledger drops the duplicate because the event id is the same.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from worker.operations.dead_letters.replay_rules import Refusal
 
 CONCURRENCY = 100
 HOLD_S = 15 * 60.0
-"""How long messages are held at a time; the broker takes them back by force after 30 minutes."""
+"""How long messages are held at a time; the broker requeues them by force after 30 minutes."""
 
 _FINISH_S = 5.0
 
@@ -29,18 +29,18 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 class BulkAction(Protocol):
-    """What is done with each letter."""
+    """The action applied to each letter."""
 
     def refusal(self, message: DeadMessage, letter: DeadLetter) -> Refusal | None:
-        """Why it cannot be done with this letter."""
+        """Why the action cannot be applied to this letter; None if it can."""
 
     async def do(self, message: DeadMessage, letter: DeadLetter) -> None:
-        """Do it; the letter leaves the queue when this returns."""
+        """Apply the action; the letter leaves the queue when this returns."""
 
 
 @dataclass(slots=True)
 class RunStats:
-    """How many letters were looked at, were dealt with (of which reasons, from which queues), and were refused why."""
+    """Counts of letters seen, handled (by reason and by queue), and refused (by cause)."""
 
     seen: int = 0
     done: int = 0
@@ -50,18 +50,18 @@ class RunStats:
 
     @property
     def matched(self) -> int:
-        """How many are meant, whether or not it could be done with them."""
+        """Number of letters that the selection matched, whether or not the action could be applied."""
         return self.done + self.refused.total()
 
     def add(self, letter: DeadLetter) -> None:
-        """Count a letter that was dealt with."""
+        """Count a handled letter."""
         self.done += 1
         self.by_reason[letter.reason] += 1
         self.by_queue[letter.queue or "unknown"] += 1
 
 
 class RateLimiter:
-    """Lets through at most so many a second; 0: as many as come."""
+    """Limits the rate per second; 0 means unlimited."""
 
     def __init__(self, per_s: float, clock: Clock, sleep: Sleep) -> None:
         self._gap_s = 1 / per_s if per_s else 0.0
@@ -70,7 +70,7 @@ class RateLimiter:
         self._next_s = clock.monotonic()
 
     async def wait(self) -> None:
-        """Wait for the next place in time."""
+        """Wait for the next slot."""
         now_s = self._clock.monotonic()
         if self._next_s > now_s:
             await self._sleep(self._next_s - now_s)
@@ -78,7 +78,7 @@ class RateLimiter:
 
 
 class Gate:
-    """Lets a campaign go on, or has it pause with nothing in its hands."""
+    """Pauses and resumes a bulk run; a paused run holds no messages."""
 
     def __init__(self) -> None:
         self._open = asyncio.Event()
@@ -89,20 +89,20 @@ class Gate:
         return self._open.is_set()
 
     def pause(self) -> None:
-        """Have the campaign give back what it holds, and wait."""
+        """Make the run return what it holds, and wait."""
         self._open.clear()
 
     def go_on(self) -> None:
-        """Let it go on with what is left."""
+        """Resume the run with the remaining letters."""
         self._open.set()
 
     async def wait(self) -> None:
-        """Wait until it is open."""
+        """Wait until the gate is open."""
         await self._open.wait()
 
 
 class _Crew:
-    """A bounded number of jobs at a time; the first error of one ends the whole."""
+    """A bounded number of concurrent jobs; the first error stops them all."""
 
     def __init__(self, size: int) -> None:
         self._places = asyncio.Semaphore(size)
@@ -110,7 +110,7 @@ class _Crew:
         self._error: BaseException | None = None
 
     async def start(self, job: Callable[[], Awaitable[None]]) -> None:
-        """Start a job as soon as there is a place. Raises what an earlier one raised."""
+        """Start a job when a slot is free. Raises the error of an earlier job."""
         await self._places.acquire()
         self.check()
         task = asyncio.ensure_future(job())
@@ -118,7 +118,7 @@ class _Crew:
         task.add_done_callback(self._ended)
 
     def check(self) -> None:
-        """Raise what a job raised."""
+        """Raise the error of a failed job, if any."""
         if self._error is not None:
             raise self._error
 
@@ -129,9 +129,9 @@ class _Crew:
             self._error = self._error or error
 
     async def finish(self, timeout_s: float | None) -> None:
-        """Wait for the jobs that were started; those that take longer are cancelled, which loses no letter.
+        """Wait for running jobs and cancel those that exceed the timeout, which loses no letter.
 
-        Cancelled itself meanwhile, it waits for some seconds more: no job may outlive the taking of its letter.
+        If cancelled itself, wait a few more seconds: no job may outlive the window that holds its letter.
         """
         try:
             await self._wait(timeout_s)
@@ -149,7 +149,7 @@ class _Crew:
 
 
 class BulkRun:
-    """One deed done with all letters of a selection."""
+    """Applies one action to every letter of a selection."""
 
     def __init__(
         self,
@@ -178,7 +178,7 @@ class BulkRun:
         self._gate = gate or Gate()
 
     async def rehearse(self) -> RunStats:
-        """Count what could be done and what could not; nothing is changed."""
+        """Count what the action could and could not be applied to; changes nothing."""
         async with self._queue.take(await self._queue.size()) as taking:
             async for message in taking:
                 if self._is_full():
@@ -191,11 +191,11 @@ class BulkRun:
         return self.tally
 
     async def run(self) -> RunStats:
-        """Do it with the letters that are there now; later ones are not looked at.
+        """Apply the action to the letters in the queue now; later arrivals are ignored.
 
-        Safe to cancel: letters in work are finished within some seconds, all others stay in the queue. While the gate
-        is shut, nothing is held: a pause may take as long as it likes.
-        `tally` is right whatever happens.
+        Safe to cancel: letters in progress finish within seconds, all others stay in the queue. While the gate is shut
+        nothing is held, so a pause may last any time.
+        `tally` is correct at every moment.
         """
         left = await self._queue.size()
         is_through = left == 0
@@ -203,19 +203,17 @@ class BulkRun:
             await self._gate.wait()
             before = self.tally.done
             self.tally.seen = 0
-            self.tally.refused.clear()  # those that stay are met again
+            self.tally.refused.clear()  # the next pass meets them again
             async with self._queue.take(left) as taking:
                 is_through = await self._pass(taking)
             left -= self.tally.done - before
         return self.tally
 
     async def _pass(self, taking: DeadLetterWindow) -> bool:
-        """Go through the queue; False when another pass has to follow: after a pause, or when messages were held for
-        long enough.
-        """
+        """Go through the queue once; False if another must follow: after a pause or a long hold."""
         until_s = self._clock.monotonic() + HOLD_S
         is_through = True
-        patience_s: float | None = _FINISH_S  # cancelled, or without a broker, nobody wants to wait for ever
+        patience_s: float | None = _FINISH_S  # when cancelled, or without a broker, do not wait for ever
         crew = _Crew(CONCURRENCY)
         try:
             async for message in taking:
@@ -224,7 +222,7 @@ class BulkRun:
                 letter = self._wanted(message) if self._gate.is_open else None
                 if letter is not None:
                     await self._pace.wait()
-                if not self._gate.is_open:  # perhaps since a moment ago
+                if not self._gate.is_open:  # it may have shut a moment ago
                     taking.keep(message)
                     is_through = False
                     break
@@ -246,7 +244,7 @@ class BulkRun:
         return self._limit is not None and self._started >= self._limit
 
     def _wanted(self, message: DeadMessage) -> DeadLetter | None:
-        """The letter when it is meant and can go."""
+        """The letter if the selection matches it and the action applies; None otherwise."""
         self.tally.seen += 1
         self._on_progress(self.tally)
         letter = read_dead_letter(message)
@@ -264,7 +262,7 @@ class BulkRun:
             await self._deed.do(message, letter)
             self.tally.add(letter)
             await taking.settle(message)
-        except BaseException:  # also cancellation: what is not settled is held for nobody
+        except BaseException:  # including cancellation: give back what is not settled
             taking.keep(message)
             raise
         self._on_progress(self.tally)
@@ -282,11 +280,11 @@ async def look(
     see: See,
     on_letter: Callable[[DeadLetter], None] = lambda _: None,
 ) -> int:
-    """Show `see` the letters of a selection, at most `limit`, as many as are there now; returns how many it saw.
+    """Pass the letters of a selection that are in the queue now to `see`, at most `limit`; returns how many it passed.
 
-    `on_letter` is told of every letter that is passed, whether or not it is meant.
+    `on_letter` receives every letter read, whether or not the selection matches it.
 
-    `see` must not wait for anybody: the broker takes the messages back when nothing is heard of us for long.
+    `see` must not block: the broker requeues the messages if we stay silent for long.
     """
     seen = 0
     async with queue.take(await queue.size()) as taking:
@@ -303,10 +301,10 @@ async def look(
 
 
 async def with_whole_digest(queue: DeadQueue, selection: Selection) -> Selection:
-    """The selection with the whole digest in the place of its beginning, before anything is done with what it means.
+    """Replace the selection's digest prefix by the whole digest, before acting on what it selects.
 
     Raises:
-        ConfigurationError: letters that differ have digests that begin so.
+        ConfigurationError: the prefix matches letters with different digests.
     """
     if selection.digest is None or len(selection.digest) == DIGEST_CHARS:
         return selection

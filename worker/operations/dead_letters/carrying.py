@@ -1,4 +1,4 @@
-"""A dead message as a new one: which of its headers and properties go on."""
+"""Turns a dead message into a new one: which headers and properties it keeps."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,9 +10,9 @@ from worker.operations.dead_letters.queue import DeadMessage
 
 
 def carried(headers: Mapping[str, object]) -> dict[str, HeaderValue]:
-    """Headers for a message that goes on, without its signature: with other headers it needs another one.
+    """Headers for the new message, without the signature, which other headers would invalidate.
 
-    Not the broker's own either: with them it sees a cycle and drops the message.
+    The broker's own headers are dropped too: with them it detects a cycle and drops the message.
     """
     return {
         name: value if isinstance(value := attribute_text(given), str | int) else str(value)
@@ -22,7 +22,7 @@ def carried(headers: Mapping[str, object]) -> dict[str, HeaderValue]:
 
 
 def as_publication(message: DeadMessage, queue: str, headers: Mapping[str, HeaderValue]) -> Publication:
-    """The message again, for a queue. Its message id is a fresh one: brokers and libraries match by it."""
+    """Build the publication for a queue, with a fresh message id: brokers and libraries match messages by it."""
     properties = message.properties
     timestamp = properties.get("timestamp")
     return Publication(

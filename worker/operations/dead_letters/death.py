@@ -1,4 +1,4 @@
-"""Why, when and where a message died: in the worker's words, else in the broker's."""
+"""Why, when and where a message died: as the worker noted it, or else the broker."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from worker.operations.dead_letters.reading import member, moment, text
 UNKNOWN = "unknown"
 
 BROKERS_REASONS = ("delivery_limit", "rejected", "maxlen", "expired")
-"""What RabbitMQ writes into `x-death` (https://www.rabbitmq.com/docs/dlx)."""
+"""Reasons that RabbitMQ writes into `x-death` (https://www.rabbitmq.com/docs/dlx)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """A death. `reason`: one of the contract's, or the broker's word such as `delivery_limit`; `queue`: where."""
+    """A death. `reason` is one of the contract's, or the broker's such as `delivery_limit`; `queue`: where."""
 
     reason: str
     detail: str
@@ -26,12 +26,12 @@ class Death:
 
 
 def read_death(headers: Mapping[str, object]) -> Death:
-    """What a message's headers say of its death. Never raises."""
+    """Read the death from a message's headers. Never raises."""
     return _own(headers) or _brokers(headers) or Death(UNKNOWN, "", None, None)
 
 
 def lasting_headers(headers: Mapping[str, object]) -> dict[str, HeaderValue]:
-    """The headers that the message keeps when it is put back: what the broker noted of the death is noted in ours."""
+    """Headers to keep when putting the message back: the broker's death note is copied into the worker's headers."""
     kept, death = carried(headers), read_death(headers)
     if DEAD_REASON in kept or death.queue is None:
         return kept
@@ -50,7 +50,7 @@ def _own(headers: Mapping[str, object]) -> Death | None:
 
 
 def _brokers(headers: Mapping[str, object]) -> Death | None:
-    """The broker's own note; the latest death comes first. What merely waited in a delay queue has not died there."""
+    """The latest death in `x-death`. Expiry in a delay queue is no death."""
     deaths = headers.get("x-death")
     for death in deaths if isinstance(deaths, list) else []:
         reason = text(member(death, "reason"))

@@ -1,4 +1,4 @@
-"""What tells dead letters apart, and what makes two of them equal."""
+"""Identifies dead letters by digest, and decides when two are equal."""
 
 import hashlib
 import json
@@ -11,18 +11,18 @@ DIGEST_CHARS = 32
 
 
 def digest_of(message: DeadMessage) -> str:
-    """32 hexadecimal digits over all that the message has, to name it by.
+    """Identify a message by 32 hexadecimal digits over its entire contents.
 
-    The broker's own headers are left out: each look counts as a delivery, and a letter must have the same digest in
-    every listing. Only letters that differ in nothing, the message id included, share one.
+    The broker's own headers are left out: every look counts as a delivery, and a letter must keep its digest from one
+    listing to the next. Only letters that are identical, message id included, share a digest.
     """
     return _digest(message, json.dumps(plain(message.properties), sort_keys=True))
 
 
 def contents_of(message: DeadMessage) -> str:
-    """The same over body, content type and headers alone, which are what lasts when a letter is put back.
+    """Digest only body, content type and headers, which survive when a letter is put back.
 
-    It is published with a fresh message id then.
+    The message id does not: the letter is published with a fresh one.
     """
     return _digest(message, str(message.properties.get("content_type") or ""))
 

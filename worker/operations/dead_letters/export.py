@@ -1,4 +1,4 @@
-"""Dead letters in a file: one JSON object a line, complete, so that they can be put back."""
+"""Exports dead letters to a file, one complete JSON object per line, so that they can be imported again."""
 
 import base64
 import binascii
@@ -18,7 +18,7 @@ SCHEMA = "sendas.dead-letter/v1"
 
 @dataclass(frozen=True, slots=True)
 class FiledMessage:
-    """A message from a file; a `DeadMessage`."""
+    """A message read from a file; implements `DeadMessage`."""
 
     place: int
     body: bytes
@@ -27,7 +27,7 @@ class FiledMessage:
 
 
 def to_line(message: DeadMessage) -> str:
-    """A message as one line of a file, without the line's end."""
+    """Format a message as one line of a file, without the line break."""
     document = {
         "schema": SCHEMA,
         "properties": plain(message.properties),
@@ -38,10 +38,10 @@ def to_line(message: DeadMessage) -> str:
 
 
 def from_line(line: str, number: int) -> FiledMessage:
-    """The message that a line holds.
+    """Parse the message on a line.
 
     Raises:
-        ConfigurationError: it holds none; the text names the line.
+        ConfigurationError: the line is not a message; the text gives its number.
     """
     try:
         document = json.loads(line)
@@ -58,12 +58,12 @@ def from_line(line: str, number: int) -> FiledMessage:
 
 
 def put_back(message: DeadMessage, queue: str) -> Publication:
-    """The message for the dead queue. What the broker had noted of the death is noted in our own headers."""
+    """Build the message for the dead queue. What the broker noted of the death is copied into the worker's headers."""
     return as_publication(message, queue, lasting_headers(message.headers))
 
 
 def plain(value: object) -> object:
-    """JSON for what AMQP knows more types of."""
+    """Convert AMQP values to JSON, which has fewer types."""
     match value:
         case Mapping():
             return {str(name): plain(each) for name, each in value.items()}

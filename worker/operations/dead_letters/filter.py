@@ -1,4 +1,4 @@
-"""Which dead letters an operator means, and how many there are of what."""
+"""Selects dead letters by filters, and counts them by facet."""
 
 import re
 from collections import Counter
@@ -23,15 +23,15 @@ FACETS: Mapping[str, Callable[[DeadLetter], str | None]] = {
     "queue": lambda letter: letter.queue or UNKNOWN,
     "worker_error": lambda letter: letter.detail if letter.reason == Reason.INTERNAL_ERROR else None,
 }
-"""What letters are counted by, and can be selected by one value of; `unknown` where a letter does not say it."""
+"""Facets: what letters are counted by and can be filtered on; `unknown` for a letter that lacks the value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Filters; all that are set must match. `since` and `until` are moments of death, the latter excluded.
+    """Filters; a letter must match all that are set. `since` and `until` bound the time of death, `until` exclusive.
 
-    `digest` is the beginning of one, `digests` are whole ones, picked by hand; `position` is that in the queue, from 1.
-    `accounts` are those that a person may see, None: all.
+    `digest` is a prefix, `digests` are complete digests picked by hand; `position` is the place in the queue, from 1.
+    `accounts` are those that the viewer may see; None means all.
     """
 
     type: str | None = None
@@ -51,12 +51,12 @@ class Selection:
     accounts: frozenset[str] | None = None
 
     def facets(self) -> dict[str, str]:
-        """The filters that ask for one value of a facet."""
+        """The filters that set one value of a facet."""
         values = {name: getattr(self, name) for name in FACETS}
         return {name: value for name, value in values.items() if value is not None}
 
     def matches(self, letter: DeadLetter) -> bool:
-        """Whether the letter is meant."""
+        """Whether the letter matches."""
         pairs = (
             (self.event_id, letter.event_id),
             (self.replay_id, letter.replay_id),
@@ -88,7 +88,7 @@ class Selection:
         )
 
     def words(self) -> dict[str, str]:
-        """The filters that are set, as an audit tells them."""
+        """The filters that are set, in the form the audit event records them."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return {name: _word(value) for name, value in values.items() if value is not None}
 
@@ -104,10 +104,10 @@ def _word(value: object) -> str:
 
 
 def moment(text: str, now: datetime) -> datetime:
-    """A moment as an operator writes it: ISO 8601 (UTC unless it says otherwise), or how long ago (`90m`, `2h`, `3d`).
+    """Parse a time: ISO 8601 (UTC unless it names a zone), or an age (`90m`, `2h`, `3d`).
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the text is neither.
     """
     if match := _AGO.fullmatch(text.strip()):
         return now - timedelta(seconds=int(match[1]) * _UNITS_S[match[2]])
@@ -120,7 +120,7 @@ def moment(text: str, now: datetime) -> datetime:
 
 @dataclass(slots=True)
 class FacetCounts:
-    """Counts of letters. Values beyond the first thousand of a facet count as `other`: memory stays bounded."""
+    """Counts letters by facet. Values beyond a facet's first thousand count as `other`, which bounds memory."""
 
     total: int = 0
     counts: Mapping[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in FACETS})
@@ -128,7 +128,7 @@ class FacetCounts:
     newest: datetime | None = None
 
     def add(self, letter: DeadLetter) -> None:
-        """Count one letter."""
+        """Count a letter."""
         self.total += 1
         for name, value_of in FACETS.items():
             if (value := value_of(letter)) is not None:
@@ -138,7 +138,7 @@ class FacetCounts:
             self.newest = max(self.newest or letter.dead_at, letter.dead_at)
 
     def times(self) -> str:
-        """When the letters died, for people; empty when none says it."""
+        """The range of times of death, as text; empty when no letter has one."""
         if self.oldest is None or self.newest is None:
             return ""
         return f", from {self.oldest.isoformat()} to {self.newest.isoformat()}"

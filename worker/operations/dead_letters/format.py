@@ -1,4 +1,4 @@
-"""How dead letters are shown to people and to programs. Addresses are masked, except where a letter is shown whole."""
+"""Formats dead letters for people and for programs. Addresses are masked except where a letter is shown in full."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ _SHOWN_DIGEST = 12
 
 
 def row(letter: DeadLetter) -> str:
-    """One line: position, digest, when, reason, type, account, event id, how many wait (the first masked), detail."""
+    """One line: position, digest, time, reason, type, account, event id, waiting recipients (first masked), detail."""
     columns = (
         f"{letter.position:>5}",
         letter.digest[:_SHOWN_DIGEST],
@@ -34,7 +34,7 @@ def row(letter: DeadLetter) -> str:
 
 
 def row_document(letter: DeadLetter) -> dict[str, object]:
-    """The same and some more as a JSON object."""
+    """The same as a JSON object, with a few more fields."""
     return {
         "position": letter.position,
         "digest": letter.digest,
@@ -59,7 +59,7 @@ def row_document(letter: DeadLetter) -> dict[str, object]:
 
 
 def whole_document(message: DeadMessage, letter: DeadLetter) -> dict[str, object]:
-    """Everything there is, with full addresses and the body: as text where it is UTF-8, else in base64."""
+    """Everything in the letter, with full addresses; the body as text if it is UTF-8, else in base64."""
     try:
         body: dict[str, object] = {"body": message.body.decode("utf-8")}
     except UnicodeDecodeError:
@@ -74,7 +74,7 @@ def whole_document(message: DeadMessage, letter: DeadLetter) -> dict[str, object
 
 
 def whole_text(message: DeadMessage, letter: DeadLetter) -> str:
-    """Everything there is, for a person; of a body that is no text the beginning, in hexadecimal."""
+    """Everything in the letter, for a person; a body that is not text is shown as a hexadecimal prefix."""
     document = whole_document(message, letter)
     document.pop("body", None)
     document.pop("body_base64", None)
@@ -84,7 +84,7 @@ def whole_text(message: DeadMessage, letter: DeadLetter) -> str:
             lines += [f"{name}:", *(f"  {printable_line(key)}: {_as_text(each)}" for key, each in value.items())]
         else:
             lines.append(f"{name}: {_as_text(value)}")
-    # Indented, so that a body cannot pretend to be the next letter.
+    # Indented, so that a body cannot imitate the next letter.
     return "\n".join([*lines, "body:", *(f"  {line}" for line in _body_text(message.body).split("\n"))])
 
 
@@ -104,7 +104,7 @@ def _as_text(value: object) -> str:
 
 
 def census_document(census: FacetCounts) -> dict[str, object]:
-    """Counts as a JSON object, each list from the most frequent to the rarest."""
+    """Counts as a JSON object, each list from most to least frequent."""
     return {
         "total": census.total,
         "oldest": _iso(census.oldest),

@@ -1,7 +1,7 @@
-"""Putting exported dead letters back, each as often as it was exported.
+"""Imports exported dead letters, each as many times as the export holds it.
 
-An import that was cut off is simply repeated: of equal letters only those are published that the queue lacks. So what
-stands twice in a file, because two equal letters were there, is there twice afterwards, however often it is imported.
+An interrupted import is simply repeated: among equal letters, only those missing from the queue are published. A
+letter that stands twice in the file, because two equal ones were exported, is there twice after any number of imports.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _AT_ONCE = 100
 
 
 class Filed:
-    """A file's messages, read from its beginning each time they are gone through."""
+    """Messages of a file; every iteration reads it from the beginning."""
 
     def __init__(self, lines: IO[str]) -> None:
         self._lines = lines
@@ -42,9 +42,9 @@ class Filed:
 
 @dataclass(slots=True)
 class Imported:
-    """What an import came to, right at every moment of it: `read` letters stand in the file.
+    """Progress of an import, correct at every moment: `read` counts the letters in the file.
 
-    `new` were published and confirmed, `already_there` are left out because the queue has as many of them.
+    `new` were published and confirmed; `already_there` were skipped because the queue holds as many of them.
     """
 
     read: int
@@ -54,10 +54,10 @@ class Imported:
 
 @contextmanager
 def read_filed(file: str) -> Iterator[Filed]:
-    """The messages of a file, `-` for standard input; every line is checked before this gives anything.
+    """Read the messages of a file, `-` for standard input; all lines are checked before this yields anything.
 
     Raises:
-        ConfigurationError: the file cannot be read, or a line of it is no dead letter.
+        ConfigurationError: the file cannot be read, or one of its lines is not a dead letter.
     """
     with _opened(file) as lines:
         try:
@@ -85,11 +85,12 @@ def _opened(file: str) -> IO[str]:
 async def put_all_back(
     queue: DeadQueue, publish: Publish, name: str, filed: Filed, imported: Imported, signatures: Signatures
 ) -> None:
-    """Publish to the dead queue, by its name, what it lacks; each letter is confirmed by the broker.
+    """Publish the letters that the dead queue lacks straight to it; the broker confirms each.
 
-    What a worker of this installation signed is signed again, as the broker's headers are left out; nothing else is.
+    Messages signed by a worker of this installation are signed again, because the broker's headers are dropped; others
+    stay unsigned.
 
-    `imported` says what was done, also when this raises.
+    `imported` holds the progress, also when this raises.
     """
 
     async def put(message: FiledMessage) -> None:
@@ -116,7 +117,7 @@ async def put_all_back(
 
 
 async def _publish_all(waiting: list[FiledMessage], put: Callable[[FiledMessage], Awaitable[None]]) -> None:
-    """Publish all, and wait for each: the first error must not leave others on their way, uncounted."""
+    """Publish all and wait for every one: the first error must not leave others in flight, uncounted."""
     ended = await asyncio.gather(*(put(message) for message in waiting), return_exceptions=True)
     waiting.clear()
     for each in ended:

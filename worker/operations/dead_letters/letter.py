@@ -1,6 +1,6 @@
-"""What a dead letter is: why, when and where it died, and what it is about, as far as that can be read.
+"""A dead letter: why, when and where it died, and what it is about, as far as that can be read.
 
-Anything can end in the dead queue, so nothing here raises, and every text is cleaned before a terminal shows it.
+The dead queue may contain anything, so nothing here raises, and all text is cleaned before a terminal shows it.
 """
 
 from collections.abc import Mapping
@@ -24,11 +24,11 @@ REPLAY_ID = "sendas-replay-id"
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A dead letter without its body. None: it does not say, or not in a readable form.
+    """A dead letter without its body. A field is None if the message lacks it or it is unreadable.
 
-    `position`: which one it is in the queue, from 1, as long as nothing before it leaves; `digest`: `digest_of`.
-    `reason` is one of the contract's, or the broker's own word such as `delivery_limit`; `queue` is the one that it
-    died in; `attempts` were made before; `recipients` are those who still wait, by their number.
+    `position` is the place in the queue, from 1, valid until a letter before it leaves; `digest` is `digest_of`.
+    `reason` is one of the contract's, or the broker's own such as `delivery_limit`; `queue` is where the letter died;
+    `attempts` counts earlier attempts; `recipients` are those still waiting, by number.
     """
 
     position: int
@@ -53,7 +53,7 @@ class DeadLetter:
 
 
 def read_dead_letter(message: DeadMessage) -> DeadLetter:
-    """What can be read of a message of the dead queue. Never raises."""
+    """Read what is readable of a message in the dead queue. Never raises."""
     headers = message.headers
     death = read_death(headers)
     about, data = _about(message)
@@ -82,7 +82,7 @@ def read_dead_letter(message: DeadMessage) -> DeadLetter:
 
 
 def _about(message: DeadMessage) -> tuple[Mapping[str, object], object]:
-    """The event's attributes and its data; of a copy for Sent, those of its job."""
+    """The event's attributes and data; for a copy to Sent, those of its job."""
     job = message.headers.get(JOB)
     if job is not None:
         data = read_what_can_be(job.encode("utf-8", "surrogatepass") if isinstance(job, str) else b"")

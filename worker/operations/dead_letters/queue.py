@@ -1,4 +1,4 @@
-"""The dead queue's port: looking at messages without taking them away, and taking away what is dealt with."""
+"""The dead queue's port: inspects messages in place, and removes those that were handled."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -7,32 +7,32 @@ from typing import Protocol
 from worker.delivery.messages import Publication
 
 Publish = Callable[[Publication], Awaitable[None]]
-"""Publishes one message; returns when the broker has confirmed it."""
+"""Publishes one message; returns once the broker has confirmed it."""
 
 
 class DeadMessage(Protocol):
-    """A message of the dead queue, as the broker keeps it."""
+    """A message in the dead queue, as the broker stores it."""
 
     @property
     def place(self) -> int:
-        """Which one it is of those that were taken; the first is 0."""
+        """Index among the messages taken, from 0."""
 
     @property
     def body(self) -> bytes: ...
 
     @property
     def headers(self) -> Mapping[str, object]:
-        """Headers with the values that AMQP gave them."""
+        """Headers with their AMQP values."""
 
     @property
     def properties(self) -> Mapping[str, object]:
-        """AMQP properties that are set, by their names in the specification, without the headers."""
+        """AMQP properties that are set, by their names in the specification; excludes the headers."""
 
 
 class DeadLetterWindow(Protocol):
-    """Messages taken out of the queue for a while, in the queue's order.
+    """Messages held for a limited time, in queue order.
 
-    Each message that was given must be settled or kept: how many are given ahead depends on it.
+    Every message received must be settled or kept: that decides how many are prefetched.
     """
 
     def __aiter__(self) -> "DeadLetterWindow": ...
@@ -41,21 +41,20 @@ class DeadLetterWindow(Protocol):
         """The next message. Raises `Unavailable` when the broker is lost."""
 
     def keep(self, message: DeadMessage) -> None:
-        """It stays in the queue: it goes back, with all the others, at the end of the taking."""
+        """Leave the message in the queue; it returns with all others when the window closes."""
 
     async def settle(self, message: DeadMessage) -> None:
-        """It leaves the queue for good. Raises `Unavailable` when the broker is lost: then it is still there."""
+        """Remove the message for good. Raises `Unavailable` when the broker is lost; the message then stays queued."""
 
 
 class DeadQueue(Protocol):
-    """The queue of what nobody could read or handle."""
+    """The queue of messages that could not be read or handled."""
 
     async def size(self) -> int:
-        """How many messages are there, without those that somebody else has taken just now."""
+        """Number of messages in the queue, excluding those that another consumer holds."""
 
     def take(self, at_most: int) -> AbstractAsyncContextManager[DeadLetterWindow]:
-        """Take so many of the messages, or all if there are fewer; what is not settled returns in its order.
+        """Take up to `at_most` messages; those not settled return to the queue in order.
 
-        Messages are taken for a while only: see to it that it is well below 30 minutes, when the broker takes them
-        back by itself.
+        Hold them for well under 30 minutes, after which the broker requeues them by itself.
         """

@@ -1,4 +1,4 @@
-"""Values in headers and bodies of dead letters, read without ever raising: anything can end in the dead queue."""
+"""Reads values from dead letters' headers and bodies without ever raising: the dead queue may contain anything."""
 
 from datetime import UTC, datetime
 
@@ -9,24 +9,24 @@ _MAX_CHARS = 500
 
 
 def member(value: object, name: str) -> object:
-    """The object's member of this name; None when it has none, or is no object."""
+    """The object's member of this name; None if it has none, or is not an object."""
     return value.get(name) if isinstance(value, dict) else None
 
 
 def text(value: object) -> str | None:
-    """A text on one line, at most 500 characters; None when it is none."""
+    """A string as one line of at most 500 characters; None for anything else."""
     plain = attribute_text(value)
     return one_line(plain[:_MAX_CHARS]) or None if isinstance(plain, str) else None
 
 
 def number(value: object) -> int:
-    """A count in a header; 0 when it is none, or none that we wrote."""
+    """A counter from a header; 0 if it is missing or not one that a worker wrote."""
     digits = str(value) if isinstance(value, int | str) else ""
     return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 10 else 0
 
 
 def moment(value: object) -> datetime | None:
-    """A moment in UTC; None when it is none."""
+    """A timestamp in UTC; None for anything else."""
     try:
         given = value if isinstance(value, datetime) else datetime.fromisoformat(str(value)[:100])
         return (given if given.tzinfo else given.replace(tzinfo=UTC)).astimezone(UTC)

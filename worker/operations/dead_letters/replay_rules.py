@@ -1,4 +1,4 @@
-"""Sending a dead letter back to where it died: whether it may go, where to, and as which message."""
+"""Replay of a dead letter: whether it is allowed, to which queue, and as which message."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from worker.operations.dead_letters.queue import DeadMessage
 
 MAX_REPLAYS = 3
 
-# Of our own headers: what the work is. All others tell of the attempts so far, or of this death.
+# The headers of ours that define the work. All others describe earlier attempts or this death.
 _LASTING = frozenset({MODE, RECIPIENTS, JOB})
 
 
@@ -44,7 +44,7 @@ WORDS: Mapping[Refusal, str] = {
 
 @dataclass(frozen=True, slots=True)
 class ReplayRules:
-    """What an operator allows. `remembered_since`: since when the ledger has forgotten nothing; None: for ever."""
+    """What an operator allows. `remembered_since` is the start of the ledger's retention; None: it keeps everything."""
 
     resend_uncertain: bool = False
     force_loop: bool = False
@@ -53,7 +53,7 @@ class ReplayRules:
     remembered_since: datetime | None = None
 
     def consents(self) -> tuple[str, ...]:
-        """What is allowed beyond the rules, as an audit tells it."""
+        """What is allowed beyond the rules, in the form the audit event records it."""
         allowed = {
             "resend_uncertain": self.resend_uncertain,
             "force_loop": self.force_loop,
@@ -63,7 +63,7 @@ class ReplayRules:
 
 
 def refusal(letter: DeadLetter, topology: Topology, rules: ReplayRules, replay_id: str) -> Refusal | None:
-    """Why the letter cannot go in this replay; None when it can."""
+    """Why this replay cannot include the letter; None if it can."""
     if letter.replay_id == replay_id:
         return Refusal.CAME_BACK
     if destination(letter, topology) is None:
@@ -76,11 +76,11 @@ def refusal(letter: DeadLetter, topology: Topology, rules: ReplayRules, replay_i
 
 
 def _is_forgotten(letter: DeadLetter, topology: Topology, rules: ReplayRules) -> bool:
-    """Whether a part of the letters may have been sent without the ledger knowing of it any more.
+    """Whether some of the letters may have been sent without the ledger still remembering it.
 
-    An event may lie in the dead queue although it was sent: a replay that was killed leaves it there, a file brings it
-    back, and of the letters of one event some may be done. Doubts are never forgotten before an operator decides, and
-    who saves a copy looks for it first.
+    An event may be in the dead queue although it was sent: a killed replay leaves it there, an import brings it
+    back, and some letters of an event may be done already. Uncertain deliveries are kept until an operator decides, and
+    saving a copy always starts with looking for it.
     """
     if rules.resend_forgotten or rules.remembered_since is None or letter.queue == topology.sent_copy:
         return False
@@ -91,16 +91,16 @@ def _is_forgotten(letter: DeadLetter, topology: Topology, rules: ReplayRules) ->
 
 
 def destination(letter: DeadLetter, topology: Topology) -> str | None:
-    """The work queue that the letter died in. A header must not be able to name any other queue of the broker."""
+    """The work queue where the letter died. A header cannot select any other queue of the broker."""
     return letter.queue if letter.queue in topology.work_queues else None
 
 
 def replayed(message: DeadMessage, letter: DeadLetter, queue: str, replay_id: str, now: datetime) -> Publication:
-    """The message that a work queue gets.
+    """Build the message for a work queue.
 
-    Body, event headers, and which recipients still wait stay. Its age begins anew, as an operator asked for it: else
-    an old letter would expire at once. Its attempts begin anew too, except of an uncertain one: the ledger tells the
-    accepted doubt from one that arises later by the attempt's number, and results of both must differ in it.
+    Body, event headers and the list of waiting recipients stay. Its age restarts because an operator asked for it;
+    otherwise an old letter would expire at once. Its attempts restart too, unless it is uncertain: the ledger tells the
+    accepted doubt from a later one by the attempt's number, and their results must differ in it.
     """
     is_uncertain = letter.reason == Reason.OUTCOME_UNKNOWN
     headers = {name: value for name, value in carried(message.headers).items() if _lasts(name)} | {

@@ -1,4 +1,4 @@
-"""Whether filters are right: a value that nothing has is refused, with the values there are.
+"""Checks filters: a value that no letter has is refused, with the values that exist.
 
 An operator who mistypes an account must not read "nothing there" and go back to sleep.
 """
@@ -18,11 +18,11 @@ _SHOWN_CHARS = 80
 
 
 class Sightings:
-    """What was seen of a selection's filters in a look at the whole queue.
+    """Values seen for a selection's filters during a scan of the whole queue.
 
     Args:
         selection: the filters.
-        topology: names the queues that letters can die in.
+        topology: names the queues where letters can die.
     """
 
     def __init__(self, selection: Selection, topology: Topology) -> None:
@@ -37,7 +37,7 @@ class Sightings:
         }
 
     def add(self, letter: DeadLetter) -> None:
-        """Note a letter, whether or not it is meant."""
+        """Record a letter, whether or not the selection matches it."""
         self._census.add(letter)
         for name in [name for name, value in self._unseen.items() if FACETS[name](letter) == value]:
             del self._unseen[name]
@@ -45,9 +45,9 @@ class Sightings:
             self._is_digest_unseen = False
 
     def complaint(self) -> str | None:
-        """What is wrong with a filter, when the selection matched nothing: no letter has its value, and none could.
+        """The problem with a filter, if nothing matched: no letter has its value.
 
-        A value of a closed list may be had by no letter now; and where there is no letter, only a closed list says no.
+        A value from a closed list is valid even if no letter has it now. An empty queue has only closed lists checked.
         """
         for name, value in self._unseen.items():
             closed = self._closed.get(name)
@@ -62,7 +62,7 @@ class Sightings:
         return None
 
     def summary(self) -> str:
-        """How many letters there are at all, for an answer that is empty."""
+        """Total number of letters, to accompany an empty answer."""
         census = self._census
         if not census.total:
             return "there are no dead letters"

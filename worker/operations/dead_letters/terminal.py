@@ -1,4 +1,4 @@
-"""Foreign text and bytes for a terminal, without what it would obey: a dead letter's words come from anybody."""
+"""Makes foreign text and bytes safe for a terminal, without control sequences: anyone can write a dead letter."""
 
 import json
 from collections.abc import Iterator
@@ -8,17 +8,17 @@ _DUMP_WIDTH = 16
 
 
 def printable(text: str) -> str:
-    """The text with lines and tabs as they are and everything else that is not visible escaped as in Python."""
+    """Keep line breaks and tabs; escape everything else that is not visible, as Python does."""
     return "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in text)
 
 
 def printable_line(text: str) -> str:
-    """The same on one line: a line break is escaped too, so that no text can add a line of its own."""
+    """The same on one line: line breaks are escaped too, so no text can forge a line of output."""
     return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
 def json_line(value: object) -> str:
-    """JSON on one line, readable in every script; what is not visible is escaped, and so still the same value."""
+    """JSON on one line, readable in every script; invisible characters are escaped, which keeps the value the same."""
     text = json.dumps(value, ensure_ascii=False)
     if text.isprintable():
         return text
@@ -26,13 +26,13 @@ def json_line(value: object) -> str:
 
 
 def json_text(value: object) -> str:
-    """The same on several lines, indented."""
+    """The same, indented over several lines."""
     text = json.dumps(value, ensure_ascii=False, indent=2)
     return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def hexdump(data: bytes, at_most: int = _DUMPED_BYTES) -> str:
-    """Offsets, bytes in hexadecimal and ASCII, sixteen a line, of the first `at_most` bytes."""
+    """Hex dump of the first `at_most` bytes: offset, hexadecimal and ASCII, sixteen bytes a line."""
     lines = list(_dumped(data[:at_most]))
     if len(data) > at_most:
         lines.append(f"… {len(data) - at_most} more bytes; --json and `export` have all of them")

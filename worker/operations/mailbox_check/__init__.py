@@ -1,1 +1,1 @@
-"""The check of a mailbox: every step from its servers' names to its domain's records, and what a person can do."""
+"""The mailbox check: every step from resolving its servers to its domain's DNS records, with advice for people."""

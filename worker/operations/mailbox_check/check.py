@@ -1,4 +1,4 @@
-"""A whole check: its parts side by side and after one another, bounded in time, and a report whatever happens."""
+"""A complete check: its parts run concurrently or in turn, bounded in time, and always produce a report."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -34,12 +34,12 @@ _TOO_MANY = Hint(
 
 
 def check_settings(subject: Subject, monotonic: Callable[[], float], on_step: OnStep = lambda _: None) -> Part:
-    """The step, as a part of its own."""
+    """The settings step, as its own part."""
     part = _begun(monotonic, on_step)
     auths = [subject.mailbox.smtp.auth, subject.imap_auth]
     secrets = [secret for auth in auths for secret in secrets_of(auth)]
     if not subject.is_trusted and not all(isinstance(secret, SealedSecret) for secret in secrets):
-        # Variables and files are the operator's: see `SealedOnlyCredentials`, which holds whatever happens here.
+        # Variables and files belong to the operator: see `SealedOnlyCredentials`, which holds in every case.
         part.failed(
             Reason.SENDER_NOT_PERMITTED,
             hint=_REFERS_OUTSIDE,
@@ -51,7 +51,7 @@ def check_settings(subject: Subject, monotonic: Callable[[], float], on_step: On
 
 
 def _warning(subject: Subject) -> dict[str, Any]:
-    """A password where the provider takes none any more."""
+    """Warn about a password where the provider no longer accepts any."""
     provider = subject.provider
     if provider.takes_password is not False or not isinstance(subject.mailbox.smtp.auth, PasswordAuth):
         return {}
@@ -59,14 +59,14 @@ def _warning(subject: Subject) -> dict[str, Any]:
 
 
 def failed_settings(reason: Reason, why: str, monotonic: Callable[[], float]) -> Part:
-    """The step where there is nothing to be looked at: the snapshot has no such mailbox, for example."""
+    """The settings step when there is nothing to check, for example because the snapshot lacks the mailbox."""
     part = _begun(monotonic)
     part.failed(reason, detail=why)
     return part
 
 
 def too_many_checks(monotonic: Callable[[], float]) -> Part:
-    """The step where the account had as many checks under way as it may have, for as long as one waits for them."""
+    """The settings step when the account's checks used up all its places for the whole waiting time."""
     part = _begun(monotonic)
     part.failed(Reason.RATE_LIMITED, hint=_TOO_MANY, detail="the account has too many checks under way")
     return part
@@ -83,7 +83,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CheckLimits:
-    """Seconds for each part, and for the test letter to come back. An answer to a letter handed over comes on top."""
+    """Time limits in seconds: per part, and for the test letter's return. The reply to its DATA comes on top."""
 
     smtp_s: float = 90.0
     imap_s: float = 100.0
@@ -93,7 +93,7 @@ class CheckLimits:
 
 
 class MailboxCheck:
-    """Checks mailboxes, one after another or several at a time; nothing is shared between checks."""
+    """Checks mailboxes, in turn or concurrently; checks share no state."""
 
     def __init__(
         self,
@@ -110,9 +110,9 @@ class MailboxCheck:
         self._limits = limits or CheckLimits()
 
     async def run(self, subject: Subject, on_step: OnStep = lambda _: None) -> tuple[CheckStepResult, ...]:
-        """The steps of the check. Never raises for what a mailbox, a server or the network does.
+        """Run the check's steps. Never raises because of a mailbox, a server or the network.
 
-        `on_step` takes each step as it ends.
+        `on_step` receives each step as it ends.
         """
         monotonic, limits = self._clock.monotonic, self._limits
         settings = check_settings(subject, monotonic, on_step)
@@ -134,19 +134,19 @@ class MailboxCheck:
 
 
 async def _bounded(run: Awaitable[None], parts: list[Part], limit_s: float) -> None:
-    """Run a part; whatever ends it before its time is told in the step that was under way."""
+    """Run a part; if it is cut short, the step in progress reports why."""
     try:
         async with asyncio.timeout(limit_s):
             await run
     except TimeoutError:
         for part in parts:
             part.interrupted(Reason.TIMEOUT, f"the check gives this part {limit_s:g} s")
-    except Exception as error:  # a mistake of ours: the report tells of it, and of what was found before
+    except Exception as error:  # our own bug: the report names it, along with the findings so far
         log.exception("mailbox_check.unhandled")
         for part in parts:
             part.interrupted(Reason.INTERNAL_ERROR, type(error).__name__)
 
 
 def is_good(steps: tuple[CheckStepResult, ...]) -> bool:
-    """Whether letters leave: no required step failed, and none was left out because of that."""
+    """Whether letters can be sent: no required step failed or was skipped after a failure."""
     return not any(step.required and step.ok is False for step in steps)

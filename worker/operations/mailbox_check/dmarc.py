@@ -1,4 +1,4 @@
-"""DMARC (RFC 7489): which policy a domain publishes for letters that claim to be from it."""
+"""DMARC (RFC 7489): the policy a domain publishes for letters that claim to come from it."""
 
 import re
 from asyncio import to_thread
@@ -12,12 +12,12 @@ from worker.domain.probe import LookupOutcome, RecordType
 from worker.operations.mailbox_check.ports import NameServer
 
 _POLICIES = ("none", "quarantine", "reject")
-_VERSION = re.compile(r"v[ \t]*=[ \t]*DMARC1[ \t]*(?:;|$)")  # section 6.4: first, and exactly so
+_VERSION = re.compile(r"v[ \t]*=[ \t]*DMARC1[ \t]*(?:;|$)")  # section 6.4: must come first, exactly like this
 
 
 @dataclass(frozen=True, slots=True)
 class DmarcPolicy:
-    """A record: whose it is, what it asks for, and how closely the domains of SPF and DKIM must fit (`r` or `s`)."""
+    """A DMARC record: its domain, its policy, and how strictly SPF and DKIM domains must align (`r` or `s`)."""
 
     domain: str
     policy: str
@@ -26,21 +26,21 @@ class DmarcPolicy:
 
     @property
     def is_enforced(self) -> bool:
-        """Whether receivers are asked to do something about letters that fail."""
+        """Whether the record asks receivers to act on letters that fail."""
         return self.policy != "none"
 
 
 @dataclass(frozen=True, slots=True)
 class NoDmarc:
-    """There is no record that counts; `why` says what is wrong with one that does not, `is_unknown` that DNS failed."""
+    """No valid record; `why` says what is wrong with an invalid one, `is_unknown` means that DNS failed."""
 
     why: str = ""
     is_unknown: bool = False
 
 
 async def find_dmarc(names: NameServer, domain: str) -> DmarcPolicy | NoDmarc:
-    """The policy for letters from a domain: its own record, else that of its organizational domain (section 6.6.3)."""
-    await to_thread(_suffixes)  # the first time it takes a fifth of a second, which the event loop does not have
+    """The policy for letters from a domain: its own record, or else its organizational domain's (section 6.6.3)."""
+    await to_thread(_suffixes)  # the first call takes 200 ms, too long for the event loop
     organizational = organizational_domain(domain)
     for owner in dict.fromkeys((domain, organizational)):
         answer = await names.ask(f"_dmarc.{owner}", RecordType.TXT)
@@ -60,7 +60,7 @@ def _policy(text: str, owner: str, *, is_inherited: bool) -> DmarcPolicy | NoDma
     if is_inherited and tags.get("sp"):
         asked = tags["sp"].lower()
     if asked not in _POLICIES:
-        if "rua" not in tags:  # section 6.6.3: with a place for reports it counts as `none`
+        if "rua" not in tags:  # section 6.6.3: with a report address it counts as `none`
             return NoDmarc(f"_dmarc.{owner}: its policy (p) is none of {', '.join(_POLICIES)}")
         asked = "none"
     return DmarcPolicy(owner, asked, _alignment(tags.get("aspf")), _alignment(tags.get("adkim")))
@@ -76,7 +76,7 @@ def _alignment(tag: str | None) -> str:
 
 
 def is_aligned(signed: str, claimed: str, alignment: str) -> bool:
-    """Whether a signature's domain fits the domain of the sender's address (section 3.1)."""
+    """Whether a signature's domain aligns with the domain of the sender's address (section 3.1)."""
     signed, claimed = signed.lower().rstrip("."), claimed.lower()
     if signed == claimed:
         return True
@@ -84,10 +84,10 @@ def is_aligned(signed: str, claimed: str, alignment: str) -> bool:
 
 
 def organizational_domain(domain: str) -> str:
-    """The domain that somebody registered, by the list of public suffixes (section 3.2); itself if it is a suffix."""
+    """The registered domain, by the public suffix list (section 3.2); the domain itself if it is a suffix."""
     return _suffixes().privatesuffix(domain.lower()) or domain.lower()
 
 
 @cache
 def _suffixes() -> PublicSuffixList:
-    return PublicSuffixList()  # reads the list that comes with the library: takes a moment, once
+    return PublicSuffixList()  # loads the list bundled with the library: slow, but only once

@@ -1,4 +1,4 @@
-"""Whether letters from the mailbox are believed: MX, SPF, DKIM and DMARC of its domain. Advice: they leave without."""
+"""Whether receivers trust the mailbox's letters: MX, SPF, DKIM and DMARC of its domain. Failures block no letter."""
 
 import asyncio
 import tomllib
@@ -35,31 +35,31 @@ class SenderDomainRecords(BaseModel):
 
 @cache
 def sender_domain_records() -> Mapping[str, SenderDomainRecords]:
-    """By the provider's name."""
+    """The records by provider name."""
     text = (resources.files("worker.operations.mailbox_check") / "sender_domains.toml").read_text("utf-8")
     return {name: SenderDomainRecords.model_validate(entry) for name, entry in tomllib.loads(text).items()}
 
 
 def spf_targets(provider: str) -> frozenset[str]:
-    """Domains whose SPF records are the provider's."""
+    """Domains whose SPF records belong to the provider."""
     return frozenset(sender_domain_records().get(provider, SenderDomainRecords()).spf)
 
 
 def usual_selectors(provider: str) -> tuple[str, ...]:
-    """Selectors to look for, the provider's own first."""
+    """DKIM selectors to try, the provider's own first."""
     records = sender_domain_records()
     own = records.get(provider, SenderDomainRecords()).dkim
     return tuple(dict.fromkeys((*own, *records[_COMMON].dkim)))
 
 
-MAX_ADDRESSES = 4  # of the SMTP host that SPF is asked about
+MAX_ADDRESSES = 4  # of the SMTP host, evaluated against SPF
 _UNTRUSTED = Reason.SENDER_DOMAIN_UNAUTHENTICATED
 _SILENT = "DNS did not answer"
 _ALIGNED = {"r": "relaxed", "s": "strict"}
 
 
 class Deliverability:
-    """Four parts of one step each; the last one weighs what the two before it found."""
+    """Four parts of one step each; the last one combines the findings of the two before it."""
 
     def __init__(
         self,
@@ -76,11 +76,11 @@ class Deliverability:
         self.parts = {name: Part({name: False}, monotonic, on_step) for name in ("mx", "spf", "dkim", "dmarc")}
 
     def results(self) -> tuple[CheckStepResult, ...]:
-        """The four steps."""
+        """The results of the four steps."""
         return tuple(step for part in self.parts.values() for step in part.results())
 
     async def run(self, addresses: Iterable[IpAddress], letter: bytes | None) -> None:
-        """All of them. `addresses`: the SMTP server's; `letter`: the test letter as it arrived, if it was read back."""
+        """Run all four. `addresses` are the SMTP server's; `letter`: the test letter as received, if read back."""
         for name, part in self.parts.items():
             part.begin(name)
         policy = await find_dmarc(self._names, self._domain)
@@ -154,13 +154,13 @@ class Deliverability:
         if good:
             part.passed(detail=f"the test letter's signature holds: {_signer(good[0].name)}")
             return
-        if is_silent:  # a key that was not seen may be the good one
+        if is_silent:  # the key that DNS did not return may be the good one
             part.undecided(reason=Reason.DNS_FAILED, detail=f"{_SILENT} when asked for the test letter's keys")
             return
         part.failed(_UNTRUSTED, hint=messages.BAD_DKIM, detail=_why_unsigned(names, verdicts))
 
     async def _keys(self, names: Iterable[SignatureName]) -> tuple[dict[SignatureName, str], bool]:
-        """The keys that there are, and whether DNS did not answer for one."""
+        """The keys that exist, and whether a DNS query for one went unanswered."""
         wanted = list(dict.fromkeys(names))
         answers = await asyncio.gather(*(self._names.ask(name.record, RecordType.TXT) for name in wanted))
         keys = {
@@ -188,7 +188,7 @@ class Deliverability:
             part.passed(detail=detail)
 
     def _is_good(self, name: str) -> bool:
-        """True also where it could not be found out: nothing is said against what was not seen."""
+        """True also if unknown: a failed look-up counts against no record."""
         return self.parts[name].failure is None
 
 
@@ -197,7 +197,7 @@ def _dkim_alignment(policy: DmarcPolicy | NoDmarc) -> str:
 
 
 def _judge_spf(part: Part, verdicts: list[SpfVerdict], included: set[str], host: str) -> None:
-    """Honest about what can be known: letters may leave the provider from other addresses than its SMTP server's."""
+    """Report only what is certain: the provider may send from other addresses than its SMTP server's."""
     results = [verdict.result for verdict in verdicts]
     why = next((verdict.why for verdict in verdicts if verdict.why), "")
     if SpfResult.PERMERROR in results:
@@ -217,7 +217,7 @@ def _judge_spf(part: Part, verdicts: list[SpfVerdict], included: set[str], host:
 
 
 def _key(records: Iterable[str]) -> str | None:
-    """The key record among these, if there is one that was not revoked by an empty `p=` (RFC 6376 section 3.6.1)."""
+    """The key record, unless an empty `p=` revokes it (RFC 6376 section 3.6.1)."""
     for record in records:
         tags = {n.strip(): v.strip() for n, _, v in (part.partition("=") for part in record.split(";"))}
         if tags.get("p") and tags.get("v", "DKIM1") == "DKIM1":

@@ -1,4 +1,4 @@
-"""Messages of the queue of checks: read, checked, answered."""
+"""Consumes the queue of mailbox checks: parse, check, answer."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -37,7 +37,7 @@ from worker.operations.mailbox_check.ports import Subject
 def invalid_check(
     arrival: Arrival, source: str, problem: str, at: datetime
 ) -> MailboxCheckedEvent | MailFailedEvent | None:
-    """`mailbox.checked` with one failed step where it is known whose it is, else what any invalid event gets."""
+    """`mailbox.checked` with one failed step if the mailbox is identifiable, else the result of any invalid event."""
     event = salvage(arrival.headers, arrival.content_type, arrival.body)
     if event is None or event.account_id is None or event.type != EventType.MAILBOX_CHECK_REQUESTED:
         return invalid_result(arrival, source, problem, at)
@@ -64,13 +64,13 @@ def invalid_check(
 log = structlog.get_logger(__name__)
 
 _PATIENCE_S = 900.0
-"""For how long a request waits for room among its account's checks; a person waits for the answer."""
+"""How long a request waits for a place among its account's checks; a person is waiting for the answer."""
 
 _BEGUN_BEFORE = "the check was begun before and interrupted: a test letter may have been sent, and none is sent again"
 
 
 class CheckHandler:
-    """Deals with `mailbox.check.requested`."""
+    """Handles `mailbox.check.requested`."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class CheckHandler:
         self._tracer = tracer
 
     async def handle(self, arrival: Arrival) -> Sequence[Publication]:
-        """Deal with one message, as `messages.Handler` says."""
+        """Handle one message; implements `messages.Handler`."""
         try:
             event, work = await _check_event(arrival), read_work(arrival.headers, self._clock.now())
         except (InvalidEvent, ValueError) as error:
@@ -120,27 +120,27 @@ class CheckHandler:
                 answer = self._result(event, None, too_many_checks(self._clock.monotonic).results())
             else:
                 return [self._later(arrival, work, place)]
-        except Exception as error:  # whatever our mistake is, the message must not go round for ever
+        except Exception as error:  # even a bug of ours must not make the message loop for ever
             log.exception("event.unhandled")
             return self._stranded(arrival, event, type(error).__name__)
         self._observer.settled(arrival.queue, event.type, "done")
         return [self._reporter.publication(answer)]
 
     def _later(self, arrival: Arrival, work: Work, denied: Backlogged) -> Publication:
-        """The request once more, for when its account has room again."""
+        """Publish the request again, for when its account has a free place."""
         self._observer.settled(arrival.queue, EventType.MAILBOX_CHECK_REQUESTED, "sent_away")
         headers = replace(work, turn=denied.not_before).headers()
         return requeue.later(arrival, headers, self._topology, check_level_s(denied.wait_s))
 
     def _stranded(self, arrival: Arrival, event: Event[MailboxCheckRequested], detail: str) -> list[Publication]:
-        """Kept for an operator; and whoever waits is told that there will be no answer by itself."""
+        """Bury the message for an operator, and publish a result so that the requester does not wait in vain."""
         self._observer.settled(arrival.queue, event.type, "failed")
         steps = failed_settings(Reason.INTERNAL_ERROR, detail, self._clock.monotonic).results()
         told = self._reporter.publication(self._result(event, None, steps, stage="stranded"))
         return [told, self._buried(arrival, Reason.INTERNAL_ERROR, detail)]
 
     async def _told(self, arrival: Arrival, problem: str) -> list[Publication]:
-        """The answer to a request that cannot be read as a whole, as far as its parts can be."""
+        """Answer a request that is invalid as a whole, from the parts that are readable."""
         salvaged = arrival, self._reporter.source, problem, self._clock.now()
         result = await aside(invalid_check, *salvaged) if is_large(arrival) else invalid_check(*salvaged)
         return [] if result is None else [self._reporter.publication(result)]
@@ -150,7 +150,7 @@ class CheckHandler:
         return requeue.dead(arrival, self._topology, requeue.DeadLetterReason(reason, detail, self._clock.now()))
 
     async def _answer(self, event: Event[MailboxCheckRequested], *, is_first: bool) -> MailboxCheckedEvent:
-        """`is_first` False: a letter is not sent twice because of a redelivery, not even a test letter."""
+        """Run the check. `is_first` False means a redelivery: no letter is sent twice, not even a test letter."""
         mailbox = event.data.mailbox or await self._known(event.data.account_id, event.data.mailbox_id)
         if isinstance(mailbox, str):
             steps = failed_settings(Reason.SENDER_UNAVAILABLE, mailbox, self._clock.monotonic).results()
@@ -174,7 +174,7 @@ class CheckHandler:
         return steps
 
     async def _known(self, account_id: str, mailbox_id: str | None) -> Mailbox | str:
-        """The snapshot's mailbox, or why there is none; a newer snapshot may have it."""
+        """The snapshot's mailbox, or why there is none; refreshes the snapshot before giving up."""
         found = self._found(account_id, mailbox_id)
         if isinstance(found, str):
             await self._snapshot.refresh()
@@ -220,7 +220,7 @@ class CheckHandler:
 
 
 def _holder(request: MailboxCheckRequested) -> Holder:
-    """A mailbox that is not saved yet has only an address to be known by."""
+    """The holder of the place; a mailbox that is not saved yet is identified by its address."""
     return Holder(request.account_id, request.mailbox.address if request.mailbox else request.mailbox_id)
 
 
@@ -228,4 +228,4 @@ async def _check_event(arrival: Arrival) -> Event[MailboxCheckRequested]:
     event = await read_event(arrival)
     if not isinstance(event.data, SavedMailboxCheck | NewMailboxCheck):
         raise InvalidEvent(f"type: {event.type.value} asks for no check")
-    return event  # type: ignore[return-value]  # of this data, as was just seen
+    return event  # type: ignore[return-value]  # its data was checked above

@@ -1,4 +1,4 @@
-"""The IMAP part of a check: from the server's name to the Sent folder; and the test letter as it arrived."""
+"""The IMAP part of a check: from resolving the server to the Sent folder, and the test letter as received."""
 
 import asyncio
 from collections.abc import Callable
@@ -31,7 +31,7 @@ from worker.operations.mailbox_check.steps import Part
 READ_BACK_S = 30.0
 READ_AGAIN_S = 2.0
 LARGEST_LETTER_KIB = 14 * 1024
-"""A letter with as many files as may go with one (10 MB), which base64 makes a third larger, and its text."""
+"""A letter with the maximum of attachments (10 MB), which base64 enlarges by a third, plus its text."""
 _NAMES = ("imap_dns", "imap_connect", "imap_tls", "imap_greeting", "imap_auth", "sent_folder", "sent_writable")
 _ENTRANCE = frozenset({"imap_connect", "imap_tls", "imap_greeting"})
 _NOT_WANTED = {
@@ -41,12 +41,12 @@ _NOT_WANTED = {
 
 
 def imap_steps(subject: Subject) -> dict[str, bool]:
-    """The names of the steps, and whether they are required: they are where copies are saved by the worker."""
+    """Step names, and whether each is required: they are if the worker saves the copies."""
     return dict.fromkeys(_NAMES, copy_verdict(subject.mailbox) is None)
 
 
 class ImapPart:
-    """Takes the steps, and notes each in the part. `letter` is the test letter as it arrived, if it was read back."""
+    """Runs the IMAP steps and records each. `letter` is the test letter as received, if it was read back."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class ImapPart:
         self.letter: bytes | None = None
 
     async def run(self, smtp: SmtpFindings) -> None:
-        """All steps, as far as they come."""
+        """Run the steps until one fails."""
         subject = self._subject
         verdict = copy_verdict(subject.mailbox)
         if subject.imap is None or verdict in _NOT_WANTED:
@@ -110,7 +110,7 @@ class ImapPart:
         return True
 
     async def _sign_in(self, visit: ImapVisit, smtp: SmtpFindings) -> bool:
-        """Not with what the SMTP server refused just now: providers lock accounts for repeated failures."""
+        """Skip credentials that the SMTP server just refused: providers lock accounts for repeated failures."""
         if smtp.is_sign_in_refused and self._subject.imap_auth == self._subject.mailbox.smtp.auth:
             self._part.skip("imap_auth", "not tried: the SMTP server refused the same sign-in")
             return False
@@ -134,7 +134,7 @@ class ImapPart:
         return found
 
     async def _write(self, visit: ImapVisit, folder: SentFolderFacts, smtp: SmtpFindings) -> None:
-        """What the server says, and what it does: the test letter's copy is saved, as that of any letter."""
+        """Test what the server actually does, beyond what it says: save a copy of the test letter as of any letter."""
         part = self._part
         part.begin("sent_writable")
         room = f"; {folder.free_kib} KiB free" if folder.free_kib is not None else ""
@@ -157,12 +157,12 @@ class ImapPart:
             part.passed(detail=f"letters may be added{room}", hint=warning)
 
     def _is_copy_wanted(self) -> bool:
-        """Where the provider may save to Sent by itself, only after a letter had the time to be seen there."""
+        """If the provider may save to Sent by itself, only after a letter has had time to appear there."""
         mailbox = self._subject.mailbox
         return copy_verdict(mailbox) is None and (not is_learned(mailbox) or self._subject.is_test_to_itself)
 
     async def _read_back(self, visit: ImapVisit, smtp: SmtpFindings) -> None:
-        """Wait for the test letter that the mailbox sent to itself; what came of it is told in the step of DKIM."""
+        """Wait for the test letter that the mailbox sent to itself; the DKIM step reports the outcome."""
         if smtp.test_letter is None or not self._subject.is_test_to_itself:
             return
         try:

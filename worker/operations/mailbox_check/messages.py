@@ -1,4 +1,4 @@
-"""What people are told of a check beyond the hints of the reasons: in English and in Russian."""
+"""Texts for people that complement the hints of the reasons, in English and in Russian."""
 
 from typing import Any
 
@@ -121,7 +121,7 @@ STRICT_DMARC = Hint(
 
 
 def other_way(port: int, security: Security, *, is_same_port: bool) -> Hint:
-    """The server answers in another way than the settings say."""
+    """The server answers with another port or security than configured."""
     kind = {
         Security.TLS: ("TLS from the first byte", "TLS с самого начала"),
         Security.STARTTLS: ("STARTTLS", "STARTTLS"),
@@ -139,7 +139,7 @@ def other_way(port: int, security: Security, *, is_same_port: bool) -> Hint:
 
 
 def offers_no_tls(port: int) -> Hint:
-    """The port answers, without any encryption."""
+    """The port answers, but without encryption."""
     return Hint(
         en=f"Port {port} of this server offers no encryption, and passwords are not sent without it.",
         ru=f"Порт {port} этого сервера не предлагает шифрования, а пароли без него не отправляются.",
@@ -147,7 +147,7 @@ def offers_no_tls(port: int) -> Hint:
 
 
 def joined(*hints: Hint) -> Hint:
-    """Several hints as one."""
+    """Join hints into one."""
     return Hint(en=" ".join(hint.en for hint in hints), ru=" ".join(hint.ru for hint in hints))
 
 
@@ -164,12 +164,12 @@ _REACHING = frozenset({Reason.DNS_FAILED, Reason.CONNECT_FAILED, Reason.TLS_FAIL
 
 
 def judge_smtp(trouble: DeliveryFailure, provider: Provider) -> Classification:
-    """What it means, by the rules that letters are judged by."""
+    """Classify the failure by the rules that apply to letters."""
     return classify(trouble, provider.name)
 
 
 def smtp_facts(trouble: DeliveryFailure, provider: Provider, auth: Auth) -> dict[str, Any]:
-    """The fields of a failed step of the SMTP part."""
+    """The fields of a failed step in the SMTP part."""
     judged = judge_smtp(trouble, provider)
     reason = judged.reason
     return {
@@ -184,7 +184,7 @@ def smtp_facts(trouble: DeliveryFailure, provider: Provider, auth: Auth) -> dict
 
 
 def imap_facts(trouble: DeliveryFailure, provider: Provider, auth: Auth) -> dict[str, Any]:
-    """The same for the IMAP part. IMAP has no codes: what the server said is in the trouble's detail."""
+    """The same for the IMAP part. IMAP has no reply codes: the server's text is in the failure's detail."""
     judged = classify_copy(trouble)
     reason = judged.reason
     is_said = trouble.fault is FailureKind.REPLY and bool(trouble.detail)
@@ -198,7 +198,7 @@ def imap_facts(trouble: DeliveryFailure, provider: Provider, auth: Auth) -> dict
 
 
 def _hint(hint: Hint, judged: Classification, provider: Provider, auth: Auth) -> Hint:
-    """A wrong password is mostly the usual one where an app password is wanted: said where the provider has them."""
+    """Where the provider has app passwords, say so: a wrong password is usually the account's ordinary one."""
     is_password_refused = judged.reason is Reason.AUTH_FAILED and judged.remedy is None
     if not is_password_refused or not isinstance(auth, PasswordAuth):
         return hint
@@ -210,12 +210,12 @@ def _hint(hint: Hint, judged: Classification, provider: Provider, auth: Auth) ->
 
 
 def _is_about_certificate(trouble: DeliveryFailure) -> bool:
-    """The reason is the same as for a handshake that fails, which passes; this does not."""
+    """A certificate error shares its reason with failed handshakes; those are temporary, this is not."""
     return trouble.fault is FailureKind.TLS and "certificate" in trouble.detail
 
 
 def help_url(reason: Reason, provider: Provider, auth: Auth) -> str | None:
-    """The provider's own page that helps with this reason."""
+    """The provider's own help page for this reason."""
     if reason in (Reason.AUTH_BASIC_DISABLED, Reason.AUTH_TOKEN_REVOKED) or not isinstance(auth, PasswordAuth):
         return provider.help_oauth if reason in SIGN_IN_REASONS else provider.help_smtp
     if reason in (Reason.AUTH_FAILED, Reason.AUTH_APP_PASSWORD_REQUIRED):

@@ -1,4 +1,4 @@
-"""What a check needs of the world, as protocols that the adapters implement."""
+"""Ports of a check, implemented by the adapters."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -23,83 +23,83 @@ from worker.domain.transmission import DeliveryFailure, Reply, Transmission
 
 
 class NameServer(Protocol):
-    """DNS."""
+    """A DNS resolver."""
 
     async def ask(self, name: str, kind: RecordType) -> Lookup:
-        """The records of that kind which a name has, within some seconds. Never raises."""
+        """Look up a name's records of one type, within a few seconds. Never raises."""
 
 
 class SignatureReader(Protocol):
-    """DKIM signatures in a letter that was read back."""
+    """Reads and verifies the DKIM signatures of a received letter."""
 
     def names(self, letter: bytes) -> Sequence[SignatureName]:
-        """Who says that they signed it. Never raises."""
+        """The domains and selectors that claim to have signed the letter. Never raises."""
 
     async def verify(self, letter: bytes, keys: Mapping[SignatureName, str]) -> Sequence[SignatureVerdict]:
-        """Verify each signature for which there is a key record. Never raises."""
+        """Verify every signature that has a key record. Never raises."""
 
 
 class SmtpVisit(Protocol):
-    """One connection to a mailbox's SMTP server, step by step, through the code that letters leave by.
+    """One connection to a mailbox's SMTP server, step by step, using the same code that sends letters.
 
-    `secure` and `greet` are called once each, in the order of the server's security: with `tls` first `secure`, with
-    `starttls` first `greet`, with `none` only `greet`. After a trouble nothing more may be called. Nothing raises for
-    what a server or the network does.
+    Call `secure` and `greet` once each, in the order the server's security requires: `secure` first with `tls`, `greet`
+    first with `starttls`, only `greet` with `none`. Call nothing after a failure. Nothing raises because of a server or
+    the network.
     """
 
     async def resolve(self) -> ResolvedHost | DeliveryFailure:
-        """Look the host up, and have its addresses vetted."""
+        """Resolve the host, and vet its addresses."""
 
     async def connect(self) -> DeliveryFailure | None: ...
 
     async def secure(self) -> TlsFacts | DeliveryFailure: ...
 
     async def greet(self) -> str | DeliveryFailure:
-        """The words of the greeting; EHLO follows it."""
+        """Return the text of the greeting, then send EHLO."""
 
     def offer(self) -> SmtpOffer:
         """What the server offers; after STARTTLS, what it offered then."""
 
     async def sign_in(self) -> DeliveryFailure | None:
-        """One attempt, with one mechanism."""
+        """Try one mechanism, once."""
 
     async def propose(self, address: str) -> Reply | DeliveryFailure:
-        """Offer a letter from this address to itself (MAIL, RCPT), and take it back (RSET). The last reply."""
+        """Offer a letter from this address to itself (MAIL, RCPT), then reset (RSET). Returns the last reply."""
 
     async def send(self, letter: ComposedLetter) -> Transmission:
         """Send a letter."""
 
 
 class ImapVisit(Protocol):
-    """One connection to a mailbox's IMAP server, as `SmtpVisit`; here `secure` comes before `greet`."""
+    """One connection to a mailbox's IMAP server, like `SmtpVisit`, except that `secure` precedes `greet`."""
 
     async def resolve(self) -> ResolvedHost | DeliveryFailure: ...
 
     async def connect(self) -> DeliveryFailure | None: ...
 
     async def secure(self) -> TlsFacts | DeliveryFailure | None:
-        """None where the connection is configured without encryption."""
+        """Set up TLS; None if the connection is configured without encryption."""
 
     async def greet(self) -> str | DeliveryFailure:
-        """The server's words."""
+        """Return the text of the greeting."""
 
     async def sign_in(self) -> DeliveryFailure | None: ...
 
     async def sent_folder(self, named: str | None, message_id: str) -> SentFolderFacts | DeliveryFailure | None:
-        """The folder where copies go, looked into for this Message-ID; None when none can be recognised.
+        """Find the Sent folder and search it for this Message-ID; None if no folder is recognised.
 
-        One that the settings name is made where it is missing, as for a copy. Nothing else in the mailbox is changed.
+        A folder named in the settings is created if missing, as for a copy. Nothing else in the mailbox changes.
         """
 
     async def save(self, named: str | None, letter: ComposedLetter) -> SavedCopy:
-        """Save the letter's copy there."""
+        """Save a copy of the letter there."""
 
     async def received(self, message_id: str) -> bytes | DeliveryFailure | None:
-        """The letter with this Message-ID in INBOX as it arrived; None when it is not there (yet)."""
+        """The letter with this Message-ID in INBOX, as received; None if it is not there (yet)."""
 
 
 class Visitors(Protocol):
-    """Opens visits. `is_trusted`: whether secrets outside of the request itself may be opened."""
+    """Opens visits. `is_trusted` says whether secrets outside the request itself may be opened."""
 
     def smtp(self, route: Route, *, is_trusted: bool) -> AbstractAsyncContextManager[SmtpVisit]: ...
 
@@ -110,11 +110,11 @@ class Visitors(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A mailbox to check. `key` is the identity of the request, from which the test letter's Message-ID follows.
+    """A mailbox to check. `key` identifies the request and determines the test letter's Message-ID.
 
-    `is_trusted`: the mailbox is the snapshot's or an operator's own, so that secrets in variables and files may be
-    opened for it. `test_to`: where a test letter goes; None: none is sent, for the reason `why_no_test` if there is
-    one to tell.
+    `is_trusted`: the mailbox comes from the snapshot or from an operator, so secrets in variables and files may be
+    opened for it. `test_to` is the test letter's recipient; None sends no test letter, because of `why_no_test` if that
+    is set.
     """
 
     account_id: str
@@ -126,26 +126,26 @@ class Subject:
 
     @property
     def provider(self) -> Provider:
-        """Whose SMTP server it is."""
+        """The provider of the SMTP server."""
         return provider_of(self.mailbox.smtp.host)
 
     @property
     def route(self) -> Route:
-        """The way its letters take."""
+        """The route of its letters."""
         return Route(self.account_id, self.mailbox.id, self.mailbox.smtp, max_connections=1)
 
     @property
     def imap(self) -> ImapServer | None:
-        """The server of its Sent folder."""
+        """The IMAP server of its Sent folder."""
         return self.mailbox.sent_copy.imap
 
     @property
     def imap_auth(self) -> Auth:
-        """How to sign in there."""
+        """Credentials for that server."""
         imap = self.imap
         return (imap.auth if imap is not None else None) or self.mailbox.smtp.auth
 
     @property
     def is_test_to_itself(self) -> bool:
-        """Whether the test letter comes back to the mailbox, where it can be read."""
+        """Whether the test letter returns to the mailbox, where it can be read back."""
         return self.test_to is not None and self.test_to.lower() == self.mailbox.address.lower()

@@ -1,4 +1,4 @@
-"""The SMTP part of a check: from the server's name to a test letter."""
+"""The SMTP part of a check: from resolving the server to sending a test letter."""
 
 import asyncio
 from collections.abc import Callable, Container, Sequence
@@ -42,12 +42,12 @@ It arrived, so letters can be sent from there. Nothing needs to be done.
 
 
 def test_message_id(mailbox: Mailbox, key: str) -> str:
-    """The Message-ID that the test letter of a request has, or would have."""
+    """The Message-ID of the request's test letter, sent or not."""
     return f"<{check_letter_token(key)}@{parse_address(mailbox.address).domain}>"
 
 
 def compose_test_letter(mailbox: Mailbox, recipient: str, key: str, date: datetime) -> ComposedLetter:
-    """A short letter from the mailbox; the same request has the same Message-ID, whenever it is composed."""
+    """A short letter from the mailbox; its Message-ID depends only on the request, not on when it is composed."""
     sender, to = parse_address(mailbox.address), parse_address(recipient)
     token, message_id = check_letter_token(key), test_message_id(mailbox, key)
     header = "".join(
@@ -78,26 +78,26 @@ ENDS_SOON_DAYS = 21
 _OTHER_WAY_S = 8.0
 _USUAL_SMTP = ((465, Security.TLS), (587, Security.STARTTLS))
 _USUAL_IMAP = (993, Security.TLS)
-# The other reasons say all there is to say: no other port helps.
+# The other reasons are sufficient: no other port helps.
 _WORTH = frozenset(
     {Reason.CONNECT_FAILED, Reason.TLS_FAILED, Reason.TIMEOUT, Reason.DISCONNECTED, Reason.TEMPORARILY_UNAVAILABLE}
 )
 
 
 def is_worth_another_way(part: Part, failure: CheckStepResult, entrance: Container[str]) -> bool:
-    """Whether port or security may be wrong: not where TLS came about, nor where the server refused in words."""
+    """Whether port or security may be wrong: not if TLS was established or the server refused with a reply."""
     is_tls_good = any(step.ok and step.name.endswith("tls") for step in part.results())
     return failure.name in entrance and failure.reason in _WORTH and failure.reply is None and not is_tls_good
 
 
 def counted(host: ResolvedHost) -> str:
-    """How many addresses there are. Not which: what a name is in the operator's network is nobody else's to know."""
+    """The number of addresses. Not the addresses: names in the operator's network resolve to private ones."""
     v4 = sum(isinstance(address, IPv4Address) for address in host.addresses)
     return f"addresses that may be connected to: {v4} IPv4, {len(host.addresses) - v4} IPv6"
 
 
 def tls_step(facts: TlsFacts, now: datetime) -> dict[str, Any]:
-    """The fields of a step that succeeded: version, and a warning when the certificate ends soon."""
+    """The fields of a successful TLS step: version, and a warning if the certificate expires soon."""
     if facts.valid_until is None:
         return {"detail": facts.version}
     days = (facts.valid_until - now).days
@@ -113,7 +113,7 @@ class _Way:
 
 
 async def other_smtp_way(visitors: Visitors, subject: Subject) -> Hint | None:
-    """How the server can be reached, where the settings do not fit it. Only usual mail ports are tried; no sign-in."""
+    """How the server can be reached if not as configured. Tries only the usual mail ports, without sign-in."""
     server = subject.mailbox.smtp
     flipped = Security.STARTTLS if server.security is Security.TLS else Security.TLS
     ways = [_Way(server.port, flipped)]
@@ -135,14 +135,14 @@ async def _try_smtp(visitors: Visitors, subject: Subject, way: _Way) -> Hint | N
                 return None
             if not isinstance(await visit.secure(), DeliveryFailure):
                 return other_way(way.port, way.security, is_same_port=is_same_port)
-            # It greets in plain text. Unencrypted is no way to offer, but the reason why the configured one fails.
+            # The server greets in plain text. We never suggest going unencrypted, but it explains the failure.
             return offers_no_tls(way.port) if way.security is Security.STARTTLS and is_same_port else None
     except TimeoutError:
         return None
 
 
 async def other_imap_way(visitors: Visitors, subject: Subject) -> Hint | None:
-    """The same for IMAP, where only TLS from the first byte is spoken."""
+    """The same for IMAP, which is tried only with TLS from the first byte."""
     server = subject.imap
     if server is None:
         return None
@@ -154,7 +154,7 @@ async def other_imap_way(visitors: Visitors, subject: Subject) -> Hint | None:
 
 
 async def _try_imap(visitors: Visitors, subject: Subject, way: _Way, configured_port: int) -> Hint | None:
-    assert subject.imap is not None  # noqa: S101 - the caller looked
+    assert subject.imap is not None  # noqa: S101 - the caller checked
     server = subject.imap.model_copy(update={"port": way.port, "security": way.security})
     visiting = visitors.imap(subject.account_id, server, subject.imap_auth, is_trusted=subject.is_trusted)
     try:
@@ -180,21 +180,21 @@ _MEETING = {
 
 @dataclass(slots=True)
 class SmtpFindings:
-    """What the other parts go on with."""
+    """Findings that the other parts need."""
 
     addresses: tuple[IpAddress, ...] = ()
     is_sign_in_refused: bool = False
-    test_letter: ComposedLetter | None = None  # that the server took
+    test_letter: ComposedLetter | None = None  # accepted by the server
 
 
 def smtp_steps(subject: Subject) -> dict[str, bool]:
-    """The names of the steps in the order in which they happen, and which of them are required."""
+    """Step names in order, and whether each is required."""
     meeting = _MEETING[subject.mailbox.smtp.security]
     return dict.fromkeys(("dns", "connect", *meeting, "capabilities", "auth", "sender", "test_letter"), True)
 
 
 class SmtpPart:
-    """Takes the steps, and notes each in the part."""
+    """Runs the SMTP steps and records each."""
 
     def __init__(self, part: Part, subject: Subject, visitors: Visitors, now: Callable[[], datetime]) -> None:
         self._part = part
@@ -205,7 +205,7 @@ class SmtpPart:
         self._is_without_tls = False
 
     async def run(self) -> None:
-        """All steps, as far as they come."""
+        """Run the steps until one fails."""
         async with self._visitors.smtp(self._subject.route, is_trusted=self._subject.is_trusted) as visit:
             if await self._enter(visit) and await self._sign_in(visit):
                 await self._propose(visit)
@@ -255,7 +255,7 @@ class SmtpPart:
         return True
 
     async def _propose(self, visit: SmtpVisit) -> None:
-        """A refusal that concerns the mailbox's own address as a recipient says nothing of it as a sender."""
+        """Refusing the mailbox's own address as a recipient does not mean refusing it as a sender."""
         self._part.begin("sender")
         answer = await visit.propose(self._subject.mailbox.address)
         if not isinstance(answer, DeliveryFailure):
@@ -263,7 +263,7 @@ class SmtpPart:
             return
         judged = judge_smtp(answer, self._subject.provider)
         detail = "the sender was accepted; the server would not take a letter to the same address now"
-        if judged.reason is Reason.RECIPIENT_REFUSED:  # in words that may mean either, such as `relaying denied`
+        if judged.reason is Reason.RECIPIENT_REFUSED:  # ambiguous replies, such as `relaying denied`
             self._part.undecided(
                 reply=server_reply(answer.reply), hint=hint_for(judged.reason, judged.remedy), detail=detail
             )

@@ -1,4 +1,4 @@
-"""One part of a check: steps that follow each other, noted as they happen, so that a report is there whatever comes."""
+"""One part of a check: consecutive steps, recorded as they happen, so that a report exists whatever happens."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,13 +8,13 @@ from worker.domain.results.models import CheckStepResult
 from worker.domain.vocabulary import Reason
 
 OnStep = Callable[[CheckStepResult], None]
-"""Takes each step as it ends, for who watches; a step may come again with a better hint."""
+"""Receives each step as it ends, to show progress; a step may be repeated with a better hint."""
 
 
 class Part:
-    """The steps of a part, by name and in order, with whether letters need them to succeed.
+    """The steps of a part, by name and in order, and whether each is required.
 
-    What is not reached by the end has the outcome null.
+    A step that was never reached has the outcome null.
     """
 
     def __init__(
@@ -28,34 +28,34 @@ class Part:
         self._began_s = 0.0
 
     def begin(self, name: str) -> None:
-        """The next step, from now on."""
+        """Start the next step."""
         self._name, self._began_s = name, self._monotonic()
 
     def passed(self, **facts: Any) -> None:
-        """It succeeded; `facts` are fields of `CheckStepResult`."""
+        """Mark the step as passed; `facts` are fields of `CheckStepResult`."""
         self._end(ok=True, **facts)
 
     def failed(self, reason: Reason | None, **facts: Any) -> None:
-        """It did not succeed; without a hint of its own, the reason's is told."""
+        """Mark the step as failed; without a hint of its own it gets the reason's."""
         hint = hint_for(reason) if reason is not None else None
         self._end(ok=False, reason=reason, **{"hint": hint, **facts})
 
     def undecided(self, **facts: Any) -> None:
-        """It could not be found out."""
+        """Mark the step's outcome as unknown."""
         self._end(ok=None, **facts)
 
     def skip(self, name: str, why: str) -> None:
-        """A step that is left out."""
+        """Skip a step."""
         self._note(CheckStepResult(name=name, ok=None, required=self._required[name], detail=why))
 
     def amend(self, name: str, hint: Hint) -> None:
-        """Put what was found out later before the hint of a step that failed."""
+        """Prepend a later finding to the hint of a failed step."""
         step = self._done[name]
         joined = hint if step.hint is None else Hint(en=f"{hint.en} {step.hint.en}", ru=f"{hint.ru} {step.hint.ru}")
         self._note(step.model_copy(update={"hint": joined}))
 
     def interrupted(self, reason: Reason, detail: str) -> None:
-        """The step under way, or the next one, comes to no end of its own: nothing may look as if it was not wanted."""
+        """Fail the step in progress, or else the next one; otherwise the report would show a step not wanted."""
         if self._name is None and self.failure is None:
             self._name = next((name for name in self._required if name not in self._done), None)
             self._began_s = self._monotonic()
@@ -68,14 +68,14 @@ class Part:
         return next((step for step in self._done.values() if step.ok is False), None)
 
     def results(self) -> tuple[CheckStepResult, ...]:
-        """All steps, in their order."""
+        """All steps, in order."""
         return tuple(
             self._done.get(name) or CheckStepResult(name=name, ok=None, required=required)
             for name, required in self._required.items()
         )
 
     def _end(self, **facts: Any) -> None:
-        assert self._name is not None, "a step ends that did not begin"  # noqa: S101 - a mistake in this package
+        assert self._name is not None, "a step ends that did not begin"  # noqa: S101 - would be a bug in this package
         name, self._name = self._name, None
         seconds = max(self._monotonic() - self._began_s, 0.0)
         self._note(CheckStepResult(name=name, required=self._required[name], seconds=seconds, **facts))

@@ -1,1 +1,1 @@
-"""Sender Policy Framework (RFC 7208): which hosts a domain lets send for it."""
+"""Sender Policy Framework (RFC 7208): which hosts a domain authorizes to send for it."""

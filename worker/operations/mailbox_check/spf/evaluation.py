@@ -1,4 +1,4 @@
-"""SPF for one address: `check_host` (RFC 7208 section 4), within the limits that keep DNS from being abused."""
+"""SPF for one address: `check_host` (RFC 7208 section 4), with the limits that prevent abuse of DNS."""
 
 from collections.abc import AsyncIterator
 from ipaddress import IPv4Address, ip_address, ip_network
@@ -10,7 +10,7 @@ from worker.operations.mailbox_check.spf.macros import Sending, expand
 from worker.operations.mailbox_check.spf.record import Mechanism, SpfRecord, SpfSyntaxError, is_spf, parse_spf
 from worker.operations.mailbox_check.spf.verdict import SpfResult, SpfVerdict
 
-MAX_TERMS_WITH_LOOKUPS = 10  # section 4.6.4, this and the next three
+MAX_TERMS_WITH_LOOKUPS = 10  # this and the next three: section 4.6.4
 MAX_VOID_LOOKUPS = 2
 _MAX_EXCHANGERS = 10
 _MAX_POINTERS = 10
@@ -18,7 +18,7 @@ _ASKING = frozenset({"include", "a", "mx", "ptr", "exists"})
 
 
 class _Stop(Exception):
-    """The evaluation ends with an error."""
+    """Ends the evaluation with an error."""
 
     def __init__(self, result: SpfResult, why: str) -> None:
         super().__init__(why)
@@ -26,7 +26,7 @@ class _Stop(Exception):
 
 
 class SpfCheck:
-    """One evaluation; `consulted` are the domains whose records were read for it, in lower case."""
+    """One evaluation; `consulted` lists the domains whose records it read, in lower case."""
 
     def __init__(self, names: NameServer, sending: Sending) -> None:
         self._names = names
@@ -36,7 +36,7 @@ class SpfCheck:
         self.consulted: list[str] = []
 
     async def run(self, domain: str) -> SpfVerdict:
-        """Whether the domain lets the address send for it."""
+        """Whether the domain authorizes the address."""
         try:
             return SpfVerdict(await self._check_host(domain))
         except _Stop as stop:
@@ -144,7 +144,7 @@ class SpfCheck:
         return False
 
     async def _points_to(self, target: str) -> bool:
-        """`ptr` (section 5.5): a validated name of the address that lies in the target. A failure of DNS: no match."""
+        """`ptr` (section 5.5): whether a validated name of the address is within the target. DNS failure: no match."""
         wanted = target.lower().rstrip(".")
         async for name in self._validated_names():
             if name == wanted or name.endswith(f".{wanted}"):
@@ -160,7 +160,7 @@ class SpfCheck:
 
 
 def _queried(domain: str) -> str | None:
-    """The domain as it is asked for; None for one that no zone can have (section 4.3)."""
+    """The domain as queried; None for a name that cannot exist in DNS (section 4.3)."""
     try:
         name = parse_host(domain)
     except ValueError:

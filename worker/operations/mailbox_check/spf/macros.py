@@ -11,12 +11,12 @@ _MACRO = re.compile(r"%\{([A-Za-z])(\d{0,3})([rR]?)([-.+,/_=]{0,16})\}|%([%_-])"
 _LITERALS = {"%": "%", "_": " ", "-": "%20"}
 _MAX_NAME_CHARS = 253
 MAX_SPEC_CHARS = 1_000
-"""Of a domain-spec as it is written: no macro is shorter in the name than a tenth of its own length."""
+"""Maximum length of a domain-spec as written: a macro expands to at least a tenth of its own length."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """Who sends, from which address: `sender` is the whole MAIL FROM, `helo` the name given in EHLO."""
+    """The sender and its address: `sender` is the whole MAIL FROM, `helo` the name given in EHLO."""
 
     address: IpAddress
     sender: str
@@ -24,16 +24,16 @@ class Sending:
 
 
 def expand(text: str, domain: str, sending: Sending) -> str:
-    """The name that a domain-spec stands for; cut from the left where it would be too long (section 7.3).
+    """Expand a domain-spec; a name that is too long is cut from the left (section 7.3).
 
-    Built from its right end, and no further than the name goes: each macro may stand for hundreds of characters.
+    Expands from the right end and stops at the name's maximum length: one macro can expand to hundreds of characters.
     """
     pieces: list[str] = []
     length = 0
     for piece in reversed(_pieces(text)):
         pieces.append(piece if isinstance(piece, str) else _expanded(piece, domain, sending))
         length += len(pieces[-1])
-        if length > _MAX_NAME_CHARS + 1:  # with a dot at its end
+        if length > _MAX_NAME_CHARS + 1:  # plus a trailing dot
             break
     name = "".join(reversed(pieces)).rstrip(".")
     if len(name) <= _MAX_NAME_CHARS:
@@ -43,7 +43,7 @@ def expand(text: str, domain: str, sending: Sending) -> str:
 
 
 def _pieces(text: str) -> list[str | re.Match[str]]:
-    """Literal text and macros in turn; of a text that no record can have (`MAX_SPEC_CHARS`), the last ones."""
+    """Alternating literals and macros; only the last ones of a text longer than any record (`MAX_SPEC_CHARS`)."""
     text = text[-MAX_SPEC_CHARS:]
     pieces: list[str | re.Match[str]] = []
     position = 0
@@ -78,7 +78,7 @@ def _value(letter: str, domain: str, sending: Sending) -> str:
         case "h":
             return sending.helo
         case _:
-            # `p`, the validated name of the host, is discouraged; a server that cannot tell it says this.
+            # `p`, the validated host name, is discouraged; a server that cannot determine it uses this.
             return "unknown"
 
 

@@ -1,4 +1,4 @@
-"""An SPF record, read (RFC 7208 sections 4.6 and 12)."""
+"""Parses an SPF record (RFC 7208 sections 4.6 and 12)."""
 
 import re
 from dataclasses import dataclass
@@ -16,22 +16,22 @@ _QUALIFIERS = {
 _MODIFIER = re.compile(r"([A-Za-z][A-Za-z0-9_.-]*)=(.*)")
 _DIRECTIVE = re.compile(r"([-+?~]?)([A-Za-z][A-Za-z0-9_.-]*)(.*)")
 _CIDR = re.compile(r"(?P<spec>.*?)(?:/(?P<v4>0|[1-9]\d?))?(?://(?P<v6>0|[1-9]\d{0,2}))?")
-# A macro string, or literal text without `%` (section 7.1); white space cannot be in a term anyway.
+# A macro string, or literal text without `%` (section 7.1); a term never contains white space.
 _MACRO_STRING = re.compile(r"(?:%\{[slodiphcrtvSLODIPHCRTV]\d{0,3}[rR]?[-.+,/_=]*\}|%%|%_|%-|[!-$&-~])+")
 _LETTERS = re.compile(r"%\{([A-Za-z])")
 _ONLY_IN_EXPLANATIONS = frozenset("crt")
 _MAX_TERMS = 200
-# Records should fit into a datagram of 512 bytes (section 3.4); those that are split over TCP stay below this.
+# Records should fit into a 512-byte datagram (section 3.4); those sent over TCP stay below this.
 MAX_RECORD_CHARS = 4 * 1024
 
 
 class SpfSyntaxError(Exception):
-    """The record breaks the grammar; the text names the term."""
+    """The record violates the grammar; the text names the term."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mechanism:
-    """One directive: what it means when it matches, and its arguments. `domain` is a macro string, or empty."""
+    """One directive: its result when it matches, and its arguments. `domain` is a macro string, or empty."""
 
     name: str
     result: SpfResult
@@ -43,7 +43,7 @@ class Mechanism:
 
 @dataclass(frozen=True, slots=True)
 class SpfRecord:
-    """The mechanisms in their order, and where `redirect` points if it is there."""
+    """The mechanisms in order, and the target of `redirect` if present."""
 
     mechanisms: tuple[Mechanism, ...]
     redirect: str | None = None
@@ -55,7 +55,7 @@ def is_spf(text: str) -> bool:
 
 
 def parse_spf(text: str) -> SpfRecord:
-    """The record. Raises `SpfSyntaxError` for anything that is not well formed, wherever it stands (section 4.6)."""
+    """Parse a record. Raises `SpfSyntaxError` for any syntax error anywhere in it (section 4.6)."""
     if len(text) > MAX_RECORD_CHARS:
         raise SpfSyntaxError(f"the record has {len(text)} characters")
     mechanisms: list[Mechanism] = []
@@ -72,7 +72,7 @@ def parse_spf(text: str) -> SpfRecord:
 
 
 def _add_modifier(modifiers: dict[str, str], name: str, value: str, term: str) -> None:
-    """Unknown modifiers mean nothing (section 6), but must be well formed."""
+    """Ignore unknown modifiers (section 6), which must still be well formed."""
     if name in ("redirect", "exp"):
         if name in modifiers:
             raise SpfSyntaxError(f"{name} stands twice")

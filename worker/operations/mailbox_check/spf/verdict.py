@@ -1,4 +1,4 @@
-"""What SPF says of a host (RFC 7208 section 2.6)."""
+"""SPF results for a host (RFC 7208 section 2.6)."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,7 +18,7 @@ class SpfResult(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SpfVerdict:
-    """A result, and for the two errors what is wrong, in words."""
+    """A result; for the two error results also an explanation."""
 
     result: SpfResult
     why: str = ""
