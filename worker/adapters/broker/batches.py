@@ -144,14 +144,15 @@ class BatchConsumer:
             self._problem = "not connected to the broker"
 
     async def _consume(self, connection: AbstractConnection) -> None:
-        channel = await connection.channel(publisher_confirms=True)
-        await channel.set_qos(prefetch_count=_PREFETCH, timeout=_ANSWER_S)
-        await self._depth(channel)
         intake = _Intake()
-        channel.close_callbacks.add(lambda _, error: intake.end(error))
-        (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.add(lambda _: intake.end(None))
-        queue = await channel.get_queue(self.queue, ensure=False)
-        await queue.consume(intake.put, timeout=_ANSWER_S)
+        with broker_call():
+            channel = await connection.channel(publisher_confirms=True)
+            await channel.set_qos(prefetch_count=_PREFETCH, timeout=_ANSWER_S)
+            await self._depth(channel)
+            channel.close_callbacks.add(lambda _, error: intake.end(error))
+            (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.add(lambda _: intake.end(None))
+            queue = await channel.get_queue(self.queue, ensure=False)
+            await queue.consume(intake.put, timeout=_ANSWER_S)
         self._problem = None
         log.info("history.consuming", queue=self.queue)
         while not self._stopping.is_set():
@@ -164,7 +165,8 @@ class BatchConsumer:
     async def _depth(self, channel: AbstractChannel) -> int:
         """How many messages wait, not delivered. Brokers have lost consumers without a word: so it is asked."""
         try:
-            found = await channel.declare_queue(self.queue, passive=True, timeout=_ANSWER_S)
+            with broker_call():
+                found = await channel.declare_queue(self.queue, passive=True, timeout=_ANSWER_S)
         except ChannelNotFoundEntity:
             raise ConfigurationError(f"queue {self.queue} does not exist: run `sendas topology apply`") from None
         return found.declaration_result.message_count or 0

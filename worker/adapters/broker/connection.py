@@ -127,14 +127,21 @@ async def connect(broker: Broker, name: str) -> AbstractConnection:
         Exception: one of `BROKER_ERRORS`.
     """
     address = broker_address(broker)
+    connection: AbstractConnection | None = None
     try:
-        return await aio_pika.connect(
-            address.url,
-            ssl_context=await address.context(),
-            timeout=_CONNECT_TIMEOUT_S,
-            client_properties={"connection_name": name},
-            connection_class=_Connection,
-        )
+        with broker_call():
+            connection = await aio_pika.connect(
+                address.url,
+                ssl_context=await address.context(),
+                timeout=_CONNECT_TIMEOUT_S,
+                client_properties={"connection_name": name},
+                connection_class=_Connection,
+            )
+        return connection
+    except asyncio.CancelledError:
+        if connection is not None:  # opened although this task was cancelled meanwhile
+            await close_quietly(connection)
+        raise
     except ConnectionError as error:
         is_plain = address.url.scheme == "amqp" and not isinstance(error, _SIGN_IN_ERRORS)
         if is_plain and await _speaks_tls(address.url):

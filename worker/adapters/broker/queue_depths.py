@@ -64,7 +64,7 @@ class QueueDepths:
 
     async def _poll(self, connection: AbstractConnection) -> None:
         depths: dict[str, Depth] = {}
-        channel = await connection.channel(publisher_confirms=False)
+        channel = await _opened(connection)
         # Closed only when all went well: any error here ends the connection, and the channel with it.
         for queue in self._topology.queues():
             depth, channel = await self._depth(connection, channel, queue.name)
@@ -82,6 +82,12 @@ class QueueDepths:
             with broker_call():
                 queue = await channel.declare_queue(name, passive=True, timeout=_ANSWER_S)
         except ChannelClosed:
-            return None, await connection.channel(publisher_confirms=False)
+            return None, await _opened(connection)
         counted = queue.declaration_result
         return Depth(counted.message_count or 0, counted.consumer_count or 0), channel
+
+
+async def _opened(connection: AbstractConnection) -> AbstractChannel:
+    """A channel; opening one can swallow a cancellation, and this would poll for ever."""
+    with broker_call():
+        return await connection.channel(publisher_confirms=False)
