@@ -19,7 +19,7 @@ _TELLING_CHARS = 16
 # Servers break long words across the lines of a reply, each of which may begin with an enhanced code.
 _CODE = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\s+")
 # Invisible characters are stripped from results later, which would reassemble a secret that contains some.
-# Each alternative is possessive: it takes a whole run and never backtracks, so the cost is linear in the text's length.
+# Each alternative takes a whole run and never backtracks, so the cost is linear in the length of the text.
 _GAP = re.compile(r"([\x00-\x08\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]+)|\s+")
 
 Span = tuple[int, int]
