@@ -79,7 +79,7 @@ _LOOK = (
 )
 _TAKE = (
     update(entries)
-    # A faster claimant has changed the owner; the state compared is the current one, not the one read earlier.
+    # Matches nothing if a faster claimant changed the owner; RETURNING gives the current state, not an earlier one.
     .where(of_keys, entries.c.owner.is_not_distinct_from(bindparam("previous")))
     .values(owner=bindparam("me"), claimed_at=bindparam("now"))
     .returning(entries)
