@@ -159,8 +159,8 @@ class Transaction:
     def found_connection_spent(self) -> bool:
         """True when the server rejects the connection, not the letter.
 
-        Either the reply says so, or a connection that has carried letters before gets a nonspecific temporary refusal at
-        MAIL.
+        Either the reply says so, or a connection that has carried letters before gets a nonspecific temporary refusal
+        at MAIL.
         """
         if self._was_hook_called or self.accepted or len(self.refused) < len(self._envelope.recipients):
             return False
@@ -248,7 +248,7 @@ class Transaction:
             if self._is_grouped:
                 reply = await self._ask(Phase.DATA, b"DATA", self._timeouts.reset_s)
                 if _wants_content(reply):
-                    # A server may reply 354 without any accepted recipient: a lone dot ends that (RFC 2920 section 3.1).
+                    # A server may reply 354 with no accepted recipient: a lone dot ends that (RFC 2920 section 3.1).
                     with failing_in(Phase.DATA):
                         self._protocol.end_content()
                         await self._protocol.next_reply(self._timeouts.reset_s)
