@@ -1,8 +1,8 @@
 """Verifies the DKIM signatures of one letter; run by the worker as `python -m worker.adapters.dkim_verifying`.
 
 The library unfolds and canonicalises with patterns and concatenations that are quadratic in input chosen by the
-letter's author, in steps that hold the GIL: 32 kB of spaces took nine seconds. So it runs in a separate process with a CPU time
-limit. Standard input is a `Task` on one line followed by the letter; standard output is a `Report`.
+letter's author, in steps that hold the GIL: 32 kB of spaces took nine seconds. So it runs in a separate process with a
+CPU time limit. Standard input is a `Task` on one line followed by the letter; standard output is a `Report`.
 """
 
 import resource

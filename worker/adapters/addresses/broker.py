@@ -35,7 +35,7 @@ class BrokerAddress:
 
 
 Broker = BrokerAddress | str
-"""An address, or a URL of one, where no settings of TLS go with it."""
+"""An address, or its URL if there are no TLS settings."""
 
 
 def broker_address(url: Broker, tls: ClientTls | None = None) -> BrokerAddress:

@@ -53,7 +53,7 @@ class LedgerAddress:
 
 
 Ledger = LedgerAddress | str
-"""An address, or a URL of one, where no settings of TLS go with it."""
+"""An address, or its URL if there are no TLS settings."""
 
 
 def ledger_address(url: Ledger, tls: ClientTls | None = None, setting: str = LEDGER_SETTING) -> LedgerAddress:

@@ -255,9 +255,7 @@ class TokenSource:
         return True
 
     async def _ask_for_token(self, key: GrantKey, grant: Grant, auth: OAuthAuth) -> None:
-        asked_at = (
-            self._clock.monotonic()
-        )  # before the request: the token's lifetime may start when the request arrives
+        asked_at = self._clock.monotonic()  # before the request: the token's lifetime may start on its arrival
         response = await self._ask_patiently(auth.token_endpoint, await self._form(key.account_id, grant, auth))
         spent, new = grant.refresh_token, response.refresh_token
         if spent is not None and new is not None and new != spent:

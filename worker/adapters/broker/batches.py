@@ -23,15 +23,13 @@ from worker.errors import ConfigurationError, Unavailable
 log = structlog.get_logger(__name__)
 
 BatchHandler = Callable[[Sequence[bytes]], Awaitable[Sequence[str | None]]]
-"""Deals with the bodies of a batch; says for each why it can never be dealt with, or None.
+"""Handles the bodies of a batch; returns for each why it can never be handled, or None.
 
-Raises `Unavailable` when none can be dealt with now: the batch is tried again. May be given the same bodies twice.
+Raises `Unavailable` when none can be handled now: the batch is retried. Must be idempotent: bodies may repeat.
 """
 
 _AT_ONCE = 200
-_PREFETCH = (
-    300  # the next batch gathers while one is being handled; at worst each message is a result of 1,000 recipients
-)
+_PREFETCH = 300  # the next batch gathers while one is handled; at worst each message is a result of 1,000 recipients
 _AT_ONCE_BYTES = 8_000_000
 _LINGER_S = 0.2
 _IDLE_S = 30.0
@@ -181,9 +179,7 @@ class BatchConsumer:
                 if problem is not None:
                     await self._bury(message, problem, channel)
             with broker_call():
-                async with asyncio.timeout(
-                    _ANSWER_S
-                ):  # acknowledging waits for a writer that may end with its connection
+                async with asyncio.timeout(_ANSWER_S):  # waits for a writer that may end with its connection
                     await batch[-1].ack(multiple=True)  # batches follow the delivery order
         finally:
             self._idle.set()

@@ -278,9 +278,7 @@ class Consumer:
 
     def _take(self, delivery: Delivery) -> None:
         if self._is_stopping:
-            self._late.append(
-                delivery
-            )  # returned once the broker stops sending, or it would redeliver this one at once
+            self._late.append(delivery)  # returned once the broker stops sending, or it would redeliver it at once
             return
         self._taken_total += 1
         self._waiting.append(delivery)
@@ -323,9 +321,7 @@ class Consumer:
             raise
         except Exception:  # whatever the error, the message must not stay unsettled for ever
             log.exception("message.unhandled", queue=self.queue)
-            await self._settle(
-                delivery, is_done=False, has_failed=True
-            )  # the queue's delivery limit bounds the retries
+            await self._settle(delivery, is_done=False, has_failed=True)  # the queue's delivery limit ends this
         else:
             await self._settle(delivery, is_done=True)
 

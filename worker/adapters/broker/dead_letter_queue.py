@@ -180,9 +180,7 @@ class AmqpDeadLetterWindow:
     async def settle(self, message: Placed) -> None:
         hold = self._holds[message.place]
         try:
-            async with asyncio.timeout(
-                _RPC_TIMEOUT_S
-            ):  # acknowledging waits for a writer, which may end with its connection
+            async with asyncio.timeout(_RPC_TIMEOUT_S):  # waits for a writer, which may end with its connection
                 await hold.window.underlay.basic_ack(hold.delivery_tag, wait=False)
         except BROKER_ERRORS as error:
             raise _lost(error) from None

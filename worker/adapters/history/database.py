@@ -22,7 +22,7 @@ from worker.history.port import RecordRefused
 T = TypeVar("T")
 
 Work = Callable[[Connection], T]
-"""What is done within one transaction."""
+"""The work of one transaction."""
 
 _SETTING = "SENDAS_HISTORY_URL"
 # User, password, missing database, missing permission.

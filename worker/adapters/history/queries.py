@@ -39,7 +39,7 @@ Place = tuple[datetime, int]
 
 
 Rows = Sequence[Row[tuple[object, ...]]]
-"""Rows of `history_results`, the newest first."""
+"""Rows of `history_results`, newest first."""
 
 
 def page(search: Search, address: str | None) -> Work[Rows]:

@@ -17,7 +17,7 @@ _UTF7_RUN = re.compile(r"(&)|([\x20-\x25\x27-\x7e]+)|([^\x20-\x7e]+)")
 
 
 COPIED_BYTES = 64 * 1024
-"""Up to this size bytes are copied to be sent in one step: each step is a system call, and a record of TLS."""
+"""Buffers up to this size are copied and sent in one step: each step is a system call and a TLS record."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,9 +208,7 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
         """
         if self._broken is not None:
             raise self._broken
-        if (
-            self._outgoing
-        ):  # refused in the middle of a literal: the server would take anything further for the rest of it
+        if self._outgoing:  # refused in the middle of a literal: anything further would pass for its rest
             raise LostConnection("the server refused a literal half-way")
         self._framer.allow()
         pipelined = _PipelinedCommands(requests, [self.new_tag() for _ in requests], self.loop)

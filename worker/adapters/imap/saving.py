@@ -225,9 +225,7 @@ async def _create(session: ImapSession, folder: bytes) -> None:
 async def _place_by_search(session: ImapSession, folder: bytes, message_id: str) -> AppendUid | None:
     """Search for the UID of the letter just appended, for servers that do not give it (no UIDPLUS)."""
     try:
-        uid_validity = await session.examine(
-            folder
-        )  # again: messages that arrived since it was opened may not be visible yet
+        uid_validity = await session.examine(folder)  # again: newer messages may not be visible yet
         uids = await session.search(message_id)
     except ImapTrouble:  # the letter is saved all the same
         return None

@@ -22,7 +22,7 @@ from worker.errors import ConfigurationError, Unavailable
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
-"""A whole transaction over a blocking connection: SQLite's in a thread of its own, PostgreSQL's in one greenlet."""
+"""A whole transaction over a blocking connection: SQLite's in its own thread, PostgreSQL's in a greenlet."""
 
 _LONGEST_WAIT_S = 1.0
 _ROLLED_BACK_FOR_ANOTHER = {"40001", "40P01"}  # serialization failure, deadlock: the whole transaction may be repeated

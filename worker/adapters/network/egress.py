@@ -30,7 +30,7 @@ from worker.domain.transmission import FailureKind
 from worker.errors import SendasError
 
 INSIDE_S = 1.0
-"""How long an internal name is looked up, and when its refusal comes; a cluster's DNS answers in milliseconds."""
+"""Look-up limit for an internal name, and the fixed time of its refusal; a cluster's DNS answers in milliseconds."""
 
 _MAX_ADDRESSES = 8
 _LOCALHOST = (IPv4Address("127.0.0.1"), IPv6Address("::1"))

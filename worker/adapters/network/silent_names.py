@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 ANSWER_WITHIN_S = 2.0
-"""A look-up that fails after longer than this counts as silence: a refusal that comes at once blocks nothing."""
+"""A look-up that takes longer than this to fail counts as silence; an immediate refusal blocks nothing."""
 
 FIRST_S, LONGEST_S = 15.0, 300.0
-"""For how long a name is not looked up again: doubled each time that it keeps silent again, up to the longest."""
+"""Cooldown before the next look-up of a name; doubles with each further silence, up to the longest."""
 
 _MAX_NAMES = 10_000
 

@@ -21,7 +21,7 @@ from worker.adapters.auth.redaction import Redaction
 
 _REPLY_LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?")  # RFC 5321 section 4.2
 MALFORMED = -1
-"""The library's own code for what is no reply."""
+"""The library's code for a malformed reply."""
 _REFUSAL = 400
 # Per reply; results show 1,000 characters, and no server has so many extensions that EHLO needs more.
 MAX_TEXT_CHARS = 4 * 1024

@@ -15,7 +15,7 @@ _CHUNK_CHARS = 1024 * 1024
 _ACCOUNTS = "accounts"
 _SPACE = re.compile(r"[ \t\n\r]*")
 MAX_DEPTH: Final = 64
-"""What is nested deeper is not read: a number of our own, as decoders of other Pythons give up at other depths."""
+"""Deeper nesting is not parsed: our own limit, because decoders of other Python versions give up at other depths."""
 
 _DEPTHS = {"[": 1, "{": 1, "]": -1, "}": -1}
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|["\[\]{}]', re.DOTALL)

@@ -14,7 +14,7 @@ from worker.domain.snapshot import model, secret_references
 from worker.domain.snapshot.model import SnapshotHeader
 
 _FORMAT = 1
-"""Grows when the tables below, or the meaning of what is in them, change."""
+"""Increment when the tables below, or the meaning of their contents, change."""
 
 # A table with row ids and an index beside it: rows are some kilobytes, and SQLite keeps large rows in the leaves of
 # the former only. `document` is NULL for an account that is left out.
