@@ -35,7 +35,7 @@ class Redaction:
     def __init__(self, *secrets: str, sent: Iterable[str] = ()) -> None:
         forms = {form for secret in secrets if secret for form in _forms(secret)}
         forms.update(form for form in sent if form)
-        # Whole words only: a password such as "no" would otherwise erase most of any reply.
+        # Short secrets match as whole words only: a password such as "no" would otherwise erase most of any reply.
         self._short = sorted(form for form in forms if len(form) < _SHORT_CHARS)
         words = "|".join(map(re.escape, self._short))
         self._words = re.compile(rf"(?<!\w)(?:{words})(?!\w)") if words else None

@@ -37,7 +37,7 @@ async def apply_topology(broker: Broker, topology: Topology) -> None:
     Waits for an unavailable broker.
 
     Raises:
-        ConfigurationError: one of the name exists with other arguments.
+        ConfigurationError: an object of the same name exists with other arguments.
     """
     await _patiently(_apply, broker, topology)
 

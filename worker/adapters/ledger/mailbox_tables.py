@@ -157,7 +157,7 @@ def _lock(connection: Connection, keys: Collection[MailboxKey]) -> dict[MailboxK
 
 
 def _read_shares(connection: Connection, rows: dict[MailboxKey, SharedMailbox], now: datetime) -> list[dict[str, Any]]:
-    """Add the shares of live owners to the rows; return those of dead owners, who will never return them."""
+    """Add the shares of live owners to the rows; return those of dead owners, which are never released."""
     dead = []
     found = connection.execute(_SHARES, {"keys": [tuple(key) for key in rows], "now": now})
     for share in found:

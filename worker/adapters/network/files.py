@@ -34,7 +34,7 @@ class FileServerToken:
 
 
 class HttpFileStore:
-    """Files over HTTP; implements `FileStore`. Everything has a size limit or a time limit."""
+    """Files over HTTP; implements `FileStore`. Every download is bounded in size and time."""
 
     def __init__(
         self, session: GuardedSession, *, timeout_s: float = 120.0, token: FileServerToken | None = None

@@ -75,7 +75,7 @@ class CompiledWriter:
         return added.rowcount == 1
 
     def leave_out(self, account_id: str | None, problems: list[Problem]) -> None:
-        """Record an account as left out, with its problems; an account already added is removed."""
+        """Record an account as left out, with its problems; if it was already added, its document is removed."""
         if account_id is None:
             self._nameless += 1
         else:
