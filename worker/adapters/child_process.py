@@ -1,4 +1,4 @@
-"""Child processes of the worker's: for what takes long, or for as long as somebody else chooses."""
+"""Child processes of the worker, for work that is slow, or whose duration foreign input determines."""
 
 import asyncio
 import os
@@ -12,14 +12,14 @@ _INHERITED = frozenset({"PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME
 
 
 def environment() -> dict[str, str]:
-    """What Python needs and no more: a child needs no key, password or token of the worker's."""
+    """The minimum that Python needs: a child gets none of the worker's keys, passwords or tokens."""
     inherited = {name: value for name, value in os.environ.items() if name in _INHERITED}
     return inherited | {"PYTHONPATH": str(Path(worker.__file__).parent.parent)}
 
 
 @asynccontextmanager
 async def ended(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
-    """A context after which the child has ended, also where it is left by an error or a cancellation."""
+    """Context manager that ensures the child has ended on exit, also after an error or a cancellation."""
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The real time."""
+"""The system's clocks."""
 
 import time
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""DKIM signatures (RFC 6376) in letters that were read back."""
+"""DKIM signatures (RFC 6376) in received letters."""
 
 import asyncio
 import sys
@@ -12,16 +12,16 @@ from worker.adapters.dkim_verifying import Report, Task
 from worker.domain.probe import SignatureName, SignatureVerdict
 
 _COMMAND = (sys.executable, "-P", "-m", "worker.adapters.dkim_verifying")
-_AT_ONCE = 2  # children; each may take a processor for as long as it is let
+_AT_ONCE = 2  # children; each may use a whole CPU up to its time limit
 _MEMORY_BYTES = 512 * 1024 * 1024
-_STARTING_S = 10.0  # besides what it may compute: on a busy machine it waits for its turns
+_STARTING_S = 10.0  # in addition to its CPU limit: on a busy machine it waits to be scheduled
 
 
 class DkimSignatures:
-    """Reads and verifies the signatures of a letter; the keys are looked up by whoever asks.
+    """Reads and verifies the signatures of a letter; the caller looks up the keys.
 
     Args:
-        cpu_s: how long the verification of a letter may compute.
+        cpu_s: CPU time limit for verifying one letter, in seconds.
     """
 
     def __init__(self, cpu_s: int = 2) -> None:
@@ -29,11 +29,11 @@ class DkimSignatures:
         self._places = asyncio.Semaphore(_AT_ONCE)
 
     def names(self, letter: bytes) -> tuple[SignatureName, ...]:
-        """Who says that they signed it; at most five, those that cannot be read left out."""
+        """The names of the claimed signers; at most five, without unreadable ones."""
         return signature_names(letter)
 
     async def verify(self, letter: bytes, keys: Mapping[SignatureName, str]) -> Sequence[SignatureVerdict]:
-        """Verify each signature for which there is a key record, in a process of its own (see `dkim_verifying`)."""
+        """Verify each signature for which there is a key record, in a separate process (see `dkim_verifying`)."""
         if not keys:
             return []
         task = Task(keys=list(keys.items()), cpu_s=self._cpu_s, memory_bytes=_MEMORY_BYTES)
@@ -46,7 +46,7 @@ class DkimSignatures:
             return [SignatureVerdict(name, False, why) for name in keys]
 
     async def _run(self, given: bytes) -> bytes:
-        """What the child says; nothing when it came to no end."""
+        """The child's output; empty when it did not finish."""
         try:
             process = await asyncio.create_subprocess_exec(
                 *_COMMAND,

@@ -1,4 +1,4 @@
-"""Who says that they signed a letter, read out of its DKIM-Signature fields (RFC 6376 section 3.5)."""
+"""Reads the claimed signers of a letter from its DKIM-Signature fields (RFC 6376 section 3.5)."""
 
 import re
 
@@ -10,14 +10,14 @@ from worker.domain.probe import SignatureName
 MAX_SIGNATURES = 5
 MAX_HEADER_BYTES = 64 * 1024  # of a letter's header; servers take 64 kB at most, and most of them less
 MAX_FIELD_BYTES = 8 * 1024  # of a signature, whose longest part has 700 bytes for a key of 4,096 bits
-# The library trusts the form of keys and signatures in some places; what it stumbles over is no signature.
+# The library assumes well-formed keys and signatures in some places; its errors mean that there is no signature.
 STUMBLES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 _SELECTOR = re.compile(r"[A-Za-z0-9_.-]{1,253}")
 _NAME = b"dkim-signature"
 
 
 def signature_names(letter: bytes) -> tuple[SignatureName, ...]:
-    """The names of the first five signatures; those that cannot be read are left out."""
+    """The names of the first five signatures, without unreadable ones."""
     return tuple(name for name in map(signature_name, _fields(letter[:MAX_HEADER_BYTES])) if name is not None)
 
 
@@ -42,7 +42,7 @@ def _fields(header: bytes) -> list[bytes]:
 
 
 def signature_name(field: bytes) -> SignatureName | None:
-    """The domain and the selector that a DKIM-Signature names; None for one that cannot be read."""
+    """The domain and selector in a DKIM-Signature; None if it is unreadable."""
     try:
         tags = parse_tag_value(field[:MAX_FIELD_BYTES])
         domain, selector = tags[b"d"].decode("ascii"), tags[b"s"].decode("ascii")

@@ -1,9 +1,8 @@
 """Verifies the DKIM signatures of one letter; run by the worker as `python -m worker.adapters.dkim_verifying`.
 
-The library unfolds and canonicalises with patterns and concatenations that cost the square of what a letter's author
-chose, in steps that hold the interpreter: 32 kB of spaces took it nine seconds. So it has a process of its own, and a
-limit of the time that this may compute. Standard input is a `Task` on one line and then the letter; standard output
-is a `Report`.
+The library unfolds and canonicalises with patterns and concatenations that are quadratic in input chosen by the
+letter's author, in steps that hold the GIL: 32 kB of spaces took nine seconds. So it runs in a separate process with a
+CPU time limit. Standard input is a `Task` on one line followed by the letter; standard output is a `Report`.
 """
 
 import resource
@@ -22,7 +21,7 @@ from worker.adapters.dkim_names import MAX_SIGNATURES, STUMBLES, signature_name
 from worker.domain.probe import SignatureName, SignatureVerdict
 
 _LEAST_RSA_BITS = 1024  # RFC 8301 section 3.2
-# RSA keys of 4,096 bits have about 740 characters. With a much longer one a letter would keep a processor busy.
+# RSA keys of 4,096 bits have about 740 characters. A much longer one would keep a CPU busy.
 _MAX_KEY_CHARS = 1_000
 _STUMBLES = (
     *STUMBLES,
@@ -88,7 +87,7 @@ def _is_oversized(record: bytes) -> bool:
 
 def main() -> None:
     task = Task.model_validate_json(sys.stdin.buffer.readline())
-    resource.setrlimit(resource.RLIMIT_CPU, (task.cpu_s, task.cpu_s))  # before anything of the letter is looked at
+    resource.setrlimit(resource.RLIMIT_CPU, (task.cpu_s, task.cpu_s))  # before reading any of the letter
     resource.setrlimit(resource.RLIMIT_AS, (task.memory_bytes, task.memory_bytes))
     report = Report(verdicts=list(verify(sys.stdin.buffer.read(), dict(task.keys))))
     print(report.model_dump_json())  # noqa: T201 - the report's way to the worker

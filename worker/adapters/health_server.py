@@ -1,4 +1,4 @@
-"""One port for `/livez`, `/readyz` and `/metrics`, which a crowd of clients neither blocks nor uses to slow letters."""
+"""One port for `/livez`, `/readyz` and `/metrics`; many clients can neither block it nor slow letters through it."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from worker.errors import ConfigurationError
 from worker.telemetry.health import Health
 
-# Below aiohttp's own, which the worker's log shows: a client that cannot speak HTTP is not to fill that log.
+# Below aiohttp's own level, which the worker logs: a client that does not speak HTTP must not fill that log.
 _LOGGER = logging.getLogger("aiohttp.server.health")
 _LOGGER.addFilter(
     lambda record: not (record.exc_info and record.exc_info[0] and issubclass(record.exc_info[0], HttpProcessingError))
@@ -25,9 +25,9 @@ _LOGGER.addFilter(
 
 @dataclass(frozen=True, slots=True)
 class HttpBounds:
-    """What one client may cost. A connection carries one request and lasts `connection_s` seconds at most, whatever is
-    still to be sent or read. Of more than `connections` the oldest is closed: probes are answered in milliseconds, so
-    it is one that stalls. Metrics are rendered once in `metrics_s` seconds, for all who ask meanwhile.
+    """Limits per client. A connection carries one request and lasts at most `connection_s` seconds, whatever is still
+    unsent or unread. Above `connections` the oldest is closed: probes are answered in milliseconds, so the oldest is
+    stalled. Metrics are rendered at most once in `metrics_s` seconds, for all clients.
     """
 
     connections: int = 100
@@ -41,17 +41,17 @@ class HttpBounds:
 async def serve_http(
     host: str, port: int, health: Health, registry: CollectorRegistry, bounds: HttpBounds | None = None
 ) -> AsyncIterator[int]:
-    """Serve while the context lasts; gives the port, which the system chooses when it is 0.
+    """Serve while the context lasts; yields the port, which the system chooses when it is 0.
 
     Raises:
-        ConfigurationError: the port cannot be had.
+        ConfigurationError: the port is not available.
     """
     bounds = bounds or HttpBounds()
     limits = {"max_line_size": bounds.line_bytes, "max_field_size": bounds.line_bytes, "max_headers": bounds.headers}
     runner = web.AppRunner(_application(health, _Page(registry, bounds.metrics_s)), access_log=None, shutdown_timeout=1)
     await runner.setup()
     handlers = runner.server
-    assert handlers is not None  # noqa: S101 - it is there once the runner is set up
+    assert handlers is not None  # noqa: S101 - set once the runner is set up
     crowd = _Crowd(bounds)
     loop = asyncio.get_running_loop()
     try:
@@ -70,14 +70,14 @@ async def serve_http(
 
 
 class _Crowd:
-    """All connections, the oldest first, each with the timer that ends it."""
+    """All connections, oldest first, each with the timer that closes it."""
 
     def __init__(self, bounds: HttpBounds) -> None:
         self._bounds = bounds
         self._connections: OrderedDict[asyncio.Transport, asyncio.TimerHandle] = OrderedDict()
 
     def joined(self, transport: asyncio.Transport) -> None:
-        """One more; the oldest makes room for it."""
+        """Add a connection; close the oldest if there are too many."""
         if len(self._connections) >= self._bounds.connections:
             oldest = next(iter(self._connections))
             self.left(oldest)
@@ -86,20 +86,20 @@ class _Crowd:
         self._connections[transport] = timer
 
     def left(self, transport: asyncio.Transport) -> None:
-        """It is closed."""
+        """Remove a closed connection."""
         timer = self._connections.pop(transport, None)
         if timer is not None:
             timer.cancel()
 
     def disperse(self) -> None:
-        """Close all that are left."""
+        """Close all remaining connections."""
         for transport in list(self._connections):
             self.left(transport)
             transport.abort()
 
 
 class _Connection(web.RequestHandler):
-    """A connection in the crowd. aiohttp itself has no time limit for a request that is half sent."""
+    """A tracked connection. aiohttp itself has no time limit for a request that is half sent."""
 
     __slots__ = ("_crowd", "_joined")
 
@@ -110,7 +110,7 @@ class _Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._joined = cast(asyncio.Transport, transport)  # uvloop's is one by its methods, not by its class
+        self._joined = cast(asyncio.Transport, transport)  # uvloop's has the methods, but not the base class
         self._crowd.joined(self._joined)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -120,7 +120,7 @@ class _Connection(web.RequestHandler):
 
 
 class _Page:
-    """The page of metrics, rendered anew when it is asked for and older than `max_age_s`."""
+    """The metrics page, rendered again on request if older than `max_age_s`."""
 
     def __init__(
         self, registry: CollectorRegistry, max_age_s: float, monotonic: Callable[[], float] = time.monotonic
@@ -157,6 +157,6 @@ def _application(health: Health, page: _Page) -> web.Application:
 
 
 def _last(response: web.Response) -> web.Response:
-    """The connection's only response."""
+    """Mark a response as the connection's only one."""
     response.force_close()
     return response

@@ -1,4 +1,4 @@
-"""Visits to mail servers for checks of mailboxes, over the same guard, TLS and credentials as letters and copies."""
+"""Probes mail servers for mailbox checks, with the same guard, TLS and credentials as letters and copies."""
 
 import ssl
 import time
@@ -18,7 +18,7 @@ from worker.domain.egress import IMAP_PORTS, SMTP_PORTS
 from worker.domain.snapshot.model import Auth, ImapServer
 from worker.domain.vocabulary import Security
 
-# A person waits for the answer: shorter than for letters, and long enough for servers that greet strangers slowly.
+# A person waits for the answer: shorter than for letters, but long enough for servers that delay their greeting.
 SMTP_TIMEOUTS = Timeouts(
     connect_s=10,
     greeting_s=20,

@@ -1,4 +1,4 @@
-"""What the workers of this installation say of themselves on their health ports."""
+"""Collects the status of this installation's workers from their health ports."""
 
 import asyncio
 import math
@@ -20,7 +20,7 @@ _MOST_CHARS = 300
 
 @dataclass(frozen=True, slots=True)
 class WorkerLook:
-    """One worker: `problems` as its `/readyz` has them, None when it does not answer."""
+    """One worker: `problems` from its `/readyz`, None when it does not answer."""
 
     name: str
     problems: Sequence[str] | None
@@ -33,13 +33,13 @@ class WorkerLook:
 
 
 class WorkerHealthPorts:
-    """Asks all workers side by side. Of a name with several addresses, as of a headless service, each is a worker."""
+    """Queries all workers concurrently. Each address of a name, as of a headless service, is a worker."""
 
     def __init__(self, urls: Sequence[str]) -> None:
         self._urls = urls
 
     async def look(self) -> Sequence[WorkerLook]:
-        """All of them, within some seconds; empty when there are no addresses."""
+        """The status of all workers, within some seconds; empty when there are no addresses."""
         if not self._urls:
             return ()
         resolved = await asyncio.gather(*(_resolved(url) for url in self._urls))
@@ -50,7 +50,7 @@ class WorkerHealthPorts:
 
 
 async def _resolved(url: str) -> list[tuple[str, str]]:
-    """Each address of the URL's host as a URL of its own, and its name for people."""
+    """A URL for each address of the URL's host, and its display name."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or 80
     try:
@@ -94,7 +94,7 @@ async def _whole(answer: aiohttp.ClientResponse) -> str:
 
 
 def _numbers(text: str) -> dict[str, float]:
-    """The sums of the two metrics that are shown; of a page that is none of ours, nothing."""
+    """The sums of the two displayed metrics; empty for a page that is not ours."""
     wanted = ("sendas_in_flight", "sendas_oldest_unfinished_event_seconds")
     lines = "\n".join(line for line in text.splitlines() if line.startswith(wanted)) + "\n"
     sums: dict[str, float] = {}

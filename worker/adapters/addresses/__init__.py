@@ -1,1 +1,1 @@
-"""Where broker and ledger are and how to connect to them, read and checked before the first connection."""
+"""Addresses of broker and ledger and how to connect to them, parsed and validated before the first connection."""

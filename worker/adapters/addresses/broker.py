@@ -1,4 +1,4 @@
-"""Where the broker is and how to connect to it: its URL, read and checked before the first connection."""
+"""The broker's address: its URL, parsed and validated before the first connection."""
 
 import ssl
 from collections.abc import Mapping
@@ -17,13 +17,13 @@ _TLS_PARAMETERS = ("cafile", "certfile", "keyfile")
 _PARAMETERS = (*_TLS_PARAMETERS, "auth", "heartbeat")
 _AUTH = ("plain", "external")
 
-_HEARTBEAT_S = 15  # a dead peer is noticed after three of them
+_HEARTBEAT_S = 15  # a dead peer is noticed after three missed ones
 _MAX_HEARTBEAT_S = 65_534
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
-    """`url` is what the AMQP library takes, without parameters of TLS; `place` is for logs, without credentials."""
+    """`url` is for the AMQP library, without TLS parameters; `place` is for logs, without credentials."""
 
     url: URL = field(repr=False)
     place: str
@@ -35,11 +35,11 @@ class BrokerAddress:
 
 
 Broker = BrokerAddress | str
-"""An address, or a URL of one, where no settings of TLS go with it."""
+"""An address, or its URL if there are no TLS settings."""
 
 
 def broker_address(url: Broker, tls: ClientTls | None = None) -> BrokerAddress:
-    """Read the broker's URL; `tls` is what the settings say of TLS, and parameters of the URL go before it.
+    """Parse the broker's URL; `tls` holds the TLS settings, which parameters of the URL override.
 
     Parameters: `cafile` (trusted instead of all others), `certfile`, `keyfile`, `auth` (`plain` or `external`) and
     `heartbeat` in seconds.

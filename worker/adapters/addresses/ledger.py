@@ -1,7 +1,7 @@
-"""Where the ledger is and how to connect to it: its URL, read and checked before the first connection.
+"""The ledger's address: its URL, parsed and validated before the first connection.
 
-The parameters of PostgreSQL's URLs are those of libpq. What differs: `sslmode=require` verifies as `verify-full` does,
-because encryption towards whoever answers protects nothing; what is weaker has to be named.
+PostgreSQL URLs take libpq's parameters, with one difference: `sslmode=require` verifies as `verify-full` does, because
+encryption to an unverified peer protects nothing; weaker modes must be named explicitly.
 """
 
 import ssl
@@ -25,7 +25,7 @@ _PORT = 5432
 _VERIFIED = ("require", "verify-ca", "verify-full")
 _MODES = ("disable", "allow", "prefer", *_VERIFIED)
 _TLS_PARAMETERS = ("sslrootcert", "sslcert", "sslkey")
-_SYSTEM = "system"  # as libpq has it: the certificates of the system
+_SYSTEM = "system"  # as in libpq: the system's certificates
 _SESSIONS = ("any", "primary", "standby", "prefer-standby", "read-write", "read-only")
 _PARAMETERS = (
     "sslmode", *_TLS_PARAMETERS, "application_name", "connect_timeout", "options", "target_session_attrs"
@@ -34,9 +34,9 @@ _PARAMETERS = (
 
 @dataclass(frozen=True, slots=True)
 class LedgerAddress:
-    """A file (`path`), or a server: `arguments` are those of `asyncpg.connect`, and may hold a password.
+    """A file (`path`), or a server: `arguments` are for `asyncpg.connect`, and may hold a password.
 
-    `connect_timeout_s` is the longest that one attempt to connect may take, where the URL says so.
+    `connect_timeout_s` limits one connection attempt, if the URL sets it.
     """
 
     place: str
@@ -48,18 +48,18 @@ class LedgerAddress:
     connect_timeout_s: float | None = None
 
     async def ssl(self) -> ssl.SSLContext | str:
-        """What asyncpg takes as `ssl` for the next connection."""
+        """The `ssl` argument of asyncpg for the next connection."""
         return await self.tls.current() if self.tls is not None else self.weak_mode
 
 
 Ledger = LedgerAddress | str
-"""An address, or a URL of one, where no settings of TLS go with it."""
+"""An address, or its URL if there are no TLS settings."""
 
 
 def ledger_address(url: Ledger, tls: ClientTls | None = None, setting: str = LEDGER_SETTING) -> LedgerAddress:
-    """Read the ledger's URL; `tls` is what the settings say of TLS, and parameters of the URL go before it.
+    """Parse the ledger's URL; `tls` holds the TLS settings, which parameters of the URL override.
 
-    `setting` is the variable that errors name: the history's database has a URL of the same form.
+    `setting` is the variable that errors name: the history database has a URL of the same form.
 
     Raises:
         ConfigurationError: one line that names the setting and what is wrong, without user name and password.
@@ -134,7 +134,7 @@ def _check_choice(parameters: Mapping[str, str], name: str, choices: tuple[str, 
 
 
 def _context(parameters: Mapping[str, str], tls: ClientTls, setting: str) -> FollowedContext | None:
-    """The context where TLS is asked for: by `sslmode`, by a certificate, or by an authority to trust."""
+    """The TLS context if TLS is requested: by `sslmode`, by a certificate, or by an authority to trust."""
     given = [name for name in _TLS_PARAMETERS if name in parameters]
     mode = parameters.get("sslmode")
     if mode not in _VERIFIED and mode is not None:

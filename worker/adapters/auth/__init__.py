@@ -1,1 +1,1 @@
-"""How the worker signs in as a mailbox: secrets and their keys, OAuth 2 tokens, and keeping both out of texts."""
+"""Signing in as a mailbox: secrets and their keys, OAuth 2 tokens, and redaction of both."""

@@ -1,4 +1,4 @@
-"""Signing in: what the SMTP and IMAP adapters need to know, opened only at the moment of use."""
+"""Credentials for the SMTP and IMAP adapters, opened only when used."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class AccessToken:
 
 
 class Credentials(Protocol):
-    """Opens what a snapshot says about signing in."""
+    """Opens the credentials that a snapshot refers to."""
 
     async def open(self, account_id: str, auth: Auth) -> Password | AccessToken | None:
         """The credentials for one sign-in; None when the server wants none.
@@ -41,16 +41,16 @@ class Credentials(Protocol):
         """
 
     async def known(self, account_id: str, auth: Auth) -> Sequence[Password | AccessToken]:
-        """What a mail server may know already from sign-ins of before: to be hidden in its very first words.
+        """Credentials that a mail server may know from earlier sign-ins, to redact from its very first words.
 
-        Nobody is asked for anything, and nothing is raised: what cannot be opened was not used either.
+        Makes no requests and raises nothing: credentials that cannot be opened were not used either.
         """
 
     async def forget(self, account_id: str, auth: Auth, refused: SecretStr) -> bool:
-        """Do not hand out this access token again: a mail server refused it.
+        """Stop handing out this access token: a mail server refused it.
 
-        True when it had been in memory for a while, so that a new one may be taken where the old one was not: somebody
-        may have ended all of the mailbox's sessions. Other methods have nothing to forget.
+        True when the token was not issued just now, so that a new one may be accepted: the mailbox's sessions may have
+        been revoked. Other methods have nothing to forget.
 
         Raises:
             SecretUnavailable: as for `open`.
@@ -93,10 +93,10 @@ class SecretCredentials:
 
 
 class SealedOnlyCredentials:
-    """`Credentials` for a mailbox that came in a message and not in the snapshot: only sealed secrets are opened.
+    """`Credentials` for a mailbox that arrives in a message instead of the snapshot: opens sealed secrets only.
 
-    Variables and files belong to the operator. Whoever can have a check requested, a customer by way of the product's
-    form for a new mailbox perhaps, would otherwise have any of them sent as a password to a host of their own.
+    Variables and files belong to the operator. Anyone able to trigger a check, such as a customer filling in the
+    product's form for a new mailbox, could otherwise have any of them sent as a password to a host of their own.
     """
 
     def __init__(self, inner: Credentials) -> None:

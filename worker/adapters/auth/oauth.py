@@ -1,9 +1,9 @@
 """OAuth 2 access tokens for mailboxes, kept until shortly before they expire.
 
-A *grant* here is what renews a mailbox's token: a refresh token or client credentials. Many servers hand out a new
-refresh token with each renewal and void the former one (RFC 6749 section 6). The snapshot then lags behind, or
-catches up with a token from some renewals ago; so a grant answers to every refresh token it ever had, and goes on
-with its newest, whichever worker got it (`token_rotation`).
+A *grant* here renews a mailbox's token: a refresh token or client credentials. Many servers issue a new refresh token
+with each renewal and revoke the old one (RFC 6749 section 6). The snapshot then lags behind, or catches up with a token
+from some renewals ago; so a grant is found by every refresh token it ever had, and continues with the newest, whichever
+worker received it (`token_rotation`).
 """
 
 import asyncio
@@ -36,7 +36,7 @@ _MAX_KEYS = 200_000
 
 
 class GrantKey(NamedTuple):
-    """Whose grant: never less than all of this, so that two accounts with the same mailbox never share a token."""
+    """Identifies a grant by all of these fields, so that two accounts with the same mailbox never share a token."""
 
     account_id: str
     username: str
@@ -47,7 +47,7 @@ class GrantKey(NamedTuple):
 
     @property
     def owner(self) -> Owner:
-        """Whose it is, whichever token it has by now."""
+        """The grant's owner, independent of its current token."""
         parts = (self.account_id, self.username, self.token_endpoint, self.client_id, self.scope or "")
         # The length before each part keeps ("ab", "c") and ("a", "bc") apart.
         text = "".join(f"{len(part)}:{part}" for part in parts)
@@ -56,10 +56,10 @@ class GrantKey(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Grant:
-    """The memory of one grant; times are monotonic seconds.
+    """State of one grant; times are monotonic seconds.
 
-    `issued` are the last access tokens, the one in use among them: what mail servers may have seen.
-    From `renew_at` a renewal is begun while the token is still handed out; from `wait_at` callers wait for it.
+    `issued` are the latest access tokens, including the current one, that mail servers may have seen.
+    From `renew_at` a renewal starts while the token is still handed out; from `wait_at` callers wait for it.
     """
 
     refresh_token: SecretStr | None
@@ -79,12 +79,12 @@ def grant_key(account_id: str, auth: OAuthAuth, secret: SecretStr) -> GrantKey:
 
 
 class TokenSource:
-    """Access tokens by account and sign-in; one renewal at a time per grant, however many ask for it.
+    """Access tokens by account and sign-in; concurrent callers share one renewal per grant.
 
     Args:
         random: returns a number from 0 to 1; spreads renewals, so that tokens issued together do not expire together.
         sleep: waits between attempts.
-        refreshed: told what came of each renewal: `renewed`, `refused` or `unavailable`.
+        refreshed: called with the result of each renewal: `renewed`, `refused` or `unavailable`.
     """
 
     def __init__(
@@ -110,10 +110,10 @@ class TokenSource:
         self._grants: OrderedDict[GrantKey, Grant] = OrderedDict()  # least recently used first
 
     async def token(self, account_id: str, auth: OAuthAuth) -> SecretStr:
-        """A token that is good now and for the length of a sign-in.
+        """A token valid now and for the duration of a sign-in.
 
-        It is renewed some minutes before its end, without making anybody wait, so that an endpoint that is down for
-        a while is not noticed.
+        Renewal starts some minutes before expiry, in the background, so that a short outage of the endpoint delays no
+        caller.
 
         Raises:
             SecretUnavailable: a secret of the sign-in cannot be opened.
@@ -126,19 +126,19 @@ class TokenSource:
             await self._renewed(key, grant, auth)
         elif now >= grant.renew_at:
             self._renewal(key, grant, auth)
-        if grant.access_token is None:  # forgotten again, between the renewal and now
+        if grant.access_token is None:  # forgotten again since the renewal
             raise Unavailable("the new access token was refused at once")
         return grant.access_token
 
     async def known(self, account_id: str, auth: OAuthAuth) -> list[SecretStr]:
-        """The access tokens that this process used last: mail servers may know them. Raises `SecretUnavailable`."""
+        """The latest access tokens this process used: mail servers may know them. Raises `SecretUnavailable`."""
         _, grant = await self._grant(account_id, auth)
         return list(grant.issued)
 
     async def forget(self, account_id: str, auth: OAuthAuth, refused: SecretStr) -> bool:
-        """Drop an access token that a mail server refused, unless a newer one has replaced it already.
+        """Drop an access token that a mail server refused, unless a newer one has already replaced it.
 
-        True when another token is worth a try: the refused one was not issued just now.
+        True when another token is worth trying: the refused one was not issued just now.
 
         Raises:
             SecretUnavailable: as for `token`.
@@ -150,7 +150,7 @@ class TokenSource:
         return self._clock.monotonic() - grant.issued_at >= _FRESH_S
 
     async def is_of(self, rotation: Rotation, account_id: str, auth: OAuthAuth) -> bool:
-        """Whether it is this sign-in's refresh token whose place was taken."""
+        """Whether the rotation replaced this sign-in's refresh token."""
         if auth.refresh_token is None:
             return False
         try:
@@ -161,10 +161,10 @@ class TokenSource:
         return key.owner.grant == rotation.grant and key.secret_digest in rotation.known
 
     def expiries_s(self) -> dict[str, float]:
-        """Seconds to the end of the token that ends first, among those whose last renewal is `ok` or `failing`.
+        """Seconds until the first token expires, among those whose last renewal is `ok` or `failing`.
 
-        A token that is over is not among them: while nothing is sent nobody renews it, and if it is wanted, the mail
-        that waits for it tells.
+        Excludes expired tokens: an idle mailbox's token is not renewed, and if one is needed, waiting mail shows the
+        failure.
         """
         now = self._clock.monotonic()
         nearest: dict[str, float] = {}
@@ -175,7 +175,7 @@ class TokenSource:
         return nearest
 
     async def close(self) -> None:
-        """Let renewals that are under way finish, for as long as one request may take: each may bring a new token."""
+        """Let running renewals finish, for at most one request's time: each may return a new token."""
         renewals = {grant.renewal for grant in self._grants.values() if grant.renewal is not None}
         if not renewals:
             return
@@ -202,7 +202,7 @@ class TokenSource:
 
     async def _renewed(self, key: GrantKey, grant: Grant, auth: OAuthAuth) -> None:
         renewal = self._renewal(key, grant, auth)
-        await asyncio.wait({renewal})  # unlike awaiting it: a caller who is cancelled does not cancel the others' token
+        await asyncio.wait({renewal})  # unlike awaiting it: cancelling one caller does not cancel the others' renewal
         if renewal.cancelled():
             raise Unavailable("the worker is closing")
         try:
@@ -212,7 +212,7 @@ class TokenSource:
                 raise
 
     def _renewal(self, key: GrantKey, grant: Grant, auth: OAuthAuth) -> asyncio.Task[None]:
-        """The renewal that is under way, begun if there is none."""
+        """The running renewal, started if there is none."""
         if grant.renewal is None:
             grant.renewal = asyncio.create_task(self._renew(key, grant, auth), name="token-renewal")
             grant.renewal.add_done_callback(lambda done: _finish(grant, done))
@@ -238,13 +238,13 @@ class TokenSource:
         try:
             await self._ask_for_token(key, grant, auth)
         except TokenRefused:
-            # A worker that stood still for longer than its turn may have been given a newer one just now.
+            # A worker that stalled for longer than its turn may have just received a newer one.
             if not await self._catch_up(key, grant):
                 raise
             await self._ask_for_token(key, grant, auth)
 
     async def _catch_up(self, key: GrantKey, grant: Grant) -> bool:
-        """Go on with the token that another worker, or this one before it was restarted, was given."""
+        """Switch to the token that another worker, or this one before a restart, received."""
         if grant.refresh_token is None:
             return False
         newer = await self._keeper.newer(key.owner, grant.refresh_token)
@@ -255,7 +255,7 @@ class TokenSource:
         return True
 
     async def _ask_for_token(self, key: GrantKey, grant: Grant, auth: OAuthAuth) -> None:
-        asked_at = self._clock.monotonic()  # before the request: the token's life may begin when it arrives there
+        asked_at = self._clock.monotonic()  # before the request: the token's lifetime may start on its arrival
         response = await self._ask_patiently(auth.token_endpoint, await self._form(key.account_id, grant, auth))
         spent, new = grant.refresh_token, response.refresh_token
         if spent is not None and new is not None and new != spent:

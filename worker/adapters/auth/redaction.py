@@ -1,8 +1,8 @@
-"""Taking secrets out of servers' words, in every form in which a server may repeat one.
+"""Redacts secrets from server replies, in every form in which a server may repeat one.
 
-A server knows the secret from the first sign-in on, and whatever it says later may hold it, on other connections too:
-some repeat the last line they got, some put user and password into an error. What it says comes to results, logs and
-dead letters.
+A server knows the secret from the first sign-in on, and any later reply may contain it, on other connections too: some
+repeat the last line they received, some put user and password into an error. Replies end up in results, logs and dead
+letters.
 """
 
 import base64
@@ -16,27 +16,26 @@ HIDDEN = "***"
 _SHORT_CHARS = 6
 _LONG_CHARS = 24
 _TELLING_CHARS = 16
-# Servers break long words over the lines of a reply, each of which may begin with an enhanced code.
+# Servers break long words across the lines of a reply, each of which may begin with an enhanced code.
 _CODE = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\s+")
-# What is invisible is left out of results later, so that a secret with some of it inside would be whole again there.
-# Each alternative takes a whole run and never gives any of it back, so that a text costs its length and no more.
+# Invisible characters are stripped from results later, which would reassemble a secret that contains some.
+# Each alternative takes a whole run and never backtracks, so the cost is linear in the length of the text.
 _GAP = re.compile(r"([\x00-\x08\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]+)|\s+")
 
 Span = tuple[int, int]
 
 
 class Redaction:
-    """Hides some secrets: `secrets` as they are, `sent` in the very form in which they went over the wire.
+    """Redacts some secrets: `secrets` as they are, `sent` in the exact form that went over the wire.
 
-    Searches by comparing, and not with one large pattern: a token has kilobytes, and a sign-in must not cost more than
-    a glance at each reply. The time grows with the text's length and not faster; callers cut the text first, as each
-    has a bound of its own for what a server may say.
+    Compares strings instead of compiling one large pattern: a token has kilobytes, and redaction must add little to a
+    sign-in. The time is linear in the text's length; callers cut the text first, each to its own bound.
     """
 
     def __init__(self, *secrets: str, sent: Iterable[str] = ()) -> None:
         forms = {form for secret in secrets if secret for form in _forms(secret)}
         forms.update(form for form in sent if form)
-        # Only as words of their own: with a password such as "no" little would be left of any reply.
+        # Short secrets match as whole words only: a password such as "no" would otherwise erase most of any reply.
         self._short = sorted(form for form in forms if len(form) < _SHORT_CHARS)
         words = "|".join(map(re.escape, self._short))
         self._words = re.compile(rf"(?<!\w)(?:{words})(?!\w)") if words else None
@@ -44,9 +43,9 @@ class Redaction:
         self._long = sorted({_Joined(form, lines_only=False).text for form in forms if len(form) >= _LONG_CHARS})
 
     def __call__(self, text: str, *, is_cut: bool = False) -> str:
-        """The text with `***` in the place of each secret.
+        """The text with each secret replaced by `***`.
 
-        `is_cut`: the caller cut the text's end off, and a secret that began there is known by its beginning alone.
+        `is_cut`: the caller truncated the text, so a secret at its end is recognised by its beginning alone.
         """
         spans: list[Span] = []
         for forms, lines_only in (([*self._short, *self._plain], True), (self._long, False)):
@@ -64,16 +63,16 @@ class Redaction:
 def _forms(secret: str) -> Iterator[str]:
     raw = secret.encode("utf-8", "surrogatepass")
     yield secret
-    yield " ".join(secret.split())  # as it is when white space is folded
-    yield "".join(secret.split())  # as it is found where a line was broken in its white space
-    yield secret.replace("\\", "\\\\").replace('"', '\\"')  # in a quoted string of IMAP
+    yield " ".join(secret.split())  # with white space folded
+    yield "".join(secret.split())  # where a line break fell into its white space
+    yield secret.replace("\\", "\\\\").replace('"', '\\"')  # in an IMAP quoted string
     yield quote(secret, safe="", errors="replace")
     yield raw.hex()
     yield from _in_base64(raw)
 
 
 def _in_base64(raw: bytes) -> Iterator[str]:
-    """In base64, alone and inside of something longer: there only the ends depend on what stands around it."""
+    """In base64, alone and within something longer, where only the ends depend on the surrounding bytes."""
     yield base64.b64encode(raw).decode("ascii")
     for offset in range(3):
         encoded = base64.b64encode(b"\0" * offset + raw).decode("ascii")
@@ -84,14 +83,14 @@ def _in_base64(raw: bytes) -> Iterator[str]:
 
 
 class _Joined:
-    """A text without the gaps in it, and where the pieces of it were.
+    """A text with its gaps removed, and the original positions of its pieces.
 
-    `lines_only`: gaps are what is invisible, and white space with a line's end in it; else all white space.
+    `lines_only`: gaps are invisible characters and white space that contains a line break; else all white space.
     """
 
     def __init__(self, text: str, *, lines_only: bool) -> None:
-        self._starts: list[int] = []  # of each piece: where it begins in the text,
-        self._joined_at: list[int] = []  # and where among the joined ones
+        self._starts: list[int] = []  # start of each piece in the text,
+        self._joined_at: list[int] = []  # and in the joined text
         pieces: list[str] = []
         piece_start = position = length = 0
         while gap := _GAP.search(text, position):
@@ -112,21 +111,21 @@ class _Joined:
         self.text = "".join((*pieces, text[piece_start:]))
 
     def spans(self, forms: Iterable[str]) -> Iterator[Span]:
-        """Where the forms stand in the text, whatever gaps there are inside of them."""
+        """Spans of the forms in the text, whatever gaps they contain."""
         joined = self.text
         for form in forms:
             beginning = _telling(form)
             start = joined.find(beginning)
             while start >= 0:
                 end = start + len(beginning)
-                # A server that cuts a long one off has still told most of it.
+                # A server that truncates a long secret has still revealed most of it.
                 while end - start < len(form) and end < len(joined) and joined[end] == form[end - start]:
                     end += 1
                 yield self._span(start, end)
                 start = joined.find(beginning, end)
 
     def begun(self, forms: Iterable[str]) -> Iterator[Span]:
-        """Where a form begins that the text's end cuts off: the longest such place for each."""
+        """Spans of forms cut off by the end of the text: the longest for each form."""
         for form in forms:
             for size in range(min(len(_telling(form)) - 1, len(self.text)), 0, -1):
                 if self.text.endswith(form[:size]):
@@ -142,7 +141,7 @@ class _Joined:
 
 
 def _telling(form: str) -> str:
-    """As much of a form as tells that it is the form: of a long one, its beginning."""
+    """Enough of a form to recognise it: of a long one, its beginning."""
     return form[:_TELLING_CHARS] if len(form) >= _LONG_CHARS else form
 
 

@@ -1,12 +1,12 @@
-"""The form of a sealed secret: what its text looks like, and what is inside of its boxes.
+"""Format of a sealed secret: its text, and the contents of its boxes.
 
 The text is `KEY.v2.BOX`: the name of the key, the version, and a NaCl sealed box (X25519, XSalsa20-Poly1305) in
-base64url; or several of them with commas between, for as many keys. The box holds the line `sendas.secret/v2` and then
-a JSON object, `{"account": "acme", "secret": "…"}`; the account is null for the platform's own.
+base64url; or several of these separated by commas, one per key. The box holds the line `sendas.secret/v2` followed by
+a JSON object, `{"account": "acme", "secret": "…"}`; the account is null for the platform's own secrets.
 
-The account is inside because a sealed box has no associated data, and the authenticator of the box covers it there:
-nobody can give an existing box to another account. The line ends in a control character, which no secret may contain,
-so nothing that was sealed in another form can be read in this one, nor the reverse.
+The account is inside because a sealed box has no associated data; there the box's authenticator covers it, so an
+existing box cannot be moved to another account. The line ends in a control character, which no secret may contain, so
+a box sealed in another form cannot be read in this one, nor the reverse.
 """
 
 import base64
@@ -26,7 +26,7 @@ from worker.errors import ConfigurationError, InvalidEvent, SecretUnavailable
 
 MAX_BOXES: Final = 16
 MAX_SECRET_BYTES: Final = 16 * 1024
-_MAX_SEALED_CHARS = 24_000  # what a snapshot takes (`text.LongToken`)
+_MAX_SEALED_CHARS = 24_000  # the snapshot's limit (`text.LongToken`)
 _MAGIC = b"sendas.secret/v2\n"
 _KEY_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LEAST_BOX_BYTES = 48  # the ephemeral key and the authenticator; an empty text is never sealed
@@ -36,7 +36,7 @@ _ACCOUNT_ID: TypeAdapter[str] = TypeAdapter(Token)
 
 
 class Box(NamedTuple):
-    """One box of a sealed text. `is_old`: of the first form, which does not say whose the secret is."""
+    """One box of a sealed text. `is_old`: of the first form, which does not name the secret's owner."""
 
     key: str
     is_old: bool
@@ -56,19 +56,19 @@ def is_key_name(text: str) -> bool:
 
 
 def is_account_id(text: str) -> bool:
-    """True for what a snapshot could name an account."""
+    """True for a valid account id of a snapshot."""
     try:
         _ACCOUNT_ID.validate_python(text).encode()
-    except ValueError:  # pydantic's own, and that of a lone surrogate
+    except ValueError:  # pydantic's own, and the one for a lone surrogate
         return False
     return True
 
 
 def seal_boxes(text: SecretStr, account_id: str, keys: dict[str, PublicKey]) -> str:
-    """The text sealed for each of the keys, as the secret of one account (`PLATFORM`: the platform's own).
+    """Seal the text for each of the keys, as the secret of one account (`PLATFORM`: the platform's own).
 
     Raises:
-        ConfigurationError: it could not be opened, or has no place in a snapshot.
+        ConfigurationError: the result could not be opened, or does not fit into a snapshot.
     """
     try:
         secret = checked_secret(text.get_secret_value().encode("utf-8", "surrogatepass"), "the text to seal")
@@ -85,7 +85,7 @@ def seal_boxes(text: SecretStr, account_id: str, keys: dict[str, PublicKey]) -> 
 
 
 def read_boxes(sealed: str) -> list[Box]:
-    """The boxes of a sealed text; nothing is opened. Raises `SecretUnavailable`."""
+    """Parse the boxes of a sealed text without opening them. Raises `SecretUnavailable`."""
     return [_read_box(part) for part in sealed.split(",", MAX_BOXES)]
 
 
@@ -98,17 +98,17 @@ def _read_box(text: str) -> Box:
         case _:
             name, box, is_old = "", "", False
     raw = _raw_box(box)
-    # Somebody's password may stand here, not sealed at all: no part of it may be repeated.
+    # This may be a password that was never sealed: repeat no part of it.
     if not is_key_name(name) or raw is None:
         raise SecretUnavailable("the sealed secret is not a name of a key, a version and a sealed box")
     return Box(name, is_old, raw)
 
 
 def open_box(key: PrivateKey, box: Box, account_id: str) -> SecretStr:
-    """The secret in a box, if it is this account's (`PLATFORM`: the platform's).
+    """Open a box, if its secret belongs to this account (`PLATFORM`: the platform).
 
     Raises:
-        SecretUnavailable: it is another's, which is not told; or it does not open.
+        SecretUnavailable: the secret belongs to another account, which is not named; or the box does not open.
     """
     if box.is_old:
         raise SecretUnavailable(f"the sealed secret {OLD_BOX}")
@@ -121,9 +121,9 @@ def open_box(key: PrivateKey, box: Box, account_id: str) -> SecretStr:
 
 
 def open_old_box(key: PrivateKey, box: Box) -> SecretStr:
-    """The secret in a box of the first form, whosever it is: to seal it anew. Raises `SecretUnavailable`.
+    """Open a box of the first form, whatever its owner, to reseal it. Raises `SecretUnavailable`.
 
-    A box of the present form under the name of an old one is refused for the line break inside.
+    A box of the current form labelled as an old one is refused because of the line break inside.
     """
     return checked_secret(_decrypted(key, box), f"the secret sealed for {box.key}")
 
@@ -141,18 +141,18 @@ def _read_contents(plain: bytes, what: str) -> _Contents:
     if plain.startswith(_MAGIC):
         try:
             return _Contents.model_validate(read_json(plain.removeprefix(_MAGIC)))
-        except (InvalidEvent, ValidationError):  # their texts could repeat what is inside
+        except (InvalidEvent, ValidationError):  # their messages could repeat the contents
             pass
     raise SecretUnavailable(f"{what} is not a line {_MAGIC.decode().strip()} and an object of account and secret")
 
 
 def checked_secret(raw: bytes, what: str) -> SecretStr:
-    """The secret without the line break that editors add; refused when it cannot be a password or token.
+    """Strip the line break that editors add; refuse a secret that cannot be a password or token.
 
-    A control character would end the SASL PLAIN field or the IMAP command that the secret is put into.
+    A control character would end the SASL PLAIN field or the IMAP command that carries the secret.
 
     Raises:
-        SecretUnavailable: says what is wrong with `what`, and nothing of the secret.
+        SecretUnavailable: describes the problem with `what`, and reveals nothing of the secret.
     """
     if len(raw) > MAX_SECRET_BYTES:
         raise SecretUnavailable(f"{what} has more than {MAX_SECRET_BYTES} bytes")

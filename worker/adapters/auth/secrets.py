@@ -1,8 +1,8 @@
-"""Opening the secrets that a snapshot refers to, and the keys for sealing them.
+"""Opens the secrets that a snapshot refers to, and holds the keys that seal them.
 
-A secret belongs to one account, or to the platform: it is opened for that one only. Whoever makes the snapshot needs
-the public half of a key only. Names let several keys be in use while one replaces another; the first in the file is the
-one that the worker itself seals for. `sealed_box` has the form of what is sealed.
+A secret belongs to one account, or to the platform, and opens for that owner only. Producing a snapshot takes only the
+public half of a key. Keys have names, so that several can be in use during a rotation; the worker itself seals for the
+first key in the file. `sealed_box` defines the format.
 """
 
 import os
@@ -43,10 +43,10 @@ class SealingKeys:
         self._keys = dict(keys)
 
     def open(self, sealed: str, account_id: str) -> SecretStr:
-        """The secret of this account (`PLATFORM`: the platform's) in a sealed text, by the first box with a key here.
+        """Open this account's secret (`PLATFORM`: the platform's) with the first box whose key is known here.
 
         Raises:
-            SecretUnavailable: there is no key, or it is another's secret, or no secret at all.
+            SecretUnavailable: there is no key, the secret belongs to another account, or the text holds no secret.
         """
         boxes = read_boxes(sealed)
         for box in boxes:
@@ -55,10 +55,10 @@ class SealingKeys:
         raise self._no_key(box.key for box in boxes)
 
     def reseal(self, sealed: str, account_id: str) -> str | None:
-        """A text of the first form sealed anew for the first key, as this account's; None: it is of the present form.
+        """Reseal a text of the first form for the first key, as this account's; None: it already has the current form.
 
         Raises:
-            SecretUnavailable: it does not open, or belongs to another account already.
+            SecretUnavailable: it does not open, or already belongs to another account.
             ConfigurationError: as for `seal`.
         """
         boxes = read_boxes(sealed)
@@ -71,7 +71,7 @@ class SealingKeys:
         raise self._no_key(box.key for box in boxes)
 
     def seal(self, text: SecretStr, account_id: str) -> str | None:
-        """The text sealed for the first key, as this account's secret (`PLATFORM`: the platform's); None without keys.
+        """Seal the text for the first key, as this account's secret (`PLATFORM`: the platform's); None without keys.
 
         Raises:
             ConfigurationError: the text is one that `open` would refuse.
@@ -86,12 +86,12 @@ class SealingKeys:
 
 
 class SecretStore:
-    """Opens secrets of all three kinds, each for the account that it belongs to.
+    """Opens secrets of all three kinds, each for the account that owns it.
 
-    Variables and files are the operator's: they count as secrets of the platform, and of the accounts in
-    `reference_accounts` (None: of all). And of these only variables with `env_prefix` count, and files inside
-    `directory`. Otherwise anybody who can write into the snapshot, a customer by way of a product's form field
-    perhaps, could have any variable or file of the worker sent as a "password" to a server of their own.
+    Variables and files belong to the operator: they serve as secrets of the platform, and of the accounts in
+    `reference_accounts` (None: of all). Only variables with `env_prefix` and files inside `directory` qualify.
+    Otherwise anyone able to write to the snapshot, such as a customer through a form field of the product, could have
+    any variable or file of the worker sent as a "password" to a server of their own.
     """
 
     def __init__(
@@ -109,10 +109,10 @@ class SecretStore:
         self._reference_accounts = reference_accounts
 
     async def open(self, secret: Secret, account_id: str) -> SecretStr:
-        """The secret of this account (`PLATFORM`: the platform's) in clear.
+        """This account's secret (`PLATFORM`: the platform's) in clear text.
 
         Raises:
-            SecretUnavailable: says which name, and never what is in it.
+            SecretUnavailable: gives the name, never the contents.
         """
         if isinstance(secret, SealedSecret):
             return self._keys.open(secret.sealed, account_id)
@@ -143,7 +143,7 @@ class SecretStore:
             path = (root / name).resolve(strict=True)
         except (OSError, RuntimeError, ValueError):  # RuntimeError: a loop of symbolic links
             raise SecretUnavailable(f"there is no secret file {name!r}") from None
-        # Links inside the directory are how Kubernetes mounts secrets; what counts is where they end.
+        # Kubernetes mounts secrets as links inside the directory; only the final target counts.
         if Path(name).is_absolute() or ".." in Path(name).parts or not path.is_relative_to(root):
             raise SecretUnavailable(f"the secret file {name!r} is not inside the directory of secrets")
         try:
@@ -153,7 +153,7 @@ class SecretStore:
 
 
 def load_sealing_keys(path: Path) -> SealingKeys:
-    """Keys from a file with one `NAME:PRIVATE_KEY` (base64url) a line, and `#` comments.
+    """Load keys from a file with one `NAME:PRIVATE_KEY` (base64url) per line, and `#` comments.
 
     Raises:
         ConfigurationError: with the number of the line, never its contents.
@@ -178,10 +178,10 @@ def load_sealing_keys(path: Path) -> SealingKeys:
 
 
 def generate_key(name: str) -> tuple[SecretStr, str]:
-    """A new key: the line for the file of sealing keys, and the public key as `seal` takes it.
+    """Generate a key: the line for the file of sealing keys, and the public key in the form that `seal` takes.
 
     Raises:
-        ConfigurationError: the name is not of letters, digits, `-` and `_`.
+        ConfigurationError: the name has characters other than letters, digits, `-` and `_`.
     """
     if not is_key_name(name):
         raise ConfigurationError("a key's name has up to 64 letters, digits, '-' and '_'")
@@ -190,9 +190,9 @@ def generate_key(name: str) -> tuple[SecretStr, str]:
 
 
 def seal(text: SecretStr, *public_keys: str, account_id: str = PLATFORM) -> str:
-    """The text, sealed for public keys given as `NAME:PUBLIC_KEY`, as a secret of one account; other boxes each time.
+    """Seal the text for public keys given as `NAME:PUBLIC_KEY`, as a secret of one account; not deterministic.
 
-    Without an account it is the platform's own, and opens for no customer.
+    Without an account the secret is the platform's own, and opens for no customer.
 
     Raises:
         ConfigurationError: a key is malformed or named twice, or the text or the account is one that `SecretStore`

@@ -1,6 +1,6 @@
-"""What a token endpoint answers (RFC 6749 section 5), read with suspicion: customers choose the endpoints.
+"""Parses token endpoint responses (RFC 6749 section 5) as untrusted input: customers choose the endpoints.
 
-No text of the server passes into an error: some repeat the token that was sent to them in `error_description`.
+No server text goes into an error: some servers repeat the submitted token in `error_description`.
 """
 
 import math
@@ -16,11 +16,11 @@ from worker.errors import TokenRefused, Unavailable
 MAX_RESPONSE_BYTES = 64 * 1024
 
 _MAX_TOKEN_CHARS = 16 * 1024
-_DEFAULT_LIFETIME_S = 300.0  # when the server does not say; RFC 6749 only recommends that it does
+_DEFAULT_LIFETIME_S = 300.0  # if the server omits it; RFC 6749 only recommends it
 _MAX_LIFETIME_S = 86_400.0
 _TOKEN = re.compile(r"[\x20-\x7e]+")  # VSCHAR, RFC 6749 appendix A
 
-# RFC 6749 section 5.2, OpenID Connect Core section 3.1.2.6; the grant or the client will not become good by itself.
+# RFC 6749 section 5.2, OpenID Connect Core section 3.1.2.6: permanent errors of the grant or the client.
 _FINAL_ERRORS = frozenset(
     {
         "invalid_request",
@@ -36,13 +36,13 @@ _FINAL_ERRORS = frozenset(
     }
 )
 _REFUSAL_STATUSES = frozenset({400, 401, 403})
-# Microsoft's own number says far more than `invalid_grant`; digits cannot be a token.
+# Microsoft's own code says far more than `invalid_grant`; digits cannot be a token.
 _MICROSOFT_CODE = re.compile(r"\bAADSTS[0-9]{5,8}\b")
 
 
 @dataclass(frozen=True, slots=True)
 class TokenResponse:
-    """A token that was granted; `refresh_token` when the server handed out a new one."""
+    """A granted token; `refresh_token` if the server issued a new one."""
 
     access_token: SecretStr
     lifetime_s: float
@@ -50,11 +50,11 @@ class TokenResponse:
 
 
 def parse_token_response(status: int, body: bytes, host: str) -> TokenResponse:
-    """Read the answer of the endpoint at `host`.
+    """Parse the response of the endpoint at `host`.
 
     Raises:
-        TokenRefused: the endpoint says, in the form of RFC 6749, that this grant or client is no good.
-        Unavailable: anything else that is not a token, error pages of proxies included: trying again may help.
+        TokenRefused: the endpoint refuses this grant or client in the form of RFC 6749.
+        Unavailable: anything else that is not a token, including error pages of proxies: a retry may help.
     """
     document = _parse_object(body)
     if status != 200:
@@ -91,7 +91,7 @@ def _token(value: object) -> SecretStr | None:
 
 
 def _lifetime_s(value: object) -> float:
-    """Seconds from a number or, as some servers have it, from text."""
+    """Seconds from a number or, as some servers send it, from text."""
     if value is None or isinstance(value, bool) or not isinstance(value, int | float | str):
         return _DEFAULT_LIFETIME_S
     try:

@@ -1,9 +1,9 @@
-"""Rotated refresh tokens between workers, and over restarts: whoever renews a grant begins with its newest token.
+"""Shares rotated refresh tokens across workers and restarts: every renewal starts from the grant's newest token.
 
-What is guaranteed: once the token endpoint's answer has been read, the new refresh token is in this process's memory;
-it is written to the shared memory, sealed and durably, before anybody gets the access token that came with it, and
-however long that takes; and it is told of until a queue has taken it. What remains is the moment between the
-endpoint's decision and that write: a process that is killed then loses the token, as with every client of OAuth.
+Guarantees: once the token endpoint's response has been read, the new refresh token is in this process's memory. It is
+written to the shared memory, sealed and durably, before any caller gets the access token issued with it, however long
+the write takes; and its event is published until a queue has taken it. A gap remains between the endpoint's decision
+and that write: a process killed then loses the token, as any OAuth client would.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ _RETRY_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose grant it is: `grant` is a digest of all but the token, so that two accounts never share one."""
+    """A grant's owner: `grant` is a digest of everything but the token, so that two accounts never share one."""
 
     grant: bytes
     account_id: str
@@ -42,9 +42,9 @@ class RotationKeeper:
     """Shares the newest refresh token of each grant, sealed.
 
     Args:
-        holder: a name of this process that no other has.
-        rotated: called after a new token was kept; must not raise.
-        turn_s: how long one renewal may take, all of its attempts together.
+        holder: a unique name of this process.
+        rotated: called after a new token is stored; must not raise.
+        turn_s: how long one renewal may take, all attempts included.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class RotationKeeper:
 
     @asynccontextmanager
     async def turn(self, owner: Owner) -> AsyncIterator[None]:
-        """Renew while no other worker does: a strict server takes two uses of one token for theft, and voids them all.
+        """Renew exclusively: a strict server takes two uses of one token for theft, and revokes them all.
 
         Raises:
             Unavailable: the shared memory does not answer.
@@ -78,11 +78,11 @@ class RotationKeeper:
         try:
             yield
         finally:
-            with suppress(Unavailable):  # the turn runs out by itself
+            with suppress(Unavailable):  # the turn expires by itself
                 await asyncio.shield(self._tokens.end_turn(owner.grant, self._holder))
 
     async def newer(self, owner: Owner, token: SecretStr) -> SecretStr | None:
-        """The token that took this one's place, in whichever worker; None when there is none. Raises `Unavailable`."""
+        """The token that replaced this one, in any worker; None when there is none. Raises `Unavailable`."""
         rotation = await self._tokens.newest(owner.grant)
         if rotation is None or digest(token) not in rotation.known:
             return None
@@ -100,7 +100,7 @@ class RotationKeeper:
         return newest if newest != token else None
 
     async def keep(self, owner: Owner, configured: bytes, spent: SecretStr, new: SecretStr) -> None:
-        """Keep a token that the endpoint just handed out; returns when it is durable, however long that takes.
+        """Store a token that the endpoint just issued; returns once it is durable, however long that takes.
 
         `configured` is the digest of the token that the snapshot names, `spent` the one that was used.
         """
@@ -145,11 +145,11 @@ class RotationKeeper:
 
 
 def digest(token: SecretStr) -> bytes:
-    """A token's digest, by which it is recognised where it must not be kept."""
+    """A token's digest, which identifies it where the token itself must not be stored."""
     return sha256(token.get_secret_value().encode("utf-8", "surrogatepass")).digest()[:DIGEST_BYTES]
 
 
 def _bounded(known: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    """Each once; when there are too many, the snapshot's own token, which comes first, and the latest ones."""
+    """Without repeats; if there are too many, the snapshot's own token, which comes first, and the latest ones."""
     first, *rest = dict.fromkeys(known)
     return (first, *rest[-(_MAX_KNOWN - 1) :])

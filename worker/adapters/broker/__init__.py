@@ -1,1 +1,1 @@
-"""RabbitMQ over aio-pika: a connection that is kept up, one consumer that settles, one publisher that confirms."""
+"""RabbitMQ over aio-pika: a reconnecting connection, a consumer that settles, a publisher with confirms."""

@@ -1,4 +1,4 @@
-"""Consuming a queue in batches: each is acknowledged as a whole, once its handler has kept it."""
+"""Consumes a queue in batches: each is acknowledged as a whole, once its handler has stored it."""
 
 import asyncio
 import random
@@ -23,25 +23,25 @@ from worker.errors import ConfigurationError, Unavailable
 log = structlog.get_logger(__name__)
 
 BatchHandler = Callable[[Sequence[bytes]], Awaitable[Sequence[str | None]]]
-"""Deals with the bodies of a batch; says for each why it can never be dealt with, or None.
+"""Handles the bodies of a batch; returns for each why it can never be handled, or None.
 
-Raises `Unavailable` when none can be dealt with now: the batch is tried again. May be given the same bodies twice.
+Raises `Unavailable` when none can be handled now: the batch is retried. Must be idempotent: bodies may repeat.
 """
 
 _AT_ONCE = 200
-_PREFETCH = 300  # the next batch gathers while one is in work; at worst each is a result of 1,000 recipients
+_PREFETCH = 300  # the next batch gathers while one is handled; at worst each message is a result of 1,000 recipients
 _AT_ONCE_BYTES = 8_000_000
 _LINGER_S = 0.2
 _IDLE_S = 30.0
 _ANSWER_S = 10.0
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 15.0
-_HOLD_S = 15 * 60.0  # the broker takes messages back by force that are held for 30 minutes
+_HOLD_S = 15 * 60.0  # the broker forcibly requeues messages held for 30 minutes
 
 
 @dataclass(slots=True)
 class _Intake:
-    """What the broker has delivered on one channel and no batch has taken yet."""
+    """Messages delivered on one channel that no batch has taken yet."""
 
     messages: deque[AbstractIncomingMessage] = field(default_factory=deque)
     ended: str | None = None
@@ -56,12 +56,12 @@ class _Intake:
         self._signal.set()
 
     def require(self) -> None:
-        """Raises `ConnectionError` when nothing more can come, and nothing that came be acknowledged."""
+        """Raises `ConnectionError` when the channel can neither deliver nor acknowledge any more."""
         if self.ended is not None:
             raise ConnectionError(self.ended)
 
     async def batch(self) -> list[AbstractIncomingMessage]:
-        """The next messages, gathered for a moment; none when none came for a while."""
+        """The next messages, gathered for a moment; empty when none arrived for a while."""
         if await self._has(1, _IDLE_S):
             await self._has(_AT_ONCE, _LINGER_S)
         taken: list[AbstractIncomingMessage] = []
@@ -86,8 +86,8 @@ class _Intake:
 class BatchConsumer:
     """Hands the messages of one queue to a handler, batch by batch.
 
-    A message that can never be dealt with goes to the dead queue, with the reason. While the handler cannot deal with
-    any, the batch is held and tried again with growing pauses; messages held for too long go back to the broker.
+    A message that can never be handled goes to the dead queue, with the reason. While the handler is unavailable, the
+    batch is held and retried with growing pauses; messages held for too long go back to the broker.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class BatchConsumer:
         self._idle.set()
 
     def problem(self) -> str | None:
-        """Why nothing is taken from the queue at the moment, in words."""
+        """Why nothing is currently consumed from the queue, as text."""
         return self._problem
 
     async def run(self) -> None:
@@ -128,7 +128,7 @@ class BatchConsumer:
         await self._connection.run()
 
     async def stop(self, timeout_s: float) -> None:
-        """Take no further batch, and wait for the one in work; what is not settled then is delivered again."""
+        """Take no further batch, and wait for the current one; the broker redelivers what is not settled by then."""
         self._stopping.set()
         try:
             async with asyncio.timeout(timeout_s):
@@ -137,7 +137,7 @@ class BatchConsumer:
             log.warning("history.batch_abandoned")
 
     async def _up(self, connection: AbstractConnection) -> None:
-        """Consume as long as the connection lasts; what it raises otherwise has another one opened."""
+        """Consume as long as the connection lasts; any error raised opens another connection."""
         try:
             await self._consume(connection)
         finally:
@@ -163,7 +163,7 @@ class BatchConsumer:
                 raise ConnectionError("the broker delivers nothing, although messages wait")
 
     async def _depth(self, channel: AbstractChannel) -> int:
-        """How many messages wait, not delivered. Brokers have lost consumers without a word: so it is asked."""
+        """The number of undelivered messages. Polled, because brokers have silently lost consumers."""
         try:
             with broker_call():
                 found = await channel.declare_queue(self.queue, passive=True, timeout=_ANSWER_S)
@@ -181,8 +181,8 @@ class BatchConsumer:
                 if problem is not None:
                     await self._bury(message, problem, channel)
             with broker_call():
-                async with asyncio.timeout(_ANSWER_S):  # it waits for a writer that may end with its connection
-                    await batch[-1].ack(multiple=True)  # batches are taken in the order of their delivery
+                async with asyncio.timeout(_ANSWER_S):  # waits for a writer that may end with its connection
+                    await batch[-1].ack(multiple=True)  # batches follow the delivery order
         finally:
             self._idle.set()
 
@@ -205,7 +205,7 @@ class BatchConsumer:
                 return problems
 
     async def _bury(self, message: AbstractIncomingMessage, problem: str, channel: AbstractChannel) -> None:
-        """Put the message into the dead queue, confirmed by the broker."""
+        """Publish the message to the dead queue, confirmed by the broker."""
         log.error("history.result_refused", problem=problem, bytes=len(message.body))
         arrival = Arrival(self.queue, message.body, dict(message.headers), message.content_type)
         reason = requeue.DeadLetterReason(Reason.INVALID_EVENT, problem, self._clock.now())

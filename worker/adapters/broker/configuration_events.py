@@ -1,4 +1,4 @@
-"""Listens for `configuration.changed`. Every worker needs it, so each has an exclusive queue of its own."""
+"""Listens for `configuration.changed`. Every worker needs it, so each has its own exclusive queue."""
 
 import structlog
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
@@ -14,11 +14,11 @@ from worker.errors import InvalidEvent
 
 log = structlog.get_logger(__name__)
 
-_MAX_BYTES = 16 * 1024  # it holds a number
+_MAX_BYTES = 16 * 1024  # the body holds a number
 
 
 class ConfigurationEvents:
-    """Has the snapshot refreshed when the product says that there is a newer one."""
+    """Triggers a snapshot refresh when the product announces a newer one."""
 
     def __init__(self, broker: Broker, topology: Topology, snapshot: SnapshotService) -> None:
         self._reconnecting = ReconnectingConnection(broker, "sendas-configuration-events", self._up)
@@ -32,8 +32,8 @@ class ConfigurationEvents:
     async def _up(self, connection: AbstractConnection) -> None:
         channel = await connection.channel()
         channel.close_callbacks.add(lambda *_: self._reconnecting.reset())
-        # The broker makes up the name, and deletes an exclusive queue with its connection. A version that is announced
-        # in between is found by the next periodic refresh.
+        # The broker generates the name, and deletes an exclusive queue with its connection. The next periodic refresh
+        # finds a version announced in between.
         self._queue = await channel.declare_queue(exclusive=True, auto_delete=True)
         await self._queue.bind(self._topology.events_exchange, EventType.CONFIGURATION_CHANGED.value)
         await self._queue.consume(self._refresh, no_ack=True)

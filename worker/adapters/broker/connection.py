@@ -1,7 +1,7 @@
-"""A connection to the broker that is opened again whenever it is lost.
+"""A connection to the broker that reopens whenever it is lost.
 
-aio-pika's robust connection is not used: with it a declaration that the broker refuses reconnects for ever, and
-consumers and channels come back on their own terms. Here everything above a connection is built anew with it.
+aio-pika's robust connection is not used: with it a refused declaration reconnects for ever, and consumers and channels
+are restored on their own terms. Here everything above a connection is rebuilt with it.
 """
 
 import asyncio
@@ -42,20 +42,20 @@ _LONGEST_WAIT_S = 15.0
 
 BROKER_ERRORS = (*CONNECTION_EXCEPTIONS, asyncio.TimeoutError)
 _SIGN_IN_ERRORS = (AuthenticationError, ProbableAuthenticationError)
-# What a broker says to a virtual host that it does not have comes as an unexpected frame; one that is still starting
-# says the same of a virtual host that it will have, so this is believed only after some tries.
+# The reply for a missing virtual host arrives as an unexpected frame. A broker that is still starting sends the same
+# for a virtual host that it will have, so only repeated replies count.
 _VHOST_ERRORS = (InvalidFrameError,)
 _VHOST_TRIES = 5
 
 
 class broker_call:  # noqa: N801 - reads as a verb: `with broker_call():`
-    """Gives the failures of a call to aiormq their usual types: one of `BROKER_ERRORS`, or `CancelledError`.
+    """Normalises the failures of a call to aiormq: one of `BROKER_ERRORS`, or `CancelledError`.
 
-    When a channel or connection closes, aiormq rejects what waits on it with the reason it has. Without one it raises
-    plain `Exception`; after a missed heartbeat, `CancelledError`, although nothing cancelled the task. Both become
-    `ConnectionError` here. And when a close coincides with a cancellation, aiormq raises an error in the place of
-    `CancelledError`, or nothing at all (`close` suppresses every exception): a task that went on then would never end,
-    and neither would the worker. So the cancellation is raised again.
+    When a channel or connection closes, aiormq rejects pending calls with the close reason. Without one it raises plain
+    `Exception`; after a missed heartbeat, `CancelledError`, although nothing cancelled the task. Both become
+    `ConnectionError` here. When a close coincides with a cancellation, aiormq raises an error instead of
+    `CancelledError`, or nothing at all (`close` suppresses every exception): a task that continued would never end, and
+    neither would the worker. So the cancellation is raised again.
     """
 
     __slots__ = ("_cancellations",)
@@ -79,10 +79,10 @@ def _cancellations() -> int:
 
 
 class ChannelCalls:
-    """Calls on one channel that end by a timeout, or at once when the channel closes.
+    """Calls on one channel that end by timeout, or at once when the channel closes.
 
-    A call that hands aiormq a frame waits while its writer's queue is full, and a writer that ends with its connection
-    leaves such a wait without an end.
+    A call that hands aiormq a frame waits while the writer's queue is full, and a writer that ends with its connection
+    never wakes it.
     """
 
     def __init__(self, channel: AbstractChannel, timeout_s: float) -> None:
@@ -92,7 +92,7 @@ class ChannelCalls:
 
     @asynccontextmanager
     async def bounded(self) -> AsyncIterator[None]:
-        """Raises `TimeoutError`, which is one of `BROKER_ERRORS`, when the call ends in this way."""
+        """Raises `TimeoutError`, one of `BROKER_ERRORS`, when the call ends this way."""
         async with asyncio.timeout(self._timeout_s) as running:
             self._running.add(running)
             try:
@@ -108,7 +108,7 @@ class ChannelCalls:
 
 
 class _Connection(aio_pika.Connection):
-    """Closes itself when it cannot be opened; else its finaliser starts a task that does, at some later moment."""
+    """Closes itself if opening fails; otherwise its finaliser would start a task that does, at some later moment."""
 
     async def connect(self, timeout: float | int | None = None) -> None:
         try:
@@ -119,7 +119,7 @@ class _Connection(aio_pika.Connection):
 
 
 async def connect(broker: Broker, name: str) -> AbstractConnection:
-    """One connection, at the first try.
+    """Open one connection, in a single attempt.
 
     Raises:
         ConfigurationError: the address is wrong.
@@ -150,8 +150,8 @@ async def connect(broker: Broker, name: str) -> AbstractConnection:
 
 
 async def _speaks_tls(url: URL) -> bool:
-    """Whether the server answers a TLS handshake: one that does hangs up on a plain-text greeting without a reason."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts no authority, so a server that speaks TLS is refused
+    """Whether the server answers a TLS handshake: such a server hangs up on a plain-text greeting without a reason."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts no authority, so the handshake with a TLS server fails
     try:
         async with asyncio.timeout(_CONNECT_TIMEOUT_S):
             _, writer = await asyncio.open_connection(url.host, url.port or 5672, ssl=context)
@@ -164,10 +164,10 @@ async def _speaks_tls(url: URL) -> bool:
 
 
 async def connect_patiently(broker: Broker, name: str) -> AbstractConnection:
-    """One connection, waiting for a broker that is not there yet, and saying so.
+    """Open one connection; waits for a broker that is not up yet, and logs that.
 
     Raises:
-        ConfigurationError: the address is wrong; or the broker is there and refuses the user name, password or virtual
+        ConfigurationError: the address is wrong; or the broker is up and refuses the user name, password or virtual
             host, or one side refuses the other's certificate.
     """
     address = broker_address(broker)
@@ -206,7 +206,7 @@ def _is_hopeless(state: RetryCallState) -> bool:
 
 
 class ReconnectingConnection:
-    """Keeps one connection up: `on_up` builds what lives on it, and is called again after each loss."""
+    """Keeps one connection open: `on_up` sets up everything on it, and runs again after each loss."""
 
     def __init__(self, broker: Broker, name: str, on_up: Callable[[AbstractConnection], Awaitable[None]]) -> None:
         self._address = broker_address(broker)
@@ -216,14 +216,14 @@ class ReconnectingConnection:
         self._was_connected = False
 
     def reset(self) -> None:
-        """What was built on the connection is broken: build everything again on a new one."""
+        """Rebuild everything on a new connection, because something on this one is broken."""
         self._lost.set()
 
     async def run(self) -> None:
         """Run until cancelled.
 
         Raises:
-            ConfigurationError: the first connection is refused. Later that is an outage like any other.
+            ConfigurationError: the first connection is refused. Later refusals count as an outage.
         """
         while True:
             connection = await self._connected()
@@ -233,7 +233,7 @@ class ReconnectingConnection:
                 log.warning("broker.setup_failed", connection=self._name, error=_words(error))
             finally:
                 await close_quietly(connection)
-            # Many workers lose a broker at the same moment; they must not all come back at the same moment.
+            # Many workers lose a broker at the same moment; they must not all reconnect at the same moment.
             await asyncio.sleep(random.uniform(0.1, 1.0))  # noqa: S311 - spreads load, decides nothing
 
     async def _connected(self) -> AbstractConnection:
@@ -250,7 +250,7 @@ class ReconnectingConnection:
                 return connection
 
     async def _hold(self, connection: AbstractConnection) -> None:
-        """Build on the connection, and return when it is lost."""
+        """Set up the connection, and return when it is lost."""
         self._lost.clear()
 
         def closed(_: object, error: BaseException | None) -> None:
@@ -268,7 +268,7 @@ class ReconnectingConnection:
 
 
 async def close_quietly(connection: AbstractConnection) -> None:
-    """Close a connection that may be broken already."""
+    """Close a connection that may already be broken."""
     try:
         with broker_call():
             await asyncio.wait_for(connection.close(), timeout=5)

@@ -1,4 +1,4 @@
-"""Consuming a queue: bounded, each message in a task of its own, and settled in one place."""
+"""Consumes a queue: bounded, one task per message, settled in one place."""
 
 import asyncio
 import re
@@ -27,7 +27,7 @@ _LAST_MOMENT_S = 5.0
 _SETTLE_TIMEOUT_S = 10.0
 _LOOK_EVERY_S = 30.0
 _LOOK_TIMEOUT_S = 10.0
-_HOLD_S = 20 * 60.0  # the broker takes messages back by force that are held for 30 minutes
+_HOLD_S = 20 * 60.0  # the broker forcibly requeues messages held for 30 minutes
 
 _DELIVERIES = "x-delivery-count"
 _ACQUISITIONS = "x-acquired-count"
@@ -36,10 +36,10 @@ _VERSION = re.compile(r"(\d+)\.(\d+)")
 
 
 def counting_headers(server_properties: Mapping[str, object]) -> tuple[str, ...]:
-    """The headers in which this broker's quorum queues count how often a message came back.
+    """The headers in which this broker's quorum queues count how often a message was returned.
 
-    From RabbitMQ 4.3 on the first leaves out what was given back by `basic.nack`, and the second counts everything.
-    Before, the second is a header like any other: what a producer writes there is no count.
+    From RabbitMQ 4.3 on the first excludes returns by `basic.nack`, and the second counts all returns. Before 4.3 the
+    second is an ordinary header: what a producer writes there is not a count.
     """
     version = server_properties.get("version")
     found = _VERSION.match(version.decode("ascii", "replace") if isinstance(version, bytes) else str(version))
@@ -49,7 +49,7 @@ def counting_headers(server_properties: Mapping[str, object]) -> tuple[str, ...]
 
 
 class Delivery:
-    """A message that was delivered and is not settled yet.
+    """A delivered message that is not settled yet.
 
     Settling only hands a frame to the connection's writer, so acknowledgements do not wait for one another.
     """
@@ -63,27 +63,27 @@ class Delivery:
 
     @property
     def is_taken_back(self) -> bool:
-        """Whether the channel that it came on is gone, and so the message is the broker's again."""
+        """Whether the delivering channel is closed, so the message belongs to the broker again."""
         return self._message.channel.is_closed
 
     def arrival(self, queue: str) -> Arrival:
-        """The message as the delivery sees it."""
+        """The message in the form that the delivery takes."""
         message, properties = self._message, self._message.header.properties
         headers: Mapping[str, object] = properties.headers or {}
         is_redelivered = bool(message.redelivered)
-        # A message that comes for the first time has at most what a producer wrote there.
+        # On first delivery the header holds at most what a producer wrote there.
         returns = max(_count(headers, name) for name in self._counts) if is_redelivered else 0
         return Arrival(queue, message.body, headers, properties.content_type, is_redelivered, returns)
 
     async def acknowledge(self) -> None:
-        """It is dealt with. Raises one of `BROKER_ERRORS`."""
+        """Acknowledge the message as done. Raises one of `BROKER_ERRORS`."""
         async with self._calls.bounded():
             await self._message.channel.basic_ack(self._tag, wait=False)
 
     async def give_back(self, *, has_failed: bool = False) -> None:
-        """It is to be delivered again; one that has failed counts towards the queue's delivery limit.
+        """Return the message for redelivery; a failed one counts towards the queue's delivery limit.
 
-        Up to RabbitMQ 4.2 both count. Raises one of `BROKER_ERRORS`.
+        Up to RabbitMQ 4.2 both kinds count. Raises one of `BROKER_ERRORS`.
         """
         settle = self._message.channel.basic_reject if has_failed else self._message.channel.basic_nack
         async with self._calls.bounded():
@@ -91,7 +91,7 @@ class Delivery:
 
     @property
     def _tag(self) -> int:
-        return self._message.delivery_tag or 0  # the library allows for none, which only an answer to `basic.get` has
+        return self._message.delivery_tag or 0  # the library allows None, which occurs only in replies to `basic.get`
 
 
 def _count(headers: Mapping[str, object], name: str) -> int:
@@ -100,23 +100,23 @@ def _count(headers: Mapping[str, object], name: str) -> int:
 
 
 class Publishes(Protocol):
-    """What the consumer needs of a publisher."""
+    """What the consumer needs from a publisher."""
 
     async def publish(self, publication: Publication) -> None: ...
 
 
 class Consumer:
-    """Takes messages from one queue, hands them to a handler, publishes what it answers, then acknowledges.
+    """Takes messages from one queue, hands them to a handler, publishes its results, then acknowledges.
 
-    aio-pika cancels its callbacks when a channel drops, so they only start tasks, and the tasks go on: a letter half
-    sent is finished and its outcome published. Its late acknowledgement fails then, and the message comes once more.
+    aio-pika cancels its callbacks when a channel closes, so they only start tasks, and the tasks continue: a letter
+    half sent is completed and its outcome published. The late acknowledgement then fails, and the broker redelivers.
 
-    A watchdog looks at the queue every `look_every_s`: brokers have lost consumers without a word. `put_back`
-    makes the message anew that could not be dealt with for `hold_s`; without it such messages are held on to.
-    Headers of ours that `signatures` does not vouch for are gone before anybody sees the message.
+    A watchdog checks the queue every `look_every_s`, because brokers have silently lost consumers. `put_back` builds
+    the replacement for a message that could not be handled within `hold_s`; without it such messages stay held.
+    Headers of ours that `signatures` does not verify are removed before the handler sees the message.
 
-    Messages come from aiormq's channel, below aio-pika's, which builds another object and task around each: that would
-    be a quarter of the processor time of consuming.
+    Messages come from aiormq's channel, below aio-pika's, which wraps each in another object and task: that would take
+    a quarter of the consumer's CPU time.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class Consumer:
         return self._tag is not None and self._channel is not None and not self._channel.is_closed
 
     def problem(self) -> str | None:
-        """What keeps it from consuming, in words."""
+        """What prevents consuming, as text."""
         return None if self.is_consuming else "not consuming from the broker"
 
     @property
@@ -173,10 +173,10 @@ class Consumer:
         await asyncio.gather(self._reconnecting.run(), self._watch())
 
     async def stop(self, grace_s: float, answers_s: float = _LAST_MOMENT_S) -> None:
-        """Take no more, finish what is in flight within `grace_s`, and give back the rest.
+        """Shut down gracefully: take no more, finish work in flight within `grace_s`, and return the rest.
 
-        A letter whose final dot was written is not cut short by cancellation. Should its server not answer within
-        `answers_s` either, it is left behind, and in doubt: the worker's end must come in bounded time.
+        Cancellation does not interrupt a letter whose final dot was written. If its server does not answer within
+        `answers_s` either, the letter is abandoned as uncertain: shutdown must end in bounded time.
         """
         self._is_stopping = True
         await self._cancel_consumer()
@@ -191,11 +191,11 @@ class Consumer:
         await self._flush()
 
     async def _flush(self) -> None:
-        """Have the broker apply every acknowledgement before the connection ends, or messages come once more.
+        """Wait until the broker has applied every acknowledgement, or it would redeliver settled messages.
 
-        It reads a channel's frames in their order, so its answer to anything sent after them says that it has them. A
-        quorum queue holds those beyond 32 back until the first ones are applied, and forgets them with the channel
-        (seen with 3.10): hence a second round trip.
+        The broker reads a channel's frames in order, so its reply to a later frame confirms the earlier ones. A quorum
+        queue defers acknowledgements beyond 32 until the first ones are applied, and drops them with the channel (seen
+        with 3.10): hence a second round trip.
         """
         if self._channel is None or self._channel.is_closed:
             return
@@ -224,7 +224,7 @@ class Consumer:
     async def _up(self, connection: AbstractConnection) -> None:
         if self._is_stopping:
             return
-        self._waiting.clear()  # they are the broker's again, and come once more
+        self._waiting.clear()  # they belong to the broker again, which redelivers them
         channel = await connection.channel(publisher_confirms=False)
         await channel.set_qos(prefetch_count=self.prefetch)
         await channel.declare_queue(self.queue, passive=True)
@@ -235,7 +235,7 @@ class Consumer:
         async def take(message: DeliveredMessage) -> None:
             self._take(Delivery(message, counts, calls))
 
-        # The broker cancels consumers when a queue is deleted or its leader is lost; nothing else would tell.
+        # The broker cancels consumers when a queue is deleted or loses its leader; there is no other notice.
         underlay.on_consumer_cancel_callbacks.add(lambda *_: self._lose())
         channel.close_callbacks.add(lambda *_: self._lose())
         self._channel, self._underlay = channel, underlay
@@ -248,7 +248,7 @@ class Consumer:
             self._reconnecting.reset()
 
     async def _watch(self) -> None:
-        """Consume anew when messages are ready, there is room for them here, and none came between two looks."""
+        """Restart the consumer when messages are ready, there is capacity, and none arrived between two checks."""
         was_starving = False
         while True:
             taken_before = self._taken_total
@@ -265,7 +265,7 @@ class Consumer:
             was_starving = is_starving
 
     async def _has_ready(self, channel: AbstractChannel) -> bool:
-        """Whether messages wait in the queue; a broker that does not say so within its time has lost us."""
+        """Whether the queue has ready messages; a broker that does not reply in time has lost this consumer."""
         try:
             with broker_call():
                 found = await channel.declare_queue(self.queue, passive=True, timeout=_LOOK_TIMEOUT_S)
@@ -278,17 +278,17 @@ class Consumer:
 
     def _take(self, delivery: Delivery) -> None:
         if self._is_stopping:
-            self._late.append(delivery)  # given back once the broker sends no more, or it would send this one again
+            self._late.append(delivery)  # returned once the broker stops sending, or it would redeliver it at once
             return
         self._taken_total += 1
         self._waiting.append(delivery)
         self._start_some()
 
     def _start_some(self) -> None:
-        """Begin with what waits, as long as there is room.
+        """Start waiting messages while there is capacity.
 
-        There always is, but for messages that a lost channel brought: their tasks go on while the broker gives out
-        the same number once more. Without a limit each half hour of a blocked broker would bring as many again.
+        There always is, except after a lost channel: its tasks continue while the broker delivers the same number
+        again. Without a limit each half hour of a blocked broker would add as many again.
         """
         while self._waiting and len(self._tasks) < self.prefetch and not self._is_stopping:
             delivery = self._waiting.popleft()
@@ -307,9 +307,9 @@ class Consumer:
             await self._work(delivery)
 
     async def _work(self, delivery: Delivery) -> None:
-        """Deal with one message, and settle it; a cancelled one is given back at once.
+        """Handle one message and settle it; a cancelled one is returned at once.
 
-        Others then have it while this worker still waits for its last answers.
+        Other workers can then take it while this one still waits for its last answers.
         """
         try:
             publications = await self._patiently(delivery)
@@ -319,7 +319,7 @@ class Consumer:
         except asyncio.CancelledError:
             await self._settle(delivery, is_done=False)
             raise
-        except Exception:  # whatever it is, the message must not stay unsettled for ever
+        except Exception:  # whatever the error, the message must not stay unsettled for ever
             log.exception("message.unhandled", queue=self.queue)
             await self._settle(delivery, is_done=False, has_failed=True)  # the queue's delivery limit ends this
         else:
@@ -332,17 +332,17 @@ class Consumer:
             else:
                 await delivery.give_back(has_failed=has_failed)
         except BROKER_ERRORS as error:
-            # The connection on which it came is gone, so it comes again; the ledger knows what was done.
+            # The delivering connection is lost, so the broker redelivers; the ledger knows what was done.
             log.info("consumer.late_settlement", queue=self.queue, error=type(error).__name__)
 
     async def _patiently(self, delivery: Delivery) -> Sequence[Publication] | None:
-        """The handler's answer. While it says that something is unavailable, the message waits unacknowledged.
+        """The handler's result. While a dependency is unavailable, the message waits unacknowledged.
 
-        As no more messages than the prefetch are held, intake pauses by itself until the outage is over. After
-        `hold_s` the message is put back for a while, as a new one: the broker would take it back by force, with all
-        others of the channel, and count that, so that a long outage would end in the dead queue. When the broker
-        takes it back all the same, the answer is None: it comes once more, and each time would leave more tasks
-        behind otherwise.
+        The prefetch bounds the messages held, so intake pauses by itself until the outage is over. After `hold_s` the
+        message is put back for a while, as a new one: otherwise the broker would forcibly requeue it, with all others
+        of the channel, and count that, so that a long outage would end in the dead queue. If the broker requeues it all
+        the same, the result is None: the message is redelivered, and each redelivery would otherwise leave more tasks
+        behind.
         """
         wait_s, began_s = _FIRST_WAIT_S, asyncio.get_running_loop().time()
         arrival = await self._signatures.trusted(delivery.arrival(self.queue))
@@ -383,7 +383,7 @@ class Consumer:
                 wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
 
     async def _publish_each(self, publications: Sequence[Publication]) -> Sequence[BaseException | None]:
-        """What each raised. Most letters have one result, which needs no task of its own."""
+        """The exception of each, or None. Most letters have one result, which needs no task of its own."""
         if len(publications) > 1:
             return await asyncio.gather(*map(self._publisher.publish, publications), return_exceptions=True)
         try:

@@ -1,19 +1,19 @@
-"""The dead queue over AMQP: messages are held unacknowledged while they are looked at, and go back in their order.
+"""The dead queue over AMQP: inspected messages are held unacknowledged, and return in their original order.
 
-What the broker does, and what follows from it (RabbitMQ 3.10, measured; 4.x has the same code for it):
+Broker behaviour and its consequences (RabbitMQ 3.10, measured; 4.x has the same code for it):
 
-- A quorum queue takes a closed channel's messages back in the order in which that channel got them, and gives them
-  out before all others but those given back earlier. So a look that ends early takes the rest too, and lets it go
-  unread: else those behind would come first. `basic.nack` of many does not keep their order, and `basic.get` makes
-  each message a consumer of its own, whose order is lost. So: consumers, and channels closed one after the other, the
-  oldest first.
-- Deliveries that are on their way to a consumer when it is cancelled go back at once, and so before all others. So a
-  window is left only when nothing can be on its way: it is full, or the queue is empty.
-- A consumer's prefetch cannot be raised later, and everything within it comes at once: unlimited, the bodies of the
-  whole queue would be here. So there are windows: a consumer on a channel of its own, of some hundred to thousand
-  messages; when all of them are kept, the next window is opened.
-- The broker searches all that a channel holds for each acknowledgement, which would take hours with 100,000 held on
-  one channel. With a channel for each window it does not matter.
+- A quorum queue requeues a closed channel's messages in the order in which that channel got them, and delivers them
+  before all others except those requeued earlier. So an inspection that ends early also takes the rest and returns it
+  unread: otherwise the messages behind would come first. `basic.nack` of many does not keep their order, and
+  `basic.get` makes each message a consumer of its own, whose order is lost. So: consumers, and channels closed one
+  after the other, the oldest first.
+- Deliveries in flight to a consumer when it is cancelled are requeued at once, and so before all others. So a window is
+  left only when nothing can be in flight: it is full, or the queue is empty.
+- A consumer's prefetch cannot be raised later, and everything within it arrives at once: without a limit, the bodies of
+  the whole queue would be in memory. So there are windows: a consumer on its own channel, for some hundred to thousand
+  messages; when all of them are kept, the next window opens.
+- For each acknowledgement the broker searches everything that a channel holds, which would take hours with 100,000 held
+  on one channel. With a channel per window the cost is negligible.
 """
 
 import asyncio
@@ -61,7 +61,7 @@ _PROPERTIES = (
 
 
 class Placed(Protocol):
-    """What is needed of a message to find it again."""
+    """What identifies a message in the queue."""
 
     @property
     def place(self) -> int: ...
@@ -104,7 +104,7 @@ class AmqpDeadQueue:
 
 @asynccontextmanager
 async def open_dead_queue(broker: Broker, queue: str) -> AsyncIterator[AmqpDeadQueue]:
-    """Connect, waiting for a broker that is not there yet.
+    """Connect; waits for a broker that is not up yet.
 
     Raises:
         ConfigurationError: the broker refuses the user name, password or virtual host.
@@ -118,7 +118,7 @@ async def open_dead_queue(broker: Broker, queue: str) -> AsyncIterator[AmqpDeadQ
 
 @dataclass(slots=True)
 class _Window:
-    """A consumer on a channel of its own. Of its `size` places `held` are taken; `kept` are looked at and go back."""
+    """A consumer on its own channel. `held` of its `size` slots are taken; `kept` were inspected and go back."""
 
     channel: AbstractChannel  # strong reference: aio-pika keeps weak ones
     underlay: Underlay
@@ -130,7 +130,7 @@ class _Window:
 
 @dataclass(slots=True)
 class _Hold:
-    """Where a message has to be acknowledged that is neither kept nor settled yet."""
+    """Where to acknowledge a message that is neither kept nor settled yet."""
 
     window: _Window
     delivery_tag: int
@@ -180,7 +180,7 @@ class AmqpDeadLetterWindow:
     async def settle(self, message: Placed) -> None:
         hold = self._holds[message.place]
         try:
-            async with asyncio.timeout(_RPC_TIMEOUT_S):  # it waits for a writer, which may end with its connection
+            async with asyncio.timeout(_RPC_TIMEOUT_S):  # waits for a writer, which may end with its connection
                 await hold.window.underlay.basic_ack(hold.delivery_tag, wait=False)
         except BROKER_ERRORS as error:
             raise _lost(error) from None
@@ -189,7 +189,7 @@ class AmqpDeadLetterWindow:
         self._signal.set()
 
     async def give_back(self) -> None:
-        """Close the windows, the oldest first: that is the order in which the messages stand in the queue then."""
+        """Close the windows, oldest first: that order becomes the order of the messages in the queue."""
         self._is_closing = True
         self._arrived.clear()
         try:
@@ -200,16 +200,16 @@ class AmqpDeadLetterWindow:
                 for window in self._windows:
                     await window.channel.close()
         except BROKER_ERRORS as error:
-            # They go back all the same, with the connection; only the order of whole windows may be another one.
+            # The connection's end requeues them all the same; only the order of whole windows may change.
             log.warning("dead_queue.given_back_by_force", error=type(error).__name__)
 
     async def _take_rest(self) -> None:
-        """Hold what stands behind the last window, which is the only one that may have room left."""
+        """Hold everything behind the last window, the only one that may have room left."""
         stuck = 0
         while stuck < _STUCK_ROUNDS:
             self._signal.clear()
             window = self._windows[-1]
-            # The broker answers on the channel of the window, so after what it has sent there.
+            # The broker replies on the window's channel, so after the deliveries it has sent there.
             if await _ready(window.channel, self.queue) == 0:
                 break
             if window.held == window.size:
@@ -231,16 +231,16 @@ class AmqpDeadLetterWindow:
         )
 
     def _next_size(self) -> int:
-        """As many messages as may be here at a time, judged by those that came so far."""
+        """How many messages may be in memory at a time, estimated from those received so far."""
         if not self._windows:
             return _FIRST_WINDOW
         fitting = _WINDOW_BYTES * self._received // max(self._received_bytes, 1)
-        # The number of channels is limited too, so later windows are never quite small.
+        # The number of channels is limited too, so later windows are never very small.
         smallest = _SMALLEST_WINDOW + len(self._windows)
         return min(max(fitting, smallest), 4 * self._windows[-1].size, _LARGEST_WINDOW)
 
     async def _take(self, window: _Window, message: DeliveredMessage) -> None:
-        """Note a delivery. What is beyond the number asked for stays where it is until the channel closes."""
+        """Record a delivery. Deliveries beyond the requested number stay unread until the channel closes."""
         window.held += 1
         self._signal.set()
         if self._is_closing or self._received == self.at_most or message.delivery_tag is None:
@@ -253,10 +253,10 @@ class AmqpDeadLetterWindow:
         self._received_bytes += len(message.body)
 
     async def _comes_more(self) -> bool:
-        """Wait for a message, or for one in work to be dealt with; False when the queue's end is reached.
+        """Wait for a message, or until one in hand is settled; False at the end of the queue.
 
-        Others may have taken messages since they were counted, so their number alone says nothing. At the end the
-        broker says that none is ready, several times: messages that go back elsewhere are for a moment nowhere.
+        Other consumers may have taken messages since they were counted, so the count alone proves nothing. The end is
+        reached when the broker repeatedly reports none ready: a requeued message is briefly counted nowhere.
         """
         quiet = 0
         for _ in range(_STUCK_ROUNDS):
@@ -264,7 +264,7 @@ class AmqpDeadLetterWindow:
                 return True
             self._signal.clear()
             if await self._is_signalled() or self._holds:
-                return True  # holds without a message: somebody works on them, and may take as long as it takes
+                return True  # holds without a message: the caller is working on them, for as long as that takes
             quiet = quiet + 1 if await _ready(self._windows[0].channel, self.queue) == 0 else 0
             if quiet == _QUIET_ROUNDS:
                 return bool(self._arrived)

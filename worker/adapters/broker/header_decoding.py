@@ -1,8 +1,8 @@
-"""Headers that RabbitMQ passes on and that the library cannot read.
+"""Decodes headers that RabbitMQ forwards but the library cannot read.
 
-The library reads names and some texts as strict UTF-8 and moments as dates of the calendar, and recurses into tables.
-RabbitMQ checks none of that. An error in reading ends the connection, and so does the same message the next time: one
-producer's rubbish would stop everybody's letters. So a table that cannot be read is read as empty.
+The library decodes names and some texts as strict UTF-8 and timestamps as calendar dates, and recurses into tables.
+RabbitMQ checks none of that. A decoding error ends the connection, and so does the same message after redelivery: one
+producer's malformed headers would stop all letters. So an unreadable table decodes as empty.
 """
 
 import struct
@@ -16,12 +16,12 @@ from pamqp import decode
 log = structlog.get_logger(__name__)
 _UNREADABLE = (ValueError, ArithmeticError, OSError, RecursionError)
 
-# The library reads field by field, which takes microseconds each: 100 kB of the shortest ones held everybody's letters
-# up for half a second. Ours are some twenty, and what brokers and producers add is not many more.
+# The library reads field by field, at microseconds each: 100 kB of the shortest ones delayed all letters by half a
+# second. We use some twenty, and brokers and producers add only a few more.
 MAX_FIELDS = 1_000
 _SURELY_FEW_BYTES = 2 * MAX_FIELDS  # no field is shorter
 _LONG = struct.Struct(">I")
-_SIZES = {  # of the values that have one, by their type (RabbitMQ's "AMQP 0-9-1 Errata", section 3)
+_SIZES = {  # of fixed-size values, by type (RabbitMQ's "AMQP 0-9-1 Errata", section 3)
     **dict.fromkeys(b"tbB", 1),
     **dict.fromkeys(b"suU", 2),
     **dict.fromkeys(b"iIf", 4),
@@ -36,7 +36,7 @@ Decoder = Callable[[bytes], tuple[int, Any]]
 
 
 def read_table(value: bytes) -> tuple[int, dict[str, Any]]:
-    """How many bytes the table has, and what is in it: nothing when it cannot be read, or has too much in it."""
+    """The table's length in bytes and its contents: empty when it is unreadable or has too many fields."""
     try:
         _require_few(value)
         length, table = decode.field_table(value)
@@ -47,7 +47,7 @@ def read_table(value: bytes) -> tuple[int, dict[str, Any]]:
 
 
 def _require_few(value: bytes) -> None:
-    """Raise `ValueError` for a table with too many fields, those inside of its tables and arrays among them."""
+    """Raise `ValueError` for a table with too many fields, nested tables and arrays included."""
     size = int(_LONG.unpack_from(value)[0])
     if size <= _SURELY_FEW_BYTES:
         return
@@ -67,7 +67,7 @@ def _require_few(value: bytes) -> None:
                 at += _SIZES[kind]
                 continue
             if kind not in (_TABLE, _ARRAY, *_TEXTS) or at + _LONG.size > end:
-                break  # the library says what is wrong with it, when it comes to that place
+                break  # the library reports the error when it reaches that place
             inside = at + _LONG.size
             at = inside + int(_LONG.unpack_from(value, at)[0])
             if kind not in _TEXTS:
@@ -75,7 +75,7 @@ def _require_few(value: bytes) -> None:
 
 
 def read_moment(value: bytes) -> tuple[int, datetime | None]:
-    """How many bytes the moment has, and which it is: None when it is none of the calendar's."""
+    """The timestamp's length in bytes and its value: None when it is outside the calendar."""
     try:
         return decode.timestamp(value)
     except _UNREADABLE:
@@ -83,15 +83,15 @@ def read_moment(value: bytes) -> tuple[int, datetime | None]:
 
 
 def read_text(value: bytes) -> tuple[int, str]:
-    """How many bytes the text has, and what it says, with a question mark for each character that is not UTF-8.
+    """The text's length in bytes and its value, with a question mark for each byte sequence that is not UTF-8.
 
-    A replacement character takes three bytes: with it the text could get too long for the message to be passed on.
+    A replacement character takes three bytes and could make the text too long to publish again.
     """
     length = value[0]
     return length + 1, value[1 : length + 1].decode("utf-8", "replace").replace("\ufffd", "?")
 
 
 def install() -> None:
-    """Let the library read with these from now on, in this whole process."""
+    """Make the library use these functions from now on, process-wide."""
     decoders: dict[str, Decoder] = {"table": read_table, "timestamp": read_moment, "shortstr": read_text}
     decode.METHODS.update(decoders)

@@ -1,4 +1,4 @@
-"""Publishing: persistent, confirmed, and tried again until the broker has it."""
+"""Publishes persistent messages with confirms, retrying until the broker has them."""
 
 import asyncio
 from functools import cache
@@ -22,11 +22,11 @@ log = structlog.get_logger(__name__)
 _CONFIRM_TIMEOUT_S = 60.0
 _NACK_WAIT_S = 1.0
 _SILENT_S = 10.0
-_MAX_SHORT_BYTES = 255  # of a property that is text (AMQP 0-9-1, section 4.2.5.3)
+_MAX_SHORT_BYTES = 255  # of a text property (AMQP 0-9-1, section 4.2.5.3)
 
 
 class Publisher:
-    """Publishes on a connection of its own: a broker alarm blocks publishers, and must not block acknowledging."""
+    """Publishes on its own connection: a broker alarm blocks publishers, and must not block acknowledgements."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Publisher:
         signatures: Signatures | None = None,
         name: str = "sendas-publisher",
     ) -> None:
-        """`signatures` signs all messages for queues; without it their headers of ours are believed nowhere."""
+        """`signatures` signs all messages to queues; unsigned, their headers of ours are trusted nowhere."""
         self._reconnecting = ReconnectingConnection(broker, name, self._up)
         self._metrics = metrics
         self._results = cache(metrics.results.labels)  # types are a closed list
@@ -46,10 +46,10 @@ class Publisher:
         self._connection: AbstractConnection | None = None
         self._channel: _ConfirmChannel | None = None
         self._is_up = asyncio.Event()
-        self._waiting: dict[object, float] = {}  # since when each publication in hand waits, the oldest first
+        self._waiting: dict[object, float] = {}  # when each pending publication began to wait, oldest first
 
     def problem(self) -> str | None:
-        """What keeps it from publishing, in words."""
+        """What prevents publishing, as text."""
         if not self._is_up.is_set():
             return "not connected to the broker"
         if (waiting_s := self.waiting_s) > _SILENT_S:
@@ -58,24 +58,24 @@ class Publisher:
 
     @property
     def waiting_s(self) -> float:
-        """How long the oldest publication in hand has been waiting to be confirmed; 0 when there is none."""
+        """How long the oldest pending publication has waited for its confirm, in seconds; 0 when there is none."""
         began = next(iter(self._waiting.values()), None)
         return 0.0 if began is None else asyncio.get_running_loop().time() - began
 
     async def run(self) -> None:
-        """Keep the connection up, until cancelled."""
+        """Keep the connection open until cancelled."""
         await self._reconnecting.run()
 
     async def wait_until_up(self) -> None:
-        """Return when there is a connection, however long that takes."""
+        """Wait for a connection, however long that takes."""
         await self._is_up.wait()
 
     async def publish(self, publication: Publication) -> None:
-        """Publish one message; returns when the broker has confirmed it, however long its outage takes.
+        """Publish one message; returns once the broker has confirmed it, however long an outage lasts.
 
         Raises:
-            OversizedPublication: the message is larger than the broker takes.
-            Unavailable: no queue takes it although one must.
+            OversizedPublication: the message exceeds the broker's size limit.
+            Unavailable: the message must reach a queue, and is routed to none.
         """
         if self._signatures is not None:
             publication = await self._signatures.signed(publication)
@@ -99,7 +99,7 @@ class Publisher:
             raise OversizedPublication(f"a message with {headers_size} bytes of headers")
 
     async def _try(self, publication: Publication) -> bool:
-        """One try; False when it must be repeated. Consumers drop a repeated message by the event's id."""
+        """One attempt; False when it must be repeated. Consumers drop duplicates by the event's id."""
         await self._is_up.wait()
         channel = self._channel
         if channel is None:
@@ -123,10 +123,10 @@ class Publisher:
         self._metrics.results_unrouted.inc()
 
     async def _refused(self, channel: "_ConfirmChannel") -> None:
-        """The broker said no: a queue is full or has no leader just now.
+        """Handle a negative confirm: a queue is full or currently has no leader.
 
-        A channel whose first publish meets a leader election is refused for ever (seen with 3.10), so the next try is
-        on another one. On the same connection: other publications in flight have nothing to do with that queue.
+        A channel whose first publish meets a leader election is refused for ever (seen with 3.10), so the next attempt
+        uses another one, on the same connection: other publications in flight are unrelated to that queue.
         """
         if channel is self._channel and self._connection is not None:
             self._is_up.clear()
@@ -141,7 +141,7 @@ class Publisher:
         await asyncio.sleep(_NACK_WAIT_S)
 
     def _down(self, channel: "_ConfirmChannel") -> None:
-        """Reconnect, unless another publication that failed at the same time already asked for it."""
+        """Reconnect, unless another publication that failed at the same time already requested it."""
         if channel is self._channel:
             self._is_up.clear()
             self._channel = None
@@ -167,10 +167,10 @@ class Publisher:
 
 
 class _ConfirmChannel:
-    """A channel with publisher confirms. A retired one closes as soon as nothing is in flight on it.
+    """A channel with publisher confirms. A retired one closes once nothing is in flight on it.
 
-    Publishes through aiormq's channel, below aio-pika's: there a publication need not wait until the one before it has
-    left the socket, which saves a quarter of the processor time.
+    Publishes through aiormq's channel, below aio-pika's: there a publication need not wait until the previous one has
+    left the socket, which saves a quarter of the CPU time.
     """
 
     def __init__(self, channel: AbstractChannel, underlay: Channel) -> None:
@@ -187,15 +187,15 @@ class _ConfirmChannel:
         return cls(channel, cast(Channel, await channel.get_underlay_channel()))
 
     async def publish(self, publication: Publication) -> None:
-        """Publish, and wait until the broker confirms. Many publications wait at the same time.
+        """Publish, and wait for the broker's confirm. Many publications wait concurrently.
 
-        aiormq gives each message a random id: it matches returned messages by their id.
+        aiormq gives each message a random id, by which it matches returned messages.
 
         Raises:
-            PublishError: no queue takes the message.
-            DeliveryError: the broker could not keep it; publish it again.
-            Exception: one of `BROKER_ERRORS`: what became of it is unknown.
-            TypeError: the content type is longer than AMQP takes it.
+            PublishError: the message is routed to no queue.
+            DeliveryError: the broker could not store it; publish it again.
+            Exception: one of `BROKER_ERRORS`: the outcome is unknown.
+            TypeError: the content type is longer than AMQP allows.
         """
         self._in_flight += 1
         try:
@@ -218,7 +218,7 @@ class _ConfirmChannel:
             )
 
     async def retire(self) -> None:
-        """Let what is in flight end, and then close."""
+        """Close once nothing is in flight."""
         self._is_retired = True
         await self._close_if_done()
 
@@ -228,15 +228,15 @@ class _ConfirmChannel:
         try:
             with broker_call():
                 await self._channel.close()
-        except BROKER_ERRORS:  # it ends with its connection; the publication that came last is confirmed all the same
+        except BROKER_ERRORS:  # the channel ends with its connection; the last publication is confirmed all the same
             log.debug("broker.close_failed")
 
 
 def message_properties(publication: Publication) -> spec.Basic.Properties:
     """The properties of a persistent message.
 
-    An id may have 1,000 characters, and a property takes 255 bytes. A correlation id or a type that does not fit is
-    left out: both are in the body too, and a result must not be lost by their length.
+    An id may have 1,000 characters, and a property holds 255 bytes. A correlation id or type that does not fit is
+    omitted: both are in the body too, and their length must not cost a result.
     """
     return spec.Basic.Properties(
         content_type=publication.content_type,

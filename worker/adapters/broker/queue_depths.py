@@ -1,7 +1,7 @@
 """Polls the broker for the number of messages in each queue.
 
-Every worker reports all queues, so that the numbers survive any one worker. Summed over workers they count each message
-several times: use `max by (queue)`.
+Every worker reports all queues, so that the metrics survive the loss of a worker. A sum over workers would count each
+message several times: use `max by (queue)`.
 """
 
 import asyncio
@@ -23,14 +23,14 @@ _ANSWER_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """A queue as the broker sees it: messages ready (those in work are not among them), and consumers."""
+    """A queue as the broker reports it: ready messages (without unacknowledged ones), and consumers."""
 
     messages: int
     consumers: int
 
 
 class QueueDepths:
-    """Keeps the depths of all queues. Depths older than a few polls are not reported."""
+    """Holds the depths of all queues. Depths older than a few polls are not reported."""
 
     def __init__(self, broker: Broker, topology: Topology, every_s: float = _EVERY_S) -> None:
         self._reconnecting = ReconnectingConnection(broker, "sendas-depths", self._up)
@@ -56,10 +56,10 @@ class QueueDepths:
         return self._depths if age_s <= self._every_s * _STALE_AFTER_POLLS else {}
 
     async def _up(self, connection: AbstractConnection) -> None:
-        """Poll until the connection ends; the error it raises then has another connection opened."""
+        """Poll until the connection ends; any error raised opens another connection."""
         while True:
             await self._poll(connection)
-            # Workers that started together must not poll together for ever.
+            # Jitter: workers that start together must not poll in step for ever.
             await asyncio.sleep(self._every_s * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load, decides nothing
 
     async def _poll(self, connection: AbstractConnection) -> None:
@@ -77,7 +77,7 @@ class QueueDepths:
     async def _depth(
         self, connection: AbstractConnection, channel: AbstractChannel, name: str
     ) -> tuple[Depth | None, AbstractChannel]:
-        """The depth (None: no such queue), and the channel to use next: the answer for a missing queue closes it."""
+        """The depth (None: no such queue), and the channel to use next: the reply for a missing queue closes it."""
         try:
             with broker_call():
                 queue = await channel.declare_queue(name, passive=True, timeout=_ANSWER_S)

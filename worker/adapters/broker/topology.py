@@ -1,4 +1,4 @@
-"""Declaring and checking the topology, on connections of their own: a refusal kills the channel it happens on."""
+"""Declares and checks the topology, on separate connections: a refusal closes the channel it happens on."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -33,11 +33,11 @@ async def _connection(broker: Broker) -> AsyncIterator[AbstractConnection]:
 
 
 async def apply_topology(broker: Broker, topology: Topology) -> None:
-    """Declare exchanges, queues and bindings; what is there already stays as it is, but for bindings of a history that
-    is off. Waits for a broker that is away.
+    """Declare exchanges, queues and bindings; existing ones stay unchanged, except bindings of a disabled history.
+    Waits for an unavailable broker.
 
     Raises:
-        ConfigurationError: something of the name is there with other arguments.
+        ConfigurationError: an object of the same name exists with other arguments.
     """
     await _patiently(_apply, broker, topology)
 
@@ -57,7 +57,7 @@ async def _apply(broker: Broker, topology: Topology) -> None:
 
 
 async def check_topology(broker: Broker, topology: Topology) -> None:
-    """See that everything is there, as this version would declare it; creates nothing. Waits for a broker that is away.
+    """Check that everything exists as this version would declare it; creates nothing. Waits for an unavailable broker.
 
     Raises:
         ConfigurationError: something is missing or has other arguments.
@@ -66,7 +66,7 @@ async def check_topology(broker: Broker, topology: Topology) -> None:
 
 
 async def _patiently(step: Callable[[Broker, Topology], Awaitable[None]], broker: Broker, topology: Topology) -> None:
-    """Begin anew when the connection ends: a broker that has just started answers to a declaration by ending it."""
+    """Retry when the connection ends: a broker that has just started may answer a declaration by closing it."""
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(BROKER_ERRORS),
         wait=wait_random_exponential(multiplier=0.5, max=_LONGEST_WAIT_S),
@@ -118,12 +118,12 @@ async def _bind(binding: BindingSpec, channel: AbstractChannel) -> None:
 
 async def _unbind(binding: BindingSpec, channel: AbstractChannel) -> None:
     queue = await channel.get_queue(binding.queue, ensure=False)
-    await queue.unbind(binding.exchange, binding.routing_key)  # harmless where it is not bound
+    await queue.unbind(binding.exchange, binding.routing_key)  # harmless if it is not bound
 
 
 async def _find_queue(queue: QueueSpec, channel: AbstractChannel) -> None:
     await channel.declare_queue(queue.name, passive=True)
-    await _declare_queue(queue, channel)  # it is there, so this only compares the arguments
+    await _declare_queue(queue, channel)  # the queue exists, so this only compares the arguments
 
 
 def _say(state: RetryCallState) -> None:

@@ -1,4 +1,4 @@
-"""Transactions in the history's database, and what its errors mean."""
+"""Runs transactions in the history's database, and maps its errors."""
 
 import asyncio
 import math
@@ -22,10 +22,10 @@ from worker.history.port import RecordRefused
 T = TypeVar("T")
 
 Work = Callable[[Connection], T]
-"""What is done within one transaction."""
+"""The work of one transaction."""
 
 _SETTING = "SENDAS_HISTORY_URL"
-# User, password, no such database, no right to use it.
+# User, password, missing database, missing permission.
 _WRONG_SETTINGS = {"28000", "28P01", "3D000", "42501"}
 _WRONG_VALUES = ("22", "23", "54")  # classes: data exception, integrity violation, program limit exceeded
 _CANCELLED = "57014"  # by statement_timeout
@@ -35,7 +35,7 @@ _MAX_WORDS = 200
 
 
 class TookTooLong(Unavailable):
-    """The database was still busy with a statement when its time was up, and was told to stop."""
+    """A statement exceeded its time limit, and the database was asked to cancel it."""
 
 
 class Database(Protocol):
@@ -43,16 +43,16 @@ class Database(Protocol):
 
     @property
     def place(self) -> str:
-        """Where it is, for people; holds no password."""
+        """The database's location, for display; without a password."""
 
     async def run(self, work: Work[T]) -> T:
         """Do the work in a transaction, committed at its end and rolled back after an error.
 
         Raises:
-            TookTooLong: it had not ended after the timeout.
-            RecordRefused: it refuses a value.
+            TookTooLong: the work did not end within the timeout.
+            RecordRefused: the database refuses a value.
             Unavailable: the database failed.
-            ConfigurationError: it refuses user, password, database, TLS or the right to do this.
+            ConfigurationError: the database refuses user, password, database, TLS or permission.
         """
 
     async def close(self) -> None:
@@ -60,14 +60,14 @@ class Database(Protocol):
 
 
 def history_database(address: LedgerAddress, timeout_s: float, *, writes: bool, connections: int = 1) -> Database:
-    """The database at an address; connects at the first transaction, and anew when a connection was lost."""
+    """The database at an address; connects at the first transaction, and reconnects after a loss."""
     if address.path is not None:
         return _File(address, timeout_s, writes=writes)
     return _Server(address, timeout_s, connections)
 
 
 class _File:
-    """SQLite, in a thread of its own. A file that nothing was written to is not made by whoever only reads."""
+    """SQLite, in its own thread. A reader never creates a missing file."""
 
     def __init__(self, address: LedgerAddress, timeout_s: float, *, writes: bool) -> None:
         self.place = address.place
@@ -99,7 +99,7 @@ class _File:
 
     def _transaction(self, work: Work[T]) -> T:
         if self._writes and not self._path.exists():
-            # Results hold addresses: for this user only, and so are the files that SQLite puts beside it.
+            # Results hold addresses: readable by this user only, as are the files that SQLite puts beside it.
             self._path.touch(mode=0o600)
         self._deadline = time.monotonic() + self._timeout_s
         try:
@@ -111,7 +111,7 @@ class _File:
     def _prepare(self, connection: Any, _: object) -> None:
         connection.isolation_level = None  # sqlite3 shall not begin transactions by itself
         connection.execute("PRAGMA journal_mode = WAL")
-        # What a crash of the host takes is delivered again, if the broker has not been told that it is kept: FULL.
+        # FULL, because the broker redelivers after a host crash only what has not been acknowledged.
         connection.execute("PRAGMA synchronous = FULL")
         connection.set_progress_handler(lambda: time.monotonic() > self._deadline, _STEPS_BETWEEN_LOOKS)
 
@@ -120,7 +120,7 @@ class _File:
 
 
 class _Server:
-    """PostgreSQL, over a few connections that are kept."""
+    """PostgreSQL, over a small pool of connections."""
 
     def __init__(self, address: LedgerAddress, timeout_s: float, connections: int) -> None:
         self.place = address.place
@@ -139,7 +139,7 @@ class _Server:
 
     async def run(self, work: Work[T]) -> T:
         try:
-            # The server ends a statement that takes too long; longer than that takes only one that does not answer.
+            # The server cancels slow statements; only an unresponsive server exceeds this limit.
             async with asyncio.timeout(2 * self._timeout_s), self._engine.begin() as connection:
                 return await connection.run_sync(work)
         except (TimeoutError, *_ERRORS) as error:
@@ -164,7 +164,7 @@ class _Server:
 
 
 def _meaning(error: BaseException, place: str) -> Exception:
-    """What to raise for it. Not with its text, which may quote parameters, but for what only names a right."""
+    """The exception to raise. Omits the text, which may quote parameters, unless it only names a permission."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     state = getattr(cause, "sqlstate", None)
     cause = cause.__cause__ or cause

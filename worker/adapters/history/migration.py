@@ -1,4 +1,4 @@
-"""Bringing the history's tables up to date; their version is not the ledger's, which may be in the same database."""
+"""Migrates the history's tables; their version is separate from the ledger's, which may share the database."""
 
 from pathlib import Path
 
@@ -14,12 +14,12 @@ from worker.errors import ConfigurationError
 
 VERSION_TABLE = "history_version"
 
-_ADVISORY_LOCK = 0x53454E444148  # "SENDAH"; the number that concurrent migrations of one database agree on
+_ADVISORY_LOCK = 0x53454E444148  # "SENDAH"; shared by concurrent migrations of one database
 _MIGRATION_S = 600.0
 
 
 async def migrate(address: LedgerAddress) -> None:
-    """Create the history's tables or bring them up to date; harmless when done twice, also at the same time.
+    """Create or migrate the history's tables; idempotent, and safe to run concurrently.
 
     Raises:
         ConfigurationError: the database refuses, or its tables are of a newer version of sendas.
@@ -33,7 +33,7 @@ async def migrate(address: LedgerAddress) -> None:
 
 
 def _upgrade(connection: Connection) -> None:
-    """Bring the tables up to date, within the caller's transaction."""
+    """Migrate the tables within the caller's transaction."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _ADVISORY_LOCK})
     config = _alembic_config()

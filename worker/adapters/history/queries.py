@@ -1,4 +1,4 @@
-"""The history's questions as SQL: each condition is a comparison with a bound value, never a part of the text."""
+"""The history's queries as SQL: each condition compares with a bound value, never with inlined text."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ _CURSOR = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _A_SECOND = 1_000_000
-# Each account's newest rows are found by its index and merged; beyond so many, one pass over the time is cheaper.
+# Each account's newest rows are read from its index and merged; beyond this many, one scan by time is cheaper.
 _MERGED_ACCOUNTS = 100
 
 Place = tuple[datetime, int]
@@ -39,11 +39,11 @@ Place = tuple[datetime, int]
 
 
 Rows = Sequence[Row[tuple[object, ...]]]
-"""Rows of `history_results`, the newest first."""
+"""Rows of `history_results`, newest first."""
 
 
 def page(search: Search, address: str | None) -> Work[Rows]:
-    """The rows of the page that a search asks for, and one more where there is one; `address` as addresses are kept."""
+    """The rows of a search's page, plus one more if there is one; `address` in its stored form."""
     place = _place(search.before)
 
     def look(connection: Connection) -> Rows:
@@ -53,7 +53,7 @@ def page(search: Search, address: str | None) -> Work[Rows]:
 
 
 def as_page(rows: Rows, limit: int) -> Page:
-    """The page that these rows are."""
+    """Convert the rows to a page."""
     shown = rows[:limit]
     following = _cursor(shown[-1].at, shown[-1].no) if len(rows) > limit else None
     return Page(tuple(map(record_of, shown)), following)
@@ -67,7 +67,7 @@ def story(event_id: str, accounts: frozenset[str] | None) -> Work[Rows]:
 
 
 def as_story(rows: Rows) -> list[Record]:
-    """The records of these rows, the oldest first."""
+    """Convert the rows to records, oldest first."""
     return [record_of(row) for row in reversed(rows)]
 
 
@@ -78,7 +78,7 @@ def failures(
     at = results.c.at
     bucket = ((type_coerce(at, BigInteger) - _microseconds(since)) // (bucket_s * _A_SECOND)).label("bucket")
     counted = select(results.c.reason, bucket, func.count()).where(
-        results.c.reason.in_([reason.value for reason in Reason]),  # so that the index by reason and time serves
+        results.c.reason.in_([reason.value for reason in Reason]),  # so that the index by reason and time applies
         at >= since,
         at < until,
         results.c.type.in_(sorted(FAILURES)),
@@ -102,7 +102,7 @@ def _page_of(search: Search, address: str | None, place: Place | None, dialect: 
     statement: Select[tuple[object, ...]] = select(results)
     at, no = results.c.at, results.c.no
     if address is not None:
-        # By the columns of the index by address, so that its order is the order of the page.
+        # Ordered by the columns of the address index, so that the index order is the page order.
         at, no = addresses.c.at, addresses.c.no
         statement = statement.join(addresses, addresses.c.no == results.c.no).where(addresses.c.address == address)
     statement = statement.where(*(results.c[name] == value for name, value in found.items()))
@@ -111,7 +111,7 @@ def _page_of(search: Search, address: str | None, place: Place | None, dialect: 
 
 
 def _laterally_merged(accounts: list[str], search: Search, place: Place | None) -> Select[tuple[object, ...]]:
-    """The newest rows of some accounts: the newest of each, and of those the newest."""
+    """The newest rows across some accounts: merges the newest rows of each."""
     each = func.unnest(literal(accounts, postgresql.ARRAY(Text))).table_valued("account_id").render_derived(name="seen")
     newest = (
         select(results)
@@ -148,7 +148,7 @@ def _merged(accounts: list[str], search: Search, place: Place | None) -> Select[
 def _within(
     search: Search, at: ColumnElement[datetime], no: ColumnElement[int], place: Place | None
 ) -> list[ColumnElement[bool]]:
-    """The conditions of time, and that a row comes after the page before."""
+    """The time conditions, and the condition that a row follows the previous page."""
     within = []
     if search.since is not None:
         within.append(at >= search.since)
@@ -160,7 +160,7 @@ def _within(
 
 
 def _seen_by(accounts: frozenset[str] | None) -> Callable[[Select], Select]:  # type: ignore[type-arg]  # of any columns
-    """Adds what a viewer may see."""
+    """Restricts a query to what the viewer may see."""
     if accounts is None:
         return lambda statement: statement
     return lambda statement: statement.where(results.c.account_id.in_(sorted(map(key, accounts))))

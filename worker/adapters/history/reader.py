@@ -20,7 +20,7 @@ _CONNECTIONS = 4
 
 
 class SqlHistory:
-    """Implements `worker.history.port.History`. `addresses` says how those in it were kept."""
+    """Implements `worker.history.port.History`. `addresses` is the policy by which its addresses are stored."""
 
     def __init__(self, database: Database, addresses: AddressPolicy) -> None:
         self._database = database
@@ -59,7 +59,7 @@ class SqlHistory:
 
 
 async def open_history(address: LedgerAddress, addresses: AddressPolicy, *, timeout_s: float = TIMEOUT_S) -> SqlHistory:
-    """Connect, and see that the tables are those of this version.
+    """Connect, and check that the tables are those of this version.
 
     Raises:
         ConfigurationError: the database refuses, or its tables are missing or of another version.
@@ -68,7 +68,7 @@ async def open_history(address: LedgerAddress, addresses: AddressPolicy, *, time
     database = history_database(address, timeout_s, writes=False, connections=_CONNECTIONS)
     try:
         await database.run(check)
-    except BaseException:  # whatever it was, also cancellation: no connection is left behind
+    except BaseException:  # any error, also cancellation: leave no connection behind
         await database.close()
         raise
     return SqlHistory(database, addresses)

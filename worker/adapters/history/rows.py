@@ -1,4 +1,4 @@
-"""Records as rows, and rows as records."""
+"""Converts records to rows and back."""
 
 import json
 import zlib
@@ -13,7 +13,7 @@ _LEVEL = 6
 
 
 def row_of(record: Record) -> dict[str, object]:
-    """The values of `history_results` but for the number, which the database gives."""
+    """The values of `history_results`, except the number, which the database assigns."""
     return {
         "id": record.id,
         "at": record.at,
@@ -51,6 +51,6 @@ def record_of(row: Row[Any]) -> Record:
 
 
 def _packed(addresses: tuple[str, ...], body: Mapping[str, object]) -> bytes:
-    # In ASCII, as a lone surrogate in a server's words has no UTF-8.
+    # In ASCII, because a lone surrogate in a server's words has no UTF-8 encoding.
     text = json.dumps({"addresses": addresses, "body": body}, separators=(",", ":"))
     return zlib.compress(text.encode("ascii"), _LEVEL)

@@ -1,7 +1,7 @@
-"""The history's tables, the same for SQLite and PostgreSQL.
+"""The history's tables, identical for SQLite and PostgreSQL.
 
-Rows are found by one index each and read newest first, so every index of what may have many rows ends in time and
-number. Searches compare nothing but these columns; what people read is in `body`.
+Each query uses one index and reads newest first, so every index over potentially many rows ends in time and number.
+Searches compare only these columns; the displayed content is in `body`.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class Moment(TypeDecorator[datetime]):
-    """A time as microseconds since 1970: exact, comparable and the same in every database."""
+    """A timestamp as microseconds since 1970: exact, comparable and identical in every database."""
 
     impl = BigInteger
     cache_ok = True
@@ -39,7 +39,7 @@ class Moment(TypeDecorator[datetime]):
 
 metadata = MetaData()
 
-# SQLite numbers rows by itself only where the key is an INTEGER.
+# SQLite assigns row numbers only if the key is an INTEGER.
 _Number = BigInteger().with_variant(Integer, "sqlite")
 
 results = Table(
@@ -65,7 +65,7 @@ Index("history_by_type", results.c.type, results.c.at, results.c.no)
 
 
 def _index(name: str, column: Column[str]) -> None:
-    """Over the rows that have a value there only."""
+    """Add an index over the rows with a value in this column."""
     is_there = column.is_not(None)
     Index(
         f"history_by_{name}", column, results.c.at, results.c.no, sqlite_where=is_there, postgresql_where=is_there

@@ -1,4 +1,4 @@
-"""Writing the history: batches of records, each once, and forgetting what is old."""
+"""Writes the history in idempotent batches of records, and deletes old ones."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -41,12 +41,12 @@ class SqlHistoryWriter:
 
     @property
     def place(self) -> str:
-        """Where the history is, for people."""
+        """The history's location, for display."""
         return self._database.place
 
     async def add(self, records: Sequence[Record]) -> int:
         first = {record.id: record for record in reversed(records)}  # of two with the same id
-        by_id = dict(sorted(first.items()))  # so two writers of the same records never wait for each other in a circle
+        by_id = dict(sorted(first.items()))  # a fixed order, so that two writers of the same records cannot deadlock
         return await self._database.run(lambda connection: _add(connection, by_id)) if by_id else 0
 
     async def expire(self, before: datetime) -> int:
@@ -59,7 +59,7 @@ class SqlHistoryWriter:
 async def open_history_writer(
     address: LedgerAddress, *, timeout_s: float = TIMEOUT_S, expired_at_once: int = _EXPIRED_AT_ONCE
 ) -> SqlHistoryWriter:
-    """Create the tables, or bring them up to date, for writing.
+    """Create or migrate the tables, and connect for writing.
 
     Raises:
         ConfigurationError: the database refuses, or its tables are of a newer version of sendas.
@@ -87,7 +87,7 @@ def _expire(connection: Connection, before: datetime, at_once: int) -> int:
     if oldest is None:
         return 0
     last = connection.execute(_OLDEST.offset(at_once), {"before": before}).scalar() or before
-    # Of very many that have one and the same time, all go at once: else none would ever go.
+    # Records with the same time are all deleted at once, however many: otherwise none would ever be deleted.
     until = {"until": max(last, oldest + _A_MOMENT)}
     connection.execute(_FORGET_ADDRESSES, until)
     return connection.execute(_FORGET_RESULTS, until).rowcount

@@ -16,7 +16,7 @@ from worker.domain.vocabulary import Phase, Security
 
 @dataclass(frozen=True, slots=True)
 class ImapTimeouts:
-    """How long each step may take, in seconds, and how much a server may say in answer to one command."""
+    """Seconds per step, and the maximum size of a server's answer to one command."""
 
     connect_s: float = 15.0
     tls_s: float = 15.0
@@ -30,14 +30,14 @@ class ImapTimeouts:
     max_response_bytes: int = 2 * 1024 * 1024
 
     def append_within_s(self, size: int) -> float:
-        """The time for an APPEND of `size` bytes, the upload included."""
+        """The time limit for an APPEND of `size` bytes, including the upload."""
         return self.append_s + size / self.append_bytes_per_s
 
 
 async def connect(
     dialer: Dialer, server: ImapServer, context: ssl.SSLContext, timeouts: ImapTimeouts, words: ServerWords
 ) -> ImapProtocol:
-    """A connection whose server has greeted. Raises `ImapTrouble`."""
+    """A connection on which the server's greeting has arrived. Raises `ImapTrouble`."""
     require_supported(server, context)
     protocol = await join(await dial(dialer, server, timeouts), server, context, timeouts, words)
     is_greeted = False
@@ -51,8 +51,8 @@ async def connect(
 
 
 def require_supported(server: ImapServer, context: ssl.SSLContext) -> None:
-    """Refuse, before anything is connected, what no connection can come of. Raises `ImapTrouble`."""
-    if server.security is Security.STARTTLS:  # aioimaplib does not speak it; plain text instead is no answer
+    """Refuse, before connecting, settings that cannot work. Raises `ImapTrouble`."""
+    if server.security is Security.STARTTLS:  # aioimaplib does not support it, and plain text is no substitute
         detail = "STARTTLS is not supported for IMAP: use implicit TLS (security tls), usually port 993"
         raise ImapTrouble(Phase.TLS, FailureKind.TLS, detail)
     if server.security is Security.TLS:
@@ -60,7 +60,7 @@ def require_supported(server: ImapServer, context: ssl.SSLContext) -> None:
 
 
 async def dial(dialer: Dialer, server: ImapServer, timeouts: ImapTimeouts) -> socket.socket:
-    """A connected socket, to an address that was vetted. Raises `ImapTrouble`."""
+    """A socket connected to a vetted address. Raises `ImapTrouble`."""
     try:
         return await dialer.dial(server.host, server.port, timeouts.connect_s)
     except DialError as error:
@@ -70,7 +70,7 @@ async def dial(dialer: Dialer, server: ImapServer, timeouts: ImapTimeouts) -> so
 async def join(
     sock: socket.socket, server: ImapServer, context: ssl.SSLContext, timeouts: ImapTimeouts, words: ServerWords
 ) -> ImapProtocol:
-    """A protocol on the socket, in TLS where the server wants it. Raises `ImapTrouble`; then the socket is closed."""
+    """A protocol on the socket, with TLS if the settings require it. Raises `ImapTrouble`, with the socket closed."""
     is_tls = server.security is Security.TLS
     try:
         async with asyncio.timeout(timeouts.tls_s):
@@ -96,7 +96,7 @@ async def join(
 
 
 def _refuse_unverifiable(host: str, context: ssl.SSLContext) -> None:
-    """Refuse a host that no certificate can name: found out later, the event loop would leave the socket open."""
+    """Refuse a host that no certificate can name: found later, the event loop would leave the socket open."""
     try:
         context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=host)
     except ValueError as error:
@@ -104,7 +104,7 @@ def _refuse_unverifiable(host: str, context: ssl.SSLContext) -> None:
 
 
 async def greeted(protocol: ImapProtocol, within_s: float) -> str:
-    """The words with which the server greets. Raises `ImapTrouble`."""
+    """The text of the server's greeting. Raises `ImapTrouble`."""
     try:
         async with asyncio.timeout(within_s):
             greeting = await protocol.greeting()
@@ -117,6 +117,6 @@ async def greeted(protocol: ImapProtocol, within_s: float) -> str:
     if words == [b"*", b"BYE"]:
         raise ImapTrouble(Phase.GREETING, FailureKind.REPLY, protocol.words.clean(greeting[2:]))
     if words != [b"*", b"OK"]:
-        # PREAUTH too: a server that knows somebody already does not know that it is this mailbox's owner.
+        # Also for PREAUTH: the server's preauthenticated user need not be this mailbox's owner.
         raise ImapTrouble(Phase.GREETING, FailureKind.PROTOCOL, f"no IMAP greeting: {protocol.words.clean(greeting)}")
     return protocol.words.clean(greeting[2:])

@@ -1,7 +1,7 @@
-"""What goes out: strings, mailbox names and dates as RFC 3501 wants them.
+"""Encodes outgoing strings, mailbox names and dates as RFC 3501 requires.
 
-A command's arguments are atoms (`str`, sent as they stand) and literals. Each literal splits the command: the part
-before it ends in its length, and the rest waits until the server asks for it (RFC 3501 section 4.3).
+A command's arguments are atoms (`str`, sent verbatim) and literals. Each literal splits the command: the part before it
+ends in its length, and the rest waits until the server requests it (RFC 3501 section 4.3).
 """
 
 import binascii
@@ -17,19 +17,19 @@ _UTF7_RUN = re.compile(r"(&)|([\x20-\x25\x27-\x7e]+)|([^\x20-\x7e]+)")
 
 
 COPIED_BYTES = 64 * 1024
-"""Up to this size bytes are copied to be sent in one step: each step is a system call, and a record of TLS."""
+"""Buffers up to this size are copied and sent in one step: each step is a system call and a TLS record."""
 
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """Bytes that are not what they should be; `why` holds none of them."""
+    """Malformed bytes; `why` contains none of them."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """Bytes that are announced by their length, and so may be anything but NUL."""
+    """Bytes announced by their length, and so any bytes except NUL."""
 
     content: bytes = field(repr=False)  # may be a password
 
@@ -40,9 +40,9 @@ Buffers = tuple[bytes, ...]
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """A command as it is sent: its arguments up to the first literal, then one answer for each of the server's `+`.
+    """A command in wire form: its arguments up to the first literal, then one answer for each `+` of the server.
 
-    `must_be_asked`: the command cannot have succeeded before all of them were asked for.
+    `must_be_asked`: the command cannot have succeeded before the server has requested all answers.
     """
 
     opening: str = field(repr=False)  # may hold a password
@@ -67,8 +67,8 @@ def quotable(value: str | bytes) -> Argument:
 def dialogue(arguments: Sequence[Argument]) -> Dialogue:
     """Split a command's arguments at its literals; a large literal is not copied.
 
-    The server is always asked before a literal, also where it need not be (RFC 7888): a letter that went out unasked on
-    a connection that is dead in one direction could be appended after it was looked for, and then once more.
+    Literals always wait for the server's `+`, even if it supports LITERAL+ (RFC 7888): a letter sent without it, on a
+    connection that is dead in one direction, could be appended after the search for it, and then appended again.
     """
     parts: list[list[bytes]] = [[]]
     for index, argument in enumerate(arguments):
@@ -83,7 +83,7 @@ def dialogue(arguments: Sequence[Argument]) -> Dialogue:
 
 
 def together(buffers: Buffers) -> Buffers:
-    """The same bytes in one buffer, where that costs less than to send each by itself."""
+    """Join the buffers, where that is cheaper than sending each separately."""
     return (b"".join(buffers),) if sum(map(len, buffers)) <= COPIED_BYTES else buffers
 
 
@@ -106,7 +106,7 @@ def _encode_run(ampersand: str | None, plain: str | None, other: str | None) -> 
 
 
 def decode_mailbox_name(raw: bytes) -> str | Malformed:
-    """The mailbox name that some bytes in modified UTF-7 stand for."""
+    """Decode a mailbox name from modified UTF-7."""
     name: list[str] = []
     position = 0
     while position < len(raw):
@@ -130,7 +130,7 @@ def _decode_shifted(shifted: bytes) -> str:
 
 
 def date_time(date: datetime) -> str:
-    """A date as APPEND wants it (`date-time` in RFC 3501 section 9), in its own zone when that has whole minutes.
+    """A date in APPEND's format (`date-time` in RFC 3501 section 9), in its own zone if the offset has whole minutes.
 
     Raises:
         ValueError: the date is naive.

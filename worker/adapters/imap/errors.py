@@ -1,6 +1,6 @@
-"""What goes wrong in an IMAP session, as one exception that carries the `DeliveryFailure` which the ports return.
+"""IMAP failures as one exception that carries the `DeliveryFailure` returned by the ports.
 
-With what such a trouble is made of: the server's words without secrets, and credentials that cannot be opened.
+Also the parts of such failures: the server's words without secrets, and credentials that cannot be opened.
 """
 
 import base64
@@ -17,14 +17,14 @@ from worker.domain.vocabulary import Phase
 from worker.errors import SecretUnavailable, SendasError, TokenRefused, Unavailable
 
 MAX_DETAIL_CHARS = 300
-# What is shown are the first 300 characters. The rest is looked at because a server may put white space and invisible
-# characters before a secret, or into it; and not more than this, as it is the server that chooses how much it says.
+# Results show the first 300 characters. Redaction examines more, because a server may put white space and invisible
+# characters before a secret or into it; the bound is needed because the server controls how much it sends.
 MAX_WORDS_BYTES = 4 * 1024
-_MAX_CHALLENGE_BYTES = (MAX_WORDS_BYTES // 3 + 1) * 4  # in base64, and a little more, so that it is known to be cut
+_MAX_CHALLENGE_BYTES = (MAX_WORDS_BYTES // 3 + 1) * 4  # in base64, plus a little, so that truncation is detectable
 
 
 class ImapTrouble(SendasError):
-    """A step of a session did not succeed. IMAP has no reply codes: the server's words are in the trouble's detail."""
+    """A failed step of a session. IMAP has no reply codes, so the failure's detail holds the server's words."""
 
     def __init__(self, phase: Phase, fault: FailureKind, detail: str) -> None:
         detail = one_line(detail)[:MAX_DETAIL_CHARS]
@@ -33,7 +33,7 @@ class ImapTrouble(SendasError):
 
 
 class Refused(ImapTrouble):
-    """The server answered a command with NO or BAD; the session itself is sound."""
+    """The server answered a command with NO or BAD; the session itself stays usable."""
 
     def __init__(self, phase: Phase, fault: FailureKind, detail: str, code: ResponseCode | None) -> None:
         super().__init__(phase, fault, detail)
@@ -41,9 +41,9 @@ class Refused(ImapTrouble):
 
 
 class ServerWords:
-    """Makes a server's words fit for logs: one line, and without the secrets that some servers repeat.
+    """Makes a server's words safe for logs: one line, without the secrets that some servers repeat.
 
-    `known` are those that the server may know from connections of before: it may repeat one in its greeting.
+    `known` are those that the server may know from earlier connections: it may repeat one in its greeting.
     """
 
     def __init__(self, known: Iterable[Password | AccessToken]) -> None:
@@ -52,29 +52,29 @@ class ServerWords:
             self.know(each)
 
     def know(self, credentials: Password | AccessToken) -> None:
-        """Take these out from now on, too: to call before they are sent."""
+        """Also redact these from now on; call this before sending them."""
         if credentials not in self._redactions:
             secrets = _secrets(credentials)
             self._redactions[credentials] = Redaction(*secrets, *map(one_line, secrets))
 
     def hide(self, text: str, *, is_cut: bool = False) -> str:
-        """The text without the secrets in it, see `Redaction`."""
+        """Redact the secrets in the text; see `Redaction`."""
         for redaction in self._redactions.values():
             text = redaction(text, is_cut=is_cut)
         return text
 
     def clean(self, words: bytes) -> str:
-        """The words on one line, cut to a sensible length."""
+        """The words on one line, truncated."""
         is_cut = len(words) > MAX_WORDS_BYTES
         text = words[:MAX_WORDS_BYTES].decode("utf-8", "replace")
         if is_cut:
-            text = text.rstrip("\ufffd")  # the piece of a character that was cut
-        # Before white space is folded, and after: folding may join the pieces of one.
+            text = text.rstrip("\ufffd")  # a character cut in half
+        # Before folding white space and after: folding may join the pieces of a secret.
         text = self.hide(one_line(self.hide(text, is_cut=is_cut)), is_cut=is_cut)
         return one_line(text)[:MAX_DETAIL_CHARS]
 
     def clean_challenge(self, challenge: bytes) -> str:
-        """The words inside a SASL challenge, which is base64; empty when there are none."""
+        """The text inside a base64 SASL challenge; empty when there is none."""
         try:
             return self.clean(binascii.a2b_base64(challenge[:_MAX_CHALLENGE_BYTES], strict_mode=True))
         except binascii.Error:
@@ -99,7 +99,7 @@ def xoauth2_response(username: str, token: str) -> str:
     """The initial client response of XOAUTH2, in base64.
 
     Raises:
-        ValueError: one of the two holds the mechanism's own separator, and would add a field to it.
+        ValueError: an argument contains the mechanism's separator, and would inject a field.
     """
     if "\1" in username + token:
         raise ValueError("user name or token holds a control character")
@@ -110,7 +110,7 @@ def plain_response(username: str, password: str) -> str:
     """The client response of PLAIN (RFC 4616), in base64.
 
     Raises:
-        ValueError: one of the two holds NUL, which separates them.
+        ValueError: an argument contains NUL, the field separator.
     """
     if "\0" in username + password:
         raise ValueError("a NUL character cannot be sent over IMAP")
@@ -127,7 +127,7 @@ def _base64(text: str) -> str:
 
 
 async def opened_credentials(credentials: Credentials, account_id: str, auth: Auth) -> Password | AccessToken:
-    """Open them. Raises `ImapTrouble` in phase auth."""
+    """Open the credentials. Raises `ImapTrouble` in phase auth."""
     try:
         opened = await credentials.open(account_id, auth)
     except TokenRefused as error:

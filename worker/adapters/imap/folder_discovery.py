@@ -1,6 +1,6 @@
-"""Which folder is the Sent folder: what the server says by SPECIAL-USE (RFC 6154), else a known name.
+"""Finds the Sent folder: by the server's SPECIAL-USE flags (RFC 6154), else by a known name.
 
-Never asks for all folders: with SPECIAL-USE the server selects, without it one level is asked for at a time.
+Never lists all folders: with SPECIAL-USE the server filters, without it one level is listed at a time.
 """
 
 import unicodedata
@@ -11,8 +11,8 @@ from worker.adapters.imap.namespaces import Namespaces
 from worker.adapters.imap.responses import ListedFolder
 from worker.adapters.imap.session import ImapSession
 
-# Names that mail programs and providers give to the Sent folder, where the server does not say which it is, in order
-# of preference: where a mailbox has several, the first of this list that it has is taken.
+# Names that mail programs and providers give to the Sent folder, for servers without SPECIAL-USE flags, in order of
+# preference: if a mailbox has several, the first one in this list is used.
 KNOWN_NAMES = (
     "Sent",
     "Sent Items",
@@ -90,14 +90,14 @@ KNOWN_NAMES = (
 )
 
 
-# Normalising costs the square of a run of combining marks, and a longer name than this is none of the list's.
+# Normalising is quadratic in a run of combining marks, and no name in the list is longer than this.
 MAX_FOLDED_CHARS = 100
 
 
 def fold(name: str) -> str:
-    """A name for comparing: servers and programs differ in case and in how they compose accents.
+    """Normalise a name for comparison: servers and programs differ in case and in how they compose accents.
 
-    One that is too long to be a known name stays as it is.
+    A name too long to be a known one stays unchanged.
     """
     if len(name) > MAX_FOLDED_CHARS:
         return name
@@ -112,12 +112,12 @@ _UNKNOWN = len(RANKS)
 
 
 async def locate(session: ImapSession) -> ListedFolder | None:
-    """The Sent folder; None when there is none that can be recognised. Raises `ImapTrouble`.
+    """The Sent folder; None when none can be recognised. Raises `ImapTrouble`.
 
-    Another user's Sent folder, or a shared one, is never taken for the mailbox's own, whatever its flags and name.
+    Another user's or a shared Sent folder is never taken for the mailbox's own, whatever its flags and name.
     """
     if session.has("SPECIAL-USE"):
-        # Where the flags are shown but cannot be asked for (no LIST-EXTENDED), the answer is a refusal.
+        # A server that shows the flags but cannot filter by them (no LIST-EXTENDED) refuses this.
         namespaces, [special] = await session.survey(b"*", selection="(SPECIAL-USE)")
         if not isinstance(special, Refused) and (found := _flagged(_own(namespaces, special))):
             return found
@@ -142,7 +142,7 @@ def _recognised(namespaces: Namespaces, folders: Iterable[ListedFolder]) -> List
 
 
 def _starts(namespaces: Namespaces, top: Iterable[ListedFolder]) -> Iterable[bytes]:
-    """What the names of the mailbox's folders may begin with, besides nothing; often INBOX (RFC 2342 section 5)."""
+    """Possible prefixes of the mailbox's folder names, besides none; often INBOX (RFC 2342 section 5)."""
     starts = [each.start for each in namespaces.personal if each.start]
     if (prefix := _inbox_prefix(top)) is not None:
         starts.append(prefix)
@@ -165,6 +165,6 @@ def _rank(folder: ListedFolder) -> int:
 
 
 def _inbox_prefix(folders: Iterable[ListedFolder]) -> bytes | None:
-    """`INBOX.` or the like: many servers have all folders below INBOX (RFC 2342 section 5)."""
+    """`INBOX.` or similar: many servers keep all folders below INBOX (RFC 2342 section 5)."""
     inbox = next((folder for folder in folders if folder.raw.upper() == b"INBOX" and folder.delimiter), None)
     return inbox.raw + (inbox.delimiter or "").encode("latin-1") if inbox else None

@@ -1,4 +1,4 @@
-"""Which folders are the mailbox's own, and under which prefix it has them: NAMESPACE (RFC 2342)."""
+"""Determines the mailbox's own folders and their prefix from NAMESPACE (RFC 2342)."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -18,36 +18,36 @@ _Token = bytes | None | str
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """What its folders' names begin with, on the wire, and what stands between levels; None: it has no levels."""
+    """The prefix of its folder names on the wire, and the hierarchy delimiter; None: it has no levels."""
 
     prefix: bytes = b""
     delimiter: bytes | None = None
 
     @property
     def start(self) -> bytes:
-        """The prefix of folders below it; some servers leave out the delimiter at its end."""
+        """The prefix of folders below it; some servers omit the trailing delimiter."""
         if not self.prefix or self.delimiter is None or self.prefix.endswith(self.delimiter):
             return self.prefix
         return self.prefix + self.delimiter
 
     def holds(self, raw: bytes) -> bool:
-        """Whether a folder's name on the wire is in it, or is the folder on top of it."""
+        """Whether a wire name is in the namespace, or is its top folder."""
         name, start = folded(raw), folded(self.start)
         return name.startswith(start) or name + (self.delimiter or b"") == start
 
 
 @dataclass(frozen=True, slots=True)
 class Namespaces:
-    """The mailbox's own namespaces, the first of which is where it makes folders, and those of others or of all.
+    """The mailbox's own namespaces, the first of which is for new folders, and other users' and shared ones.
 
-    Without any, as before a server that does not tell: every folder is the mailbox's own.
+    Without any, as on a server that does not announce them, every folder is the mailbox's own.
     """
 
     personal: tuple[Namespace, ...] = ()
     foreign: tuple[Namespace, ...] = ()
 
     def is_own(self, raw: bytes) -> bool:
-        """Whether a folder is the mailbox's own: by the longest prefix that fits, and its own among equal ones."""
+        """Whether a folder is the mailbox's own: the longest matching prefix decides, own ones first among equals."""
         if raw.upper() == _INBOX:
             return True
         own = max((len(each.start) for each in self.personal or (Namespace(),) if each.holds(raw)), default=-1)
@@ -55,20 +55,20 @@ class Namespaces:
         return own >= 0 and own >= others
 
     def is_named_foreign(self, raw: bytes) -> bool:
-        """Whether a name says by its own prefix that the folder is another user's, or shared."""
+        """Whether a name's prefix marks the folder as another user's, or shared."""
         return not self.is_own(raw) and any(each.start and each.holds(raw) for each in self.foreign)
 
 
 def folded(raw: bytes) -> bytes:
-    """A name on the wire for comparing: INBOX may be written in any case (RFC 3501 section 5.1)."""
+    """Normalise a wire name for comparison: INBOX is case-insensitive (RFC 3501 section 5.1)."""
     return _INBOX + raw[len(_INBOX) :] if raw[: len(_INBOX)].upper() == _INBOX else raw
 
 
 def own_names(namespaces: Namespaces, raw: bytes, inbox_delimiter: bytes | None) -> Iterator[bytes]:
-    """The names on the wire that a folder of the settings may have among the mailbox's own, the likeliest first.
+    """Possible wire names, among the mailbox's own, for a folder in the settings, likeliest first.
 
-    Settings name it with or without the prefix, and with `/` where mail programs show that between levels. The last
-    are for servers that have all folders below INBOX and do not tell so.
+    Settings may name it with or without the prefix, and with `/` if mail programs show that between levels. The last
+    ones are for servers that keep all folders below INBOX without announcing it.
     """
     if raw.upper() == _INBOX or namespaces.is_named_foreign(raw):
         yield raw
@@ -92,7 +92,7 @@ def _spellings(raw: bytes, delimiters: Iterable[bytes | None]) -> Iterator[bytes
 
 
 def namespaces(untagged: bytes) -> Namespaces | Malformed | None:
-    """What a NAMESPACE response tells; None when it is another response."""
+    """Parse a NAMESPACE response; None for any other response."""
     if untagged[:10].upper() != b"NAMESPACE ":
         return None
     if len(untagged) > MAX_NAMESPACE_BYTES:
@@ -127,7 +127,7 @@ def _tokens(data: bytes) -> Iterator[_Token]:
 
 
 def _kind(tokens: list[_Token], position: int) -> tuple[tuple[Namespace, ...], int] | None:
-    """One of the three lists, and where the next begins."""
+    """Parse one of the three lists; also returns the position of the next."""
     if tokens[position : position + 1] == [None]:
         return (), position + 1
     if tokens[position : position + 1] != ["("]:
@@ -147,7 +147,7 @@ def _kind(tokens: list[_Token], position: int) -> tuple[tuple[Namespace, ...], i
 
 
 def _after(tokens: list[_Token], position: int) -> int | None:
-    """Where it goes on after the list that begins at `position`; extensions of RFC 2342 may hold lists of their own."""
+    """The position after the list that begins at `position`; RFC 2342 extensions may contain nested lists."""
     depth = 0
     for index in range(position, len(tokens)):
         depth += {"(": 1, ")": -1}.get(tokens[index], 0) if isinstance(tokens[index], str) else 0  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A visit to a mailbox's IMAP server, step by step: what a check of the mailbox looks at, by the code of copies."""
+"""Probes a mailbox's IMAP server step by step, for mailbox checks, with the same code that saves copies."""
 
 import socket
 import ssl
@@ -44,7 +44,7 @@ class ImapProbe:
         self._memory = FolderMemory(SystemClock())
 
     async def resolve(self) -> ResolvedHost | DeliveryFailure:
-        """Look the host up, and have its addresses vetted."""
+        """Resolve the host and vet its addresses."""
         visitor, server = self._visitor, self._server
         try:
             within_s = visitor.timeouts.connect_s
@@ -53,7 +53,7 @@ class ImapProbe:
             return DeliveryFailure(Phase.CONNECT, error.fault, detail=str(error))
 
     async def connect(self) -> DeliveryFailure | None:
-        """Connect, without a word."""
+        """Connect without sending anything."""
         visitor = self._visitor
         if visitor.impediment is not None and self._server.security is Security.NONE:
             return visitor.impediment
@@ -65,12 +65,12 @@ class ImapProbe:
         return None
 
     async def secure(self) -> TlsFacts | DeliveryFailure | None:
-        """TLS, where the server is to be spoken to in it."""
+        """Start TLS, if the server's settings require it."""
         if self._socket is None:
             return _NOT_OPEN
         visitor = self._visitor
         words = ServerWords(await visitor.credentials.known(self._account_id, self._auth))
-        sock, self._socket = self._socket, None  # closed by whoever has it from here on
+        sock, self._socket = self._socket, None  # the new owner closes it
         try:
             self._protocol = await connection.join(sock, self._server, visitor.context, visitor.timeouts, words)
         except ImapTrouble as failed:
@@ -78,7 +78,7 @@ class ImapProbe:
         return tls_facts(self._protocol.transport) if self._server.security is Security.TLS else None
 
     async def greet(self) -> str | DeliveryFailure:
-        """The server's words."""
+        """The text of the server's greeting."""
         if self._protocol is None:
             return _NOT_OPEN
         try:
@@ -99,7 +99,7 @@ class ImapProbe:
         return None
 
     async def sent_folder(self, named: str | None, message_id: str) -> SentFolderFacts | DeliveryFailure | None:
-        """The folder where copies go, found, looked into and made as for a copy; nothing is written into it."""
+        """The folder for copies: found, searched and created as for a copy; nothing is written to it."""
         if self._session is None:
             return _NOT_OPEN
         try:
@@ -112,7 +112,7 @@ class ImapProbe:
             return failed.trouble
 
     async def save(self, named: str | None, letter: ComposedLetter) -> SavedCopy:
-        """Save the letter's copy, as that of any letter."""
+        """Save the letter's copy through the normal path."""
         if self._session is None:
             return SavedCopy(CopyOutcome.FAILED, named, trouble=_NOT_OPEN)
         try:
@@ -124,7 +124,7 @@ class ImapProbe:
         return Place(named, "", self._memory)
 
     async def received(self, message_id: str) -> bytes | DeliveryFailure | None:
-        """The letter with this Message-ID in INBOX; it is not marked as read by that."""
+        """The letter with this Message-ID in INBOX, without marking it as read."""
         if self._session is None:
             return _NOT_OPEN
         try:
@@ -135,7 +135,7 @@ class ImapProbe:
             return failed.trouble
 
     async def close(self) -> None:
-        """Log out, or drop what is not signed in."""
+        """Log out, or drop a connection that is not signed in."""
         if self._session is not None and self._session.is_usable:
             await self._session.logout()
         elif self._protocol is not None:
@@ -145,7 +145,7 @@ class ImapProbe:
 
 
 async def _facts(session: ImapSession, folder: Folder, *, is_new: bool) -> SentFolderFacts:
-    """What the server tells of it. It is left by opening another, or by LOGOUT: CLOSE would remove letters."""
+    """The server's facts about the folder. Opening another or LOGOUT leaves it; CLOSE would expunge letters."""
     is_writable = await session.select(folder.raw)
     rights = await _unless_refused(session.my_rights(folder.raw))
     if rights is not None:
@@ -154,7 +154,7 @@ async def _facts(session: ImapSession, folder: Folder, *, is_new: bool) -> SentF
 
 
 async def _unless_refused(asked: Awaitable[T]) -> T | None:
-    """The answer to a question that not every server answers."""
+    """The answer to an optional command; None if the server refuses it."""
     try:
         return await asked
     except Refused:
@@ -162,7 +162,7 @@ async def _unless_refused(asked: Awaitable[T]) -> T | None:
 
 
 class ImapProber:
-    """What all visits share. `impediment`: why nothing is connected without encryption, if that is so."""
+    """What all visits share. `impediment`: why unencrypted connections are refused, if they are."""
 
     def __init__(
         self,
@@ -182,7 +182,7 @@ class ImapProber:
 
     @asynccontextmanager
     async def visit(self, account_id: str, server: ImapServer, auth: Auth) -> AsyncIterator[ImapProbe]:
-        """A visit, closed at the end."""
+        """Context manager for a visit, closed at the end."""
         visit = ImapProbe(self, account_id, server, auth)
         try:
             yield visit

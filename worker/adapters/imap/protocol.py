@@ -1,20 +1,20 @@
 """One IMAP connection: aioimaplib keeps its state and tags and executes its commands; bytes in and out are ours.
 
-Commands go through the library's `execute`, which refuses one that is illegal in the connection's state, sends it and
-waits for its end. The library's client class opens connections by name, without saying to which address, and its
-protocol trusts the server. So the client is not used, and of the protocol these methods are overridden:
+Commands go through the library's `execute`, which refuses a command illegal in the connection's state, sends it and
+waits for its end. The library's client class connects by name, without control over the address, and its protocol
+trusts the server. So this module does not use the client, and overrides these methods of the protocol:
 
-- `data_received`: the library's recurses once per line and per literal, has no bound, and lets errors escape whose
-  text holds the command, password and all;
-- `_untagged_response`: it removes every `* ` from inside a response, and drops those that do not bear the command's
-  name, such as the QUOTA that answers GETQUOTAROOT;
-- `_continuation`: it knows the answer to a `+` for APPEND only, writes it in one piece whatever its size, and never
-  answers a refused XOAUTH2, whose server then waits;
-- `connection_lost`: it leaves the waiting command waiting for ever.
+- `data_received`: the library's recurses once per line and per literal, is unbounded, and raises errors whose text
+  holds the command, password included;
+- `_untagged_response`: it removes every `* ` inside a response, and drops responses without the command's name, such
+  as the QUOTA that answers GETQUOTAROOT;
+- `_continuation`: it answers a `+` for APPEND only, writes the answer in one piece whatever its size, and never answers
+  a refused XOAUTH2, whose server then waits;
+- `connection_lost`: it leaves the pending command waiting for ever.
 
-Its `welcome` is not used either: it runs in a task whose failure is not seen, and takes PREAUTH for a sign-in.
+Its `welcome` is not used either: it runs in a task whose failure goes unnoticed, and takes PREAUTH for a sign-in.
 
-There is one command at a time, or several that are sent at once and answered in turn (RFC 3501 section 5.5). After any
+One command runs at a time, or several sent at once and answered in turn (RFC 3501 section 5.5). After any
 error, timeout or cancellation, discard the connection.
 """
 
@@ -30,15 +30,15 @@ from aioimaplib import aioimaplib
 from worker.adapters.imap.encoding import COPIED_BYTES, Buffers, Dialogue, together
 from worker.adapters.imap.errors import ServerWords
 
-# The library logs every line it sends and receives, passwords and letters too. A filter refuses all of its records
-# and survives whatever levels and handlers logging is configured with later.
+# The library logs every line it sends and receives, including passwords and letters. A filter drops all of its records,
+# and survives later changes of log levels and handlers.
 logging.getLogger(aioimaplib.__name__).addFilter(lambda _record: False)
 
-# The library's table, in which `execute` looks up where a command is legal, lacks this one (RFC 3691).
+# Missing from the library's table of the states in which a command is legal (RFC 3691).
 aioimaplib.Commands.setdefault("UNSELECT", aioimaplib.Cmd("UNSELECT", (aioimaplib.SELECTED,), aioimaplib.Exec.is_sync))
 
 _RESULTS = (b"OK", b"NO", b"BAD")
-# Where a command takes the connection; the library's own EXAMINE leaves it unselected, and then refuses to search.
+# The state after each command; the library's own EXAMINE leaves the connection unselected, and then refuses SEARCH.
 _STATES = {
     ("LOGIN", b"OK"): aioimaplib.AUTH,
     ("AUTHENTICATE", b"OK"): aioimaplib.AUTH,
@@ -52,17 +52,17 @@ _STATES = {
 
 _LITERAL_AT_END = re.compile(rb"\{(\d{1,20})\+?\}\Z")
 _LONGEST_LITERAL_MARK = 24
-# A server chooses how much it says, and each response costs its reading. No answer that is asked for here is longer:
-# folders are asked for one level at a time, and letters by their Message-ID.
+# The server controls how much it sends, and each response costs time to parse. No legitimate answer here is longer:
+# folders are listed one level at a time, and letters searched by Message-ID.
 MAX_RESPONSES = 5_000
 MAX_LINE_BYTES = 64 * 1024  # literals do not count
 MAX_LITERALS = 16  # in one response
-# These end in free text (resp-text), so that a `{5}` at their end announces nothing.
+# These end in free text (resp-text), so a `{5}` at their end announces no literal.
 _STATUS = re.compile(rb"\+|\S{1,64} (?:OK|NO|BAD|BYE|PREAUTH)\b", re.IGNORECASE)
 
 
 class LostConnection(Exception):
-    """The connection is gone, or has to go; `is_violation` when the server does not speak IMAP."""
+    """The connection is lost, or must be dropped; `is_violation` when the server violates IMAP."""
 
     def __init__(self, why: str, *, is_violation: bool = False) -> None:
         super().__init__(why)
@@ -72,7 +72,7 @@ class LostConnection(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A server's answer to a command: `result` (OK, NO, BAD), the text behind it, what came before, and challenges."""
+    """A server's answer to a command: `result` (OK, NO, BAD), its text, preceding responses, and challenges."""
 
     result: str
     text: bytes
@@ -87,7 +87,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A command to send; `by_uid`: in its form that counts by UIDs."""
+    """A command to send; `by_uid`: in its UID form."""
 
     name: str
     sent: Dialogue
@@ -95,9 +95,9 @@ class Request:
 
 
 class _PipelinedCommands(aioimaplib.Command):  # type: ignore[misc]  # the library has no types
-    """One command, or several sent at once: for the library one, legal where the first is, that ends with the last.
+    """One command, or several sent at once, one to the library: legal where the first is, ends with the last.
 
-    Unlike the library's, it can fail from outside, and shows no arguments where it is printed as an object.
+    Unlike the library's command, it can be failed from outside, and its repr shows no arguments.
 
     Raises:
         ValueError: an argument holds NUL, CR or LF.
@@ -109,7 +109,7 @@ class _PipelinedCommands(aioimaplib.Command):  # type: ignore[misc]  # the libra
         self._requests = requests
         self._tags = tags
         self._untagged: list[bytes] = []
-        self._answers = deque(requests[-1].sent.answers)  # to the server's questions, which only the last command has
+        self._answers = deque(requests[-1].sent.answers)  # to continuation requests, which only the last command gets
         self._must_be_asked = requests[-1].sent.must_be_asked
         self._challenges: list[bytes] = []
         self.answered: list[Answer] = []
@@ -122,31 +122,31 @@ class _PipelinedCommands(aioimaplib.Command):  # type: ignore[misc]  # the libra
 
     @property
     def is_at_last(self) -> bool:
-        """True while the last command is the only one that has not ended."""
+        """True when only the last command is still pending."""
         return len(self.answered) == len(self._requests) - 1
 
     @property
     def is_asked_for_all(self) -> bool:
-        """True when the server has asked for whatever it needs to do the last command."""
+        """True when the server has requested everything it needs for the last command."""
         return not (self._must_be_asked and self._answers)
 
     def is_answered_by(self, tag: bytes) -> bool:
-        """Whether a tag is that of the command that the server answers now: in the order in which they were sent."""
+        """Whether the tag belongs to the command now being answered; answers follow the order of sending."""
         return tag == self._tags[len(self.answered)].encode("ascii")
 
     def take(self, untagged: bytes) -> None:
-        """Add a response to those of the command that is being answered."""
+        """Add a response to those of the command being answered."""
         self._untagged.append(untagged)
 
     def ask(self, challenge: bytes) -> Buffers | None:
-        """What a server gets that asks to go on; None when there is nothing to go on with."""
+        """The data to send for a continuation request; None when there is nothing left to send."""
         if not (self.is_at_last and self._answers):
             return None
         self._challenges.append(challenge)
         return self._answers.popleft()
 
     def end(self, result: str, text: bytes) -> str:
-        """End the command that is being answered, and give its name; the challenges are the last one's."""
+        """End the command being answered, and return its name; challenges belong to the last one."""
         name = self._requests[len(self.answered)].name
         challenges = tuple(self._challenges) if self.is_at_last else ()
         self.answered.append(Answer(result, text, tuple(self._untagged), challenges))
@@ -154,7 +154,7 @@ class _PipelinedCommands(aioimaplib.Command):  # type: ignore[misc]  # the libra
         return name
 
     def fail(self, error: LostConnection) -> None:
-        """Wake whoever waits for the answer with an error."""
+        """Fail the pending command with an error."""
         self._exception = error
         self._event.set()
 
@@ -164,9 +164,9 @@ def _line(tag: str, request: Request) -> str:
 
 
 class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the library has no types
-    """A connection's protocol; `max_response_bytes` bounds what a server may say between two commands.
+    """A connection's protocol; `max_response_bytes` bounds what the server may send between two commands.
 
-    `words` is how that becomes text: there is no other way, so that no secret is shown which the server repeats.
+    `words` is the only way to turn server bytes into text, so that a secret repeated by the server is always redacted.
     """
 
     transport: asyncio.Transport
@@ -186,12 +186,12 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
 
     @property
     def is_usable(self) -> bool:
-        """True while nothing has gone wrong and nothing is half sent."""
+        """True while there has been no error and nothing is half sent."""
         return self._broken is None and self._bye is None and not self._outgoing and self._pipelined is None
 
     @property
     def bye(self) -> bytes | None:
-        """The server's own words when it said that it closes the connection."""
+        """The server's text if it announced closing the connection (BYE)."""
         return self._bye
 
     async def greeting(self) -> bytes:
@@ -202,13 +202,13 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
         return self._greeting
 
     async def converse(self, *requests: Request) -> list[Answer]:
-        """Send one command, or several at once, and answer the server's questions to the last one until it ends.
+        """Send one command, or several at once, and answer continuation requests for the last one until it ends.
 
         Raises `LostConnection`.
         """
         if self._broken is not None:
             raise self._broken
-        if self._outgoing:  # refused in the middle of a literal: whatever follows would be taken for its rest
+        if self._outgoing:  # refused in the middle of a literal: anything further would pass for its rest
             raise LostConnection("the server refused a literal half-way")
         self._framer.allow()
         pipelined = _PipelinedCommands(requests, [self.new_tag() for _ in requests], self.loop)
@@ -217,11 +217,11 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
         return pipelined.answered
 
     def abort(self) -> None:
-        """Close at once; whoever waits for an answer gets `LostConnection`."""
+        """Close immediately; a pending command gets `LostConnection`."""
         self._break(LostConnection("the connection was given up"))
 
     def data_received(self, data: bytes) -> None:
-        """Called by the event loop with whatever arrived."""
+        """Called by the event loop with the received bytes."""
         try:
             for response in self._framer.feed(data):
                 if self._broken is not None:
@@ -264,7 +264,7 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
             self._pipelined.take(response)
 
     def _take_tagged(self, line: bytes) -> None:
-        """End a command; at the end of the last, the library wakes its `execute`."""
+        """End a command; after the last one, the library wakes its `execute`."""
         tag, _, rest = line.partition(b" ")
         result, _, text = rest.partition(b" ")
         result = result.upper()
@@ -292,7 +292,7 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
         self._pump()
 
     def _pump(self) -> None:
-        """Write what is outgoing, as far as the event loop's buffer has room: a large letter goes out in steps."""
+        """Write pending output as far as the event loop's buffer has room, so that a large letter goes out in steps."""
         while self._outgoing and not self._is_write_paused:
             content = self._outgoing.popleft()
             if len(content) > COPIED_BYTES:
@@ -315,13 +315,13 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the
 
 
 class ResponseTooLarge(Exception):
-    """A server said more than was allowed to it."""
+    """A server sent more than allowed."""
 
 
 class ResponseFramer:
-    """Cuts what arrives into responses: a line, or a line with the literals in it, without its last CRLF.
+    """Splits received bytes into responses: a line including its literals, without the final CRLF.
 
-    Works line after line in a loop: a server chooses how many lines arrive at once, so nothing here may recurse.
+    Loops over lines: the server controls how many lines arrive at once, so nothing here may recurse.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -330,20 +330,20 @@ class ResponseFramer:
         self._responses_left = MAX_RESPONSES
         self._literals = 0
         self._buffer = bytearray()
-        self._line_start = 0  # of the line that is being looked at, after the literals before it
-        self._searched = 0  # up to here there is no CRLF; without it, a line in many small pieces costs its square
+        self._line_start = 0  # of the current line, after its preceding literals
+        self._searched = 0  # no CRLF before this; without it, a line in many small pieces would cost quadratic time
 
     def allow(self) -> None:
-        """Allow `max_bytes` and `MAX_RESPONSES` once more: called when a command is sent."""
+        """Reset the allowance to `max_bytes` and `MAX_RESPONSES`; called when a command is sent."""
         self._allowance = self._max_bytes
         self._responses_left = MAX_RESPONSES
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Take what arrived, give the responses that are whole now.
+        """Take received bytes; yield the responses that are now complete.
 
         Raises:
-            ResponseTooLarge: more arrived than allowed, in bytes, responses or the length of a line; or a literal
-                was announced that would be more.
+            ResponseTooLarge: bytes, responses or the length of a line exceed the limit, or an announced literal
+                would.
         """
         self._allowance -= len(data)
         if self._allowance < 0:

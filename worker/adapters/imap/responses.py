@@ -1,4 +1,4 @@
-"""What comes in: a server's responses, parsed without trust; what cannot be read gives `Malformed`, never an error."""
+"""Parses server responses as untrusted input; unreadable ones yield `Malformed`, never an error."""
 
 import re
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ _MESSAGES = re.compile(rb"\bMESSAGE (\d{1,15}) (\d{1,15})(?!\d)", re.IGNORECASE)
 _FETCH = re.compile(rb"\d{1,10} FETCH \(", re.IGNORECASE)
 _BODY = re.compile(rb"BODY\[\] \{(\d{1,10})\}\r\n", re.IGNORECASE)
 
-# A server may say more, and is not understood then. Each is far more than what servers do say.
+# Longer responses are not parsed. Each limit is far above what real servers send.
 MAX_LISTED_BYTES = 16 * 1024  # of a LIST response
 MAX_NAME_BYTES = 4 * 1024  # of a folder's name in it: in modified UTF-7 a letter may have eight
 MAX_FOUND = 10_000  # letters with one Message-ID
 MAX_QUOTA_BYTES = 4 * 1024  # of a QUOTA or MYRIGHTS response: a folder's name and some words
-MAX_CAPABILITY_BYTES = 8 * 1024  # more capabilities than that are as if they were not there
-MAX_CODE_BYTES = 8 * 1024  # of the text that is searched for a response code
+MAX_CAPABILITY_BYTES = 8 * 1024  # capabilities beyond this are ignored
+MAX_CODE_BYTES = 8 * 1024  # of the text searched for a response code
 _MAX_FETCH_ITEMS_BYTES = 1_024  # before the message itself: its UID and flags
 
 _NOT_SELECTABLE = frozenset({"\\noselect", "\\nonexistent"})
@@ -33,7 +33,7 @@ _NOT_SELECTABLE = frozenset({"\\noselect", "\\nonexistent"})
 
 @dataclass(frozen=True, slots=True)
 class ResponseCode:
-    """What stands in brackets before a reply's text (RFC 3501 section 7.1, RFC 5530); `name` in upper case."""
+    """The bracketed code before a reply's text (RFC 3501 section 7.1, RFC 5530); `name` in upper case."""
 
     name: str
     arguments: str = ""
@@ -49,7 +49,7 @@ class AppendUid:
 
 @dataclass(frozen=True, slots=True)
 class ListedFolder:
-    """One folder of a LIST response. `raw` is its name on the wire, `name` the same for people; flags in lower case."""
+    """One folder of a LIST response. `raw` is its wire name, `name` its display name; flags in lower case."""
 
     name: str
     raw: bytes
@@ -58,23 +58,23 @@ class ListedFolder:
 
     @property
     def is_selectable(self) -> bool:
-        """False for a name that is only a step in the hierarchy."""
+        """False for a name that is only a level of the hierarchy."""
         return not self.flags & _NOT_SELECTABLE
 
     @property
     def exists(self) -> bool:
-        """False for a name that is listed only because something stands below it, or was subscribed."""
+        """False for a name listed only because it has children or a subscription."""
         return "\\nonexistent" not in self.flags
 
 
 def mailbox_name(raw: bytes) -> str:
-    """A name on the wire as people read it. Some servers send names in plain UTF-8: shown as they are."""
+    """Decode a wire name for display. Names that some servers send in plain UTF-8 stay unchanged."""
     name = decode_mailbox_name(raw)
     return raw.decode("utf-8", "replace") if isinstance(name, Malformed) else name
 
 
 def response_code(text: bytes) -> ResponseCode | None:
-    """The response code that a reply's text begins with, if it does."""
+    """The response code at the start of a reply's text, if any."""
     match = _CODE.match(text[:MAX_CODE_BYTES])
     if match is None:
         return None
@@ -83,7 +83,7 @@ def response_code(text: bytes) -> ResponseCode | None:
 
 
 def append_uid(code: ResponseCode | None) -> AppendUid | Malformed | None:
-    """What an APPENDUID code says; None when it is another code, or none."""
+    """Parse an APPENDUID code; None for another code, or none."""
     if code is None or code.name != "APPENDUID":
         return None
     numbers = [_number(word) for word in code.arguments.split()]
@@ -93,7 +93,7 @@ def append_uid(code: ResponseCode | None) -> AppendUid | Malformed | None:
 
 
 def uid_validity(untagged: bytes) -> int | None:
-    """The UIDVALIDITY of a selected folder, when this is the response that tells it."""
+    """The UIDVALIDITY of the selected folder, if this response carries it."""
     if untagged[:3].upper() != b"OK ":
         return None
     code = response_code(untagged[3:])
@@ -108,12 +108,12 @@ def _number(word: str) -> int | None:
 
 
 def capabilities(text: bytes) -> frozenset[str]:
-    """The words of a CAPABILITY response or code, in upper case."""
+    """The capabilities in a CAPABILITY response or code, in upper case."""
     return frozenset(text[:MAX_CAPABILITY_BYTES].decode("ascii", "replace").upper().split())
 
 
 def search_result(untagged: bytes) -> tuple[int, ...] | Malformed | None:
-    """The numbers of a SEARCH response; None when it is another response."""
+    """The numbers in a SEARCH response; None for any other response."""
     if untagged[:6].upper() != b"SEARCH":
         return None
     words = untagged[6:].split(maxsplit=MAX_FOUND)
@@ -126,7 +126,7 @@ def search_result(untagged: bytes) -> tuple[int, ...] | Malformed | None:
 
 
 def my_rights(untagged: bytes) -> str | None:
-    """The rights that a MYRIGHTS response tells (RFC 4314 section 3.8); None when it is another response."""
+    """The rights in a MYRIGHTS response (RFC 4314 section 3.8); None for any other response."""
     if untagged[:9].upper() != b"MYRIGHTS " or len(untagged) > MAX_QUOTA_BYTES:
         return None
     folder, _, rights = untagged[9:].rpartition(b" ")
@@ -135,10 +135,10 @@ def my_rights(untagged: bytes) -> str | None:
 
 
 def quota_free_kib(untagged: bytes) -> int | None:
-    """What a QUOTA response says is left of its STORAGE, not below 0; None when it says nothing of it.
+    """The free STORAGE in a QUOTA response, at least 0; None if the response does not give it.
 
-    None is left either where no more messages may be added, whatever their size. The list of resources comes last
-    (RFC 9208 section 5.1); the root's name before it may hold anything.
+    Also 0 if the message count is exhausted, whatever the size. The resource list comes last (RFC 9208 section 5.1);
+    the root's name before it may contain anything.
     """
     if untagged[:6].upper() != b"QUOTA " or len(untagged) > MAX_QUOTA_BYTES or not untagged.endswith(b")"):
         return None
@@ -151,7 +151,7 @@ def quota_free_kib(untagged: bytes) -> int | None:
 
 
 def fetched_body(untagged: bytes) -> bytes | None:
-    """The whole message in a FETCH response; None when it is another response, or cut off."""
+    """The whole message in a FETCH response; None for any other response, or a truncated one."""
     items = _FETCH.match(untagged)
     match = _BODY.search(untagged, items.end(), items.end() + _MAX_FETCH_ITEMS_BYTES) if items else None
     if match is None:
@@ -161,7 +161,7 @@ def fetched_body(untagged: bytes) -> bytes | None:
 
 
 def listed_folder(untagged: bytes) -> ListedFolder | Malformed | None:
-    """The folder of a LIST response, its literals included; None when it is another response."""
+    """The folder in a LIST response, including literals; None for any other response."""
     if untagged[:5].upper() != b"LIST ":
         return None
     if len(untagged) > MAX_LISTED_BYTES:
@@ -186,7 +186,7 @@ def listed_folder(untagged: bytes) -> ListedFolder | Malformed | None:
 
 
 def _string(data: bytes, start: int) -> bytes | Malformed:
-    """A quoted string, a literal or an atom that begins at `start`."""
+    """Parse the quoted string, literal or atom at `start`."""
     if quoted := _QUOTED.match(data, start):
         return re.sub(rb"\\(.)", rb"\1", quoted.group(1))
     if literal := _LITERAL.match(data, start):

@@ -1,6 +1,6 @@
-"""Saving a letter's copy over a session: find the folder, look for the letter in it, append it where it is missing.
+"""Saves a letter's copy over a session: find the folder, search it for the letter, append the letter if it is missing.
 
-Copies do this, and checks of mailboxes.
+Used for copies and for mailbox checks.
 """
 
 from collections import OrderedDict
@@ -24,7 +24,7 @@ MAX_REMEMBERED_FOLDERS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder by its name for people and its name on the wire."""
+    """A folder's display name and its name on the wire."""
 
     name: str
     raw: bytes
@@ -32,7 +32,7 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a look found: the folder, and the UIDs of the letter in it, ascending."""
+    """Search result: the folder, and the UIDs of the letter in it, ascending."""
 
     folder: Folder
     uid_validity: int | None = None
@@ -41,14 +41,14 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """The folder that the settings name is not there; what it may be made as, the likeliest first."""
+    """The folder named in the settings does not exist; the names under which to create it, likeliest first."""
 
     candidates: tuple[Folder, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """A folder that was opened, and what a search for the first Message-ID found; None: that is still to be done."""
+    """An open folder, and the search result for the first Message-ID; None: not searched yet."""
 
     folder: Folder
     uid_validity: int | None = None
@@ -56,32 +56,32 @@ class _Opened:
 
 
 class FolderMemory:
-    """Which folder was found for whom, for an hour; the oldest are forgotten when there are too many."""
+    """Caches the folder found for each key for an hour; evicts the oldest when there are too many."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._folders: OrderedDict[Hashable, tuple[Folder, float]] = OrderedDict()
 
     def recall(self, key: Hashable) -> Folder | None:
-        """The folder that was found not too long ago."""
+        """The cached folder, unless it has expired."""
         folder, until = self._folders.get(key, (None, 0.0))
         return folder if self._clock.monotonic() < until else None
 
     def remember(self, key: Hashable, folder: Folder) -> None:
-        """Remember from now on."""
+        """Cache the folder."""
         self._folders[key] = (folder, self._clock.monotonic() + FOLDER_MEMORY_S)
         self._folders.move_to_end(key)
         if len(self._folders) > MAX_REMEMBERED_FOLDERS:
             self._folders.popitem(last=False)
 
     def forget(self, key: Hashable) -> None:
-        """It is not there any more."""
+        """Drop a folder that no longer exists."""
         self._folders.pop(key, None)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a mailbox's copies go: the folder that its settings name, if they do, and whose memory of it counts."""
+    """Where a mailbox's copies go: the folder named in its settings, if any, and the cache with its key."""
 
     named: str | None
     key: Hashable
@@ -89,9 +89,9 @@ class Place:
 
 
 async def look(session: ImapSession, place: Place, ids: Sequence[str]) -> Look | Missing | None:
-    """Open the Sent folder and look for a letter with one of these Message-IDs, in their order; at least one.
+    """Open the Sent folder and search for a letter with one of these Message-IDs, in order; at least one.
 
-    Returns None when there is no such folder. The one that the mailbox's settings name wins over everything, and may be
+    Returns None when there is no such folder. The folder named in the mailbox's settings takes precedence, and may be
     missing. Raises `ImapTrouble`.
     """
     first, *others = ids
@@ -141,14 +141,14 @@ async def _open_named(session: ImapSession, name: str, message_id: str) -> _Open
         try:
             return await _open(session, _folder(session, listed.get(each, each)), message_id)
         except Refused:
-            # Missing, or there but not to be opened now? Only a folder that is missing holds no copy for certain.
+            # Missing, or present but not accessible now? Only a missing folder certainly holds no copy.
             if each in listed:
                 raise
     return Missing(tuple(_folder(session, each) for each in names))
 
 
 async def _names(session: ImapSession, raw: bytes) -> tuple[list[bytes], dict[bytes, bytes]]:
-    """The names on the wire that a folder of the settings may have, and those that are listed, with how."""
+    """The possible wire names of a folder in the settings, and the listed ones, each with its listed spelling."""
     namespaces, (as_named, inbox) = await session.survey(raw, b"INBOX")
     listed = _there(raw, as_named)
     delimiter = next((each.delimiter for each in _folders(inbox) if each.raw.upper() == b"INBOX"), None)
@@ -168,13 +168,13 @@ def _folders(listed: Sequence[ListedFolder] | Refused) -> Sequence[ListedFolder]
 
 
 def _there(name: bytes, listed: Sequence[ListedFolder] | Refused) -> dict[bytes, bytes]:
-    """The name, when it is listed, with how it is: some servers send names in plain UTF-8."""
+    """The name, if listed, with its listed spelling: some servers send names in plain UTF-8."""
     found = next((folder for folder in _folders(listed) if _is(folder, name)), None)
     return {} if found is None else {name: found.raw}
 
 
 def _is_path(raw: bytes, namespaces: Namespaces, inbox_delimiter: bytes | None) -> bool:
-    """A name with levels in it is meant as it stands; one without is the mailbox's own folder, not a shared one."""
+    """A name with levels is taken literally; one without is the mailbox's own folder, not a shared one."""
     delimiters = {each.delimiter for each in (*namespaces.personal, *namespaces.foreign)} | {inbox_delimiter}
     return any(delimiter in raw for delimiter in delimiters if delimiter)
 
@@ -188,7 +188,7 @@ def _folder(session: ImapSession, raw: bytes) -> Folder:
 
 
 async def _is_listed(session: ImapSession, folder: Folder) -> bool:
-    """Whether the folder is there, though perhaps not to be opened."""
+    """Whether the folder exists, even if it cannot be opened."""
     # As a pattern: a % or * in the name matches itself too.
     return any(_is(other, folder.raw) for other in await session.list_folders(folder.raw))
 
@@ -196,9 +196,9 @@ async def _is_listed(session: ImapSession, folder: Folder) -> bool:
 async def _append(
     session: ImapSession, folder: bytes, date: datetime, letter: bytes, *, may_create: bool
 ) -> AppendUid | None:
-    """Append the letter; create its folder first where the server asks for that (RFC 3501 section 6.3.11).
+    """Append the letter; create its folder first if the server requests that (RFC 3501 section 6.3.11).
 
-    Returns where the letter is, when the server tells. Raises `ImapTrouble`.
+    Returns the letter's UID, if the server gives it. Raises `ImapTrouble`.
     """
     try:
         return await session.append(folder, date, letter)
@@ -210,24 +210,24 @@ async def _append(
 
 
 async def _create(session: ImapSession, folder: bytes) -> None:
-    """Create a folder and have mail programs show it. Raises `ImapTrouble`."""
+    """Create a folder and subscribe to it, so that mail programs show it. Raises `ImapTrouble`."""
     try:
         await session.create(folder)
     except Refused as refused:
-        if refused.code_name != "ALREADYEXISTS":  # RFC 5530: somebody else was quicker
+        if refused.code_name != "ALREADYEXISTS":  # RFC 5530: another client was faster
             raise
     try:
         await session.subscribe(folder)
     except Refused:
-        return  # the folder is there; only some mail programs do not show it
+        return  # the folder exists; only some mail programs do not show it
 
 
 async def _place_by_search(session: ImapSession, folder: bytes, message_id: str) -> AppendUid | None:
-    """Where the letter is that was just appended, where the server did not say (no UIDPLUS)."""
+    """Search for the UID of the letter just appended, for servers that do not give it (no UIDPLUS)."""
     try:
-        uid_validity = await session.examine(folder)  # anew: what came since it was opened may not be seen yet
+        uid_validity = await session.examine(folder)  # again: newer messages may not be visible yet
         uids = await session.search(message_id)
-    except ImapTrouble:  # it is saved all the same
+    except ImapTrouble:  # the letter is saved all the same
         return None
     return AppendUid(uid_validity, uids[-1]) if uids and uid_validity is not None else None
 
@@ -240,7 +240,7 @@ NO_FOLDER = DeliveryFailure(
 
 
 async def save(session: ImapSession, place: Place, ids: Sequence[str], date: datetime, letter: bytes) -> SavedCopy:
-    """Append the letter, unless one with one of its Message-IDs is there. Raises `ImapTrouble`."""
+    """Append the letter, unless the folder has one with one of its Message-IDs. Raises `ImapTrouble`."""
     found = await look(session, place, ids)
     if found is None:
         return SavedCopy(CopyOutcome.NO_FOLDER, trouble=NO_FOLDER)
@@ -248,7 +248,7 @@ async def save(session: ImapSession, place: Place, ids: Sequence[str], date: dat
         found = Look(await made(session, found))
     if found.uids:
         return already_there(found)
-    may_create = place.named is not None  # a folder of our own choice would be one that nobody knows of
+    may_create = place.named is not None  # a folder of our own choice would be unknown to the mailbox's owner
     appended = await _append(session, found.folder.raw, date, letter, may_create=may_create)
     if appended is None:
         appended = await _place_by_search(session, found.folder.raw, ids[0])
@@ -258,21 +258,21 @@ async def save(session: ImapSession, place: Place, ids: Sequence[str], date: dat
 
 
 def already_there(found: Look) -> SavedCopy:
-    """What is told of a letter that a look found."""
+    """The result for a letter found in the folder."""
     return SavedCopy(CopyOutcome.ALREADY_THERE, found.folder.name, found.uids[-1], found.uid_validity)
 
 
 async def made(session: ImapSession, missing: Missing) -> Folder:
-    """The folder that the settings name, made under the first of its names that the server accepts.
+    """Create the folder named in the settings, under the first of its names that the server accepts.
 
-    Raises `ImapTrouble`, for refusals what was said to the likeliest name.
+    Raises `ImapTrouble`; if all names are refused, the refusal of the likeliest one.
     """
     refusals: list[Refused] = []
     for folder in missing.candidates:
         try:
             await _create(session, folder.raw)
         except Refused as refused:
-            if not await _is_listed(session, folder):  # else somebody was quicker (RFC 5530 ALREADYEXISTS)
+            if not await _is_listed(session, folder):  # else another client was faster (RFC 5530 ALREADYEXISTS)
                 refusals.append(refused)
                 continue
         return folder

@@ -1,7 +1,7 @@
-"""The Sent folder of mailboxes: looks for a letter by its Message-ID, and appends it where it is not there yet.
+"""Mailboxes' Sent folders: searches for a letter by Message-ID, and appends it if it is missing.
 
-A copy is never appended without a look, because letters come again: after a lost connection, a restart, a replay.
-Nothing here raises for what a server or the network does; it is in the returned value.
+A copy is never appended without a search, because letters return: after a lost connection, a restart, a replay.
+Server and network failures never raise here; the returned value carries them.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """Whose connection, whose folder: another server or another secret is another key."""
+    """Key for connections and folders: another server or another secret makes another key."""
 
     account_id: str
     mailbox_id: str
@@ -44,7 +44,7 @@ class _Key:
 class ImapSentFolder:
     """`SentFolder` over IMAP.
 
-    Sessions stay open for the mailbox's next letter for a short time, and the folder that was found is remembered.
+    Sessions stay open briefly for the mailbox's next letter, and the folder found is cached.
 
     Raises:
         ConfigurationError: `context` does not verify certificates and host names, or allows less than TLS 1.2.
@@ -63,7 +63,7 @@ class ImapSentFolder:
     async def save(
         self, target: CopyTarget, message_id: str, date: datetime, copy: bytes, *, also_known_as: str | None = None
     ) -> SavedCopy:
-        """Append the copy, as read and with the letter's date, unless a message with one of its ids is there."""
+        """Append the copy, marked as read and with the letter's date, unless a message with one of its ids exists."""
         ids = (message_id,) if also_known_as is None else (message_id, also_known_as)
         try:
             place = self._place(target)
@@ -75,7 +75,7 @@ class ImapSentFolder:
         return SavedCopy(CopyOutcome.FAILED, target.folder, trouble=trouble)
 
     async def find(self, target: CopyTarget, message_id: str) -> bool | DeliveryFailure:
-        """Whether a message with this Message-ID is in Sent; trouble also when there is no such folder to look into."""
+        """Whether a message with this Message-ID is in Sent; a failure also when there is no Sent folder to search."""
         try:
             found = await self._look(target, (message_id,))
         except ImapTrouble as failed:
@@ -89,7 +89,7 @@ class ImapSentFolder:
         await self._idle.close()
 
     async def _after_lost_append(self, target: CopyTarget, ids: Sequence[str], trouble: DeliveryFailure) -> SavedCopy:
-        """The letter may be there for all that no answer came: look, on another connection."""
+        """Search on another connection: the letter may have been appended although no answer arrived."""
         try:
             found = await self._look(target, ids)
         except ImapTrouble:
@@ -106,13 +106,13 @@ class ImapSentFolder:
         return Place(target.folder, _key(target), self._memory)
 
     async def _with_session(self, target: CopyTarget, step: Callable[[ImapSession], Awaitable[T]]) -> T:
-        """Do a step on the mailbox's idle session; on a fresh one if there is none, or if it turns out to be dead."""
+        """Run a step on the mailbox's idle session, or on a fresh one if there is none or it turns out to be dead."""
         idle = self._idle.take(_key(target))
         if idle is not None:
             try:
                 return await self._use(target, idle, step)
             except ImapTrouble as failed:
-                # A letter may be on its way: the look for it comes first, and only a later attempt sends it again.
+                # A letter may be in flight: search for it first; only a later attempt sends it again.
                 if failed.trouble.fault not in _LOST or failed.trouble.phase is Phase.DATA:
                     raise
         return await self._use(target, await self._open(target), step)
@@ -125,12 +125,12 @@ class ImapSentFolder:
         finally:
             if is_done:
                 self._idle.park(_key(target), session)
-            else:  # failed or cancelled: an answer may still be to come
+            else:  # failed or cancelled: an answer may still arrive
                 session.discard()
         return result
 
     async def _open(self, target: CopyTarget) -> ImapSession:
-        """A signed-in session; a token from memory that the server refuses is replaced once."""
+        """A signed-in session; a cached token that the server refuses is replaced once."""
         credentials = await opened_credentials(self._credentials, target.account_id, target.auth)
         try:
             return await self._open_with(target, credentials)
@@ -175,7 +175,7 @@ class IdleSessions:
         self._is_closed = False
 
     def take(self, key: Hashable) -> ImapSession | None:
-        """The key's idle session, now the caller's; None when there is none that still looks alive."""
+        """Take over the key's idle session; None when there is none that still looks alive."""
         session, expiry = self._parked.pop(key, (None, None))
         if session is None or expiry is None:
             return None
@@ -186,7 +186,7 @@ class IdleSessions:
         return session
 
     def park(self, key: Hashable, session: ImapSession) -> None:
-        """Keep a session for its key's next letter, or discard it: unusable, one too many, or closed already."""
+        """Keep a session for its key's next letter, or discard it if it is unusable, surplus, or the pool is closed."""
         if self._is_closed or not session.is_usable or key in self._parked or len(self._parked) >= self._max_sessions:
             session.discard()
             return
@@ -198,7 +198,7 @@ class IdleSessions:
         session.discard()
 
     async def close(self) -> None:
-        """Log out everywhere; sessions that are parked later are discarded."""
+        """Log out everywhere; sessions parked later are discarded."""
         self._is_closed = True
         sessions = [session for session, _ in self._parked.values()]
         for _, expiry in self._parked.values():

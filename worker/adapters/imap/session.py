@@ -1,7 +1,7 @@
-"""One signed-in IMAP connection: every step within its time, every failure an `ImapTrouble` that says at which step.
+"""One signed-in IMAP connection: every step has a time limit, every failure is an `ImapTrouble` that names the step.
 
-The phases are those of the vocabulary: CONNECT, TLS, GREETING (with CAPABILITY) and AUTH mean what they mean in SMTP;
-MAIL is finding and opening the folder, and looking into it; DATA is the letter itself.
+The phases are those of SMTP: CONNECT, TLS, GREETING (with CAPABILITY) and AUTH have the same meaning; MAIL covers
+finding, opening and searching the folder; DATA is the letter itself.
 """
 
 import asyncio
@@ -44,9 +44,9 @@ from worker.domain.vocabulary import Phase
 T = TypeVar("T")
 
 _IDENTITY = '("name" "sendas" "vendor" "sendas")'
-_AT_A_TIME_BYTES = 64 * 1024  # of responses, before other tasks get their turn: some milliseconds
-_RESPONSE_WEIGHT_BYTES = 256  # the shortest response costs as much as that many bytes
-_MAX_CAPABILITIES = 8  # responses; the last ones count
+_AT_A_TIME_BYTES = 64 * 1024  # of responses, before yielding to other tasks: some milliseconds
+_RESPONSE_WEIGHT_BYTES = 256  # the shortest response costs as much as this many bytes
+_MAX_CAPABILITIES = 8  # responses; the last ones apply
 _WRITABLE = {"READ-WRITE": True, "READ-ONLY": False}
 _TOO_LARGE_CODES = frozenset({"TOOBIG"})  # RFC 7889 section 5.1
 
@@ -55,10 +55,10 @@ _Has = Callable[[str], bool]
 
 
 class ImapSession:
-    """Commands on a connection, one at a time.
+    """Runs commands on a connection, one at a time.
 
-    After any `ImapTrouble` but `Refused`, and after cancellation, the owner discards it: the answer that is still to
-    come would be taken for the next command's.
+    After any `ImapTrouble` except `Refused`, and after cancellation, the owner must discard the session: the pending
+    answer would be taken for the next command's.
     """
 
     def __init__(self, protocol: ImapProtocol, timeouts: ImapTimeouts) -> None:
@@ -66,11 +66,11 @@ class ImapSession:
         self._timeouts = timeouts
         self._capabilities: frozenset[str] = frozenset()
         self._namespaces: Namespaces | None = None
-        self._way_out: str | None = None  # of the folder that is open, if it has to be left
+        self._way_out: str | None = None  # command to leave the open folder, if it must be left
 
     @property
     def is_usable(self) -> bool:
-        """True while the connection is open and nothing on it is half done."""
+        """True while the connection is open and no command is half done."""
         return self._protocol.is_usable
 
     def has(self, capability: str) -> bool:
@@ -78,7 +78,7 @@ class ImapSession:
         return capability in self._capabilities
 
     def shown(self, name: str) -> str:
-        """A folder's name for results and logs: the server chose it, and knows the secret."""
+        """A folder's name for results and logs, redacted: the server chose it, and knows the secret."""
         return self._protocol.words.hide(name)
 
     def discard(self) -> None:
@@ -86,7 +86,7 @@ class ImapSession:
         self._protocol.abort()
 
     async def sign_in(self, credentials: Password | AccessToken) -> None:
-        """Sign in, and learn what the server can do then."""
+        """Sign in, and read the server's capabilities afterwards."""
         await self._ask_capabilities(Phase.GREETING)
         way = _way_to_sign_in(credentials, self.has)
         self._protocol.words.know(credentials)
@@ -95,9 +95,9 @@ class ImapSession:
             await self._ask_capabilities(Phase.AUTH, is_introduced=True)
 
     async def _ask_capabilities(self, phase: Phase, *, is_introduced: bool = False) -> None:
-        """`is_introduced`: say beside it who we are, where the server wants to know (RFC 2971).
+        """`is_introduced`: also send ID, if the server supports it (RFC 2971).
 
-        NetEase's servers (163.com, 126.com) open no folder before ("Unsafe Login"); others do without.
+        NetEase's servers (163.com, 126.com) open no folder without it ("Unsafe Login"); others do not require it.
         """
         requests = [Request("ID", Dialogue(_IDENTITY))] if is_introduced and self.has("ID") else []
         requests.append(Request("CAPABILITY", Dialogue("")))
@@ -115,14 +115,14 @@ class ImapSession:
         return bool(listed)
 
     async def list_folders(self, pattern: bytes, selection: str = "") -> list[ListedFolder]:
-        """The folders that match, those that can be understood; `selection` as in RFC 5258, such as `(SPECIAL-USE)`."""
+        """The matching folders that can be parsed; `selection` as in RFC 5258, such as `(SPECIAL-USE)`."""
         request = self._listing(pattern, selection)
         return await _listed(await self._run(Phase.MAIL, request.name, request.sent, self._timeouts.command_s))
 
     async def survey(
         self, *patterns: bytes, selection: str = ""
     ) -> tuple[Namespaces, list[list[ListedFolder] | Refused]]:
-        """The server's namespaces (RFC 2342), and `list_folders` for each pattern, in one go."""
+        """The server's namespaces (RFC 2342), and `list_folders` for each pattern, in one round trip."""
         listings = [self._listing(pattern, selection) for pattern in patterns]
         wants_namespaces = self._namespaces is None and self.has("NAMESPACE")
         asked = [Request("NAMESPACE", Dialogue("")), *listings] if wants_namespaces else listings
@@ -140,23 +140,23 @@ class ImapSession:
         return Request("LIST", dialogue(arguments))
 
     async def examine(self, folder: bytes) -> int | None:
-        """Open a folder for looking, which leaves its `\\Recent` flags alone; its UIDVALIDITY where it is told."""
+        """Open a folder read-only, preserving its `\\Recent` flags; returns its UIDVALIDITY if the server gives it."""
         self._way_out = None
         opened = await self._on_folder("EXAMINE", folder)
         self._way_out = self._out_of(opened)
         return await _uid_validity(opened)
 
     async def select(self, folder: bytes) -> bool | None:
-        """Open a folder as if to write: whether it may be written to, where the server says so."""
-        self._way_out = None  # CLOSE would remove for good what somebody marked as deleted in it
+        """Open a folder read-write; returns whether it is writable, if the server says so."""
+        self._way_out = None  # CLOSE would expunge messages that are marked as deleted
         code = response_code((await self._on_folder("SELECT", folder)).text)
         return _WRITABLE.get(code.name) if code is not None else None
 
     def _out_of(self, opened: Answer) -> str | None:
-        """The command that leaves a folder which was opened for looking, and takes nothing out of it.
+        """The command that leaves a folder opened read-only without expunging anything.
 
-        UNSELECT (RFC 3691) never does, and CLOSE does not where the folder is open for looking alone (RFC 3501 section
-        6.4.2); not every server keeps to that which EXAMINE promised.
+        UNSELECT (RFC 3691) never expunges, and CLOSE does not if the folder is open read-only (RFC 3501 section 6.4.2);
+        not every server honours the read-only mode of EXAMINE.
         """
         if self.has("UNSELECT"):
             return "UNSELECT"
@@ -164,21 +164,21 @@ class ImapSession:
         return None if code is not None and code.name == "READ-WRITE" else "CLOSE"
 
     async def my_rights(self, folder: bytes) -> str | None:
-        """One letter for each right on a folder (RFC 4314 section 2.1), where the server tells them."""
+        """The rights on a folder, one letter each (RFC 4314 section 2.1), if the server gives them."""
         if not self.has("ACL"):
             return None
         answer = await self._on_folder("MYRIGHTS", folder)
         return next(iter(await _read(my_rights, answer.untagged)), None)
 
     async def free_kib(self, folder: bytes) -> int | None:
-        """How much room is left for a folder (RFC 9208), in units of 1,024 bytes, where the server tells it."""
+        """The free quota for a folder (RFC 9208), in units of 1,024 bytes, if the server gives it."""
         if not self.has("QUOTA"):
             return None
         answer = await self._on_folder("GETQUOTAROOT", folder)
         return min(await _read(quota_free_kib, answer.untagged), default=None)
 
     async def fetch(self, uid: int) -> bytes | None:
-        """A message of the open folder as it is, which is not marked as read by that; None when it has gone."""
+        """A message of the open folder, unmodified and without marking it as read; None when it is gone."""
         sent = Dialogue(f"{uid} (BODY.PEEK[])")
         answer = await self._run(Phase.MAIL, "FETCH", sent, self._timeouts.command_s, by_uid=True)
         return next(iter(await _read(fetched_body, answer.untagged)), None)
@@ -188,7 +188,7 @@ class ImapSession:
         await self._on_folder("CREATE", folder)
 
     async def subscribe(self, folder: bytes) -> None:
-        """Let mail programs show a folder."""
+        """Subscribe to a folder, so that mail programs show it."""
         await self._on_folder("SUBSCRIBE", folder)
 
     async def _on_folder(self, name: str, folder: bytes) -> Answer:
@@ -202,30 +202,30 @@ class ImapSession:
         return await _uids(answer)
 
     def _for_message(self, message_id: str) -> Request:
-        """Without a CHARSET, which Exchange refuses."""
+        """A search without a CHARSET, which Exchange refuses."""
         arguments = ["HEADER", "Message-ID", *self._arguments(Phase.MAIL, message_id)]
         return Request("SEARCH", dialogue(arguments), by_uid=True)
 
     async def examine_and_search(self, folder: bytes, message_id: str) -> tuple[int | None, tuple[int, ...] | None]:
-        """`examine` and `search` in one go; None in place of what was found when the server does not search so.
+        """`examine` and `search` in one round trip; None as the search result if the server does not search this way.
 
-        The server works them off in this order (RFC 3501 section 5.5).
+        The server executes them in this order (RFC 3501 section 5.5).
         """
         opening = Request("EXAMINE", dialogue(self._arguments(Phase.MAIL, folder)))
         search = self._for_message(message_id)
-        if opening.sent.answers or search.sent.answers:  # the server wants to ask for a part of them
+        if opening.sent.answers or search.sent.answers:  # the server must request a literal of them
             return await self.examine(folder), None
         self._way_out = None
         opened, found = await self._converse(Phase.MAIL, self._timeouts.command_s, opening, search)
-        if not opened.is_ok:  # then what it found says nothing
+        if not opened.is_ok:  # then the search result is meaningless
             raise self._refused(Phase.MAIL, opened)
         self._way_out = self._out_of(opened)
         return await _uid_validity(opened), await _uids(opened, found) if found.is_ok else None
 
     async def append(self, folder: bytes, date: datetime, letter: bytes) -> AppendUid | None:
-        """Append a letter as read, byte for byte; where it is, when the server tells (UIDPLUS).
+        """Append a letter, marked as read, byte for byte; returns its UID if the server gives it (UIDPLUS).
 
-        A folder that is open is left in the same go: Courier refuses to append to one that is open for looking.
+        Leaves the open folder in the same round trip: Courier refuses to append to a folder that is open read-only.
         """
         self.require_room_for(len(letter))
         arguments = [*self._arguments(Phase.DATA, folder), "(\\Seen)", date_time(date), Literal(letter)]
@@ -240,7 +240,7 @@ class ImapSession:
         return None if isinstance(place, Malformed) else place
 
     def require_room_for(self, size: int) -> None:
-        """Refuse a letter that is larger than the server says it takes. Raises `ImapTrouble`."""
+        """Refuse a letter larger than the server's announced limit. Raises `ImapTrouble`."""
         for capability in self._capabilities:
             name, _, limit = capability.partition("=")
             if name == "APPENDLIMIT" and limit.isascii() and limit.isdigit() and size > int(limit[:20]):  # RFC 7889
@@ -248,7 +248,7 @@ class ImapSession:
                 raise ImapTrouble(Phase.DATA, FailureKind.TOO_LARGE, detail)
 
     async def logout(self) -> None:
-        """Say goodbye, and close whether or not it is answered."""
+        """Send LOGOUT, and close whether or not the server answers."""
         try:
             await self._run(Phase.QUIT, "LOGOUT", Dialogue(""), self._timeouts.logout_s)
         except ImapTrouble:
@@ -279,7 +279,7 @@ class ImapSession:
             raise self._lost(phase, _names(requests), lost) from None
 
     async def _converse_in_turn(self, phase: Phase, requests: Sequence[Request]) -> Sequence[Answer]:
-        """All at once where the server need not ask for a part of one, else one after another."""
+        """Send all at once if none has a literal that the server must request, else one after another."""
         if not any(request.sent.answers for request in requests[:-1]):
             return await self._converse(phase, self._timeouts.command_s, *requests) if requests else ()
         return [(await self._converse(phase, self._timeouts.command_s, request))[0] for request in requests]
@@ -311,7 +311,7 @@ async def _uid_validity(opened: Answer) -> int | None:
 
 
 async def _uids(*answers: Answer) -> tuple[int, ...]:
-    """The numbers of all SEARCH responses, before whichever end of a command they came. Raises `ImapTrouble`."""
+    """The numbers of all SEARCH responses, in any of the answers. Raises `ImapTrouble`."""
     found: set[int] = set()
     untagged = list(chain.from_iterable(answer.untagged for answer in answers))
     results: list[tuple[int, ...] | Malformed] = await _read(search_result, untagged)
@@ -325,7 +325,7 @@ async def _uids(*answers: Answer) -> tuple[int, ...]:
 
 
 async def _read(parse: Callable[[bytes], T | None], responses: Sequence[bytes]) -> list[T]:
-    """What `parse` makes of the responses, without those that it makes nothing of; others get their turn meanwhile."""
+    """Parse the responses and drop those that parse to None; yields to other tasks meanwhile."""
     found: list[T] = []
     weight = 0
     for response in responses:
@@ -339,7 +339,7 @@ async def _read(parse: Callable[[bytes], T | None], responses: Sequence[bytes]) 
 
 
 def _way_to_sign_in(credentials: Password | AccessToken, has: _Has) -> Request:
-    """Choose how to sign in: one way, as providers lock accounts for repeated failures. Raises `ImapTrouble`."""
+    """Choose one way to sign in, because providers lock accounts after repeated failures. Raises `ImapTrouble`."""
     try:
         return _by_password(credentials, has) if isinstance(credentials, Password) else _by_token(credentials, has)
     except ValueError as error:
@@ -347,7 +347,7 @@ def _way_to_sign_in(credentials: Password | AccessToken, has: _Has) -> Request:
 
 
 def _by_password(credentials: Password, has: _Has) -> Request:
-    """LOGINDISABLED forbids the command LOGIN alone (RFC 3501 section 6.2.3): mechanisms are offered beside it."""
+    """LOGINDISABLED forbids only the LOGIN command (RFC 3501 section 6.2.3); SASL mechanisms may still be offered."""
     username, password = credentials.username, credentials.password.get_secret_value()
     if not has("LOGINDISABLED"):
         return Request("LOGIN", dialogue([quotable(username), quotable(password)]))
@@ -363,13 +363,13 @@ def _by_token(credentials: AccessToken, has: _Has) -> Request:
     if not has("AUTH=XOAUTH2"):
         raise ImapTrouble(Phase.AUTH, FailureKind.NO_AUTH_MECHANISM, "the server does not offer XOAUTH2")
     response = xoauth2_response(credentials.username, credentials.token.get_secret_value())
-    # A refusal comes as a challenge; until it is answered with an empty line the server does not say NO.
+    # A refusal arrives as a challenge; the server sends NO only after an empty line in reply.
     return _authenticate("XOAUTH2", (response, ""), has, must_be_asked=False)
 
 
 def _authenticate(mechanism: str, responses: tuple[str, ...], has: _Has, *, must_be_asked: bool) -> Request:
     answers = tuple((response.encode("ascii"), b"\r\n") if response else (b"\r\n",) for response in responses)
-    # LOGIN has no initial response: the server asks for the user name first.
+    # LOGIN has no initial response: the server requests the user name first.
     if has("SASL-IR") and mechanism != "LOGIN":
         return Request(
             "AUTHENTICATE", Dialogue(f"{mechanism} {responses[0]}", answers[1:], must_be_asked=must_be_asked)

@@ -1,4 +1,4 @@
-"""Operators' consents to send uncertain letters again, and what they set free."""
+"""Operators' consents to resend uncertain letters, and the entries they free."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -26,7 +26,7 @@ _REOPEN = delete(entries).where(
 
 
 def consent(connection: Connection, now: datetime, operations: Sequence[ToConsent]) -> None:
-    """Keep consents; a later one of the same recipient reaches at least as far as the one before."""
+    """Store consents; a later one for the same recipient covers at least what the previous one covered."""
     new = upsert(connection.dialect.name, consents)
     is_wider = consents.c.up_to_attempt < new.excluded.up_to_attempt
     later = {"up_to_attempt": new.excluded.up_to_attempt, "given_at": new.excluded.given_at}
@@ -41,7 +41,7 @@ def consent(connection: Connection, now: datetime, operations: Sequence[ToConsen
 
 
 def reopen(connection: Connection, operations: Sequence[ToReopen]) -> None:
-    """Free what is done as uncertain, whoever recorded it; nobody works on it any more, so there is nobody to lock."""
+    """Free entries done as uncertain, regardless of owner; no owner works on them any more, so none needs locking."""
     rows = [
         {"of_event": event_key, "of_recipient": recipient}
         for operation in operations

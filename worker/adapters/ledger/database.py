@@ -1,4 +1,4 @@
-"""The connection to the ledger's database: how it is opened, how work runs over it, and what its errors mean."""
+"""The connection to the ledger's database: opening it, running work on it, and mapping its errors."""
 
 import asyncio
 import math
@@ -22,11 +22,11 @@ from worker.errors import ConfigurationError, Unavailable
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
-"""A whole transaction over a blocking connection: SQLite's in a thread of its own, PostgreSQL's in one greenlet."""
+"""A whole transaction over a blocking connection: SQLite's in its own thread, PostgreSQL's in a greenlet."""
 
 _LONGEST_WAIT_S = 1.0
 _ROLLED_BACK_FOR_ANOTHER = {"40001", "40P01"}  # serialization failure, deadlock: the whole transaction may be repeated
-# User, password, no such database, no right to use it; and what `options` says: no such name, no such value, no option.
+# User, password, missing database, missing permission; and from `options`: unknown name, bad value, not an option.
 _WRONG_SETTINGS = {"28000", "28P01", "3D000", "42501", "42704", "22023", "42601"}
 _NO_TLS = "the server offers no TLS"
 _MAX_WORDS = 200
@@ -38,20 +38,20 @@ class DatabaseConnection(Protocol):
 
     @property
     def is_broken(self) -> bool:
-        """True when it was found to be of no use any more."""
+        """True once the connection is known to be unusable."""
 
     async def run(self, work: Work[T]) -> T:
         """Do the work."""
 
     async def discard(self) -> None:
-        """Drop it, in whatever state it is."""
+        """Drop the connection, whatever its state."""
 
     async def close(self) -> None:
-        """Close it in good order."""
+        """Close the connection cleanly."""
 
 
 class Database:
-    """One connection, opened again whenever it was lost; used by one task at a time."""
+    """One connection, reopened after each loss; used by one task at a time."""
 
     def __init__(self, ledger: Ledger, timeout_s: float) -> None:
         self._address: LedgerAddress = ledger_address(ledger)
@@ -82,10 +82,10 @@ class Database:
             raise self._unavailable(error) from None
 
     async def run(self, work: Work[T]) -> T:
-        """Do the work, a whole transaction; once more if it was rolled back in favour of somebody else's.
+        """Do the work, a whole transaction; repeat it once if it was rolled back in favour of another one.
 
         Raises:
-            Unavailable: the database failed; what is unknown then is only whether a commit was carried out.
+            Unavailable: the database failed; only the outcome of a commit is then unknown.
         """
         try:
             try:
@@ -101,7 +101,7 @@ class Database:
             raise self._unavailable(error) from None
 
     async def transact(self, work: Work[T]) -> T:
-        """Do the work in a transaction of its own, within the timeout. Raises `Unavailable` as `run` does."""
+        """Do the work in its own transaction, within the timeout. Raises `Unavailable` as `run` does."""
 
         def transaction(connection: Connection) -> T:
             with connection.begin():
@@ -114,7 +114,7 @@ class Database:
             raise Unavailable(f"the ledger's database has not answered within {self._timeout_s:g} s") from None
 
     async def _run_once(self, work: Work[T]) -> T:
-        # Taken while it is in use: should this hang and be abandoned, the next one opens another.
+        # Taken while in use: if this hangs and is abandoned, the next call opens another.
         connection, self._idle = self._idle, None
         if connection is None or connection.is_broken:
             connection = await self._open()
@@ -136,7 +136,7 @@ class Database:
 
     async def _open(self) -> DatabaseConnection:
         give_up = stop_after_delay(self._timeout_s / 2)
-        # The last try ends before the time does, so that its reason is told, and not only that time was up.
+        # The last attempt ends before the deadline, so that the error gives its reason and not just a timeout.
         wait = _jitter(longest_s=min(_LONGEST_WAIT_S, self._timeout_s / 4))
         patiently = AsyncRetrying(retry=retry_if_exception(_may_pass), stop=give_up, wait=wait, reraise=True)
         return await patiently(self._open_once)
@@ -149,12 +149,12 @@ class Database:
         return Unavailable(f"the ledger's database does not answer: {self._why(error)}")
 
     def _refusal(self, error: BaseException) -> str:
-        """What is wrong, in the server's own words: before the first statement they can only be about the sign-in."""
+        """The problem in the server's own words: before the first statement they can only concern the sign-in."""
         words = f": {' '.join(str(_cause(error)).split())[:_MAX_WORDS]}" if _sqlstate(error) in _WRONG_SETTINGS else ""
         return f"the database refuses the connection: {self._why(error)}{words}"
 
     def _why(self, error: BaseException) -> str:
-        # The class only, never the text: that may quote parameters, that is results and addresses, or the URL.
+        # The class only, never the text, which may quote parameters (results and addresses) or the URL.
         why = tls_refusal(error) or (_NO_TLS if _is_without_tls(error) else type(_cause(error)).__name__)
         return f"{why} at {self._address.place}"
 
@@ -184,7 +184,7 @@ def _may_pass(error: BaseException) -> bool:
 
 
 def _is_without_tls(error: BaseException) -> bool:
-    """Whether the server said that it has no TLS; asyncpg has no class for it."""
+    """Whether the server reported that it has no TLS; asyncpg has no class for this error."""
     return isinstance(error, ConnectionError) and str(error).endswith("rejected SSL upgrade")
 
 
@@ -193,7 +193,7 @@ def _jitter(longest_s: float = _LONGEST_WAIT_S) -> wait_random_exponential:
 
 
 class SqliteConnection:
-    """SQLite, in a thread of its own: a transaction costs one way there and back, however many statements it has."""
+    """SQLite, in its own thread: a transaction costs one round trip, however many statements it has."""
 
     is_broken = False
 
@@ -203,12 +203,12 @@ class SqliteConnection:
 
     @classmethod
     async def open(cls, address: LedgerAddress, timeout_s: float) -> Self:
-        """A connection to the file, which is made when it is not there."""
+        """A connection to the file, which is created if missing."""
         thread = ThreadPoolExecutor(1, "ledger")
         try:
             loop = asyncio.get_running_loop()
             connection = await loop.run_in_executor(thread, partial(_open_file, address.path or "", timeout_s))
-        except BaseException:  # also cancellation: nobody else knows of this thread
+        except BaseException:  # also cancellation: no one else holds a reference to this thread
             thread.shutdown(wait=False)
             raise
         return cls(thread, connection)
@@ -217,7 +217,7 @@ class SqliteConnection:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._connection)
 
     async def discard(self) -> None:
-        # Behind whatever the thread is still busy with: nobody waits for that.
+        # Queued behind whatever the thread is still running, without waiting for it.
         self._thread.submit(self._leave)
         self._thread.shutdown(wait=False)
 
@@ -261,14 +261,14 @@ class PostgresqlConnection:
         await self._engine.dispose()
 
 
-# Neither engine has a pool, and no error text of them holds parameters, because letters' results are among them.
+# Neither engine has a pool, and their error texts hide parameters, because those include letters' results.
 
 
 def _server_engine(address: LedgerAddress, tls: ssl.SSLContext | str, timeout_s: float) -> AsyncEngine:
     settings = {
         "application_name": "sendas",
         **address.server_settings,
-        # A worker that is cut off in the middle of a transaction must not keep its locks.
+        # A worker cut off in mid-transaction must not keep its locks.
         "idle_in_transaction_session_timeout": _milliseconds(timeout_s),
         "statement_timeout": _milliseconds(timeout_s),
     }
@@ -283,7 +283,7 @@ def _server_engine(address: LedgerAddress, tls: ssl.SSLContext | str, timeout_s:
 
 
 def _open_file(path: str, timeout_s: float) -> Connection:
-    # Results hold addresses: for this user only, and so are the files that SQLite puts beside it.
+    # Results hold addresses: readable by this user only, as are the files that SQLite puts beside it.
     Path(path).touch(mode=0o600)
     return _file_engine(path, timeout_s).connect()
 
@@ -295,7 +295,7 @@ def _file_engine(path: str, timeout_s: float) -> Engine:
     def _prepare(connection: Any, _: object) -> None:
         connection.isolation_level = None  # sqlite3 shall not begin transactions by itself
         cursor = connection.cursor()
-        # Shorter than our own patience: "locked" is an answer, while a hanging connection has to be thrown away.
+        # Shorter than our own timeout: "locked" is an answer, while a hanging connection must be discarded.
         cursor.execute(f"PRAGMA busy_timeout = {_milliseconds(timeout_s / 2)}")
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = FULL")  # in WAL mode, NORMAL loses commits when the power fails
@@ -304,7 +304,7 @@ def _file_engine(path: str, timeout_s: float) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         # Takes the write lock at once: one that begins by reading cannot always get it later (SQLITE_BUSY_SNAPSHOT).
-        # By the driver alone, as the letters' own statements: see `statements`.
+        # Through the driver alone, like the letters' own statements: see `statements`.
         cursor = connection.connection.cursor()
         cursor.execute("BEGIN IMMEDIATE")
         cursor.close()

@@ -1,4 +1,4 @@
-"""Entries: claimed, handed over, recorded, given back, and shown. Each function is a part of one transaction."""
+"""Claims, hands over, records, releases and lists entries. Each function runs inside one transaction."""
 
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -19,8 +19,8 @@ from worker.errors import ForeignEvent, LostClaim, SendasError, Unavailable
 # The entries of the parameter `keys`: pairs of event key and recipient.
 of_keys = tuple_(entries.c.event_key, entries.c.recipient).in_(bindparam("keys", expanding=True))
 
-# For reading: those entries and perhaps some more of the same events. PostgreSQL looks up two plain lists by one scan
-# of the index, while it plans a list of pairs as so many conditions.
+# For reading: those entries and perhaps more of the same events. PostgreSQL looks up two plain lists with one index
+# scan, while it plans a list of pairs as that many conditions.
 near_keys = entries.c.event_key.in_(bindparam("events", expanding=True)) & entries.c.recipient.in_(
     bindparam("recipients", expanding=True)
 )
@@ -29,7 +29,7 @@ near_keys = entries.c.event_key.in_(bindparam("events", expanding=True)) & entri
 def near(keys: Collection[Key]) -> dict[str, list[Any]]:
     """Parameters of `near_keys`.
 
-    The lists are padded, so that there are few different statements.
+    The lists are padded, to keep the number of distinct statements small.
     """
     return {
         "events": padded(sorted({event_key for event_key, _ in keys})),
@@ -38,18 +38,18 @@ def near(keys: Collection[Key]) -> dict[str, list[Any]]:
 
 
 def hand_over_of(row: Row[Any]) -> HandOver:
-    """What was noted just before the final dot."""
+    """The hand-over noted just before the final dot."""
     return HandOver(row.account_id, row.mailbox_id, row.message_id, row.attempt, row.handed_over_at)
 
 
 def compressed(body: bytes) -> bytes:
-    """A result as it is stored. The window and tables are small as results are: to clear large ones costs more."""
+    """A result in its stored form. zlib's window and tables are small, like results: clearing large ones costs more."""
     compressor = zlib.compressobj(level=3, wbits=12, memLevel=5)
     return compressor.compress(body) + compressor.flush()
 
 
 def body_of(compressed: bytes | None) -> bytes | None:
-    """A result as it was recorded; None when it is not there or damaged, as after a partial restore."""
+    """The recorded result; None when it is missing or damaged, for example after a partial restore."""
     try:
         return zlib.decompress(compressed or b"")
     except zlib.error:
@@ -79,7 +79,7 @@ _LOOK = (
 )
 _TAKE = (
     update(entries)
-    # Whoever took it first has changed the owner; the state is the one at this moment, not when it was looked at.
+    # Matches nothing if a faster claimant changed the owner; RETURNING gives the current state, not an earlier one.
     .where(of_keys, entries.c.owner.is_not_distinct_from(bindparam("previous")))
     .values(owner=bindparam("me"), claimed_at=bindparam("now"))
     .returning(entries)
@@ -89,7 +89,7 @@ _TAKE = (
 def claim(
     connection: Connection, me: int, now: datetime, operations: Sequence[ToClaim]
 ) -> dict[ToClaim, dict[int, Claim] | SendasError]:
-    """Claim all that is free for all operations together; one that cannot be answered does not cost the others."""
+    """Claim all free entries for all operations together; one operation's error does not affect the others."""
     accounts = {key: operation.account_id for operation in operations for key in operation.keys}
     verdicts = _claim_all(connection, me, now, accounts) if accounts else {}
     return {operation: _answer(operation, verdicts) for operation in operations}
@@ -110,14 +110,14 @@ def _claim_all(
 ) -> Mapping[Key, Claim | SendasError]:
     verdicts: dict[Key, Claim | SendasError] = {}
     for _ in range(_MAX_ROUNDS):
-        # In the order of the keys, so that two owners that claim the same entries do not wait for each other.
+        # In key order, so that two owners claiming the same entries cannot deadlock.
         missing = sorted(accounts.keys() - verdicts.keys())
         verdicts |= dict.fromkeys(_insert(connection, me, now, accounts, missing), Granted())
         if existing := accounts.keys() - verdicts.keys():
             verdicts |= _claim_existing(connection, me, now, {key: accounts[key] for key in existing})
         if len(verdicts) == len(accounts):
             return verdicts
-        # Between two looks an entry was released, forgotten or taken by somebody else: look again.
+        # Since the last read an entry was released, deleted or taken by another owner: read again.
     return verdicts
 
 
@@ -136,7 +136,7 @@ def _insert(connection: Connection, me: int, now: datetime, accounts: Mapping[Ke
 
 @cache
 def _insert_new(dialect: str, rows: int) -> Statement:
-    """One statement for so many rows, of which some may be the same: those that are there already are left out."""
+    """One statement for this many rows, possibly with repeats; existing rows are skipped."""
     common = {name: bindparam(name, type_=entries.c[name].type) for name in ("state", "owner", "claimed_at")}
     values = [
         {
@@ -162,7 +162,7 @@ def _claim_existing(
         if key not in verdicts:
             free.setdefault(row.owner, []).append(key)
     if free:
-        # A row of `ledger_owners` that is gone never comes back: there is nobody to lock.
+        # A deleted row of `ledger_owners` never returns: there is no owner to lock.
         suspects = {row.owner for row in seen.values() if row.owner in free and row.owner_name is not None}
         alive = suspects - lock_dead(connection, suspects, now)
         for owner, theirs in free.items():
@@ -181,7 +181,7 @@ def _take(
 
 
 def _verdict(row: Row[Any], me: int, account_id: str) -> Claim | SendasError | None:
-    """What the entry is to us as it stands; None: free to take."""
+    """The claim's result for the entry in its current state; None: free to take."""
     if row.account_id != account_id:
         return _FOREIGN
     if row.state is State.DONE:
@@ -195,7 +195,7 @@ def _verdict(row: Row[Any], me: int, account_id: str) -> Claim | SendasError | N
 
 
 def _ours(row: Row[Any]) -> Claim:
-    # Also for what we handed over ourselves: that the answer was not recorded means that nobody knows it.
+    # Applies to our own hand-overs too: an unrecorded answer is an unknown answer.
     return Uncertain(hand_over_of(row)) if row.state is State.HANDED_OVER else Granted()
 
 
@@ -203,7 +203,7 @@ _LOST = "the ledger gave this letter to another worker, or it has ended"
 
 
 class _Stand(NamedTuple):
-    """How an entry stands."""
+    """The current state of an entry."""
 
     event_key: str
     recipient: int
@@ -242,7 +242,7 @@ _LEAVE_IN_DOUBT = update(entries).where(*_THIS_ENTRY_IF_MINE, entries.c.state ==
 
 
 def release(connection: Connection, me: int, operations: Sequence[ToRelease]) -> None:
-    """Give back what is ours of the operations' entries."""
+    """Release those of the operations' entries that we own."""
     abandon = _rows_of(me, (operation for operation in operations if operation.keeps_doubt))
     if abandon:
         connection.execute(_FREE, abandon)
@@ -260,9 +260,9 @@ def _rows_of(me: int, operations: Iterable[ToRelease]) -> list[dict[str, Any]]:
 def advance(
     connection: Connection, me: int, now: datetime, operations: Sequence[ToHandOver | ToRecord]
 ) -> dict[Operation[Any], LostClaim | None]:
-    """Hand over and record, each operation whole or not at all.
+    """Hand over and record; each operation applies completely or not at all.
 
-    What is checked here still holds when it is written: our row of `ledger_owners` is locked (see `ownership`).
+    The checks still hold at the write, because our row of `ledger_owners` is locked (see `ownership`).
     """
     if not operations:
         return {}
@@ -284,7 +284,7 @@ def _is_ours(operation: ToHandOver | ToRecord, stand: Mapping[Key, _Stand], me: 
     done = {row.recipient: (row.outcome, row.result_id) for row in rows if row is not None and row.state is State.DONE}
     if not done:
         return True
-    # The same record once more, because nobody knew whether the first one was written.
+    # A repeat of the same record, after the first attempt's outcome was unknown.
     return isinstance(operation, ToRecord) and done == {
         recipient: (record.outcome, record.result_id) for record in operation.records for recipient in record.recipients
     }
@@ -338,7 +338,7 @@ def _record(connection: Connection, me: int, now: datetime, operations: Sequence
 @cache
 def _insert_result(dialect: str) -> Statement:
     statement = upsert(dialect, results).values({column.name: bindparam(column.name) for column in results.c})
-    # Equal ids are equal results, and the first one is what others may have seen; it has to outlive this entry too.
+    # Equal ids are equal results, and others may have seen the first one; it must outlive this entry too.
     return Statement(
         statement.on_conflict_do_update(
             index_elements=[results.c.result_id], set_={"recorded_at": statement.excluded.recorded_at}

@@ -1,7 +1,7 @@
-"""Group commit: what concurrent tasks ask for at the same time goes into one transaction.
+"""Group commit: operations requested concurrently share one transaction.
 
-While one transaction runs, the next one's operations gather; so one caller alone waits for one commit, and a hundred
-wait for one commit too. Each caller waits on a future, and may give up without spoiling anything for the others.
+While one transaction runs, the next one's operations gather; so a single caller waits for one commit, and a hundred
+callers also wait for one commit. Each caller waits on a future, and may give up without affecting the others.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ RunBatch = Callable[[Sequence[Operation[Any]]], Awaitable[Mapping[Operation[Any]
 
 
 class Observer(Protocol):
-    """Told of every transaction, for metrics."""
+    """Notified after every transaction, for metrics."""
 
     def committed(self, operations: int, seconds: float) -> None:
-        """So many callers were served by one transaction that took this long, begin to commit."""
+        """One transaction served this many operations and took this long from begin to commit."""
 
 
 @dataclass(eq=False, slots=True)
@@ -37,12 +37,12 @@ class _Waiting:
         return self.future.done() and not self.future.cancelled()
 
     def give_up(self) -> None:
-        """The time is up: the answer is not waited for any more, and the writer sees that."""
+        """Time out: stop waiting for the answer, visibly to the writer."""
         self.is_late = self.future.cancel()
 
 
 class GroupCommit:
-    """The only task of the process that writes to the ledger's database."""
+    """The process's only task that writes to the ledger's database."""
 
     def __init__(
         self, run_batch: RunBatch, clock: Clock, timeout_s: float, max_operations: int, observer: Observer | None
@@ -61,10 +61,10 @@ class GroupCommit:
         self._writer = asyncio.create_task(self._write(), name="ledger-writer")
 
     async def submit(self, operation: Operation[T]) -> T:
-        """The operation's answer, after the commit of the transaction that it was part of.
+        """Run the operation; returns its answer after its transaction has committed.
 
         Raises:
-            Unavailable: no answer within the timeout; whether it was done is unknown.
+            Unavailable: no answer within the timeout; whether the operation was applied is unknown.
         """
         if self._is_closing:
             raise Unavailable("the ledger is closed")
@@ -73,7 +73,7 @@ class GroupCommit:
         self._queue.append(waiting)
         self._changed.set()
         is_received = False
-        # `asyncio.timeout` would do the same at several times the price, three times for every letter.
+        # `asyncio.timeout` would do the same at several times the cost, three times per letter.
         timer = loop.call_later(self._timeout_s, waiting.give_up)
         requests = task.cancelling() if task else 0
         try:
@@ -90,7 +90,7 @@ class GroupCommit:
         return cast(T, answer)
 
     async def close(self) -> None:
-        """Serve what has been asked for until now, then stop."""
+        """Serve everything submitted so far, then stop."""
         self._is_closing = True
         self._changed.set()
         await self._writer
@@ -113,7 +113,7 @@ class GroupCommit:
                 _resolve(waiting, Unavailable("the ledger is closed"))
 
     def _next_batch(self) -> list[_Waiting]:
-        """The longest beginning of the queue that is within the limit and in which no entry is touched twice."""
+        """The longest prefix of the queue that is within the limit and touches no entry twice."""
         batch: list[_Waiting] = []
         touched: set[Key] = set()
         while self._queue and len(batch) < self._max_operations:
@@ -131,7 +131,7 @@ class GroupCommit:
     async def _serve(self, batch: list[_Waiting]) -> None:
         for waiting in batch:
             if isinstance(waiting.operation, ToClaim):
-                # Wanted again: what an earlier claim may have left behind is ours, and is granted now.
+                # Requested again: an entry left by an earlier claim is ours, and is granted now.
                 self._forget_given_up(waiting.operation.keys)
         corrections = self._corrections()
         operations = [*corrections, *(waiting.operation for waiting in batch)]
@@ -149,7 +149,7 @@ class GroupCommit:
             self._deliver(waiting, answers[waiting.operation])
 
     async def _commit(self, operations: Sequence[Operation[Any]]) -> Mapping[Operation[Any], Any] | BaseException:
-        """The answers, or why there are none. A transaction that hangs is left to itself, so as not to hang too."""
+        """The answers, or the error. A hanging transaction is abandoned, so that the writer does not hang with it."""
         transaction = asyncio.ensure_future(self._run_batch(operations))
         try:
             await asyncio.wait({transaction}, timeout=self._timeout_s)
@@ -167,11 +167,11 @@ class GroupCommit:
     def _forget(self, transaction: "asyncio.Future[Any]") -> None:
         self._stuck.discard(cast("asyncio.Task[Any]", transaction))
         if not transaction.cancelled():
-            transaction.exception()  # what became of it interests nobody any more
+            transaction.exception()  # its outcome no longer matters
 
     async def _fail(self, batch: list[_Waiting], error: BaseException) -> None:
         if not isinstance(error, Unavailable) and len(batch) > 1:
-            # It was rolled back because of one of them: each for itself, so that only that one fails.
+            # One of the operations caused the rollback: run each alone, so that only that one fails.
             for waiting in batch:
                 await self._serve([waiting])
             return
@@ -179,7 +179,7 @@ class GroupCommit:
             self._deliver(waiting, error)
 
     def _deliver(self, waiting: _Waiting, answer: Any) -> None:
-        """Resolve the future; a claim that reaches nobody is to be let go, or it would be held as long as we live."""
+        """Resolve the future; release a claim whose caller is gone, or it leaks until our lease ends."""
         if waiting.future.done() or isinstance(answer, BaseException):
             self._give_up(waiting)
         _resolve(waiting, answer)
@@ -204,7 +204,7 @@ def _resolve(waiting: _Waiting, answer: Any) -> None:
     if waiting.future.done():
         return
     if isinstance(answer, SendasError):
-        # An error of their own: a traceback that several tasks add to would grow with each.
+        # A separate error for each: a traceback shared by several tasks would grow with each.
         waiting.future.set_exception(type(answer)(*answer.args))
     elif isinstance(answer, BaseException):
         waiting.future.set_exception(answer)

@@ -35,7 +35,7 @@ class LeaseHeartbeat:
             await asyncio.sleep(self._every_s)
 
     def problem(self) -> str | None:
-        """What is wrong with the ledger, in words. Reports silence before the ledger's own timeout ends."""
+        """The ledger's current problem, as text. Reports silence before the ledger's own timeout ends."""
         if self._problem is not None or self._answered_at is None:
             return self._problem
         silent_s = asyncio.get_running_loop().time() - self._answered_at

@@ -1,4 +1,4 @@
-"""The key that the workers of an installation know their own messages by: made once, and shared by all of them."""
+"""The key with which an installation's workers recognise their own messages: created once, shared by all."""
 
 import secrets
 
@@ -12,7 +12,7 @@ _KEY_BYTES = 32
 
 
 def message_key(connection: Connection) -> bytes:
-    """The key for `delivery.signatures`; the first who asks makes it, and all others get the same."""
+    """The key for `delivery.signatures`; the first caller creates it, and all others get the same."""
     new = (
         upsert(connection.dialect.name, keys)
         .values(name=_MESSAGES, key=secrets.token_bytes(_KEY_BYTES))

@@ -41,9 +41,9 @@ from worker.errors import ConfigurationError, LostClaim, Unavailable
 class LedgerOptions:
     """How the ledger behaves.
 
-    `lease_s`: how long an owner lives after its last write. `retention_s`: how long a repeated event is recognised.
-    `timeout_s`: how long one call may take. `max_clock_skew_s`: how far the host's clock may be from the database
-    server's; well below the lease, since whether an owner lives is judged by another host's clock.
+    `lease_s`: how long an owner's lease lasts after its last write. `retention_s`: how long duplicates of an event are
+    recognised. `timeout_s`: how long one call may take. `max_clock_skew_s`: how far the host's clock may be from the
+    database server's; well below the lease, because other hosts judge its expiry by their own clocks.
     """
 
     lease_s: float = 60
@@ -57,9 +57,9 @@ class LedgerOptions:
 async def open_ledger(
     ledger: Ledger, owner: str, clock: Clock, options: LedgerOptions | None = None, observer: Observer | None = None
 ) -> "SqlLedger":
-    """Connect to the ledger; a SQLite file is created and brought up to date, PostgreSQL has to be already.
+    """Connect to the ledger; a SQLite file is created and migrated, PostgreSQL must already be migrated.
 
-    `owner` is a name for people, such as host and process; the ledger gives each start an id of its own.
+    `owner` is a display name, such as host and process; the ledger gives each start its own id.
 
     Raises:
         ConfigurationError: URL, credentials, schema or this host's clock are wrong.
@@ -75,14 +75,14 @@ async def open_ledger(
             await database.run(check_schema)
             await _check_clock(database, clock, options.max_clock_skew_s)
         key = await database.run(message_key)
-    except BaseException:  # whatever it was, also cancellation: no connection is left behind
+    except BaseException:  # any error, also cancellation: leave no connection behind
         await database.close()
         raise
     return SqlLedger(database, Owner(owner, timedelta(seconds=options.lease_s), clock), options, observer, key)
 
 
 async def _check_clock(database: Database, clock: Clock, max_skew_s: float) -> None:
-    """Whether somebody lives is decided by comparing times of different hosts."""
+    """Check the host's clock: lease expiry compares times of different hosts."""
 
     def look(connection: Connection) -> datetime:
         with connection.begin():
@@ -99,7 +99,7 @@ async def _check_clock(database: Database, clock: Clock, max_skew_s: float) -> N
 class SqlLedger:
     """Implements `worker.delivery.ledger.Ledger`; see there for what the methods do and raise.
 
-    `mailboxes` are what all owners share about mailboxes, in the same database; `message_key` is for `Signatures`.
+    `mailboxes` is the mailbox state that all owners share, in the same database; `message_key` is for `Signatures`.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class SqlLedger:
         started = self._owner.clock.now()
         await self._writer.submit(to_hand_over(event_key, recipients, hand_over))
         if self._owner.clock.now() >= started + self._owner.lease:
-            # The process stood still after the commit, so that others may take us for dead: better not to send now.
+            # The process stalled after the commit, so others may consider our lease expired: better not to send now.
             await self.release(event_key, recipients)
             raise LostClaim("this worker stood still for longer than its lease")
 
@@ -150,7 +150,7 @@ class SqlLedger:
         await self._writer.submit(Command(lambda *_: None))  # every transaction that writes renews the lease
 
     async def expire(self) -> int:
-        """As in the port; a chunk per transaction, between which the letters' own writes have their turn."""
+        """As in the port; one chunk per transaction, so that the letters' own writes run in between."""
         retention, chunk_rows = timedelta(seconds=self._options.retention_s), self._options.rows_per_expiry
         forgotten = 0
         while True:
@@ -161,13 +161,13 @@ class SqlLedger:
                 return forgotten
 
     async def entries(self, event_key: str) -> list[Entry]:
-        """What is known of an event's recipients, for an operator; nothing is written."""
+        """The entries of an event's recipients, for an operator; read-only."""
         checked_key(event_key)
         return await self._writer.submit(Query(lambda connection, _, now: list_entries(connection, now, event_key)))
 
     async def close(self) -> None:
         if self._owner.id is not None:
-            with suppress(Unavailable):  # the lease runs out then
+            with suppress(Unavailable):  # the lease then expires
                 await self._writer.submit(Command(leave))
         await self._writer.close()
         await self._database.close()

@@ -1,4 +1,4 @@
-"""Counting the letters to each address: what was just claimed is let through, or is over the limit."""
+"""Counts the letters to each address: a new claim is within the limit, or over it."""
 
 from collections.abc import Iterator, Mapping, Set
 from datetime import datetime
@@ -18,7 +18,7 @@ from worker.errors import SendasError
 _LOCK = Statement(
     select(letters.c.address, letters.c.letters)
     .where(letters.c.address.in_(bindparam("addresses", expanding=True)))
-    # In one order, so that two owners that write to the same ones do not wait for each other.
+    # In a fixed order, so that two owners writing to the same rows cannot deadlock.
     .order_by(letters.c.address)
     .with_for_update()
 )
@@ -32,7 +32,7 @@ _WRITE = Statement(
 def limit(
     connection: Connection, now: datetime, claims: Mapping[ToClaim, dict[int, Claim] | SendasError]
 ) -> dict[Operation[Any], dict[int, Claim] | SendasError]:
-    """The claims, of which those are marked that are over their limit; all others are counted."""
+    """Mark the claims that are over their limit, and count all others."""
     asked = list(_asked(claims))
     before = _locked(connection, sorted({each.address for each in asked})) if asked else {}
     after = dict(before)
@@ -50,7 +50,7 @@ def limit(
 
 
 class _Asked(NamedTuple):
-    """A letter that may be let through."""
+    """A letter to check against its limit."""
 
     operation: ToClaim
     recipient: int
@@ -82,9 +82,9 @@ def _marked(
 
 
 def _locked(connection: Connection, addresses: list[str]) -> dict[str, Letters]:
-    """What was let through to each, and nobody else counts for these until the transaction ends."""
+    """The recent letters to each address; the rows stay locked until the transaction ends."""
     found = _lock(connection, addresses)
-    # Between a look and an insertion others may have made the row, or forgotten an old one.
+    # Between the read and the insert, others may have created the row, or deleted an old one.
     while missing := [address for address in addresses if address not in found]:
         _insert_new(connection.dialect.name).each(
             connection, [{"address": address, "newest": 0, "letters": b""} for address in missing]

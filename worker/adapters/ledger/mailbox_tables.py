@@ -1,4 +1,4 @@
-"""Mailboxes' shared states in the database: locked, changed by rules and written back; or only looked at."""
+"""Shared mailbox states in the database: locked, changed by rules and written back; or only read."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ _KEYS: Any = bindparam("keys", expanding=True)
 _LOCK = (
     select(mailboxes)
     .where(tuple_(mailboxes.c.account_id, mailboxes.c.mailbox_id).in_(_KEYS))
-    # In one order, so that two owners that want the same ones do not wait for each other.
+    # In a fixed order, so that two owners locking the same rows cannot deadlock.
     .order_by(mailboxes.c.account_id, mailboxes.c.mailbox_id)
     .with_for_update()
 )
@@ -80,7 +80,7 @@ _HELD = (
 )
 _IS_SUSPENDED = mailboxes.c.suspended_at.is_not(None)
 _MOMENT = cast(mailboxes.c.suspended_at, BigInteger)
-# The sum of remainders: that of whole moments would not fit into 64 bits.
+# The sum of remainders: a sum of full timestamps would overflow 64 bits.
 _SEEN = select(func.count(), func.max(_MOMENT), func.sum(_MOMENT % 1_000_003)).where(_IS_SUSPENDED)
 _SUSPENDED = select(mailboxes.c.suspension).where(_IS_SUSPENDED).order_by(mailboxes.c.suspended_at)
 _FIND = Statement(
@@ -123,7 +123,7 @@ _FORGET = delete(announcements).where(announcements.c.id == bindparam("of_id"))
 def change(
     connection: Connection, me: int, now: datetime, operations: Sequence[OnMailbox[Any]]
 ) -> dict[Operation[Any], Any]:
-    """Apply rules in their order; each mailbox's row is locked until the end of the transaction."""
+    """Apply rules in order; each mailbox's row stays locked until the transaction ends."""
     if not operations:
         return {}
     keys = sorted({operation.key for operation in operations})
@@ -157,7 +157,7 @@ def _lock(connection: Connection, keys: Collection[MailboxKey]) -> dict[MailboxK
 
 
 def _read_shares(connection: Connection, rows: dict[MailboxKey, SharedMailbox], now: datetime) -> list[dict[str, Any]]:
-    """Put the living owners' shares into the rows; gives those of the dead, which nobody will ever give back."""
+    """Add the shares of live owners to the rows; return those of dead owners, which are never released."""
     dead = []
     found = connection.execute(_SHARES, {"keys": [tuple(key) for key in rows], "now": now})
     for share in found:
@@ -199,7 +199,7 @@ def _announce(connection: Connection, now: datetime, made: Sequence[OutboxMessag
 
 
 def state_of(row: Row[Any]) -> MailboxState:
-    """A mailbox's state as its row has it."""
+    """The mailbox state in a row."""
     suspension = None if row.suspension is None else suspension_from(row.suspension)
     return MailboxState(
         revision=None if row.fingerprint is None else Revision(row.fingerprint, row.snapshot_version),
@@ -218,7 +218,7 @@ def state_of(row: Row[Any]) -> MailboxState:
 
 
 def imap_refusal(of: str, until: datetime | None, why: str) -> ImapRefusal | None:
-    """The refused sign-in at the IMAP server, from the row's columns; all of them are empty, or none."""
+    """The refused IMAP sign-in, from the row's columns; either all or none of them are empty."""
     return None if until is None else ImapRefusal(of, until, Reason(why))
 
 
@@ -249,7 +249,7 @@ def _values(key: MailboxKey, state: MailboxState) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Tells two sets of suspensions apart without reading them: how many, the latest, and a sum over their times."""
+    """Fingerprint of a set of suspensions, compared without reading them: count, latest, and a sum over their times."""
 
     count: int
     latest: int
@@ -257,7 +257,7 @@ class Seen:
 
 
 def look(connection: Connection, me: int | None, now: datetime, before: Seen | None) -> tuple[MailboxUpdates, Seen]:
-    """What is new for an owner, and what it has seen then; suspensions that it saw `before` are not read once more."""
+    """Updates for an owner, and the fingerprint seen by then; suspensions unchanged since `before` are not reread."""
     held = {}
     if me is not None:
         for row in connection.execute(_HELD, {"me": me}):
@@ -273,7 +273,7 @@ def look(connection: Connection, me: int | None, now: datetime, before: Seen | N
 
 
 def find(connection: Connection, key: MailboxKey) -> Standing:
-    """How one mailbox stands."""
+    """The standing of one mailbox."""
     for suspension, *refused in _FIND.rows(connection, {"account": key.account_id, "mailbox": key.mailbox_id}):
         return Standing(None if suspension is None else suspension_from(suspension), imap_refusal(*refused))
     return Standing()
@@ -282,7 +282,7 @@ def find(connection: Connection, key: MailboxKey) -> Standing:
 def list_held_up(
     connection: Connection, now: datetime, limit: int, accounts: frozenset[str] | None
 ) -> dict[MailboxKey, MailboxState]:
-    """The mailboxes that something holds up: one scan of the table, which has a row for each that ever sent."""
+    """The mailboxes that are held up: one scan of the table, which has a row for each mailbox that ever sent."""
     parameters: dict[str, Any] = {"now": now, "at_most": limit}
     if accounts is None:
         rows = connection.execute(_HELD_UP, parameters)
@@ -292,7 +292,7 @@ def list_held_up(
 
 
 def read_state(connection: Connection, key: MailboxKey) -> MailboxState:
-    """Everything that the ledger keeps of one mailbox."""
+    """Everything the ledger stores about one mailbox."""
     for row in connection.execute(_STATE, {"account": key.account_id, "mailbox": key.mailbox_id}):
         return state_of(row)
     return MailboxState()
@@ -304,22 +304,22 @@ def list_suspended(connection: Connection) -> list[Suspension]:
 
 
 def forget_announcement(connection: Connection, announcement_id: str) -> None:
-    """Drop an announcement that was published."""
+    """Delete a published announcement."""
     connection.execute(_FORGET, {"of_id": announcement_id})
 
 
 def take_over(connection: Connection, now: datetime, overdue: StaleMessage) -> bool:
-    """Take over an announcement that was left behind; False when another owner was faster."""
+    """Take over an announcement that its owner left behind; False when another owner was faster."""
     taken = connection.execute(_TAKE_OVER, {"of_id": overdue.announcement.id, "seen_at": overdue.at, "now": now})
     return bool(taken.rowcount)
 
 
 def suspension_text(suspension: Suspension) -> str:
-    """JSON; all of the suspension."""
-    # PostgreSQL stores no NUL; what else JSON escapes, it escapes too.
+    """The whole suspension as JSON."""
+    # PostgreSQL stores no NUL; JSON already escapes it.
     return _SUSPENSION.dump_json(suspension).decode()
 
 
 def suspension_from(text: str) -> Suspension:
-    """The suspension of which `suspension_text` made this."""
+    """The suspension serialised by `suspension_text`."""
     return _SUSPENSION.validate_json(text)

@@ -1,4 +1,4 @@
-"""The shared states of mailboxes as operations that the ledger's one writer carries out."""
+"""Shared mailbox states, as operations run by the ledger's single writer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -50,7 +50,7 @@ class LedgerMailboxStates:
     async def apply(
         self, key: MailboxKey, rule: Callable[Concatenate[SharedMailbox, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Apply a rule to one mailbox, and give its answer."""
+        """Apply a rule to one mailbox; returns the rule's answer."""
         return await self._writer.submit(on_mailbox(key, lambda mailbox: rule(mailbox, *args, **kwargs)))
 
     async def enter(self, key: MailboxKey, revision: Revision, limits: MailboxLimits, connections: int) -> Entry:

@@ -1,9 +1,9 @@
-"""Bringing the ledger's schema up to date, and finding out whether it is.
+"""Migrates the ledger's schema, and checks whether it is current.
 
-While a version is rolled out, and after it was rolled back, workers of the version before work with the newer tables:
-also those that start only then. Whether they can is said by the revision that the tables have. Its id is a number,
-`0007`, when code of every revision can; `0007_needs_0005` when code of 0005 and later can, and is repeated by all that
-follow. A migration that only adds what older code does not see needs nobody to know of it.
+During a rollout, and after a rollback, workers of the previous version use the newer tables, including workers that
+start only then. The revision of the tables says whether they can. Its id is a number, `0007`, when code of every
+revision can; `0007_needs_0005` when code of 0005 and later can, and all following revisions repeat that suffix. A
+migration that only adds things invisible to older code needs no suffix.
 """
 
 import re
@@ -23,11 +23,11 @@ VERSION_TABLE = "ledger_version"
 
 _REVISION = re.compile(r"(?P<number>\d{4})(_needs_(?P<oldest>\d{4}))?")
 _FIRST = 1
-_ADVISORY_LOCK = 0x53454E444153  # "SENDAS"; the number that concurrent migrations of one database agree on
+_ADVISORY_LOCK = 0x53454E444153  # "SENDAS"; shared by concurrent migrations of one database
 
 
 async def migrate(ledger: Ledger, timeout_s: float = 60) -> None:
-    """Create the ledger's tables or bring them up to date; harmless when done twice, also at the same time.
+    """Create or migrate the ledger's tables; idempotent, and safe to run concurrently.
 
     Raises:
         ConfigurationError: the URL is wrong, or the schema is a newer one that this version cannot work with.
@@ -42,7 +42,7 @@ async def migrate(ledger: Ledger, timeout_s: float = 60) -> None:
 
 
 def upgrade(connection: Connection) -> None:
-    """Bring the schema up to date in one transaction, which others that want the same wait for."""
+    """Migrate the schema in one transaction; concurrent migrations wait for it."""
     with connection.begin():
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _ADVISORY_LOCK})
@@ -54,14 +54,14 @@ def upgrade(connection: Connection) -> None:
 
 
 def check_schema(connection: Connection) -> None:
-    """Raises `ConfigurationError` when the schema is not one that this code works with."""
+    """Raises `ConfigurationError` when this code cannot work with the schema."""
     with connection.begin():
         if not _is_usable(connection, ScriptDirectory.from_config(alembic_config())):
             raise ConfigurationError("the ledger's tables are missing or out of date: run `sendas ledger migrate`")
 
 
 def oldest_code(revision: str) -> int:
-    """The oldest revision whose code works with tables of this one. Raises ValueError when it is no id of ours."""
+    """The oldest revision whose code works with tables of this one. Raises ValueError for an id that is not ours."""
     found = _REVISION.fullmatch(revision)
     if found is None:
         raise ValueError(f"{revision} is no revision of the ledger's tables")
@@ -69,10 +69,10 @@ def oldest_code(revision: str) -> int:
 
 
 def _is_usable(connection: Connection, scripts: ScriptDirectory) -> bool:
-    """Whether this code works with the tables as they are: they are its own, or newer ones that let it.
+    """Whether this code works with the tables as they are: its own revision, or a newer compatible one.
 
     Raises:
-        ConfigurationError: they are of a newer version, and do not.
+        ConfigurationError: the tables are of a newer, incompatible version.
     """
     current = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
     own = scripts.get_current_head() or ""
@@ -86,14 +86,14 @@ def _is_usable(connection: Connection, scripts: ScriptDirectory) -> bool:
 
 
 def _lets_work(newer: str, own: str) -> bool:
-    """Whether tables of a revision that this code does not know are newer, and such that it can work with them."""
+    """Whether tables of a revision unknown to this code are newer and compatible with it."""
     found = _REVISION.fullmatch(newer)
     number = int(own[:4])
     return found is not None and int(found["number"]) > number >= oldest_code(newer)
 
 
 def alembic_config() -> Config:
-    """Where the migrations are."""
+    """Alembic's configuration: the location of the migrations."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.set_main_option("path_separator", "os")

@@ -1,4 +1,4 @@
-"""What callers ask of the ledger, checked before it meets others in one transaction, so that none can spoil it."""
+"""Operations on the ledger, validated before they share a transaction, so that none can spoil it for the others."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -26,11 +26,11 @@ _MAX_INTEGER = 2**31 - 1
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Operation(Generic[T]):
-    """One call; T is what it returns. Compared by identity: two equal calls are still two."""
+    """One call; T is its return type. Compared by identity: two equal calls are still two."""
 
     @property
     def keys(self) -> frozenset[Key]:
-        """The entries it touches; operations with a common one do not share a transaction."""
+        """The entries it touches; operations with an entry in common do not share a transaction."""
         return frozenset()
 
 
@@ -64,26 +64,26 @@ class ToRecord(OnEntries[None]):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ToRelease(OnEntries[None]):
-    """Give claims back; those handed over either count as not accepted, or stay in doubt without an owner."""
+    """Release claims; those handed over either count as not accepted, or stay uncertain without an owner."""
 
     keeps_doubt: bool
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ToReopen(OnEntries[None]):
-    """Free entries that are done as uncertain, as far as there is consent."""
+    """Free entries done as uncertain, where there is consent."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ToConsent(OnEntries[None]):
-    """Keep an operator's consent to free entries that are done as uncertain since this attempt or an earlier one."""
+    """Store an operator's consent to free entries done as uncertain since this attempt or an earlier one."""
 
     up_to_attempt: int
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class OnMailbox(Operation[T]):
-    """A rule of `delivery.mailbox_rules` for one mailbox. Several on the same one follow one another."""
+    """A rule of `delivery.mailbox_rules` for one mailbox. Several rules for the same mailbox run in sequence."""
 
     key: MailboxKey
     rule: Callable[[SharedMailbox], T]
@@ -91,14 +91,14 @@ class OnMailbox(Operation[T]):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Command(Operation[T]):
-    """A function that writes what is neither an entry nor a mailbox; the owner and the time are its arguments."""
+    """A function that writes something other than entries and mailboxes; its arguments are the owner and the time."""
 
     execute: Callable[[Connection, int, datetime], T]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Query(Operation[T]):
-    """A function that only reads; the owner is None when it has written nothing yet."""
+    """A read-only function; the owner is None until it has written something."""
 
     execute: Callable[[Connection, int | None, datetime], T]
 
@@ -151,7 +151,7 @@ def to_consent(event_key: str, recipients: Sequence[int], up_to_attempt: int) ->
 
 
 def checked_key(event_key: str) -> str:
-    """The event's key itself. Raises `ValueError` when it is not 32 lower-case hexadecimal digits."""
+    """Return the event key unchanged. Raises `ValueError` when it is not 32 lower-case hexadecimal digits."""
     if not _KEY.fullmatch(event_key):
         raise ValueError("an event's key is 32 hexadecimal digits")
     return event_key
@@ -170,14 +170,14 @@ def _check_number(number: int) -> None:
 
 
 def check_texts(*texts: str) -> None:
-    """Raises `ValueError` for texts that no database stores."""
+    """Raises `ValueError` for texts that the databases cannot store."""
     for text in texts:
         if _NOT_STORED.search(text):
             raise ValueError("a text holds a character that the ledger cannot store")
 
 
 class State(StrEnum):
-    """How far a recipient's entry has come."""
+    """State of a recipient's entry."""
 
     CLAIMED = "claimed"
     HANDED_OVER = "handed_over"
@@ -186,7 +186,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the ledger knows of one recipient; `owner` is who had it last, None when it was let go or is forgotten."""
+    """The ledger's entry for one recipient; `owner` is the last owner, None once it is released or forgotten."""
 
     recipient: int
     state: State
@@ -201,7 +201,7 @@ class Entry:
 
     @property
     def is_in_doubt(self) -> bool:
-        """Handed over, and nobody living is busy finding out what became of it."""
+        """Handed over, and no live owner is resolving its outcome."""
         return self.state is State.HANDED_OVER and not self.is_owner_alive
 
 

@@ -1,9 +1,9 @@
-"""Who lives. Every writing transaction begins by renewing its owner's row, which does three things at once:
+"""Owners and their leases. Every writing transaction begins by renewing its owner's row, with three effects:
 
-- an owner that writes is alive;
-- the transactions of one owner follow one another, even when an earlier one is still stuck in the database after its
-  caller gave up;
-- while it runs nobody can take the owner's entries, because a taker has to lock the very same row.
+- the owner's lease is extended;
+- the transactions of one owner are serialised, even when an earlier one is still stuck in the database after its caller
+  gave up;
+- no other owner can take its entries meanwhile, because taking them requires a lock on the same row.
 """
 
 from collections.abc import Collection
@@ -19,17 +19,17 @@ _REGISTER = insert(owners).returning(owners.c.id)
 _LOCK_DEAD = (
     select(owners.c.id)
     .where(owners.c.id.in_(bindparam("ids", expanding=True)), owners.c.alive_until <= bindparam("now"))
-    # Locked by somebody else: its owner is writing, and so alive, or another taker is faster. Not to wait for it also
-    # keeps two owners that suspect each other out of a deadlock. SQLite has one writer at a time and ignores this.
+    # A locked row means that its owner is writing, and so alive, or that another owner is taking over. Skipping it
+    # also avoids a deadlock between two owners that suspect each other. SQLite, with one writer, ignores this.
     .with_for_update(skip_locked=True)
 )
 
 
 def renew(connection: Connection, me: int | None, name: str, now: datetime, until: datetime) -> int:
-    """Say that the owner lives and keep others from its entries until the end of the transaction.
+    """Renew the owner's lease, and protect its entries until the transaction ends.
 
     Returns:
-        The owner's id: another one when it was silent for so long that it is forgotten; its claims are lost then.
+        The owner's id: a new one if the owner was silent for so long that it was deleted; its claims are then lost.
     """
     if me is not None and _RENEW.count(connection, {"me": me, "until": until}):
         return me
@@ -38,12 +38,12 @@ def renew(connection: Connection, me: int | None, name: str, now: datetime, unti
 
 
 def leave(connection: Connection, me: int, now: datetime) -> None:
-    """Say that the owner is gone."""
+    """End the owner's lease."""
     _RENEW.count(connection, {"me": me, "until": now})
 
 
 def lock_dead(connection: Connection, suspects: Collection[int], now: datetime) -> set[int]:
-    """Those of the suspects that are dead for certain, and cannot come back before the end of the transaction."""
+    """The suspects that are certainly dead, locked so that they cannot renew before the transaction ends."""
     if not suspects:
         return set()
     locked = connection.execute(_LOCK_DEAD, {"ids": sorted(suspects), "now": now})

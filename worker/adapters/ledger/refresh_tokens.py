@@ -1,4 +1,4 @@
-"""Rotated refresh tokens in the ledger's database: sealed ones, and digests of their forerunners."""
+"""Rotated refresh tokens in the ledger's database: sealed tokens, and digests of their predecessors."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -104,7 +104,7 @@ class SqlRefreshTokens:
         await self._write(update(table).where(is_it).values(told_at=self._clock.now()))
 
     async def forget(self) -> None:
-        """Drop grants that nobody has renewed for so long that their tokens are dead."""
+        """Delete grants not renewed for so long that their tokens have expired."""
         await self._write(delete(table).where(table.c.turn_until < self._clock.now() - _FORGOTTEN_AFTER))
 
     async def _write(self, statement: Any) -> None:

@@ -1,4 +1,4 @@
-"""The ledger's tables, the same for SQLite and PostgreSQL; rows are small, because there may be 10⁸ a day."""
+"""The ledger's tables, identical for SQLite and PostgreSQL; rows are small, because there may be 10⁸ a day."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class Moment(TypeDecorator[datetime]):
-    """A time of day as microseconds since 1970: exact, comparable and the same in every database."""
+    """A timestamp as microseconds since 1970: exact, comparable and identical in every database."""
 
     impl = BigInteger
     cache_ok = True
@@ -68,7 +68,7 @@ class ResultId(TypeDecorator[str]):
 
 
 class Code(TypeDecorator[StrEnum]):
-    """A value of a closed list as a small number; the numbers are stored and never change their meaning."""
+    """A member of a closed list as a small number; stored numbers never change their meaning."""
 
     impl = SmallInteger
     cache_ok = True
@@ -97,19 +97,19 @@ owners = Table(
     Column("name", Text, nullable=False),
     Column("started_at", Moment, nullable=False),
     Column("alive_until", Moment, nullable=False),
-    sqlite_autoincrement=True,  # an id that was used is never given to another owner
+    sqlite_autoincrement=True,  # an id is never reused for another owner
 )
 
-# No index but the key and `claimed_at`, which changes only when an entry gets another owner: PostgreSQL then updates
-# a row within its page (HOT), for which the fill factor keeps room. No foreign keys either: each would be one more
-# look-up, and one more lock, for every letter.
+# No index besides the key and `claimed_at`, which changes only when an entry gets another owner: PostgreSQL then
+# updates a row within its page (HOT), for which the fill factor reserves room. No foreign keys either: each would add
+# a look-up and a lock for every letter.
 entries = Table(
     "ledger_entries",
     metadata,
     Column("event_key", EventKey, nullable=False),
     Column("recipient", Integer, nullable=False),
     Column("state", Code(STATES), nullable=False),
-    Column("owner", Integer),  # none: let go while it was in doubt
+    Column("owner", Integer),  # none: released while uncertain
     Column("claimed_at", Moment, nullable=False),
     Column("account_id", Text, nullable=False),
     Column("mailbox_id", Text),
@@ -134,7 +134,7 @@ results = Table(
     sqlite_with_rowid=False,
 )
 
-# What all workers share about a mailbox: one row for each that ever sent. `touched_at` says when one may be forgotten.
+# Mailbox state shared by all workers: one row for each mailbox that ever sent. `touched_at` determines its expiry.
 mailboxes = Table(
     "ledger_mailboxes",
     metadata,
@@ -163,7 +163,7 @@ mailboxes = Table(
     sqlite_with_rowid=False,
     postgresql_with={"fillfactor": 70},
 )
-# Few are suspended: looking at these costs nothing, and all others are not in the index.
+# Few mailboxes are suspended: reading those is cheap, and the index omits all others.
 Index(
     "ledger_mailboxes_suspended",
     mailboxes.c.suspended_at,
@@ -192,7 +192,7 @@ announcements = Table(
     sqlite_with_rowid=False,
 )
 
-# Secrets of the installation that its workers share, by what they are for.
+# Secrets that the installation's workers share, by purpose.
 keys = Table(
     "ledger_keys",
     metadata,
@@ -200,7 +200,7 @@ keys = Table(
     Column("key", LargeBinary, nullable=False),
 )
 
-# The letters that each address was sent lately (`domain.recipient_limit`); `newest` says when they may be forgotten.
+# Recent letters to each address (`domain.recipient_limit`); `newest` determines their expiry.
 letters = Table(
     "ledger_letters",
     metadata,
@@ -212,7 +212,7 @@ letters = Table(
     postgresql_with={"fillfactor": 70},
 )
 
-# Operators' consents: which uncertain letters may go once more, up to which attempt.
+# Operators' consents: which uncertain letters may be resent, up to which attempt.
 consents = Table(
     "ledger_consents",
     metadata,
@@ -224,8 +224,8 @@ consents = Table(
     sqlite_with_rowid=False,
 )
 
-# Rotated refresh tokens and habits of Sent folders (`shared_memory`). Tokens are sealed, their forerunners
-# only digests.
+# Rotated refresh tokens and habits of Sent folders (`shared_memory`). Tokens are sealed, their predecessors
+# stored as digests only.
 refresh_tokens = Table(
     "mailbox_refresh_tokens",
     metadata,

@@ -1,4 +1,4 @@
-"""Whether a provider saves to Sent by itself, as learned: one row in the ledger's database for each mailbox."""
+"""Learned per mailbox: whether the provider itself saves to Sent. One row per mailbox in the ledger's database."""
 
 from collections import OrderedDict
 from datetime import timedelta
@@ -30,7 +30,7 @@ class SqlSentHabits:
         return None if habit is None else habit.saves(self._clock.now())
 
     async def saw(self, place: SentPlace, *, was_there: bool) -> None:
-        """See `SentHabits`. Of two looks at the same moment one may be lost: there are more letters."""
+        """See `SentHabits`. One of two simultaneous observations may be lost: more letters follow."""
 
         def note(connection: Connection) -> None:
             habit = after_look(_read(connection, place), was_there=was_there, at=self._clock.now())
@@ -44,7 +44,7 @@ class SqlSentHabits:
         await self._database.transact(note)
 
     async def forget(self) -> None:
-        """Drop what was not seen for long."""
+        """Delete observations that are too old."""
         old = delete(table).where(table.c.seen_at < self._clock.now() - _FORGOTTEN_AFTER)
 
         def write(connection: Connection) -> None:
@@ -66,9 +66,9 @@ def _read(connection: Connection, place: SentPlace) -> SentHabit | None:
 
 
 class RecalledSentHabits:
-    """Implements `SentHabits` over another one, which is asked once in some minutes, not with every letter.
+    """Implements `SentHabits` as a cache over another one, read every few minutes instead of for every letter.
 
-    What contradicts or is not known yet passes at once.
+    New or contradicting observations are written through at once.
     """
 
     def __init__(self, inner: SentHabits, clock: Clock) -> None:
@@ -90,7 +90,7 @@ class RecalledSentHabits:
         return known
 
     async def saw(self, place: SentPlace, *, was_there: bool) -> None:
-        """See `SentHabits`. While it is known already, one more letter that agrees says nothing new."""
+        """See `SentHabits`. An observation that agrees with the cached one is not written."""
         if self._recalled(place) is was_there:
             return
         await self._inner.saw(place, was_there=was_there)

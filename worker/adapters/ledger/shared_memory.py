@@ -1,4 +1,4 @@
-"""The memory's connection to the ledger's database: its own, so that it never waits for letters, nor they for it."""
+"""The shared memory's own connection to the ledger's database, so that it never waits for letters, nor they for it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -17,7 +17,7 @@ _TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class MailboxMemory:
-    """What workers share about mailboxes; `forget` drops what is too old, and raises `Unavailable`."""
+    """Data that workers share about mailboxes; `forget` deletes expired data, and raises `Unavailable`."""
 
     refresh_tokens: RefreshTokens
     sent_habits: SentHabits
@@ -26,10 +26,10 @@ class MailboxMemory:
 
 @asynccontextmanager
 async def mailbox_memory(ledger: Ledger, clock: Clock) -> AsyncIterator[MailboxMemory]:
-    """The memory in the ledger's database, whose tables must be there when it is first used.
+    """The shared memory in the ledger's database, whose tables must exist at first use.
 
     Raises:
-        ConfigurationError: the URL is none of a ledger.
+        ConfigurationError: the URL is not a ledger URL.
     """
     database = Database(ledger, _TIMEOUT_S)
     tokens, habits = SqlRefreshTokens(database, clock), SqlSentHabits(database, clock)

@@ -1,8 +1,8 @@
-"""Statements that every letter needs, compiled once and then given to the database's driver as they are.
+"""Statements that every letter needs, compiled once and then passed directly to the database driver.
 
-SQLAlchemy looks each statement up, builds a context for it and a result around its rows, which costs several times
-what SQLite takes to carry it out, and is done in the ledger's thread, where the event loop has to wait for it. Here it
-compiles the statement and names the conversions of its values; what is left for each time is to convert and to call.
+SQLAlchemy looks up each statement, builds a context for it and a result around its rows. That costs several times
+SQLite's own execution time, in the ledger's thread, for which the event loop has to wait. Here SQLAlchemy only compiles
+the statement and supplies the value conversions; each execution then just converts and calls the driver.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ _Slot = tuple[str, int | None, Convert | None]
 
 
 class _Form:
-    """The statement for one kind of database and for lists of certain lengths, as text with places for values."""
+    """The statement for one dialect and for lists of given lengths, as text with placeholders."""
 
     def __init__(self, statement: "Clause", dialect: Dialect, example: Parameters) -> None:
         compiled = statement.compile(dialect=dialect)
@@ -44,7 +44,7 @@ class _Form:
         ]
 
     def values(self, parameters: Parameters) -> tuple[Any, ...]:
-        """The values in the order of their places."""
+        """The values in placeholder order."""
         known = {**self._constants, **parameters}
         values = []
         for name, index, convert in self._slots:
@@ -53,7 +53,7 @@ class _Form:
         return tuple(values)
 
     def row(self, raw: Sequence[Any]) -> tuple[Any, ...]:
-        """A row as Python's values."""
+        """A row converted to Python values."""
         return tuple(
             value if convert is None else convert(value) for value, convert in zip(raw, self._results, strict=True)
         )
@@ -63,28 +63,28 @@ Clause = Select[Any] | Insert | ReturningInsert[Any] | Update | Delete
 
 
 class Statement:
-    """One statement, for any of the ledger's databases. Errors are those of SQLAlchemy."""
+    """One statement, for any of the ledger's databases. Raises SQLAlchemy's errors."""
 
     def __init__(self, clause: Clause) -> None:
         self._clause = clause
         self._forms: dict[tuple[str, tuple[int, ...]], _Form] = {}
 
     def rows(self, connection: Connection, parameters: Parameters) -> list[tuple[Any, ...]]:
-        """Execute, and give the rows."""
+        """Execute; returns the rows."""
         form = self._form(connection, parameters)
         with _Cursor(connection, form.text) as cursor:
             cursor.execute(form.text, form.values(parameters))
             return [form.row(raw) for raw in cursor.fetchall()]
 
     def count(self, connection: Connection, parameters: Parameters) -> int:
-        """Execute, and say how many rows were changed."""
+        """Execute; returns the number of changed rows."""
         form = self._form(connection, parameters)
         with _Cursor(connection, form.text) as cursor:
             cursor.execute(form.text, form.values(parameters))
             return int(cursor.rowcount)
 
     def each(self, connection: Connection, many: Sequence[Parameters]) -> None:
-        """Execute with each of the parameters, all of one shape; at least one."""
+        """Execute with each of the parameters, at least one, all of the same shape."""
         form = self._form(connection, many[0])
         with _Cursor(connection, form.text) as cursor:
             cursor.executemany(form.text, [form.values(parameters) for parameters in many])
@@ -99,7 +99,7 @@ class Statement:
 
 
 class _Cursor:
-    """The driver's cursor; its errors become SQLAlchemy's, without parameters: results and addresses are among them."""
+    """The driver's cursor; its errors become SQLAlchemy's, without parameters, which include results and addresses."""
 
     def __init__(self, connection: Connection, text: str) -> None:
         self._connection = connection
@@ -118,11 +118,11 @@ class _Cursor:
 
 
 def padded(values: list[T]) -> list[T]:
-    """The values, and the last one again up to a power of two: with few lengths there are few statements."""
+    """Pad the values with the last one to a power of two: few lengths mean few statements."""
     return values + values[-1:] * ((1 << (len(values) - 1).bit_length()) - len(values))
 
 
 def upsert(dialect: str, table: Table) -> Any:
-    """An INSERT that can say what happens on conflict; each database has a class of its own for it."""
+    """An INSERT with ON CONFLICT support; each dialect has its own class for it."""
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     return insert(table)

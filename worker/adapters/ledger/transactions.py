@@ -1,4 +1,4 @@
-"""One transaction: many operations of one owner, each with an answer of its own."""
+"""One transaction: many operations of one owner, each with its own answer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ Answers = Mapping[Operation[Any], Any]
 
 @dataclass
 class Owner:
-    """This process as the database knows it; `id` is None until it has written something."""
+    """This process as an owner in the database; `id` is None until its first write."""
 
     name: str
     lease: timedelta
@@ -41,7 +41,7 @@ class Owner:
     id: int | None = None
 
     def run(self, connection: Connection, operations: Sequence[Operation[Any]]) -> Answers:
-        """Execute and commit all operations; answers that are errors concern their operation only.
+        """Execute and commit all operations; an answer that is an error concerns its own operation only.
 
         No two operations touch the same entry, except that releases may: they come first.
         """
@@ -63,10 +63,10 @@ class Owner:
         consent(connection, now, _of(ToConsent, operations))
         reopen(connection, _of(ToReopen, operations))
         claims = claim(connection, me, now, _of(ToClaim, operations))
-        # After the entries, as all who count do it: so that nobody waits for each other.
+        # After the entries, in the same order everywhere, so that transactions cannot deadlock.
         answers |= limit(connection, now, claims)
         answers |= advance(connection, me, now, [*_of(ToHandOver, operations), *_of(ToRecord, operations)])
-        # After the entries: whoever waits for a mailbox's row waits for nobody's entries then.
+        # After the entries: a transaction waiting for a mailbox's row then no longer waits for entries.
         answers |= change(connection, me, now, _of(OnMailbox, operations))
         for command in _of(Command, operations):
             answers[command] = command.execute(connection, me, now)

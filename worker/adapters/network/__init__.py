@@ -1,1 +1,1 @@
-"""Connections to the world: the egress guard, HTTP and DNS through it, TLS, the files of events."""
+"""Outbound connections: the egress guard, HTTP and DNS through it, TLS, and events' files."""

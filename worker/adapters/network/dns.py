@@ -1,4 +1,4 @@
-"""Questions to DNS, as the check of a mailbox asks them: mail exchangers, addresses, text records."""
+"""DNS look-ups for mailbox checks: mail exchangers, addresses, text records."""
 
 import dns.asyncresolver
 import dns.exception
@@ -18,15 +18,15 @@ _FAILED = Lookup(LookupOutcome.FAILED)
 
 
 class DnsLookups:
-    """Asks the system's resolvers, or the one at `server` (`ADDRESS` or `ADDRESS:PORT`, `[ADDRESS]:PORT` for IPv6).
+    """Queries the system's resolvers, or the one at `server` (`ADDRESS` or `ADDRESS:PORT`, `[ADDRESS]:PORT` for IPv6).
 
-    Internal names are not asked for, and are not there: a customer's domain, or their SPF record, may name any.
+    Internal names are never queried, and are reported as missing: a customer's domain or SPF record may name any.
 
     Args:
         internal_zones: further zones of the operator's own networks.
 
     Raises:
-        ValueError: `server` is no address.
+        ValueError: `server` is not an address.
     """
 
     def __init__(self, server: str | None = None, internal_zones: frozenset[str] = frozenset()) -> None:
@@ -35,11 +35,11 @@ class DnsLookups:
         self._backend = WeighingBackend()
 
     async def ask(self, name: str, kind: RecordType) -> Lookup:
-        """The records of that kind which a name has. Whatever goes wrong is in the answer; within some seconds."""
+        """The name's records of that kind, within some seconds. Failures are part of the answer."""
         if self._resolver is None:
             return _FAILED
         try:
-            # Absolute: a name in a customer's record must not be looked for in the operator's own domain.
+            # Absolute: a name in a customer's record must not be searched in the operator's own domain.
             absolute = dns.name.from_text(name.rstrip(".") + ".")
             if self._is_hidden(absolute, kind):
                 return _NO_NAME
@@ -52,14 +52,14 @@ class DnsLookups:
             return _NO_NAME  # no zone can have such a name
         except (dns.exception.DNSException, OSError, EOFError):
             return _FAILED
-        if self._is_hidden(answer.canonical_name, kind):  # a name of the world may be an internal one's alias
+        if self._is_hidden(answer.canonical_name, kind):  # a public name may be an alias of an internal one
             return _NO_NAME
         if answer.rrset is None:
             return Lookup(LookupOutcome.NO_RECORDS)
         return Lookup(LookupOutcome.FOUND, tuple(_text(record, kind) for record in list(answer)[:_MAX_RECORDS]))
 
     def _is_hidden(self, name: dns.name.Name, kind: RecordType) -> bool:
-        """True for an internal name, judged as it was read: `LOCAL`, `ｌｏｃａｌ` and `\\108ocal` are `local`."""
+        """True for an internal name, in its parsed form: `LOCAL`, `ｌｏｃａｌ` and `\\108ocal` are `local`."""
         if kind is RecordType.PTR:  # of the SMTP server's own addresses, which were vetted
             return False
         return is_internal_name(name.canonicalize().to_text(omit_final_dot=True), self._internal_zones)

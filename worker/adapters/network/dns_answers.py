@@ -1,8 +1,8 @@
-"""What a DNS answer may hold, before the library reads it.
+"""Limits on a DNS answer, enforced before the library parses it.
 
-A customer's zone chooses the records, and the library compares the names of all of them with each other, label by
-label: an answer of 64 kB with long names took it 14 seconds, in the event loop. So an answer is weighed first, by its
-sections' counts and by the labels of its names, compression followed (RFC 1035 section 4.1.4).
+A customer's zone chooses the records, and the library compares all their names with each other, label by label: an
+answer of 64 kB with long names took 14 seconds, in the event loop. So an answer is weighed first, by its sections'
+counts and by the labels of its names, following compression (RFC 1035 section 4.1.4).
 """
 
 import socket
@@ -29,11 +29,11 @@ _NAMES_IN_DATA = {2: (0, 1), 5: (0, 1), 6: (0, 2), 12: (0, 1), 15: (2, 1), 39: (
 
 
 class HeavyAnswer(dns.exception.FormError):
-    """An answer with more in it than is read."""
+    """An answer that exceeds the limits."""
 
 
 def require_light(wire: bytes) -> None:
-    """Raise `HeavyAnswer` for an answer that would take long to read, or that cannot be read at all."""
+    """Raise `HeavyAnswer` for an answer that would be slow to parse, or that cannot be parsed at all."""
     try:
         if len(wire) > MAX_ANSWER_BYTES or _labels(wire) > MAX_LABELS:
             raise HeavyAnswer
@@ -66,7 +66,7 @@ def _labels(wire: bytes) -> int:
 
 
 def _name(wire: bytes, at: int) -> tuple[int, int]:
-    """How many labels the name has that begins there, and where it ends; pointers lead backwards only."""
+    """The number of labels of the name at that position, and its end; pointers may only point backwards."""
     labels, end = 0, 0
     while (size := wire[at]) and labels <= _MAX_LABELS_OF_A_NAME:
         if size >= _POINTER:
@@ -82,7 +82,7 @@ def _name(wire: bytes, at: int) -> tuple[int, int]:
 
 
 class WeighingBackend:
-    """The library's own way to the network (its `Backend`), with every answer weighed."""
+    """The library's network `Backend`, with every answer weighed."""
 
     def __init__(self) -> None:
         self._inner: Any = dns.asyncbackend.get_backend("asyncio")
@@ -102,7 +102,7 @@ class WeighingBackend:
 
 
 class _Wrapped:
-    """What is passed on as it is."""
+    """Delegates everything unchanged."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
@@ -135,7 +135,7 @@ class _Datagrams(_Wrapped):
 
 
 class _Stream(_Wrapped):
-    """One answer over one connection: nothing of it is given out before all of it is there and weighed."""
+    """One answer over one connection: returns nothing before all of it has arrived and been weighed."""
 
     def __init__(self, inner: Any) -> None:
         super().__init__(inner)

@@ -1,9 +1,9 @@
-"""The egress guard: the only way to the hosts that customers chose.
+"""The egress guard: the only way to hosts chosen by customers.
 
-A name is looked up once, each address is judged, and the connection goes to the very address that was judged, so
-that a name which answers differently a moment later (DNS rebinding) gains nothing. When a name has allowed and
-forbidden addresses, only the allowed ones are used: as no name is looked up again, that is as safe as refusing, and
-a stray record of the customer's does not stop their mail.
+A name is looked up once, each address is vetted, and the connection goes to exactly the vetted address, so that a name
+which resolves differently a moment later (DNS rebinding) gains nothing. If a name has allowed and forbidden addresses,
+only the allowed ones are used: as no name is looked up again, that is as safe as refusing, and a customer's stray
+record does not stop their mail.
 """
 
 import asyncio
@@ -30,16 +30,16 @@ from worker.domain.transmission import FailureKind
 from worker.errors import SendasError
 
 INSIDE_S = 1.0
-"""How long an internal name is looked up, and when its refusal comes; a cluster's DNS answers in milliseconds."""
+"""Look-up limit for an internal name, and the fixed time of its refusal; a cluster's DNS answers in milliseconds."""
 
 _MAX_ADDRESSES = 8
 _LOCALHOST = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
-# EAI_NODATA is not everywhere.
+# EAI_NODATA does not exist on every platform.
 _NO_SUCH_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 
 class DialError(SendasError):
-    """No connection; `fault` says at which step (name, policy, connection, time)."""
+    """The connection failed; `fault` gives the step (name, policy, connection, time)."""
 
     def __init__(self, message: str, fault: FailureKind) -> None:
         super().__init__(message)
@@ -58,33 +58,33 @@ class Dialer(Protocol):
 
 
 class Aliased(list[str]):
-    """Addresses of another name, of which the name that was asked for is an alias (CNAME)."""
+    """Addresses of the canonical name behind an alias (CNAME)."""
 
 
 class Resolver(Protocol):
-    """Looks names up."""
+    """Resolves names."""
 
     async def addresses(self, name: str) -> Sequence[str]:
         """The name's addresses as text, best first.
 
-        The name has no trailing dot and is absolute all the same: it is the whole name, and no search domain is put
-        behind it. `Aliased` where the name is another's alias, as far as that is known.
+        The name is absolute although it has no trailing dot: no search domain is appended. `Aliased` if the name is
+        known to be an alias.
 
         Raises:
             socket.gaierror: with the resolver's own code.
-            OSError: the resolver cannot be asked.
+            OSError: the resolver cannot be queried.
         """
 
 
 class SystemResolver:
     """The system's resolver.
 
-    It blocks a thread for as long as a name's servers keep silent. So it has threads of its own, which are shared out
-    by account, and no account's silent names hold up another's mail; callers that want the same name wait for the same
-    look-up; and a name that kept silent is not looked up again for a while (`silent_names`).
+    It blocks a thread for as long as a name's servers do not respond. So it has its own threads, shared fairly between
+    accounts, so that one account's silent names never delay another's mail; concurrent callers share one look-up per
+    name; and a name that did not respond has a cooldown before the next look-up (`silent_names`).
 
     Args:
-        is_absolute: whether names are the whole names, as customers' must be; the operator's own may be short.
+        is_absolute: whether names are absolute, as customers' must be; the operator's own may be short.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class SystemResolver:
         self._places = Places(max_threads, shares)
         self._monotonic = monotonic
         self._silent = SilentNames(monotonic)
-        # With the dot the name is the whole of it: no search domain, and no line of /etc/hosts has it.
+        # The trailing dot makes the name absolute: no search domain applies, and no line of /etc/hosts matches.
         self._end = "." if is_absolute else ""
         self._under_way: dict[str, asyncio.Future[list[str]]] = {}
 
@@ -107,7 +107,7 @@ class SystemResolver:
         """See `Resolver`."""
         lookup = self._under_way.get(name)
         if lookup is None:
-            # Each caller waits for a place of its own: behind one whose share is used up, others would wait with it.
+            # Each caller waits for its own slot: otherwise one whose share is used up would delay the others.
             holder = acting_for()
             self._refuse_silent(name)
             await self._places.wait(holder)
@@ -116,7 +116,7 @@ class SystemResolver:
                 self._places.give_back(holder)
             else:
                 lookup = self._begin(name, holder)
-        await asyncio.wait({lookup})  # unlike awaiting it: one caller's timeout must not end it for the others
+        await asyncio.wait({lookup})  # unlike awaiting it: one caller's timeout must not cancel it for the others
         return lookup.result()
 
     def _refuse_silent(self, name: str) -> None:
@@ -128,7 +128,7 @@ class SystemResolver:
         try:
             self._refuse_silent(name)
             lookup = asyncio.get_running_loop().run_in_executor(self._threads, _look_up, name + self._end)
-        except BaseException:  # also when the threads were told to end: the place must not be lost
+        except BaseException:  # also when the threads are shutting down: the slot must not be lost
             self._places.give_back(holder)
             raise
         self._under_way[name] = lookup
@@ -147,7 +147,7 @@ class SystemResolver:
             self._silent.answered(name)
 
     def close(self) -> None:
-        """Let the threads end; look-ups that have not begun are dropped."""
+        """Shut the threads down; look-ups that have not started are dropped."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
@@ -159,7 +159,7 @@ def _look_up(name: str) -> list[str]:
 
 
 class EgressGuard:
-    """Looks hosts up and lets only allowed addresses through."""
+    """Resolves hosts and returns only allowed addresses."""
 
     def __init__(self, policy: EgressPolicy, resolver: Resolver, *, inside_s: float = INSIDE_S) -> None:
         self.policy = policy
@@ -167,7 +167,7 @@ class EgressGuard:
         self._inside_s = inside_s
 
     async def vetted(self, host: str, port: int, usual_ports: frozenset[int], timeout_s: float) -> list[IpAddress]:
-        """The allowed addresses of a host, at least one, at most eight, families in turn.
+        """The allowed addresses of a host, one to eight, alternating between address families.
 
         Raises:
             DialError: with fault `egress` when policy refuses, `dns` when the name cannot be looked up.
@@ -188,7 +188,7 @@ class EgressGuard:
         except DialError:
             is_special = all(special_range(address) for address in found)
             if is_alias and is_special and not self.policy.is_operators:
-                # Of an internal name perhaps, whose server would else tell the alias's owner whether it is there.
+                # Possibly of an internal name, whose existence an error would reveal to the alias's owner.
                 raise DialError(_no_such_name(parsed), FailureKind.DNS) from None
             raise
 
@@ -205,11 +205,11 @@ class EgressGuard:
     async def _vetted_inside(
         self, name: str, port: int, usual_ports: frozenset[int], timeout_s: float
     ) -> list[IpAddress]:
-        """The same for an internal name, with one answer for what is not there and what is not allowed.
+        """As `vetted`, for an internal name, with the same answer for missing and for forbidden names.
 
-        Without an exception of the operator's nothing inside can be allowed, and nothing is looked up. With one, the
-        refusal comes at one time whatever the name server says and how soon. It is a fault of DNS then, after which
-        letters wait: the name may be that of the platform's own relay, and the cluster's DNS away for a moment.
+        Without an exception by the operator nothing internal is allowed, and nothing is looked up. With one, a refusal
+        takes constant time, whatever the name server answers and when. The fault is then DNS, after which letters wait:
+        the name may be that of the platform's own relay, during a short outage of the cluster's DNS.
         """
         refused = f"{name} is a name of an internal network: nothing is there that may be connected to"
         if not self.policy.allowed:
@@ -224,8 +224,8 @@ class EgressGuard:
         raise DialError(refused, FailureKind.DNS)
 
     async def _look_up(self, name: str, timeout_s: float) -> tuple[list[IpAddress], bool]:
-        """The addresses, and whether they are another name's."""
-        if is_localhost(name):  # no name server is asked, and no hosts file
+        """The addresses, and whether the name is an alias."""
+        if is_localhost(name):  # resolved without a name server or a hosts file
             return list(_LOCALHOST), False
         try:
             async with asyncio.timeout(timeout_s):
@@ -256,7 +256,7 @@ def _parse_addresses(texts: Iterable[str]) -> list[IpAddress]:
     addresses: list[IpAddress] = []
     for text in texts:
         with suppress(ValueError):
-            # A zone (`fe80::1%eth0`) says nothing about where the address is; without it the policy knows it.
+            # The zone (`fe80::1%eth0`) is irrelevant to the policy, which matches the address without it.
             addresses.append(ip_address(text.partition("%")[0]))
     return addresses
 
@@ -276,7 +276,7 @@ class GuardedDialer:
         self._usual_ports = usual_ports
 
     async def dial(self, host: str, port: int, timeout_s: float) -> socket.socket:
-        """See `Dialer`. The time includes the look-up; each address gets an equal share of what is left of it."""
+        """See `Dialer`. The time includes the look-up; the addresses share the remaining time equally."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         addresses = await self._guard.vetted(host, port, self._usual_ports, timeout_s)
@@ -298,7 +298,7 @@ async def _connect(address: IpAddress, port: int) -> socket.socket:
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await asyncio.get_running_loop().sock_connect(connection, (str(address), port))
-    except BaseException:  # cancelled too: nobody else knows of this socket
+    except BaseException:  # also cancellation: no one else holds a reference to this socket
         connection.close()
         raise
     return connection
@@ -327,7 +327,7 @@ class RefusedLookup(OSError):
 
 
 class VettingResolver(AbstractResolver):
-    """Gives aiohttp the vetted addresses of a name."""
+    """Supplies aiohttp with the vetted addresses of a name."""
 
     def __init__(self, guard: EgressGuard, usual_ports: frozenset[int]) -> None:
         self._guard = guard
@@ -339,7 +339,7 @@ class VettingResolver(AbstractResolver):
         port: int = 0,
         family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002 - both families are always asked for
     ) -> list[ResolveResult]:
-        """See `AbstractResolver`; the exchange around it bounds the time."""
+        """See `AbstractResolver`; the surrounding exchange bounds the time."""
         try:
             addresses = await self._guard.vetted(host, port, self._usual_ports, timeout_s=60)
         except DialError as denial:
@@ -361,9 +361,9 @@ class VettingResolver(AbstractResolver):
 
 
 def vetting_socket_factory(guard: EgressGuard, usual_ports: frozenset[int]) -> Callable[[AddrInfoType], socket.socket]:
-    """Makes a connector's sockets, for allowed addresses only: the last gate.
+    """Creates a connector's sockets, for allowed addresses only: the final check.
 
-    aiohttp asks no resolver about hosts that look like addresses to it, but it makes every socket here.
+    aiohttp skips the resolver for hosts that it takes for addresses, but it creates every socket here.
     """
 
     def vetted_socket(info: AddrInfoType) -> socket.socket:

@@ -1,4 +1,4 @@
-"""Downloading the files of events."""
+"""Downloads events' files."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ class FileServerToken:
             raise ConfigurationError("a file server with a token is given as https://host or https://host:port")
 
     def is_for(self, url: str) -> bool:
-        """True when the URL has this very origin; a host that merely begins or ends alike has not."""
+        """True when the URL has exactly this origin; a shared prefix or suffix of the host is not enough."""
         try:
             return URL(url).origin() == URL(self.origin).origin()
         except ValueError:
@@ -34,7 +34,7 @@ class FileServerToken:
 
 
 class HttpFileStore:
-    """Files over HTTP; implements `FileStore`. What has no size limit of its own has a time limit, and the reverse."""
+    """Files over HTTP; implements `FileStore`. Every download is bounded in size and time."""
 
     def __init__(
         self, session: GuardedSession, *, timeout_s: float = 120.0, token: FileServerToken | None = None
@@ -68,7 +68,7 @@ class HttpFileStore:
 
 
 def _refuse_page(response: aiohttp.ClientResponse, file: File) -> None:
-    """Refuse a page where a file was expected: links that have expired answer with one, status 200 and all."""
+    """Refuse an HTML page in place of a file: expired links often return one with status 200."""
     if response.content_type == "text/html" and file.content_type.partition(";")[0] not in _PAGES:
         raise FileUnavailable(
             f"{response.url.host} has a page for us where a file of another type was expected", is_permanent=True

@@ -1,8 +1,8 @@
-"""HTTP with the egress guard in it: for token endpoints, files and the snapshot.
+"""HTTP through the egress guard: for token endpoints, files and the snapshot.
 
-Redirects are followed by hand, because each hop is vetted like the first, a hop from https to http is refused, and
-a bearer token goes to no other origin than the one it was meant for. Error texts name the host only: paths and
-queries of file links are often secrets themselves, and aiohttp's own errors carry the request's headers.
+This module follows redirects itself, because each hop is vetted like the first, a hop from https to http is refused,
+and a bearer token goes only to its intended origin. Error texts name the host only: paths and queries of file links are
+often secrets themselves, and aiohttp's own errors carry the request's headers.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _CHUNK_BYTES = 64 * 1024
 
 
 class TooLarge(SendasError):
-    """A body has more bytes than its reader takes."""
+    """A body exceeds its reader's size limit."""
 
 
 class GuardedSession:
@@ -42,18 +42,18 @@ class GuardedSession:
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         """The response to a GET, after at most five redirects; read its body inside the context, within the time.
 
-        `Authorization` is dropped for good at the first redirect to another origin.
+        `Authorization` is dropped permanently at the first redirect to another origin.
 
         Raises:
-            EgressDenied: a URL, host, port or redirect that is not allowed.
-            Unavailable: no connection, no TLS, no answer in time, or an answer that broke off.
+            EgressDenied: a URL, host, port or redirect is not allowed.
+            Unavailable: no connection, no TLS, no answer in time, or a truncated answer.
         """
         return self._exchange("GET", url, timeout_s, dict(headers or {}), None, _MAX_REDIRECTS)
 
     def post_form(
         self, url: str, form: Mapping[str, str], *, timeout_s: float
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        """The response to a form; a redirect is a response like any other, as a form with secrets follows none.
+        """The response to a form; redirects are returned, not followed, because the form may hold secrets.
 
         Raises:
             EgressDenied, Unavailable: as for `get`.
@@ -86,7 +86,7 @@ class GuardedSession:
                         response = await self._request(method, url, headers, form)
                     yield response
                 finally:
-                    response.close()  # not release: an endless body is not to be drained
+                    response.close()  # not release, which would drain an endless body
 
     async def _request(
         self, method: str, url: URL, headers: dict[str, str], form: Mapping[str, str] | None
@@ -106,7 +106,7 @@ class GuardedSession:
         return target, headers
 
     def _checked(self, url: URL) -> URL:
-        """The URL, when all that can be judged before a look-up is allowed. The sockets are judged again."""
+        """The URL, if everything that can be checked before a look-up is allowed. Sockets are checked again."""
         if url.scheme not in (("https", "http") if self._allow_http else ("https",)):
             raise EgressDenied("the URL is not https" + (" or http" if self._allow_http else ""))
         if url.user is not None or url.password is not None:
@@ -130,7 +130,7 @@ def guarded_client_session(
     max_connections: int = 100,
     max_connections_per_host: int = 20,
 ) -> GuardedSession:
-    """A session for hosts that customers chose; inside a running event loop.
+    """A session for hosts chosen by customers; requires a running event loop.
 
     http:// URLs and port 80 only with `allow_http`. The cap per host keeps one slow host from taking all connections.
     """
@@ -142,7 +142,7 @@ def guarded_client_session(
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None),  # GuardedSession bounds the whole exchange, redirects included
         headers={"User-Agent": "sendas"},
-        trust_env=False,  # a proxy would do the look-up that has to be ours
+        trust_env=False,  # a proxy would do the look-up, which must be ours
     )
     return GuardedSession(client, guard, allow_http=allow_http)
 
@@ -150,7 +150,7 @@ def guarded_client_session(
 def guarded_connector(
     guard: EgressGuard, tls: ssl.SSLContext, ports: frozenset[int], *, limit: int = 100, limit_per_host: int = 0
 ) -> aiohttp.TCPConnector:
-    """Opens connections to vetted addresses only; inside a running event loop."""
+    """Opens connections to vetted addresses only; requires a running event loop."""
     return aiohttp.TCPConnector(
         resolver=VettingResolver(guard, ports),
         socket_factory=vetting_socket_factory(guard, ports),
@@ -165,7 +165,7 @@ async def read_at_most(response: aiohttp.ClientResponse, max_bytes: int) -> byte
     """The body, decompressed.
 
     Raises:
-        TooLarge: it has more than `max_bytes`, by its own header or in fact; the rest is not read.
+        TooLarge: it exceeds `max_bytes`, by its own header or in fact; the rest is not read.
     """
     if response.content_length is not None and response.content_length > max_bytes:
         raise TooLarge(f"more than {max_bytes} bytes")
@@ -193,7 +193,7 @@ def _parse_url(text: str) -> URL:
 
 @contextmanager
 def _told_plainly(url: URL) -> Iterator[None]:
-    """Turns aiohttp's errors into ours, without their texts and without a chain that leads to request headers."""
+    """Converts aiohttp's errors to ours, without their texts and without a chain that exposes request headers."""
     try:
         yield
     except aiohttp.ClientConnectorDNSError as error:

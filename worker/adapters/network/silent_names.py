@@ -1,14 +1,14 @@
-"""Names that did not answer: remembered for a while, so that they do not block a resolver thread again and again."""
+"""Cooldown for names that did not answer, so that they do not block resolver threads repeatedly."""
 
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 ANSWER_WITHIN_S = 2.0
-"""A look-up that fails after longer than this counts as silence: a refusal that comes at once blocks nothing."""
+"""A look-up that takes longer than this to fail counts as silence; an immediate refusal blocks nothing."""
 
 FIRST_S, LONGEST_S = 15.0, 300.0
-"""For how long a name is not looked up again: doubled each time that it keeps silent again, up to the longest."""
+"""Cooldown before the next look-up of a name; doubles with each further silence, up to the longest."""
 
 _MAX_NAMES = 10_000
 
@@ -20,19 +20,19 @@ class _Silence:
 
 
 class SilentNames:
-    """At most 10,000 names; beyond that the ones that were noted first are forgotten."""
+    """At most 10,000 names; beyond that the oldest entries are evicted."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._silences: OrderedDict[str, _Silence] = OrderedDict()
 
     def __contains__(self, name: str) -> bool:
-        """Whether the name is not to be looked up yet."""
+        """Whether the name is still in its cooldown."""
         silence = self._silences.get(name)
         return silence is not None and self._monotonic() < silence.until_s
 
     def failed(self, name: str, took_s: float) -> None:
-        """A look-up ended without an answer, for the time being."""
+        """Record a look-up that temporarily got no answer."""
         if took_s < ANSWER_WITHIN_S:
             return
         before = self._silences.pop(name, None)
@@ -42,5 +42,5 @@ class SilentNames:
             self._silences.popitem(last=False)
 
     def answered(self, name: str) -> None:
-        """The name, or the news that there is no such name, came back."""
+        """Record an answer: addresses, or that the name does not exist."""
         self._silences.pop(name, None)

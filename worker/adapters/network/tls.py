@@ -1,7 +1,7 @@
-"""TLS as a client: the one place where contexts are made, for mail, broker, database, snapshot and telemetry alike.
+"""Client-side TLS: the one place that creates contexts, for mail, broker, database, snapshot and telemetry alike.
 
-Every value that Python versions or distributions set differently is set here: TLS 1.2 at least, as Debian's Python has
-no minimum of its own, and how strictly chains are judged, as Python 3.13 sets `VERIFY_X509_STRICT` and 3.11 does not.
+It sets every value whose default differs between Python versions or distributions: TLS 1.2 at least, because Debian's
+Python has no minimum, and strict chain validation, because Python 3.13 sets `VERIFY_X509_STRICT` and 3.11 does not.
 
 `EncryptedTransport` and `EncryptedSentFolder` refuse servers without it: `security: none` is for a relay on a network
 that the operator vouches for.
@@ -35,7 +35,7 @@ _SERVERS_WORDS = {
     "WRONG_VERSION_NUMBER": "it does not speak TLS on this port",
     "UNSUPPORTED_PROTOCOL": "it offers no TLS version from 1.2 on",
 }
-_ALERT = re.compile(r"^(TLSV1|TLSV13|SSLV3)_ALERT_")  # OpenSSL's names of alerts, by the version that brought them
+_ALERT = re.compile(r"^(TLSV1|TLSV13|SSLV3)_ALERT_")  # OpenSSL's alert names, by the version that introduced them
 _LOST = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -49,10 +49,10 @@ class PemFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientTls:
-    """What one kind of connection trusts, and shows of itself.
+    """The trusted authorities and the client certificate of one kind of connection.
 
-    `extra_authorities` are trusted beside the system's; `only_authorities` instead of both. `key` may be None when it
-    is in the certificate's file. `is_strict`: chains must follow RFC 5280 to the letter (X509_V_FLAG_X509_STRICT).
+    `extra_authorities` are trusted in addition to the system's; `only_authorities` instead of both. `key` may be None
+    when it is in the certificate's file. `is_strict`: chains must follow RFC 5280 strictly (X509_V_FLAG_X509_STRICT).
     """
 
     extra_authorities: PemFile | None = None
@@ -63,7 +63,7 @@ class ClientTls:
     checks_host_name: bool = True
 
     def files(self) -> Iterator[Path]:
-        """All files that the context is made of."""
+        """All files that the context is built from."""
         for file in (self.extra_authorities, self.only_authorities, self.certificate, self.key):
             if file is not None:
                 yield file.path
@@ -72,7 +72,7 @@ class ClientTls:
 def client_context(tls: ClientTls | None = None) -> ssl.SSLContext:
     """A client context: TLS 1.2 at least, certificate and host name verified.
 
-    Reading the system's certificates takes tens of milliseconds: make one and share it.
+    Loading the system's certificates takes tens of milliseconds: create one context and share it.
 
     Raises:
         ConfigurationError: a file cannot be used; the line names the setting and the file.
@@ -81,7 +81,7 @@ def client_context(tls: ClientTls | None = None) -> ssl.SSLContext:
     context = _trusting(tls)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.check_hostname = tls.checks_host_name
-    # An authority in a file is an anchor, whether or not it signed itself.
+    # An authority in a file is a trust anchor, even if it is not self-signed.
     flags = context.verify_flags | ssl.VERIFY_X509_PARTIAL_CHAIN
     context.verify_flags = flags | ssl.VERIFY_X509_STRICT if tls.is_strict else flags & ~ssl.VERIFY_X509_STRICT
     if tls.certificate is not None:
@@ -106,12 +106,12 @@ def _trust(context: ssl.SSLContext, authorities: PemFile) -> None:
     _require(authorities, b"CERTIFICATE-----", "no certificate (PEM)")
     try:
         context.load_verify_locations(cafile=authorities.path)
-    except OSError as error:  # ssl.SSLError is one too
+    except OSError as error:  # includes ssl.SSLError
         raise _unusable(authorities, error) from None
 
 
 def _show(context: ssl.SSLContext, certificate: PemFile, key: PemFile | None) -> None:
-    """Have the context show a certificate to servers that ask for one."""
+    """Load a client certificate into the context, for servers that request one."""
     holder = key or certificate
     _require(certificate, b"CERTIFICATE-----", "no certificate (PEM)")
     _require(holder, b"PRIVATE KEY-----", "no private key (PEM)")
@@ -135,7 +135,7 @@ def _show(context: ssl.SSLContext, certificate: PemFile, key: PemFile | None) ->
 
 
 def _require(file: PemFile, marker: bytes, complaint: str) -> None:
-    """OpenSSL's own words name neither the file nor what is wrong with it."""
+    """Check a PEM file, because OpenSSL's own errors name neither the file nor the problem."""
     try:
         content = file.path.read_bytes()
     except (OSError, ValueError) as error:  # a NUL in a path is a ValueError
@@ -150,7 +150,7 @@ def _unusable(file: PemFile, error: Exception) -> ConfigurationError:
 
 
 class FollowedContext:
-    """A context that follows its files: certificates are renewed while a worker runs, and connections opened anew.
+    """A context that reloads when its files change: certificates are renewed while a worker runs.
 
     Raises:
         ConfigurationError: a file cannot be used at the start.
@@ -162,7 +162,7 @@ class FollowedContext:
         self._context = client_context(tls)
 
     async def current(self) -> ssl.SSLContext:
-        """The context for the next connection; the one before while files are missing or half renewed."""
+        """The context for the next connection; the previous one while files are missing or half renewed."""
         return await asyncio.to_thread(self._current)
 
     def _current(self) -> ssl.SSLContext:
@@ -178,7 +178,7 @@ class FollowedContext:
 
 
 def _stamps(tls: ClientTls) -> list[tuple[int, int, int] | None]:
-    """What changes with the files' contents, also when a directory of links is swapped as Kubernetes does."""
+    """Fingerprints that change with the files' contents, also when Kubernetes swaps a directory of links."""
     found: list[tuple[int, int, int] | None] = []
     for path in tls.files():
         try:
@@ -195,9 +195,9 @@ class TlsExpected(ConnectionError):
 
 
 def tls_refusal(error: BaseException | None) -> str | None:
-    """Why TLS did not come about, in words, when one side refused the other; None for all other errors.
+    """Why the TLS handshake was refused, as text, when one side refused the other; None for all other errors.
 
-    A connection that was only lost during the handshake is an outage and no refusal.
+    A connection merely lost during the handshake is an outage, not a refusal.
     """
     for _ in range(10):  # errors are wrapped in errors
         match error:
@@ -215,10 +215,10 @@ def tls_refusal(error: BaseException | None) -> str | None:
 
 
 def verifying(context: ssl.SSLContext) -> ssl.SSLContext:
-    """The context, if it verifies: customers' passwords go through it.
+    """Return the context, if it verifies: customers' passwords go through it.
 
     Raises:
-        ConfigurationError: it accepts any certificate or host name, or less than TLS 1.2.
+        ConfigurationError: the context accepts any certificate or host name, or less than TLS 1.2.
     """
     if not context.check_hostname or context.verify_mode is not ssl.CERT_REQUIRED:
         raise ConfigurationError("the TLS context must verify certificates and host names")
@@ -228,7 +228,7 @@ def verifying(context: ssl.SSLContext) -> ssl.SSLContext:
 
 
 def tls_facts(transport: asyncio.BaseTransport | None) -> TlsFacts:
-    """What is known of a connection in TLS: its version, and until when the server's certificate is valid."""
+    """Facts of a TLS connection: its version, and the expiry of the server's certificate."""
     secured = transport.get_extra_info("ssl_object") if transport is not None else None
     certificate = secured.getpeercert() if secured is not None else None
     ends = (certificate or {}).get("notAfter")
@@ -238,7 +238,7 @@ def tls_facts(transport: asyncio.BaseTransport | None) -> TlsFacts:
 
 
 class EncryptedTransport:
-    """A `MailTransport` that hands letters only to servers with TLS or STARTTLS."""
+    """A `MailTransport` that delivers only to servers with TLS or STARTTLS."""
 
     def __init__(self, inner: MailTransport) -> None:
         self._inner = inner

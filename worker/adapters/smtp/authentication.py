@@ -1,6 +1,6 @@
-"""Signing in: one mechanism is chosen and tried once, as providers count failures.
+"""Signs in: chooses one mechanism and tries it once, because providers count failures.
 
-Only where PLAIN is refused for its own sake, with no word about the password, LOGIN follows.
+Another mechanism follows only when the server refuses PLAIN itself, without judging the password.
 """
 
 import hashlib
@@ -35,10 +35,9 @@ _TOKENS = ("xoauth2", "oauthbearer")
 async def sign_in(
     client: aiosmtplib.SMTP, route: Route, credentials: Credentials, offered: Sequence[str], progress: Progress
 ) -> None:
-    """Open the route's credentials and use them. Raises `Failed` in phase auth, with no secret in it.
+    """Open the route's credentials and sign in with them. Raises `Failed` in phase auth, without secrets.
 
-    A token from memory that the server refuses is replaced once: what is refused for a token that was issued just now,
-    or for a password, is not tried again.
+    If the server refuses a cached token, it is replaced once; a refused fresh token or password is not retried.
     """
     progress.phase = Phase.AUTH
     opened = await _open(route, credentials)
@@ -62,7 +61,7 @@ async def sign_in(
 async def _renewed(
     route: Route, credentials: Credentials, refused: Password | AccessToken, error: SMTPResponseException
 ) -> AccessToken | None:
-    """Another token where one from memory was refused for good; None when there is nothing else to try."""
+    """Another token after a permanent refusal of a cached one; None when there is nothing else to try."""
     if not isinstance(refused, AccessToken) or not 500 <= error.code <= 599:
         return None
     try:
@@ -75,7 +74,7 @@ async def _renewed(
 
 
 async def _use(client: aiosmtplib.SMTP, route: Route, opened: Password | AccessToken, offered: Sequence[str]) -> None:
-    """Sign in; from here on the protocol hides the secret in all that the server says."""
+    """Sign in; from here on the protocol redacts the secret from all replies."""
     protocol = client.protocol
     if isinstance(protocol, PairedProtocol) and not protocol.hides(opened):
         protocol.hide(opened, _redaction(opened))
@@ -88,7 +87,7 @@ async def _use(client: aiosmtplib.SMTP, route: Route, opened: Password | AccessT
 
 
 def _without_pieces(error: SMTPResponseException) -> SMTPResponseException:
-    """The error, unless it tells of what is no reply: that may be a piece of the secret, cut off anywhere."""
+    """Return the error, unless it quotes a malformed reply, which may be a fragment of the secret."""
     return SMTPResponseException(MALFORMED, _NO_REPLY) if error.code == MALFORMED else error
 
 
@@ -106,7 +105,7 @@ async def _open(route: Route, credentials: Credentials) -> Password | AccessToke
 async def _with_token(client: aiosmtplib.SMTP, opened: AccessToken, offered: Sequence[str]) -> None:
     if "xoauth2" not in offered:
         raise _not_offered(FailureKind.NO_AUTH_MECHANISM, "", offered)
-    # A refusal comes as a challenge; the library answers it with an empty line, so that the real reply follows.
+    # A refusal arrives as a challenge; the library answers with an empty line, so that the real reply follows.
     await client.auth_xoauth2(opened.username, opened.token.get_secret_value())
 
 
@@ -129,7 +128,7 @@ async def _with_password(
 
 
 def _after_plain(refusal: Reply, offered: Sequence[str]) -> Mechanism | None:
-    """What to try once more, as PLAIN was refused; None where the password may be what was refused."""
+    """The mechanism to try after PLAIN was refused; None if the password itself may have been refused."""
     if not refuses_mechanism(refusal):
         return None
     others = (Mechanism.CRAM_MD5,) if refusal.code == _TOO_WEAK else (Mechanism.LOGIN, Mechanism.CRAM_MD5)
@@ -149,7 +148,7 @@ def _chosen(offered: Sequence[str], named: Mechanism | None) -> Mechanism:
 
 
 async def _cram_md5(client: aiosmtplib.SMTP, opened: Password) -> None:
-    """AUTH CRAM-MD5 (RFC 2195): the password itself stays here."""
+    """AUTH CRAM-MD5 (RFC 2195): the password itself is never sent."""
     challenge = await client.execute_command(b"AUTH", b"CRAM-MD5")
     _expect(challenge, _CHALLENGE)
     try:
@@ -161,15 +160,15 @@ async def _cram_md5(client: aiosmtplib.SMTP, opened: Password) -> None:
     secret = opened.password.get_secret_value().encode()
     answer = b64encode(opened.username.encode() + b" " + hmac.new(secret, asked, hashlib.md5).hexdigest().encode())
     if isinstance(client.protocol, PairedProtocol):
-        client.protocol.hide(answer, Redaction(answer.decode("ascii")))  # a short password could be found from it
+        client.protocol.hide(answer, Redaction(answer.decode("ascii")))  # a short password could be computed from it
     _expect(await client.execute_command(answer), _SIGNED_IN)
 
 
 async def _login(client: aiosmtplib.SMTP, opened: Password) -> None:
     """AUTH LOGIN, one answer per challenge.
 
-    The library sends the user name with the command; a server that does not expect it there asks for it again, and
-    would get the password as the user name, which servers log.
+    The library sends the user name with the command; a server that does not expect it there asks again, and would
+    receive the password as the user name, which servers log.
     """
     username, password = auth_login_encode(opened.username, opened.password.get_secret_value())
     _expect(await client.execute_command(b"AUTH", b"LOGIN"), _CHALLENGE)
@@ -183,18 +182,18 @@ def _expect(reply: SMTPResponse, code: int) -> None:
 
 
 def _not_offered(fault: FailureKind, words: str, offered: Sequence[str]) -> Failed:
-    names = one_line(", ".join(offered))[:200] or "none"  # the server's own words: they come to logs and results
+    names = one_line(", ".join(offered))[:200] or "none"  # the server's own words, which go into logs and results
     return Failed(DeliveryFailure(Phase.AUTH, fault, detail=f"{words}mechanisms offered: {names}"))
 
 
 async def known_secrets(credentials: Credentials, route: Route) -> dict[object, Redaction]:
-    """What a route's server may know from sign-ins of before, with what hides each."""
+    """Secrets that a route's server may know from earlier sign-ins, each with its redaction."""
     known = await credentials.known(route.account_id, route.smtp.auth)
     return {each: _redaction(each) for each in known}
 
 
 def _redaction(opened: Password | AccessToken) -> Redaction:
-    """Hides the secret, also in each form in which it is sent."""
+    """Redacts the secret, including each form in which it is sent."""
     if isinstance(opened, AccessToken):
         secret = opened.token.get_secret_value()
         return Redaction(secret, sent=[auth_xoauth2_encode(opened.username, secret).decode("ascii")])

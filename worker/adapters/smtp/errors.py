@@ -1,4 +1,4 @@
-"""What replies and errors mean: the way from the library's terms to the values of `domain.transmission`."""
+"""Maps the library's replies and errors to the values of `domain.transmission`."""
 
 import ssl
 from types import TracebackType
@@ -12,11 +12,11 @@ from worker.domain.transmission import DeliveryFailure, FailureKind, Reply
 from worker.domain.vocabulary import Phase
 from worker.errors import SendasError
 
-_MAX_DETAIL_CHARACTERS = 1_000  # it is copied into results and logs
+_MAX_DETAIL_CHARACTERS = 1_000  # goes into results and logs
 
 
 class Failed(SendasError):
-    """A step did not succeed; stays within this package."""
+    """A failed step; internal to this package."""
 
     def __init__(self, trouble: DeliveryFailure) -> None:
         super().__init__(f"{trouble.phase}: {trouble.fault}")
@@ -24,20 +24,20 @@ class Failed(SendasError):
 
     @property
     def is_connection_gone(self) -> bool:
-        """True when the server hung up, or said 421, after which it does (RFC 5321 section 3.8)."""
+        """True when the server hung up, or replied 421, after which it hangs up (RFC 5321 section 3.8)."""
         reply = self.trouble.reply
         return self.trouble.fault is FailureKind.DISCONNECTED or (reply is not None and reply.code == 421)
 
 
 def reply_of(response: SMTPResponse | SMTPResponseException) -> Reply:
-    """The library's reply, read as every reply is: its enhanced code taken out, its lines joined and cleaned."""
+    """The library's reply in normal form: enhanced code extracted, lines joined and cleaned."""
     return make_reply(response.code, response.message.split("\n"))
 
 
 def refusal(phase: Phase, response: SMTPResponse | SMTPResponseException) -> DeliveryFailure:
-    """The trouble of a reply that is not the one hoped for.
+    """The failure for an unexpected reply.
 
-    A 2xx or 3xx where it makes no sense is against the protocol, and never to be read as success or refusal.
+    A 2xx or 3xx out of place violates the protocol, and never counts as success or refusal.
     """
     reply = reply_of(response)
     if 400 <= response.code <= 599:
@@ -46,14 +46,14 @@ def refusal(phase: Phase, response: SMTPResponse | SMTPResponseException) -> Del
 
 
 def trouble_of(error: SMTPException | OSError, phase: Phase) -> DeliveryFailure:
-    """The trouble that an error of the library or of the network stands for."""
+    """The failure for an error of the library or the network."""
     if isinstance(error, SMTPResponseException):
         if error.code == MALFORMED:
             return DeliveryFailure(phase, FailureKind.PROTOCOL, detail=one_line(error.message)[:_MAX_DETAIL_CHARACTERS])
         return refusal(phase, error)
     if isinstance(error, ssl.SSLError) and phase is Phase.TLS:
         return DeliveryFailure(phase, FailureKind.TLS, detail=_tls_detail(error))
-    # The event loop says ConnectionAbortedError when a handshake takes too long.
+    # The event loop raises ConnectionAbortedError when a handshake takes too long.
     if isinstance(error, TimeoutError | ConnectionAbortedError):
         return DeliveryFailure(phase, FailureKind.TIMEOUT, detail="the server did not answer in time")
     if isinstance(error, OSError):
@@ -63,14 +63,14 @@ def trouble_of(error: SMTPException | OSError, phase: Phase) -> DeliveryFailure:
 
 
 def _tls_detail(error: ssl.SSLError) -> str:
-    # Errors that the event loop makes itself lack the attributes that those of OpenSSL have.
+    # Errors raised by the event loop itself lack the attributes of OpenSSL's errors.
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate refused: {getattr(error, 'verify_message', None) or 'not valid'}"
     return f"handshake failed: {getattr(error, 'reason', None) or 'connection closed'}"
 
 
 class failing_in:  # noqa: N801 - used like a function. A class, because a generator costs three times as much
-    """Errors of the library and the network inside become `Failed` in this phase."""
+    """Context manager: errors of the library and the network inside become `Failed` in this phase."""
 
     __slots__ = ("_phase",)
 
@@ -82,10 +82,10 @@ class failing_in:  # noqa: N801 - used like a function. A class, because a gener
 
     def __exit__(self, _: object, error: BaseException | None, _traceback: TracebackType | None) -> None:
         if isinstance(error, SMTPException | OSError):
-            # Not chained: a traceback with the frames of a sign-in has no business in a log.
+            # Not chained: a log must not show a traceback with the frames of a sign-in.
             raise Failed(trouble_of(error, self._phase)) from None
         if isinstance(error, ValueError) and self._phase is Phase.TLS:
-            # Customers choose the host: not every name that they write can be compared with a certificate.
+            # Customers choose the host, and not every name can be matched against a certificate.
             raise Failed(
                 DeliveryFailure(self._phase, FailureKind.TLS, detail="the host name cannot stand in a certificate")
             ) from None

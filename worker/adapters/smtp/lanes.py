@@ -1,4 +1,4 @@
-"""One route's connections, those who wait for one, and the right to use one."""
+"""One route's connections, the letters waiting for one, and the lease of one."""
 
 import asyncio
 from collections import deque
@@ -18,7 +18,7 @@ class SessionOpener(Protocol):
 
 @dataclass(eq=False, slots=True)
 class Waiter:
-    """A letter that waits; its place is a session at rest, or None with the right to open one."""
+    """A waiting letter; its slot is an idle session, or None with the right to open one."""
 
     ticket: int
     place: "asyncio.Future[Session | None]"
@@ -26,7 +26,7 @@ class Waiter:
 
 @dataclass(eq=False, slots=True)
 class Lane:
-    """One route's connections: `open` are all that take a place, `idle` those at rest, the latest used last."""
+    """One route's connections: `open` counts all that take a slot, `idle` holds unused ones, latest used last."""
 
     route: Route
     open: int = 0
@@ -35,7 +35,7 @@ class Lane:
     is_retired: bool = False
 
     def first_waiter(self) -> Waiter | None:
-        """Who came first and still waits: one who was cancelled may stand there until its task runs again."""
+        """The first letter still waiting; a cancelled one may stay queued until its task runs again."""
         while self.waiters and self.waiters[0].place.done():
             self.waiters.popleft()
         return self.waiters[0] if self.waiters else None
@@ -51,13 +51,13 @@ class Lease:
         self.is_reused = session is not None
 
     async def connect(self, progress: Progress) -> Session:
-        """The connection; opened now unless there is one. Raises `Failed`."""
+        """The connection, opened if there is none yet. Raises `Failed`."""
         if self.session is None:
             self.session = await self._opener.open(self._route, progress)
         return self.session
 
     async def reconnect(self, progress: Progress) -> Session:
-        """A new connection in the place of one that was found dead. Raises `Failed`."""
+        """A new connection to replace one found dead. Raises `Failed`."""
         if self.session is not None:
             self.session.abort()
         self.session, self.is_reused = None, False

@@ -1,4 +1,4 @@
-"""Sessions kept for the next letter of the same route."""
+"""Pools sessions for reuse by the next letter of the same route."""
 
 import asyncio
 import heapq
@@ -23,10 +23,10 @@ class _Nothing(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
-    """Bounds over all routes; each route has its own `max_connections` besides.
+    """Bounds over all routes, in addition to each route's own `max_connections`.
 
-    `max_of_account`: beyond so many of one account's none is kept for a next letter, so that who comes next finds room
-    without waiting for another's server to answer QUIT.
+    `max_of_account`: above this number an account's sessions are closed after use, so that other accounts find room
+    without waiting for a server to answer QUIT.
     """
 
     max_connections: int = 500
@@ -38,7 +38,7 @@ class PoolLimits:
 
 @dataclass(frozen=True, slots=True)
 class PoolNumbers:
-    """How the pool stands, for metrics; `open` counts connections being opened or closed too."""
+    """State of the pool, for metrics; `open` includes connections being opened or closed."""
 
     open: int
     idle: int
@@ -48,14 +48,14 @@ class PoolNumbers:
 
 
 class Pool:
-    """Connections by route; who waits is served in the order of coming, and nobody holds two places."""
+    """Connections by route; letters are served first come, first served, and none holds two slots."""
 
     def __init__(self, opener: SessionOpener, limits: PoolLimits, monotonic: Callable[[], float]) -> None:
         self._opener = opener
         self._limits = limits
         self._monotonic = monotonic
-        self._lanes: dict[tuple[str, str | None], Lane] = {}  # by account and mailbox: never shared between them
-        self._idle: dict[Session, Lane] = {}  # the least recently used first
+        self._lanes: dict[tuple[str, str | None], Lane] = {}  # by account and mailbox, which never share one
+        self._idle: dict[Session, Lane] = {}  # least recently used first
         self._waiting: set[Lane] = set()
         self._leases: set[Lease] = set()
         self._quitting: set[asyncio.Task[None]] = set()
@@ -70,7 +70,7 @@ class Pool:
         self._empty.set()
 
     def numbers(self) -> PoolNumbers:
-        """How the pool stands now."""
+        """The current state of the pool."""
         return PoolNumbers(
             open=self._taken,
             idle=len(self._idle),
@@ -80,11 +80,11 @@ class Pool:
         )
 
     def lease(self, route: Route) -> "Leasing":
-        """A context: waits for a place among the route's connections. Raises `Failed` when the pool is closed."""
+        """Context manager: waits for a slot among the route's connections. Raises `Failed` when the pool is closed."""
         return Leasing(self, route)
 
     async def take(self, route: Route) -> tuple[Lane, Lease]:
-        """A place, to be put back. Raises `Failed`."""
+        """Take a slot, to be returned with `put_back`. Raises `Failed`."""
         if self._is_closed:
             raise _closed()
         lane = self._lane(route)
@@ -93,12 +93,12 @@ class Pool:
         return lane, lease
 
     def put_back(self, lane: Lane, lease: Lease) -> None:
-        """The place and its connection are free."""
+        """Return a slot and its connection."""
         self._leases.discard(lease)
         self._give_back(lane, lease.session)
 
     async def open(self, route: Route, progress: Progress) -> Session:
-        """A new session, counted. Raises `Failed`, also when the pool was closed meanwhile."""
+        """Open and count a session. Raises `Failed`, also when the pool is closed meanwhile."""
         session = await self._opener.open(route, progress)
         self._opened_total += 1
         if self._is_closed:
@@ -107,7 +107,7 @@ class Pool:
         return session
 
     def sweep(self) -> None:
-        """Close what has been idle for too long, or died meanwhile."""
+        """Close sessions that have been idle for too long, or have died."""
         self._sweeping = None
         oldest_s = self._monotonic() - self._limits.max_idle_s
         for session, lane in list(self._idle.items()):
@@ -117,7 +117,7 @@ class Pool:
         self._serve()
 
     async def close_idle(self, owner: tuple[str, str | None], keep: int) -> None:
-        """Close a mailbox's sessions at rest until it has at most `keep`, and wait until they are gone."""
+        """Close a mailbox's idle sessions until at most `keep` remain, and wait until they are closed."""
         lane = self._lanes.get(owner)
         if lane is None:
             return
@@ -129,7 +129,7 @@ class Pool:
             await asyncio.wait(quitting)
 
     async def close(self) -> None:
-        """Close all connections; letters still on their way get some seconds, then they are cut off."""
+        """Close all connections; letters in flight get some seconds before they are cut off."""
         self._is_closed = True
         for lane in self._waiting:
             while waiter := lane.first_waiter():
@@ -161,14 +161,14 @@ class Pool:
         return lane
 
     def _retire(self, lane: Lane) -> None:
-        """The mailbox's settings changed: its connections serve no letter any more but those in hand."""
+        """Retire the connections after a settings change: they serve no letters beyond those in flight."""
         lane.is_retired = True
         for session in list(lane.idle):
             self._dismiss(lane, session)
 
     async def _place(self, lane: Lane) -> Session | None:
-        """A session at rest, or None with the right to open one."""
-        if not self._waiting:  # so nobody is overtaken
+        """An idle session, or None with the right to open one."""
+        if not self._waiting:  # otherwise this letter would overtake the waiting ones
             place = self._free_place(lane)
             if not isinstance(place, _Nothing):
                 return place
@@ -183,11 +183,11 @@ class Pool:
                 lane.waiters.remove(waiter)
             self._forget_if_empty(lane)
             if waiter.place.done() and not waiter.place.cancelled() and waiter.place.exception() is None:
-                self._give_back(lane, waiter.place.result())  # granted in the very moment of the cancellation
+                self._give_back(lane, waiter.place.result())  # granted at the moment of cancellation
             raise
 
     def _serve(self) -> None:
-        """Grant what is free, in the order of coming over all routes; then make room for who waits for any place."""
+        """Grant free slots, first come, first served across all routes; then make room for those still waiting."""
         if not self._waiting:
             return
         starved = 0
@@ -212,7 +212,7 @@ class Pool:
         return True
 
     def _free_place(self, lane: Lane) -> "Session | _Nothing | None":
-        """A session at rest, None with the right to open one, or nothing."""
+        """An idle session, None with the right to open one, or nothing."""
         session = self._take_idle(lane)
         if session is None:
             if lane.open >= lane.route.max_connections or self._taken >= self._limits.max_connections:
@@ -254,7 +254,7 @@ class Pool:
         self._serve()
 
     def _has_served(self, lane: Lane, session: Session) -> bool:
-        """Whether it is not to be kept for a next letter."""
+        """Whether to close the session instead of keeping it for another letter."""
         is_one_of_too_many = self._of_account[lane.route.account_id] > self._limits.max_of_account
         return is_one_of_too_many or session.letters >= self._limits.max_letters
 
@@ -264,7 +264,7 @@ class Pool:
         return self._quit(lane, session)
 
     def _quit(self, lane: Lane, session: Session) -> "asyncio.Task[None]":
-        """QUIT in the background. The place is free only afterwards: servers count connections as well."""
+        """QUIT in the background. The slot is free only afterwards, because servers count connections too."""
         task = asyncio.get_running_loop().create_task(session.quit(), name="smtp-quit")
         self._quitting.add(task)
 
@@ -300,7 +300,7 @@ class Pool:
 
 
 class Leasing:
-    """The use of one connection, for one letter. A class, because a generator costs several times as much."""
+    """The lease of one connection for one letter. A class, because a generator costs several times as much."""
 
     __slots__ = ("_pool", "_route", "_taken")
 
@@ -314,7 +314,7 @@ class Leasing:
         return self._taken[1]
 
     async def __aexit__(self, *_: object) -> None:
-        # Without an await: an outcome on its way to the caller is not lost to a cancellation here.
+        # No await here, where a cancellation would lose an outcome on its way to the caller.
         if self._taken is not None:
             self._pool.put_back(*self._taken)
 

@@ -1,6 +1,6 @@
-"""A visit to a mailbox's SMTP server, step by step: what a check of the mailbox looks at.
+"""Probes a mailbox's SMTP server step by step, for mailbox checks.
 
-The steps are those by which letters leave: the same code, egress guard, TLS context and credentials.
+The steps are those of sending a letter: same code, egress guard, TLS context and credentials.
 """
 
 import socket
@@ -25,7 +25,7 @@ from worker.domain.text import one_line
 from worker.domain.transmission import DeliveryFailure, FailureKind, Reply, Transmission
 from worker.domain.vocabulary import Phase, Security
 
-_PROPOSED_BYTES = 1_024  # announced by SIZE for a letter that is not sent
+_PROPOSED_BYTES = 1_024  # announced by SIZE for the letter that is not sent
 _MAX_WORDS = 300
 _NOT_OPEN = DeliveryFailure(Phase.CONNECT, FailureKind.DISCONNECTED, detail="the connection is not open")
 
@@ -48,7 +48,7 @@ class SmtpProbe:
         self._session: Session | None = None
 
     async def resolve(self) -> ResolvedHost | DeliveryFailure:
-        """Look the host up, and have its addresses vetted."""
+        """Resolve the host and vet its addresses."""
         server = self._route.smtp
         try:
             within_s = self._opener.timeouts.connect_s
@@ -57,7 +57,7 @@ class SmtpProbe:
             return DeliveryFailure(Phase.CONNECT, error.fault, detail=str(error))
 
     async def connect(self) -> DeliveryFailure | None:
-        """Connect, without a word; nothing is connected without encryption unless the operator allows it."""
+        """Connect without sending anything; refuses an unencrypted server unless the operator allows it."""
         if self._impediment is not None:
             return self._impediment
         try:
@@ -67,7 +67,7 @@ class SmtpProbe:
         return None
 
     async def secure(self) -> TlsFacts | DeliveryFailure:
-        """TLS: at once, or by STARTTLS after the greeting."""
+        """Start TLS: immediately, or by STARTTLS after the greeting."""
         try:
             client = await self._secured()
         except Failed as failure:
@@ -83,7 +83,7 @@ class SmtpProbe:
         return self._client
 
     async def greet(self) -> str | DeliveryFailure:
-        """The words of the greeting; EHLO follows it."""
+        """The greeting's text; sends EHLO afterwards."""
         try:
             client, protocol = await self._joined()
             self._offer, greeting = await self._opener.greet(client, protocol, self._progress)
@@ -92,7 +92,7 @@ class SmtpProbe:
         return one_line(greeting.message)[:_MAX_WORDS]
 
     def offer(self) -> SmtpOffer:
-        """What the server offers; after STARTTLS, what it offered then."""
+        """The extensions that the server offers; after STARTTLS, those offered then."""
         offer = self._offer
         if offer is None:
             return SmtpOffer((), (), None)
@@ -113,7 +113,7 @@ class SmtpProbe:
         return None
 
     async def propose(self, address: str) -> Reply | DeliveryFailure:
-        """Offer a letter from the address to itself, and take it back. Many servers judge the sender at RCPT only."""
+        """Start a letter from the address to itself, then reset. Many servers judge the sender only at RCPT."""
         if self._session is None:
             return _NOT_OPEN
         parsed = parse_address(address)
@@ -142,7 +142,7 @@ class SmtpProbe:
         return reply_of(reply) if reply is not None else _NOT_OPEN
 
     async def send(self, letter: ComposedLetter) -> Transmission:
-        """Send a letter, as any letter is sent."""
+        """Send a letter through the normal path."""
         envelope = Envelope.of(letter)
         if self._session is None:
             return Transmission(refused=dict.fromkeys(envelope.recipients, _NOT_OPEN))
@@ -151,7 +151,7 @@ class SmtpProbe:
         return Transmission(transaction.accepted, transaction.refused, transaction.uncertain)
 
     async def close(self) -> None:
-        """Leave, politely where a session is open."""
+        """Disconnect, with QUIT if a session is open."""
         if self._session is not None:
             await self._session.quit()
         elif self._protocol is not None:
@@ -163,7 +163,7 @@ class SmtpProbe:
         if self._client is None or self._protocol is None:
             if self._socket is None:
                 raise Failed(_NOT_OPEN)
-            sock, self._socket = self._socket, None  # closed by whoever has it from here on
+            sock, self._socket = self._socket, None  # the new owner closes it
             self._client, self._protocol = await self._opener.join(sock, self._route, self._progress)
         return self._client, self._protocol
 
@@ -173,14 +173,14 @@ def _word(text: str) -> str:
 
 
 async def _nothing_before_the_dot(_: Collection[str]) -> None:
-    """Nobody keeps a record of test letters."""
+    """Does nothing: test letters have no ledger entry."""
 
 
 @asynccontextmanager
 async def smtp_visit(
     opener: Opener, guard: EgressGuard, route: Route, impediment: DeliveryFailure | None, monotonic: Callable[[], float]
 ) -> AsyncIterator[SmtpProbe]:
-    """A visit, closed at the end. `impediment`: why nothing may be connected, if that is so."""
+    """Context manager for a visit, closed at the end. `impediment`: why connecting is forbidden, if it is."""
     visit = SmtpProbe(opener, guard, route, impediment, Progress(monotonic))
     try:
         yield visit

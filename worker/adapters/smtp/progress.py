@@ -1,4 +1,4 @@
-"""Where the sending of one letter stands, and how long its stages took."""
+"""Tracks the phase of one letter's sending, and the duration of its stages."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from worker.domain.vocabulary import Phase
 
 
 class Progress:
-    """The phase at this moment and seconds per stage; belongs to one call of `send`."""
+    """The current phase and the seconds per stage; belongs to one call of `send`."""
 
     def __init__(self, monotonic: Callable[[], float], tracer: Tracer = NO_TRACING) -> None:
         self._monotonic = monotonic
@@ -22,32 +22,32 @@ class Progress:
         self._deadline: Deadline | None = None
 
     def stage(self, name: str) -> Timed:
-        """A context: the time spent inside is added to the stage, and is a span."""
+        """Context manager: adds the time spent inside to the stage, and records a span."""
         return Timed(self._monotonic, self._tracer.span(f"smtp {name}"), partial(self._add, name))
 
     def _add(self, name: str, seconds: float) -> None:
         self.timings_s[name] = self.timings_s.get(name, 0.0) + seconds
 
     def entering(self, phase: Phase) -> failing_in:
-        """Set the phase; a context: errors of the library and the network inside become `Failed` in it."""
+        """Set the phase; a context in which errors of the library and the network become `Failed` in that phase."""
         self.phase = phase
         return failing_in(phase)
 
     def deadline(self, limit_s: float) -> "Deadline":
-        """A context: everything inside must end in time, or `Failed` is raised; until `lift_deadline` is called."""
+        """Context manager: raises `Failed` if the body exceeds the limit, until `lift_deadline` is called."""
         self._deadline = Deadline(self, limit_s)
         return self._deadline
 
     def lift_deadline(self) -> None:
-        """From here on nothing may be cut short."""
+        """Remove the deadline: nothing may be interrupted from here on."""
         if self._deadline is not None:
             self._deadline.lift()
 
 
 class Deadline:
-    """Cancels the task that is in its context when the time is up, and says `Failed` in the place of that.
+    """Cancels the task inside the context when the time is up, and raises `Failed` instead of the cancellation.
 
-    What `asyncio.timeout` does, for one use and at a third of its price: every letter has one.
+    A single-use `asyncio.timeout` at a third of its cost: every letter has one.
     """
 
     __slots__ = ("_is_over", "_limit_s", "_progress", "_requests", "_task", "_timer")
@@ -69,13 +69,13 @@ class Deadline:
 
     def __exit__(self, kind: type[BaseException] | None, _error: object, _traceback: object) -> None:
         self.lift()
-        # Somebody else may have cancelled the task too: then that counts.
+        # A cancellation from elsewhere takes precedence.
         if self._is_over and self._is_taken_back() and kind is asyncio.CancelledError:
             detail = "the server took too long over the letter"
             raise Failed(DeliveryFailure(self._progress.phase, FailureKind.TIMEOUT, detail=detail)) from None
 
     def lift(self) -> None:
-        """Let the rest take as long as it takes."""
+        """Remove the time limit for the rest of the body."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -90,10 +90,10 @@ class Deadline:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds per step, after RFC 5321 section 4.5.3.2, shorter where a person waits for the answer.
+    """Seconds per step, based on RFC 5321 section 4.5.3.2, shorter where a person waits for the answer.
 
-    `letter_s` bounds everything before the final dot together (a server may drip its replies), so that with
-    `answer_s` a letter stays below the 30 minutes after which a broker takes its delivery back.
+    `letter_s` bounds everything before the final dot together (a server may drip its replies), so that together with
+    `answer_s` a letter stays below the 30 minutes after which a broker requeues its delivery.
     """
 
     connect_s: float = 30.0
@@ -107,9 +107,9 @@ class Timeouts:
     upload_s: float = 60.0
     upload_bytes_per_s: float = 65_536.0
     letter_s: float = 900.0
-    answer_s: float = 600.0  # section 4.5.3.2.6: shorter ones make duplicates
+    answer_s: float = 600.0  # section 4.5.3.2.6: shorter timeouts cause duplicates
     quit_s: float = 3.0
 
     def upload_limit_s(self, size_bytes: int) -> float:
-        """The time for writing a letter of this size, at the slowest rate that is waited for."""
+        """The time limit for writing a letter of this size, at the slowest tolerated rate."""
         return self.upload_s + size_bytes / self.upload_bytes_per_s

@@ -1,10 +1,10 @@
-"""The one place below the public interface of aiosmtplib: which reply belongs to which command.
+"""The only code below aiosmtplib's public interface: pairs replies with commands.
 
-Its protocol reads exactly one reply per command and keeps whatever else the server sent, so that a stray reply is
-taken for the answer to the next command; it drops replies that come before they are asked for, so that commands
-cannot be pipelined (RFC 2920); and its DATA writes letter and final dot in one piece, so that nothing can be done
-just before the dot. The subclass replaces the reading of replies; commands, their guard against injection, the
-upgrade to TLS and flow control stay the library's.
+The library's protocol reads exactly one reply per command and keeps any surplus, so that a stray reply passes for the
+answer to the next command; it drops replies that arrive before they are requested, so that commands cannot be pipelined
+(RFC 2920); and its DATA writes letter and final dot in one piece, which leaves no point just before the dot. The
+subclass replaces the reading of replies; commands, their injection guard, the TLS upgrade and flow control stay the
+library's.
 """
 
 import asyncio
@@ -21,22 +21,22 @@ from worker.adapters.auth.redaction import Redaction
 
 _REPLY_LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?")  # RFC 5321 section 4.2
 MALFORMED = -1
-"""The library's own code for what is no reply."""
+"""The library's code for a malformed reply."""
 _REFUSAL = 400
-# Of a reply's text; results show 1,000 characters, and no server has so many extensions that EHLO needs more.
+# Per reply; results show 1,000 characters, and no server has so many extensions that EHLO needs more.
 MAX_TEXT_CHARS = 4 * 1024
-_MAX_STRAY_CHARS = 1_024  # of what is no reply; 80 are shown
-_AT_A_TIME_CHARS = 16 * 1024  # of replies that came together, before other tasks get their turn
+_MAX_STRAY_CHARS = 1_024  # of a malformed reply; 80 are shown
+_AT_A_TIME_CHARS = 16 * 1024  # of replies that arrived together, before yielding to other tasks
 
 
 class PairedProtocol(SMTPProtocol):
-    """Pairs replies with commands strictly; what a server says out of turn ends the connection.
+    """Pairs replies with commands strictly; an unsolicited reply ends the connection.
 
-    Bytes stay unread in the buffer while no reply is owed: so the library's own discarding of plain text that was
-    injected before STARTTLS (RFC 3207 section 6) holds here too.
+    Bytes stay unread in the buffer while no reply is owed, so that the library still discards plain text injected
+    before STARTTLS (RFC 3207 section 6).
 
-    All words of a server come through here, so they are cleaned here. `known` are the secrets that it may know from
-    connections of before, with what hides each: it may repeat one in its greeting.
+    All server text passes through here, so redaction happens here. `known` maps the secrets that the server may know
+    from earlier connections to their redactions: it may repeat one in its greeting.
     """
 
     def __init__(
@@ -46,18 +46,18 @@ class PairedProtocol(SMTPProtocol):
         self._owed = 0
         self._lines: list[str] = []
         self._reply_bytes = 0
-        self._received: deque[SMTPResponse] = deque()  # not cleaned yet: many may come at once
+        self._received: deque[SMTPResponse] = deque()  # not redacted yet: many may arrive at once
         self._chars_in_a_row = 0
         self._reader: asyncio.Future[None] | None = None
         self._ended: SMTPException | None = None
         self._redactions = dict(known)
 
     def hide(self, secret: object, redaction: Redaction) -> None:
-        """Take a secret out of all that the server says from now on: to call before it is sent."""
+        """Redact a secret from all further replies; call this before sending it."""
         self._redactions[secret] = redaction
 
     def hides(self, secret: object) -> bool:
-        """Whether it is taken out already."""
+        """Whether the secret is already being redacted."""
         return secret in self._redactions
 
     def _clean(self, text: str, max_chars: int = MAX_TEXT_CHARS) -> str:
@@ -69,25 +69,25 @@ class PairedProtocol(SMTPProtocol):
 
     @property
     def is_at_rest(self) -> bool:
-        """True when the connection is open, nothing is owed and nothing was said out of turn."""
+        """True when the connection is open, no reply is owed and none arrived unsolicited."""
         is_silent = not (self._owed or self._buffer or self._received)
         return is_silent and self._ended is None and self.is_connected
 
     @property
     def is_congested(self) -> bool:
-        """True when what was written last has to wait for the network."""
+        """True when written data is waiting for the network."""
         return bool(self._paused)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._owed = 1  # the greeting, which may arrive before anybody waits for it
+        self._owed = 1  # the greeting, which may arrive before a caller waits for it
 
     def data_received(self, data: bytes) -> None:
         if self._ended is not None:
             return
         self._buffer.extend(data)
         if not self._owed and self._paused:
-            # A verdict in the middle of the upload: the writer must not wait for room that never comes.
+            # A reply in the middle of the upload: the writer must not wait for room that never comes.
             self.resume_writing()
         try:
             self._read_lines()
@@ -104,22 +104,22 @@ class PairedProtocol(SMTPProtocol):
         super().connection_lost(exc)
 
     def abort(self) -> None:
-        """Drop the connection at once, unsent bytes included."""
+        """Drop the connection immediately, including unsent bytes."""
         if self.transport is not None:
             cast(asyncio.WriteTransport, self.transport).abort()
 
     def write(self, data: bytes) -> None:
-        """Write, unless the server hung up or spoke out of turn: then nothing was written for certain.
+        """Write, unless the server hung up or replied unsolicited; on an exception nothing was written.
 
         Raises:
-            SMTPServerDisconnected: the connection is gone.
-            SMTPResponseException: what the server said out of turn; code -1 when it is no refusal.
+            SMTPServerDisconnected: the connection is lost.
+            SMTPResponseException: the unsolicited reply; code -1 when it is not a refusal.
         """
         self.check_silence()
         super().write(data)
 
     def check_silence(self) -> None:
-        """Raise as `write` does, and write nothing."""
+        """Raise as `write` does, without writing."""
         if not self._owed and self._buffer:
             raise self._out_of_turn()
         if self._ended is not None:
@@ -130,23 +130,23 @@ class PairedProtocol(SMTPProtocol):
         try:
             await self._drain_helper()
         except OSError:
-            self.check_silence()  # what the server said before it hung up tells more
+            self.check_silence()  # the server's last reply says more than the disconnect
             raise
 
     def pipeline(self, commands: Sequence[bytes]) -> None:
-        """Write several commands at once; `next_reply` must then be awaited once for each."""
+        """Write several commands at once; the caller must then await `next_reply` once for each."""
         if any(COMMAND_INJECTION_REGEX.search(command) for command in commands):
             raise ValueError("a command has a control character in it")
         self.write(b"".join(command + b"\r\n" for command in commands))
         self._owed += len(commands)
 
     def end_content(self) -> None:
-        """Write the final dot; when this raises, it was not written."""
+        """Write the final dot; if this raises, the dot was not written."""
         self.write(b".\r\n")
         self._owed += 1
 
     async def read_response(self, timeout: float | None = None) -> SMTPResponse:
-        """The reply to the command that was written just now; the library's commands call it."""
+        """The reply to the command just written; called by the library's commands."""
         self._owed += 1
         return await self.next_reply(timeout)
 
@@ -181,7 +181,7 @@ class PairedProtocol(SMTPProtocol):
             line = bytes(self._buffer[:end])
             del self._buffer[: end + 1]
             self._read_line(line.rstrip(b"\r"))
-        # Bounds memory: neither a line without an end nor a reply without one is kept.
+        # Bounds memory: neither endless lines nor endless replies are kept.
         if len(self._buffer) > MAX_LINE_LENGTH or self._reply_bytes > MAX_RESPONSE_LENGTH:
             raise SMTPResponseException(MALFORMED, "the reply is too long")
 
@@ -202,7 +202,7 @@ class PairedProtocol(SMTPProtocol):
             self._wake()
 
     def _out_of_turn(self) -> SMTPResponseException:
-        """What was said out of turn: a refusal in the server's own words, else a breach of the protocol."""
+        """The unsolicited reply: a refusal in the server's own words, else a protocol violation."""
         self._owed = 1
         verdict = SMTPResponseException(MALFORMED, "the server spoke out of turn")
         try:

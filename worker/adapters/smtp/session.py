@@ -1,4 +1,4 @@
-"""A connection to a mail server that is ready for letters, and how one is opened."""
+"""Opens connections to mail servers, and keeps them ready for letters."""
 
 import asyncio
 import re
@@ -33,15 +33,15 @@ _HOSTNAME = re.compile(r"[!-~]+")  # a domain, or an address literal (RFC 5321 s
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What the server's EHLO reply named. Kept: the library forgets it when the connection is lost, and then a server
-    that hung up would look like one that never offered anything."""
+    """Extensions from the server's EHLO reply. Copied, because the library forgets them when the connection is lost: a
+    server that hung up would then look like one that never offered any."""
 
     extensions: Mapping[str, str]
     mechanisms: tuple[str, ...]
 
     @classmethod
     def of(cls, client: aiosmtplib.SMTP) -> Self:
-        """The offer in the EHLO reply just read."""
+        """The capabilities in the last EHLO reply."""
         return cls(dict(client.esmtp_extensions), tuple(client.server_auth_methods))
 
     @property
@@ -52,7 +52,7 @@ class Capabilities:
 
 
 class Session:
-    """A signed-in connection; one letter at a time."""
+    """A signed-in connection that carries one letter at a time."""
 
     def __init__(
         self, client: aiosmtplib.SMTP, protocol: PairedProtocol, offer: Capabilities, timeouts: Timeouts
@@ -62,12 +62,12 @@ class Session:
         self._offer = offer
         self._timeouts = timeouts
         self.letters = 0  # tried
-        self.accepted = 0  # of those
+        self.accepted = 0  # of the letters tried
         self.idle_since_s = 0.0
 
     @property
     def is_usable(self) -> bool:
-        """True when a next command can be paired with its reply for certain."""
+        """True when the next command is certain to be paired with its own reply."""
         return self.protocol.is_at_rest
 
     def offers(self, extension: str) -> bool:
@@ -76,15 +76,15 @@ class Session:
 
     @property
     def max_letter_bytes(self) -> int | None:
-        """The limit that the server announced, or None."""
+        """The size limit that the server announced, or None."""
         return self._offer.max_letter_bytes
 
     def abort(self) -> None:
-        """Drop the connection; what state the server is in does not matter any more."""
+        """Drop the connection, whatever the server's state."""
         self.protocol.abort()
 
     async def reset(self) -> None:
-        """RSET; a session that cannot be reset is aborted, and says nothing of it: it masks no result."""
+        """RSET; if that fails, abort the session silently, so as not to mask a result."""
         try:
             with failing_in(Phase.QUIT):
                 await self._client.rset(timeout=self._timeouts.reset_s)
@@ -92,7 +92,7 @@ class Session:
             self.abort()
 
     async def quit(self) -> None:
-        """QUIT, bounded in time; then drop the connection, whatever the server said."""
+        """QUIT, bounded in time; then drop the connection whatever the reply."""
         try:
             if self.is_usable:
                 with failing_in(Phase.QUIT):
@@ -100,12 +100,12 @@ class Session:
         except Failed:
             pass  # it was leaving anyway
         finally:
-            # After 221 nothing is outstanding; a TLS farewell would wait for the server once more.
+            # After 221 nothing is outstanding; a TLS shutdown would wait for the server once more.
             self.abort()
 
 
 class Opener:
-    """Opens sessions: dial, TLS, greeting, EHLO, sign in. The check of a mailbox takes the same steps one by one.
+    """Opens sessions: dial, TLS, greeting, EHLO, sign in. Mailbox checks run the same steps one by one.
 
     `relay_dialer` connects to the platform's own relay; None: `dialer` does.
     """
@@ -129,7 +129,7 @@ class Opener:
         self.timeouts: Final = timeouts
 
     async def open(self, route: Route, progress: Progress) -> Session:
-        """A session that is ready for MAIL. Raises `Failed`; then, and on cancellation, no connection is left."""
+        """A session ready for MAIL. Raises `Failed`; on failure and cancellation no connection stays open."""
         sock = await self.dial(route, progress)
         client, protocol = await self.join(sock, route, progress)
         try:
@@ -142,7 +142,7 @@ class Opener:
             raise
 
     async def dial(self, route: Route, progress: Progress) -> socket.socket:
-        """A connected socket, to an address that was vetted. Raises `Failed`."""
+        """A socket connected to a vetted address. Raises `Failed`."""
         progress.phase = Phase.CONNECT
         dialer = self._relay_dialer if route.mailbox_id is None else self._dialer
         try:
@@ -154,7 +154,7 @@ class Opener:
     async def join(
         self, sock: socket.socket, route: Route, progress: Progress
     ) -> tuple[aiosmtplib.SMTP, PairedProtocol]:
-        """A client on the socket, with TLS at once where the server wants it. Raises `Failed`; the socket is closed."""
+        """A client on the socket, with implicit TLS if the route has it. Raises `Failed`, with the socket closed."""
         client = self._client(route.smtp)
 
         def forget(_lost: SMTPProtocol) -> None:
@@ -172,7 +172,7 @@ class Opener:
                     lambda: protocol,
                     sock=sock,
                     ssl=self._tls if is_tls else None,
-                    # The address was vetted, the name was not asked again: the certificate must be the name's.
+                    # The connection goes to the vetted address, but the certificate must match the name.
                     server_hostname=client.hostname if is_tls else None,
                     ssl_handshake_timeout=self.timeouts.tls_s if is_tls else None,
                 )
@@ -195,7 +195,7 @@ class Opener:
     async def greet(
         self, client: aiosmtplib.SMTP, protocol: PairedProtocol, progress: Progress
     ) -> tuple[Capabilities, SMTPResponse]:
-        """What the server offers, and how it greeted. Raises `Failed`."""
+        """The server's capabilities and greeting. Raises `Failed`."""
         with progress.stage("connect"), progress.entering(Phase.GREETING):
             greeting = await protocol.next_reply(self.timeouts.greeting_s)
             if greeting.code != _READY:
@@ -204,11 +204,11 @@ class Opener:
             return Capabilities.of(client), greeting
 
     async def start_tls(self, client: aiosmtplib.SMTP, offer: Capabilities, progress: Progress) -> Capabilities:
-        """Go on in TLS; what the server offers then. Raises `Failed`."""
+        """Upgrade to TLS; returns the capabilities offered then. Raises `Failed`."""
         with progress.stage("tls"):
             with progress.entering(Phase.TLS):
                 if "starttls" not in offer.extensions:
-                    # Never on in plain text: an attacker can take the offer out of the reply (RFC 3207 section 6).
+                    # Never continue in plain text: an attacker can strip STARTTLS from the reply (RFC 3207 section 6).
                     raise Failed(
                         DeliveryFailure(Phase.TLS, FailureKind.TLS, detail="the server does not offer STARTTLS")
                     )
@@ -216,14 +216,14 @@ class Opener:
                     raise SMTPServerDisconnected("the connection was lost")
                 await client.starttls(timeout=self.timeouts.tls_s)
             with progress.entering(Phase.GREETING):
-                # What was said before TLS counts for nothing (RFC 3207 section 4.2).
+                # Discard everything received before TLS (RFC 3207 section 4.2).
                 await client.ehlo()
                 return Capabilities.of(client)
 
     async def sign_in(
         self, client: aiosmtplib.SMTP, protocol: PairedProtocol, offer: Capabilities, route: Route, progress: Progress
     ) -> Session:
-        """The session that is ready for letters. Raises `Failed`."""
+        """Sign in; returns a session ready for letters. Raises `Failed`."""
         with progress.stage("auth"):
             await sign_in(client, route, self._credentials, offer.mechanisms, progress)
         return Session(client, protocol, offer, self.timeouts)

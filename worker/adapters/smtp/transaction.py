@@ -22,16 +22,16 @@ from worker.domain.vocabulary import Action, Phase
 PIECE_BYTES = 65_536
 CHECK_BYTES = 1_048_576
 _LINE_FEED = 0x0A
-# Regular expressions with a literal beginning find it several times faster than the methods of bytes find two bytes.
+# A regular expression with a literal prefix is several times faster than bytes methods at finding two bytes.
 _LONE_CR = re.compile(rb"\r(?!\n)")
 _DOT_LINE = re.compile(rb"\n\.")
 
 
 async def is_canonical(wire: bytes, piece_bytes: int = CHECK_BYTES) -> bool:
-    """True when all lines, the last one too, end in CRLF, and CR and LF stand nowhere else.
+    """True when all lines, including the last one, end in CRLF, and CR and LF occur nowhere else.
 
-    A bare LF or CR before a dot is the end of the letter to some servers, and what follows it their next command
-    (SMTP smuggling). Other tasks get their turn every few milliseconds.
+    Some servers take a bare LF or CR before a dot for the end of the letter, and the rest for the next command (SMTP
+    smuggling). Yields to other tasks every few milliseconds.
     """
     start = 0
     while start < len(wire):
@@ -48,9 +48,9 @@ async def is_canonical(wire: bytes, piece_bytes: int = CHECK_BYTES) -> bool:
 
 
 def stuffed_pieces(wire: bytes, piece_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
-    """Canonical bytes with a dot before each line that begins with one (RFC 5321 section 4.5.2), in pieces.
+    """Dot-stuff canonical bytes (RFC 5321 section 4.5.2), in pieces.
 
-    A piece has at most twice `piece_bytes`; so a large letter neither is copied whole nor stops the event loop.
+    A piece has at most twice `piece_bytes`, so that a large letter is neither copied whole nor blocks the event loop.
     """
     for start in range(0, len(wire), piece_bytes):
         piece = wire[start : start + piece_bytes]
@@ -65,9 +65,9 @@ _NO_SMTPUTF8 = "the server takes only ASCII before the @ of an address: it does 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """Sender, and recipients by the key that the caller knows them by; addresses in the form for the wire.
+    """Sender, and recipients by the caller's key; addresses in wire form.
 
-    Everything is checked before the first command: an address that fails after MAIL leaves a transaction open.
+    Everything is validated before the first command: an address that fails after MAIL would leave a transaction open.
     """
 
     sender: str
@@ -78,7 +78,7 @@ class Envelope:
 
     @classmethod
     def of(cls, letter: ComposedLetter) -> Self:
-        """The letter's envelope. Raises ValueError for a letter that can be sent nowhere: the caller's mistake."""
+        """The letter's envelope. Raises ValueError for a letter that cannot be sent at all: a bug in the caller."""
         if not letter.envelope_to:
             raise ValueError("the letter has no recipient")
         sender = parse_address(letter.envelope_from)
@@ -93,7 +93,7 @@ class Envelope:
         )
 
     def impediment(self, session: Session) -> DeliveryFailure | None:
-        """Why this server cannot take the letter at all, from what it announced."""
+        """Why this server cannot take the letter at all, judged by the extensions it announced."""
         limit_bytes = session.max_letter_bytes
         if limit_bytes is not None and self.size_bytes > limit_bytes:
             detail = f"the letter has {self.size_bytes} bytes, the server takes {limit_bytes}"
@@ -103,7 +103,7 @@ class Envelope:
         return None
 
     def mail_command(self, session: Session) -> bytes:
-        """MAIL with the parameters that the server offers (RFC 1870, 6152, 6531)."""
+        """MAIL with the parameters that the server supports (RFC 1870, 6152, 6531)."""
         command = f"MAIL FROM:<{self.sender}>"
         if session.offers("size"):
             command += f" SIZE={self.size_bytes}"
@@ -131,9 +131,9 @@ def _wants_content(reply: SMTPResponse) -> bool:
 
 
 class Transaction:
-    """Sends one letter; afterwards every recipient stands in one of `accepted`, `refused` and `uncertain`.
+    """Sends one letter; afterwards every recipient is in exactly one of `accepted`, `refused` and `uncertain`.
 
-    Whatever interrupts it, the session is left aborted unless its state is known for certain.
+    After any interruption the session is aborted, unless its state is known for certain.
     """
 
     def __init__(self, session: Session, envelope: Envelope, progress: Progress, timeouts: Timeouts) -> None:
@@ -152,14 +152,15 @@ class Transaction:
 
     @property
     def found_connection_dead(self) -> bool:
-        """True when the server had gone before the letter was complete, and nobody was told that it is handed over."""
+        """True when the server hung up before the letter was complete, and no hand-over was recorded."""
         return self._failure is not None and self._failure.is_connection_gone and not self._was_hook_called
 
     @property
     def found_connection_spent(self) -> bool:
-        """True when it is the connection, and not the letter, that the server has had enough of.
+        """True when the server rejects the connection, not the letter.
 
-        It says so, or says nothing better to the sender of a letter on a connection that has brought letters before.
+        Either the reply says so, or a connection that has carried letters before gets a nonspecific temporary refusal
+        at MAIL.
         """
         if self._was_hook_called or self.accepted or len(self.refused) < len(self._envelope.recipients):
             return False
@@ -173,7 +174,7 @@ class Transaction:
         return is_session_limit(reply) or (is_old and classify(trouble, "").action is Action.RETRY)
 
     async def run(self, wire: bytes, before_final_dot: BeforeFinalDot) -> None:
-        """Send. Raises what `before_final_dot` raises, and cancellation before the final dot; nothing else."""
+        """Send. Raises only what `before_final_dot` raises, and cancellation before the final dot."""
         self._progress.phase = Phase.MAIL
         if impediment := self._envelope.impediment(self._session):
             self._refuse_rest(impediment)
@@ -189,7 +190,7 @@ class Transaction:
             self._failure = failure
             self._refuse_rest(failure.trouble)
         except BaseException:
-            # Half-way through, the next command would get this letter's reply.
+            # After an interruption, the next command would get this letter's reply.
             self._session.abort()
             raise
 
@@ -216,7 +217,7 @@ class Transaction:
             reply = await self._ask(Phase.RCPT, self._envelope.rcpt_command(recipient), self._timeouts.rcpt_s)
             if recipient in self.refused:
                 if _is_positive(reply):
-                    # MAIL was refused, yet here are recipients: a lone dot would send them an empty letter.
+                    # MAIL was refused, yet recipients were accepted: a lone dot would send them an empty letter.
                     raise Failed(
                         DeliveryFailure(Phase.RCPT, FailureKind.PROTOCOL, detail="a recipient without a sender")
                     )
@@ -241,13 +242,13 @@ class Transaction:
             return await self._protocol.next_reply(timeout_s)
 
     async def _give_up(self, is_begun: bool) -> None:
-        """Leave the session ready for another letter; no trouble here masks why nobody was accepted."""
+        """Leave the session ready for another letter; a failure here never masks why no recipient was accepted."""
         self._progress.lift_deadline()
         try:
             if self._is_grouped:
                 reply = await self._ask(Phase.DATA, b"DATA", self._timeouts.reset_s)
                 if _wants_content(reply):
-                    # A server may say 354 although it accepted nobody: a lone dot ends that (RFC 2920 section 3.1).
+                    # A server may reply 354 with no accepted recipient: a lone dot ends that (RFC 2920 section 3.1).
                     with failing_in(Phase.DATA):
                         self._protocol.end_content()
                         await self._protocol.next_reply(self._timeouts.reset_s)
@@ -262,7 +263,7 @@ class Transaction:
             self._protocol.write(next(pieces))
             if len(wire) > PIECE_BYTES or self._protocol.is_congested:
                 await self._upload(pieces, len(wire))
-            self._protocol.check_silence()  # a verdict in the middle of the content is a refusal
+            self._protocol.check_silence()  # a reply in the middle of the content is a refusal
         self._progress.lift_deadline()
         self._was_hook_called = True
         await before_final_dot(tuple(self._taken))
@@ -271,7 +272,7 @@ class Transaction:
         self._judge(await self._answer())
 
     async def _upload(self, pieces: Iterator[bytes], size_bytes: int) -> None:
-        """The rest of a letter, piece by piece; others get their turn before each."""
+        """Write the rest of a letter in pieces, yielding to other tasks before each."""
         async with asyncio.timeout(self._timeouts.upload_limit_s(size_bytes)):
             await self._protocol.drain()
             for piece in pieces:
@@ -280,7 +281,7 @@ class Transaction:
                 await self._protocol.drain()
 
     async def _answer(self) -> SMTPResponse | DeliveryFailure:
-        """The reply to the letter, or why there is none. Not cut short by cancellation: the letter is on its way."""
+        """The reply to the letter, or why there is none. Shielded from cancellation: the letter is on its way."""
         loop = asyncio.get_running_loop()
         until_s = loop.time() + self._timeouts.answer_s
         try:
@@ -291,7 +292,7 @@ class Transaction:
             return await self._answer_all_the_same(until_s - loop.time())
 
     async def _answer_all_the_same(self, timeout_s: float) -> SMTPResponse | DeliveryFailure:
-        """Waits in a task of its own, which only the end of the event loop cancels."""
+        """Waits in a separate task, which only the end of the event loop cancels."""
         waiting = asyncio.ensure_future(self._protocol.next_reply(timeout_s))
         await until_done(waiting)  # the caller gets the outcome instead, and still sees `Task.cancelling()`
         if waiting.cancelled():
@@ -317,7 +318,7 @@ class Transaction:
             self._session.abort()
 
     def _refusal(self, phase: Phase, reply: SMTPResponse) -> DeliveryFailure:
-        """The trouble of one reply; raises `Failed` when it ends the session with all that was asked in it."""
+        """The failure for one reply; raises `Failed` when it ends the session and everything pending on it."""
         trouble = refusal(phase, reply)
         if trouble.fault is not FailureKind.REPLY or reply.code == _UNAVAILABLE:
             raise Failed(trouble)

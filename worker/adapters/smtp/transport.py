@@ -20,11 +20,11 @@ from worker.domain.vocabulary import Phase
 
 
 class SmtpTransport:
-    """Hands letters to mail servers over pooled connections.
+    """Delivers letters to mail servers over pooled connections.
 
-    `local_hostname` is what EHLO says; `tls` must verify certificates and host names
-    (ConfigurationError otherwise); `relay_dialer` connects to the platform's own relay, where that is allowed more
-    than customers' servers. Belongs to one event loop.
+    `local_hostname` is the EHLO name; `tls` must verify certificates and host names (ConfigurationError otherwise);
+    `relay_dialer` connects to the platform's own relay, if its policy is laxer than for customers' servers. Belongs to
+    one event loop.
     """
 
     def __init__(
@@ -48,13 +48,13 @@ class SmtpTransport:
 
     @property
     def numbers(self) -> PoolNumbers:
-        """Connections open, idle, opened and reused, and letters waiting for one."""
+        """Connections open, idle, opened and reused, and letters waiting for a connection."""
         return self._pool.numbers()
 
     async def send(self, route: Route, letter: ComposedLetter, before_final_dot: BeforeFinalDot) -> Transmission:
         """Send one letter; see `MailTransport.send`.
 
-        A cancellation after the final dot is answered with the outcome; `Task.cancelling()` still tells of it.
+        A cancellation after the final dot returns the outcome; `Task.cancelling()` still reports it.
 
         Raises:
             ValueError: the letter has no recipient, an address that is none, or lines that do not end in CRLF.
@@ -80,11 +80,11 @@ class SmtpTransport:
         )
 
     async def close_idle(self, account_id: str, mailbox_id: str, keep: int) -> None:
-        """Close connections at rest; see `MailTransport.close_idle`."""
+        """Close idle connections; see `MailTransport.close_idle`."""
         await self._pool.close_idle((account_id, mailbox_id), keep)
 
     async def close(self) -> None:
-        """Close all connections, politely where possible within a few seconds."""
+        """Close all connections, with QUIT where possible within a few seconds."""
         await self._pool.close()
 
     async def _transact(
@@ -99,7 +99,7 @@ class SmtpTransport:
             if not (is_dead or (is_spent and session.letters > 1)):
                 return transaction
             if lease.is_reused:
-                # It died at rest, as servers close idle connections, or takes no more letters: nobody's failure.
+                # It died while idle, as servers close idle connections, or takes no more letters: not a failure.
                 session, may_repeat = await self._connected(lease, progress, anew=True)
             elif may_repeat:
                 session, may_repeat = await lease.reconnect(progress), False
@@ -107,7 +107,7 @@ class SmtpTransport:
                 return transaction
 
     async def _connected(self, lease: Lease, progress: Progress, *, anew: bool = False) -> tuple[Session, bool]:
-        """A connection, and whether another may follow it: a new one that the server ends is tried once more at once.
+        """A connection, and whether it may be replaced: a new one that the server closes is retried once, immediately.
 
         Raises `Failed`.
         """

@@ -1,6 +1,6 @@
-"""All that is wrong in a snapshot document, or better changed; read piece by piece, so that size costs no memory.
+"""Reports all errors and warnings in a snapshot document, read incrementally so that memory does not grow with size.
 
-What the worker itself needs is less: it leaves an account out at the first thing that is wrong, and compiles the rest.
+The worker itself checks less: it leaves an account out at its first error, and compiles the rest.
 """
 
 import json
@@ -26,7 +26,7 @@ _REPEATED = "stands more than once"
 
 @dataclass(slots=True)
 class Audit:
-    """What the whole document came to. `accounts` and `left_out` are counted as the worker counts them."""
+    """Totals for the whole document. `accounts` and `left_out` count as the worker counts them."""
 
     version: int = 0
     accounts: int = 0
@@ -35,7 +35,7 @@ class Audit:
 
 
 def audit_document(path: Path, allowed: Allowed, tell: Callable[[Finding], None], name: str | None = None) -> Audit:
-    """Tell of every finding in the document's order; the relay's last. `name`: as for `load_directory`.
+    """Report every finding in document order, the relay's last. `name`: as for `load_directory`.
 
     Raises:
         InvalidSnapshot: the document is refused as a whole; one line that says where and why.
@@ -126,7 +126,7 @@ class _Auditor:
 
 
 def _fatal(element: Element, account_id: str | None, error: ValidationError) -> Iterator[Finding]:
-    """All that keeps an account from being valid; repeated ids are found whatever else is wrong."""
+    """All errors that make an account invalid; repeated ids are found even if other checks fail."""
     prefix = "" if account_id is not None else f"accounts[{element.position}]"
     if element.value is None:
         prefix += " (nested too deeply)"
@@ -143,7 +143,7 @@ def _fatal(element: Element, account_id: str | None, error: ValidationError) -> 
 
 
 def _repeated(value: object, name: str) -> Iterator[tuple[str, str]]:
-    """The places of ids that stood in the list before."""
+    """The paths of ids that occurred earlier in the list."""
     seen = set[str]()
     for position, identity in _ids(value, name):
         if identity in seen:
@@ -160,7 +160,7 @@ def _ids(value: object, name: str) -> Iterator[tuple[int, str]]:
 
 
 def _mailbox_id(value: object, path: str) -> str | None:
-    """The id of the mailbox that a path leads into, as far as the mailbox has one."""
+    """The id of the mailbox that a path points into, if the mailbox has one."""
     if not path.startswith("mailboxes["):
         return None
     position = path.removeprefix("mailboxes[").partition("]")[0]

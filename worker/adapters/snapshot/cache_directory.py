@@ -1,4 +1,4 @@
-"""The state directory: compiled snapshots under names that say what they are, shared by the workers of a host.
+"""The state directory: compiled snapshots with self-describing names, shared by the workers of a host.
 
 A name is `<source>-<compiler>-<version>-<digest>-<checksum>.snapshot`. Files appear by a rename and are never
 written to again, and a process that has one open keeps it after it is unlinked, so nothing needs a lock.
@@ -42,10 +42,10 @@ class StateDirectory:
     """The compiled snapshots of one source in a directory.
 
     Args:
-        path: the directory; made when it is not there.
-        source: names where the documents come from: another source's last good snapshot is nobody's last good one.
-        reference_accounts: accounts that may name variables and files as secrets. What was compiled for others is
-            compiled again, like what another release compiled.
+        path: the directory; created if missing.
+        source: identifies the source of the documents, so that one source never serves another's last good snapshot.
+        reference_accounts: accounts that may name variables and files as secrets. A snapshot compiled for other
+            accounts, or by another release, is compiled again.
     """
 
     def __init__(self, path: Path, source: str, reference_accounts: frozenset[str] | None = frozenset()) -> None:
@@ -56,12 +56,12 @@ class StateDirectory:
         self._source_id = hashlib.sha256(source.encode()).hexdigest()[:8]
 
     def unfinished(self) -> Path:
-        """A new name for a file that is still being written."""
+        """A new path for a file still being written."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self.path / f"{uuid.uuid4().hex}{UNFINISHED_SUFFIX}"
 
     def install(self, unfinished: Path, version: int, digest: str) -> Path:
-        """Give a finished file its name, durably."""
+        """Rename a finished file to its final name, durably."""
         name = f"{self._source_id}-{self._compiler_id}-{version}-{digest[:16]}-{checksum(unfinished)}{SUFFIX}"
         installed = unfinished.rename(self.path / name)
         directory = os.open(self.path, os.O_RDONLY)
@@ -72,22 +72,22 @@ class StateDirectory:
         return installed
 
     def candidates(self) -> list[Path]:
-        """This compiler's files of this source: the highest version first, then the one last confirmed."""
+        """This compiler's files for this source: highest version first, then most recently confirmed."""
         own = [entry for entry in self._entries() if self._is_own(entry)]
         own.sort(key=lambda entry: (entry.version, entry.changed_at_s), reverse=True)
         return [entry.path for entry in own]
 
     def find(self, digest: str) -> Path | None:
-        """An undamaged compiled file of the document with this digest."""
+        """An undamaged compiled file for the document with this digest."""
         for entry in self._entries():
             if self._is_own(entry) and entry.digest == digest[:16] and is_undamaged(entry.path):
                 return entry.path
         return None
 
     def clean(self, in_use: Path) -> None:
-        """Remove what `in_use` supersedes, and what crashed processes and former releases left behind.
+        """Remove files that `in_use` supersedes, and leftovers of crashed processes and earlier releases.
 
-        Another worker that still serves a removed file has it open, and so keeps it until it has moved on itself.
+        Another worker that still serves a removed file has it open, so it keeps the contents until it switches itself.
         """
         kept = _parse(in_use)
         now_s = time.time()
@@ -116,7 +116,7 @@ class StateDirectory:
 
 
 def is_undamaged(path: Path) -> bool:
-    """True when the file is there and is what was written; reads all of it."""
+    """True when the file exists and its checksum matches; reads the whole file."""
     entry = _parse(path)
     with suppress(FileNotFoundError):
         return entry is not None and checksum(path) == entry.checksum

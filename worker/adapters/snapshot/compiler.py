@@ -1,7 +1,7 @@
 """Compiles a snapshot document; run by the worker as `python -m worker.adapters.snapshot.compiler`.
 
-Everything that takes long or much memory happens here, in a process of its own. Its argument is the JSON of a
-`Task`, its standard output that of a `Report`; its exit status is 0 also for a document that is refused.
+All slow or memory-hungry work happens here, in a separate process. Its argument is the JSON of a `Task`, its standard
+output the JSON of a `Report`; its exit status is 0 for a refused document too.
 """
 
 import hashlib
@@ -59,9 +59,9 @@ class Report(BaseModel):
 def compile_document(
     document: Path, state: StateDirectory, in_use: InUse | None = None, unfinished: Path | None = None
 ) -> Path | None:
-    """Validate a document and leave it compiled in the state directory; None when it is the one in use.
+    """Validate a document and compile it into the state directory; None when it is the one in use.
 
-    It is written to the path `unfinished` first; who gives that path can remove it when this process is killed.
+    The file is written to the path `unfinished` first; the caller can remove it if this process is killed.
 
     Raises:
         RefusedDocument: the document is refused as a whole.
@@ -121,14 +121,14 @@ def _write(
 
 
 def require_schema(members: dict[str, str]) -> None:
-    """Refuse a document of another schema, once its member `schema` was read. Raises `RefusedDocument`."""
+    """Refuse a document of another schema as soon as its member `schema` is read. Raises `RefusedDocument`."""
     schema = members.get("schema")
     if schema is not None and schema != f'"{SCHEMA}"':
         raise RefusedDocument(Refusal.WRONG_SCHEMA, f"schema: {SCHEMA!r} is expected, not {one_line(schema[:100])}")
 
 
 def header_of_members(members: dict[str, str]) -> SnapshotHeader:
-    """The header that these members make, each as its JSON text. Raises `RefusedDocument`."""
+    """The header built from these members, each given as its JSON text. Raises `RefusedDocument`."""
     text = ",".join(f'"{name}":{value}' for name, value in members.items())
     try:
         return SnapshotHeader.model_validate_json(f"{{{text}}}")
@@ -141,8 +141,8 @@ def header_of_members(members: dict[str, str]) -> SnapshotHeader:
 def _require_newer(header: SnapshotHeader, in_use: InUse | None) -> None:
     """Refuse a document that is older than the one in use.
 
-    The same version may come again with other contents (somebody edited a file by hand), unless it was made
-    earlier: then a stale cache or replica gave it.
+    The same version may arrive with different contents (an operator edited the file by hand), unless it was created
+    earlier: then it came from a stale cache or replica.
     """
     if in_use is None or (header.version, header.generated_at) >= (in_use.version, in_use.generated_at):
         return
@@ -155,10 +155,10 @@ def _require_newer(header: SnapshotHeader, in_use: InUse | None) -> None:
 
 
 def _add(writer: CompiledWriter, element: Element, reference_accounts: frozenset[str] | None) -> None:
-    """Add an account if all of it is valid, else leave it out.
+    """Add an account if all of it is valid, else leave it out whole.
 
-    It is left out whole. Without its bad mailbox only, the rules would find another sender for its letters in
-    silence; so they wait instead.
+    Dropping only the invalid mailbox would let the rules silently choose another sender for its letters; instead they
+    wait.
     """
     where = f"accounts[{element.position}]"
     account_id = usable_id(element.value)
@@ -170,7 +170,7 @@ def _add(writer: CompiledWriter, element: Element, reference_accounts: frozenset
         account_id = account.id
         found = _foreign(account, reference_accounts)
         if not writer.add(account.id, element.text):
-            # Which of the two is right, nobody can tell; one of them may belong to another tenant.
+            # There is no way to know which of the two is right; one may belong to another tenant.
             found.insert(0, ("id", f"stands more than once, again at {where}"))
         if not found:
             return
@@ -195,7 +195,7 @@ def _joined(prefix: str, path: str) -> str:
 
 
 def usable_id(value: object) -> str | None:
-    """The id that an account gives itself, if letters could name it."""
+    """The account's own id, if it is one that letters could name."""
     account_id = value.get("id") if isinstance(value, dict) else None
     if not isinstance(account_id, str) or not 1 <= len(account_id) <= _MAX_ID_CHARS:
         return None
@@ -204,7 +204,7 @@ def usable_id(value: object) -> str | None:
 
 
 def run(task: Task) -> Report:
-    """Do a task; everything that can go wrong outside of this program is in the report."""
+    """Run a task; the report covers everything that can fail outside this program."""
     try:
         state = StateDirectory(task.state_directory, task.source, task.reference_accounts)
         path = compile_document(task.document, state, task.in_use, task.unfinished)
@@ -219,7 +219,7 @@ def run(task: Task) -> Report:
 
 def main() -> None:
     os.nice(5)  # the letters come first
-    os.umask(0o077)  # sealed or not, secrets are nobody else's to read
+    os.umask(0o077)  # sealed or not, no other user may read secrets
     print(run(Task.model_validate_json(sys.argv[1])).model_dump_json())  # noqa: T201 - the report's way to the worker
 
 

@@ -1,4 +1,4 @@
-"""Runs the compiler in a child process, so that the event loop keeps turning and its memory stays small."""
+"""Runs the compiler in a child process, to keep the event loop responsive and the worker's memory small."""
 
 import asyncio
 import sys
@@ -22,7 +22,7 @@ class CompilationFailed(SendasError):
 async def compile_in_child(
     document: Path, state: StateDirectory, in_use: InUse | None, timeout_s: float
 ) -> Path | None:
-    """The compiled file of a document; None when the document is the one in use. Cancelled, it ends the child.
+    """Compile a document; None when it is the one in use. Cancellation ends the child.
 
     Raises:
         RefusedDocument: the document is refused as a whole.

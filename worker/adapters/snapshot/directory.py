@@ -1,4 +1,4 @@
-"""A compiled snapshot as the directory that the delivery looks into."""
+"""A compiled snapshot as the directory that the delivery reads."""
 
 import sqlite3
 import tempfile
@@ -21,12 +21,11 @@ _CACHED_CHARS = 2 * 1024 * 1024
 
 
 class CompiledDirectory:
-    """The accounts of one compiled snapshot, read when they are asked for.
+    """The accounts of one compiled snapshot, read on demand.
 
     Args:
         path: the compiled file; it may be unlinked once it is open.
-        cached_chars: how much JSON text the accounts that are kept parsed may have together; as objects they take
-            about ten times as much memory.
+        cached_chars: total JSON text of the accounts kept parsed; as objects they take about ten times as much memory.
 
     When the file turns out to be damaged, accounts that cannot be read are left out (their letters wait), and
     `is_damaged` says so.
@@ -67,12 +66,12 @@ class CompiledDirectory:
 
     @property
     def accounts(self) -> int:
-        """How many accounts the snapshot has, those left out for their contents included."""
+        """How many accounts the snapshot has, including those left out as invalid."""
         return self._contents.accounts
 
     @property
     def left_out(self) -> int:
-        """How many accounts are not served because they are not valid."""
+        """How many accounts are not served because they are invalid."""
         return self._contents.left_out
 
     def account(self, account_id: str) -> Account | None:
@@ -93,13 +92,13 @@ class CompiledDirectory:
         return account
 
     def is_left_out(self, account_id: str) -> bool:
-        """True when the snapshot has the account but it is not valid, or cannot be read any more."""
+        """True when the snapshot has the account but it is invalid, or can no longer be read."""
         if account_id in self._cache:
             return False
         return self._document(account_id) == "" or (self.is_damaged and self.account(account_id) is None)
 
     def problems(self, limit: int = 1_000) -> Sequence[Problem]:
-        """What is wrong with the accounts that are left out, in the document's order."""
+        """The problems of the accounts left out, in document order."""
         try:
             return self._reader.problems(limit)
         except sqlite3.Error:
@@ -107,7 +106,7 @@ class CompiledDirectory:
             return []
 
     def account_ids(self) -> list[str]:
-        """The ids of the accounts that are served, in their order.
+        """The ids of the served accounts, in order.
 
         Raises:
             InvalidSnapshot: the file is damaged.
@@ -137,10 +136,10 @@ class CompiledDirectory:
 def load_directory(
     path: Path, name: str | None = None, *, reference_accounts: frozenset[str] | None = frozenset()
 ) -> CompiledDirectory:
-    """Read a document at once, for commands. What is wrong with single accounts is in `problems`.
+    """Read a whole document synchronously, for commands. Problems of single accounts are in `problems`.
 
-    `name`: what people call the document, where that is not the path. `reference_accounts` may name variables and files
-    as secrets (None: all may); other accounts that do are left out.
+    `name`: display name of the document, if other than the path. `reference_accounts` may name variables and files as
+    secrets (None: all may); other accounts that do are left out.
 
     Raises:
         InvalidSnapshot: the document is refused as a whole, or cannot be read; the text says where and why.

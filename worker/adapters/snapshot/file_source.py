@@ -23,7 +23,7 @@ _SETTLED_AFTER_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """The document is the one that the tag belongs to."""
+    """The document still matches the tag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,10 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """Names the source, for people and for the state directory; without credentials."""
+        """Identifies the source, for display and for the state directory; without credentials."""
 
     async def fetch(self, tag: str | None, unfinished: Path) -> Document | Unchanged:
-        """The document, unless it is the one with this tag. What must be downloaded goes to the path `unfinished`.
+        """The document, unless it still matches this tag. A download is written to the path `unfinished`.
 
         Raises:
             Unavailable: the source does not answer, or not with a document.
@@ -52,7 +52,7 @@ class Source(Protocol):
         """
 
     def changes(self) -> AsyncIterator[None]:
-        """Something for each time that the source may have changed; ends at once where that cannot be known.
+        """Yields each time the source may have changed; ends at once where changes cannot be watched.
 
         Raises:
             OSError: changes cannot be watched for now.
@@ -62,7 +62,7 @@ class Source(Protocol):
 
 
 class FileSource:
-    """A file, perhaps one that Kubernetes projects from a ConfigMap or Secret, or that a sidecar writes.
+    """A file, such as one that Kubernetes projects from a ConfigMap or Secret, or that a sidecar writes.
 
     Args:
         path: the file.
@@ -107,7 +107,7 @@ class FileSource:
 
 
 def is_compiled_file(path: str) -> bool:
-    """True for our own files: they may lie beside the document, and looks because of them would never end."""
+    """True for our own files: they may sit beside the document, and reacting to them would loop for ever."""
     return path.endswith((SUFFIX, UNFINISHED_SUFFIX))
 
 

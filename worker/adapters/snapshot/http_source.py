@@ -1,4 +1,4 @@
-"""Snapshot documents over HTTP: asked for with `If-None-Match`, streamed to a file, bounded in size and time."""
+"""Snapshot documents over HTTP: requested with `If-None-Match`, streamed to a file, bounded in size and time."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ _MAX_TAG_CHARS = 1_000
 
 
 class _Passing(Exception):
-    """A failure that another attempt in a moment may not meet."""
+    """A transient failure: another attempt in a moment may succeed."""
 
 
 class HttpSource:
@@ -32,12 +32,12 @@ class HttpSource:
 
     Args:
         url: without user name and password; its query is kept out of messages, as it may hold a secret.
-        token: a bearer token, or a file with one, read anew for each request so that it can be rotated.
-        connector: opens the connections (an egress guard, for example); closed with the source.
-        attempts: within one `fetch`, when the failure may pass.
+        token: a bearer token, or a file with one, reread for each request so that it can be rotated.
+        connector: opens the connections (an egress guard, for example); closed together with the source.
+        attempts: within one `fetch`, for transient failures.
         timeout_s: for a whole attempt; `idle_timeout_s` for connecting and for each wait for data.
 
-    Redirects are not followed: the token would go to a host that nobody configured.
+    Redirects are not followed: the token would go to a host that is not configured.
 
     Raises:
         ConfigurationError: the URL cannot be used.
@@ -85,7 +85,7 @@ class HttpSource:
             raise Unavailable(f"{self.name}: {error}") from None
 
     async def changes(self) -> AsyncIterator[None]:
-        return  # a server does not tell; the interval and `configuration.changed` do
+        return  # a server does not announce changes; the interval and `configuration.changed` cover them
         yield None  # makes this a generator
 
     async def close(self) -> None:
@@ -96,7 +96,7 @@ class HttpSource:
 
     async def _attempt(self, tag: str | None, unfinished: Path) -> Document | Unchanged:
         headers = await self._headers(tag)
-        if self._session is None:  # made here, where an event loop runs for certain
+        if self._session is None:  # created here, where an event loop certainly runs
             self._session = aiohttp.ClientSession(
                 connector=self._connector, timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar()
             )
@@ -155,7 +155,7 @@ class HttpSource:
         raise Unavailable(f"{self.name}: the answer is {status}")
 
     async def _save(self, response: aiohttp.ClientResponse, path: Path) -> None:
-        """Write the body in batches from a thread, as a slow disk would stall the event loop."""
+        """Write the body in batches from a thread, because a slow disk would stall the event loop."""
         written = 0
         batch = bytearray()
         file = await asyncio.to_thread(path.open, "wb")
@@ -186,7 +186,7 @@ def _usable_tag(etag: str | None) -> str | None:
 
 
 def _said(error: aiohttp.ClientError) -> str:
-    """What happened, without texts that could repeat the URL's query or a header."""
+    """Describe the error, without text that could repeat the URL's query or a header."""
     if (refusal := tls_refusal(error)) is not None:
         return refusal
     match error:

@@ -1,4 +1,4 @@
-"""Reads a snapshot document piece by piece: the whole of it is never in memory, neither as text nor as objects."""
+"""Reads a snapshot document incrementally; the whole document is never in memory, as text or as objects."""
 
 import json
 import re
@@ -9,20 +9,20 @@ from typing import Final, TextIO
 from worker.adapters.snapshot.problems import Refusal, RefusedDocument
 
 MAX_VALUE_CHARS: Final = 32 * 1024 * 1024
-"""The longest account or other member of the document; bounds the memory of whoever reads it."""
+"""The longest account or other member of the document; bounds the reader's memory."""
 
 _CHUNK_CHARS = 1024 * 1024
 _ACCOUNTS = "accounts"
 _SPACE = re.compile(r"[ \t\n\r]*")
 MAX_DEPTH: Final = 64
-"""What is nested deeper is not read: a number of our own, as decoders of other Pythons give up at other depths."""
+"""Deeper nesting is not parsed: our own limit, because decoders of other Python versions give up at other depths."""
 
 _DEPTHS = {"[": 1, "{": 1, "]": -1, "}": -1}
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|["\[\]{}]', re.DOTALL)
 
 
 def _is_too_deep(text: str, start: int, end: int) -> bool:
-    """Whether a value that was read is deeper than any version of Python has to manage."""
+    """Whether a parsed value is nested deeper than every supported Python version can handle."""
     if text.count("[", start, end) + text.count("{", start, end) <= MAX_DEPTH:
         return False
     depth = 0
@@ -37,7 +37,7 @@ def _zero(_digits: str) -> int:
     return 0
 
 
-# Numbers are not looked at here, and Python refuses to read those with thousands of digits.
+# This module ignores the values of numbers, and Python refuses to parse those with thousands of digits.
 _DECODER = json.JSONDecoder(parse_int=_zero, parse_float=_zero)
 
 
@@ -51,7 +51,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """One account. `value` is what the text says, with zeros for its numbers; None when it is nested too deeply."""
+    """One account. `value` is the parsed text with zeros for numbers; None when it is nested too deeply."""
 
     position: int
     text: str
@@ -59,11 +59,11 @@ class Element:
 
 
 def read_document(stream: TextIO, max_value_chars: int = MAX_VALUE_CHARS) -> Iterator[Member | Element]:
-    """The document's members and accounts in their order.
+    """Yield the document's members and accounts in order.
 
     Raises:
         RefusedDocument: it is not JSON, not an object, names a member twice, has no list of accounts, or has a
-            value longer than `max_value_chars`. Accounts before that place have been given out already.
+            value longer than `max_value_chars`. Accounts before that place have already been yielded.
     """
     text = _Text(stream, max_value_chars)
     text.expect("{")
@@ -101,7 +101,7 @@ def _accounts(text: "_Text") -> Iterator[Element]:
 
 
 class _Text:
-    """A window onto the document's text that moves forward only."""
+    """A forward-only window onto the document's text."""
 
     def __init__(self, stream: TextIO, max_value_chars: int) -> None:
         self._stream = stream
@@ -133,7 +133,7 @@ class _Text:
         return str(json.loads(text))
 
     def value(self, *, is_deep_allowed: bool = False) -> tuple[str, object]:
-        """The next value: its text, and what it says."""
+        """The next value: its text and the parsed value."""
         self.peek()
         while True:
             try:
@@ -156,7 +156,7 @@ class _Text:
         return self._skip(), None
 
     def _skip(self) -> str:
-        """Step over a value too deep for the decoder, so that it costs no other account."""
+        """Skip a value nested too deeply for the decoder, so that other accounts still load."""
         while True:
             depth = 0
             for match in _STRING_OR_BRACKET.finditer(self._window, self._at):
@@ -174,12 +174,12 @@ class _Text:
         return text
 
     def _read_more(self) -> bool:
-        """Move the window on to what is not taken yet and more; False at the end of the document."""
+        """Advance the window past consumed text and read more; False at the end of the document."""
         rest = len(self._window) - self._at
         if rest > self._max_value_chars:
             raise RefusedDocument(Refusal.TOO_LARGE, f"a value has more than {self._max_value_chars} characters")
         try:
-            # As much again as there is: a long value is tried a few times only, not once for each chunk.
+            # Double the window: a long value is then retried a few times, not once per chunk.
             chunk = self._stream.read(max(_CHUNK_CHARS, rest))
         except UnicodeDecodeError as error:
             raise RefusedDocument(Refusal.UNREADABLE, f"the document is not UTF-8: {error.reason}") from None

@@ -1,4 +1,4 @@
-"""What is wrong with a document or an account, said for people: where and what, never the value itself."""
+"""Readable problems of a document or an account: where and what, never the value itself."""
 
 import re
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ class Problem:
 def complaints(error: ValidationError, limit: int | None = MAX_PROBLEMS_PER_ACCOUNT) -> list[tuple[str, str]]:
     """The (path, message) pairs of a validation error; at most `limit`, of which the last says how many more.
 
-    Inputs are never part of them: any of them may be a secret that somebody put into the wrong field.
+    Messages never contain inputs: any of them may be a secret entered into the wrong field.
     """
     details = error.errors(include_url=False, include_input=False)
     said = [(_path(detail), _message(detail)) for detail in details[:limit]]

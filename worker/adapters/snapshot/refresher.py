@@ -1,4 +1,4 @@
-"""Keeps the directory fresh: looks for a newer snapshot on an interval, on a change of the file, and when asked."""
+"""Keeps the directory current: looks for a newer snapshot at an interval, when the file changes, and on request."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ from worker.errors import InvalidSnapshot, Unavailable
 
 
 class RefreshOutcome(StrEnum):
-    """What a look for a newer snapshot came to; a closed list, for metrics. The last five are the `Refusal`s."""
+    """Result of a look for a newer snapshot; a closed list, for metrics. The last five are the `Refusal`s."""
 
     RENEWED = "renewed"
     UNCHANGED = "unchanged"
@@ -38,8 +38,8 @@ class RefreshOutcome(StrEnum):
 class Refresh:
     """One look at the source, for log and metrics.
 
-    `message` says why nothing was gained, without secrets. `version`, `accounts` and `left_out` are those of the
-    snapshot that is served now, None and 0 before the first; `problems` are a new snapshot's first ones.
+    `message` says why no new snapshot is served, without secrets. `version`, `accounts` and `left_out` describe the
+    snapshot served now, None and 0 before the first; `problems` are the first ones of a new snapshot.
     """
 
     outcome: RefreshOutcome
@@ -56,10 +56,10 @@ _PROBLEMS_SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When to look. Waits vary by a fifth, so that workers do not ask all at once.
+    """When to look. Waits vary by a fifth, so that workers do not all ask at once.
 
-    `min_pause_s` holds back a flood of `refresh` calls; the pause is also no shorter than the look before it took.
-    `first_interval_s` counts as long as there is no snapshot at all.
+    `min_pause_s` throttles a flood of `refresh` calls; the pause also lasts at least as long as the previous look took.
+    `first_interval_s` applies until there is a first snapshot.
     """
 
     interval_s: float = 60.0
@@ -69,12 +69,12 @@ class Schedule:
 
 
 class SnapshotRefresher:
-    """Serves the last good snapshot, and replaces it as a whole when the source has a newer one.
+    """Serves the last good snapshot, and replaces it atomically when the source has a newer one.
 
     Args:
-        source: where documents come from; closed with the keeper.
+        source: where documents come from; closed together with the refresher.
         state_directory: where compiled snapshots are kept; workers of a host may share it.
-        observe: told of every look; must not raise.
+        observe: called after every look; must not raise.
         reference_accounts: accounts that may name variables and files as secrets; others that do are left out.
     """
 
@@ -107,7 +107,7 @@ class SnapshotRefresher:
 
     @property
     def directory(self) -> CompiledDirectory:
-        """The snapshot to use for one event from its beginning to its end.
+        """The snapshot to use for one event from start to finish.
 
         Raises:
             Unavailable: there is none yet; see `wait_until_ready`.
@@ -130,13 +130,13 @@ class SnapshotRefresher:
 
     @property
     def age_s(self) -> float | None:
-        """Seconds since the source last confirmed what is served, before a restart or after; None before the first."""
+        """Seconds since the source last confirmed the served snapshot, across restarts; None before the first."""
         if self._directory is None:
             return None
         return max(0.0, (self._clock.now() - self._confirmed_at).total_seconds())
 
     async def start(self) -> None:
-        """Serve the last good snapshot of this host if there is one, and begin to look for newer ones."""
+        """Serve this host's last good snapshot, if any, and start looking for newer ones."""
         await self._serve_last_good()
         self._wake.set()
         self._watching = asyncio.create_task(self._watch(), name="snapshot-watch")
@@ -147,19 +147,19 @@ class SnapshotRefresher:
         await self._ready.wait()
 
     async def refresh(self) -> None:
-        """Look for a newer snapshot now; concurrent calls share one look. Never raises: the last good one serves on.
+        """Look for a newer snapshot now; concurrent calls share one look. Never raises: the last good one stays in use.
 
-        The look begins after the call: one that is under way may have read the source before it changed.
+        The look starts after the call: one already under way may have read the source before it changed.
         """
-        if self._keeping is None or self._keeping.done():  # not started yet, or closed: nobody would answer
+        if self._keeping is None or self._keeping.done():  # not started yet, or closed: no task would answer
             return
         if self._asked is None:
             self._asked = asyncio.get_running_loop().create_future()
         self._wake.set()
-        await asyncio.shield(self._asked)  # one caller that gives up takes the look from nobody else
+        await asyncio.shield(self._asked)  # a caller that gives up must not cancel the look for the others
 
     async def close(self) -> None:
-        """End looking, and the compiler if it runs. Directories given out stay usable."""
+        """Stop looking, and stop the compiler if it runs. Directories already handed out stay usable."""
         tasks = [task for task in (self._watching, self._keeping) if task is not None]
         for task in tasks:
             task.cancel()
@@ -233,14 +233,14 @@ class SnapshotRefresher:
             outcome, message = RefreshOutcome.FAILED, str(error)
         except OSError as error:
             outcome, message = RefreshOutcome.FAILED, error.strerror or type(error).__name__
-        except Exception as error:  # noqa: BLE001 - a mistake in here must not end looking for good, nor be silent
+        except Exception as error:  # noqa: BLE001 - a bug in here must neither stop the refresher for good nor stay silent
             outcome, message = RefreshOutcome.FAILED, f"internal error: {type(error).__name__}"
         duration_s = asyncio.get_running_loop().time() - started_s
         accounts = 0 if self._directory is None else self._directory.accounts
         return Refresh(outcome, message, duration_s, self.version, accounts, self.left_out, problems)
 
     async def _renew(self) -> Sequence[Problem] | None:
-        """Ask the source, and serve what it has: its first problems; None when that is what is served already."""
+        """Fetch and serve the newest snapshot; return its first problems, or None when it is already served."""
         served = self._directory
         if served is not None and served.is_damaged:
             self._tag = None
@@ -260,7 +260,7 @@ class SnapshotRefresher:
         if path is not None:
             self._directory, problems = await asyncio.to_thread(_opened, path)
             self._ready.set()
-        if not isinstance(document, Unchanged):  # only now: what could not be opened is to be read again
+        if not isinstance(document, Unchanged):  # only now: a snapshot that could not be opened must be read again
             self._tag = document.tag
         await self._confirm(self.directory.path, is_new=path is not None)
         return problems
@@ -274,12 +274,12 @@ class SnapshotRefresher:
         try:
             return await compile_in_child(document, self._state, in_use, self._schedule.compile_timeout_s)
         except RefusedDocument as refused:
-            # While the source has no other, nothing needs to be read again.
+            # Until the source has another document, nothing needs to be read again.
             self._tag, self._refused = tag, (refused.refusal, str(refused))
             raise
 
     async def _confirm(self, path: Path, *, is_new: bool) -> None:
-        """Remember when the source last had what is served: the file's time survives a restart."""
+        """Record when the source last confirmed the served snapshot: the file's mtime survives a restart."""
         self._confirmed_at = self._clock.now()
         confirmed_at_s = self._confirmed_at.timestamp()
         with suppress(OSError):  # another worker may have removed the file; it is open and serves on
@@ -289,6 +289,6 @@ class SnapshotRefresher:
 
 
 def _opened(path: Path) -> tuple[CompiledDirectory, Sequence[Problem]]:
-    """A directory and its first problems, read before the event loop has it: one thread at a time may use it."""
+    """A directory and its first problems, read before the event loop takes over: one thread at a time may use it."""
     directory = CompiledDirectory(path)
     return directory, directory.problems(_PROBLEMS_SHOWN)

@@ -1,4 +1,4 @@
-"""Seals the secrets of a whole snapshot anew, each under the account in which it stands; read account by account."""
+"""Reseals all secrets of a snapshot, each for the account that holds it, reading one account at a time."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ _SECRETS = ("secret", "client_secret", "refresh_token")
 
 @dataclass(slots=True)
 class Resealed:
-    """How many secrets were sealed anew, had the present form already, or were left as they were."""
+    """How many secrets were resealed, already had the current form, or stayed as they were."""
 
     anew: int = 0
     kept: int = 0
@@ -26,14 +26,14 @@ class Resealed:
 
 @dataclass(slots=True)
 class Resealing:
-    """Copies a snapshot document, with boxes of the first form in the form that names their account.
+    """Copies a snapshot document and converts boxes of the first form to the form that names their account.
 
-    A box that stands in several accounts is left as it was: it is one's secret and the others' copy, and sealed anew
-    it would be everybody's.
+    A box found in several accounts stays as it was: one account owns the secret and the others copied it, and resealing
+    would give it to all of them.
 
     Args:
         keys: open the old boxes; the first seals the new ones.
-        tell: is told of each secret that was left as it was: account, place and reason.
+        tell: called for each secret that stays as it was, with account, place and reason.
     """
 
     keys: SealingKeys
@@ -42,7 +42,7 @@ class Resealing:
     _owners: dict[str, set[str | None]] = field(default_factory=dict)
 
     def run(self, document: Path, write: Callable[[str], object]) -> Resealed:
-        """Write the new document, piece by piece.
+        """Write the new document incrementally.
 
         Raises:
             InvalidSnapshot: the document is refused as a whole; one line that says where and why.
@@ -68,7 +68,7 @@ class Resealing:
         return self.result
 
     def _look_through(self, stream: TextIO) -> list[Member]:
-        """The members, and whose boxes are whose; nothing is written before the whole document was read once."""
+        """Collect the members and the owner of each box; reads the whole document before anything is written."""
         members = []
         for part in read_document(stream):
             if isinstance(part, Member):
@@ -113,7 +113,7 @@ def _as_json(value: Any) -> str:
 
 
 def _value(part: Member | Element) -> Any:
-    """What the part says; None for what no reader of snapshots takes anyhow."""
+    """The part's value; None for what every snapshot reader rejects anyway."""
     try:
         return json.loads(part.text)
     except (ValueError, RecursionError):  # a number with thousands of digits, or nested too deeply
@@ -121,7 +121,7 @@ def _value(part: Member | Element) -> Any:
 
 
 def _owner(part: Member | Element) -> tuple[str | None, str]:
-    """Whose the secrets in it are, and its name for people."""
+    """The owner of the part's secrets, and the owner's display name."""
     if isinstance(part, Member):
         return PLATFORM, part.name
     account_id = usable_id(part.value)
@@ -129,7 +129,7 @@ def _owner(part: Member | Element) -> tuple[str | None, str]:
 
 
 def _boxes(value: Any, owner: str | None) -> Iterator[tuple[str, dict[str, str]]]:
-    """The sealed secrets of the platform or of an account, by their place, each as the object that holds the box."""
+    """The sealed secrets of the platform or an account: their path and the object that holds the box."""
     if owner == PLATFORM:
         yield from _of_auth("relay.auth", _at(value, "relay", "auth"))
         return

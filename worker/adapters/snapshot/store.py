@@ -14,7 +14,7 @@ from worker.domain.snapshot import model, secret_references
 from worker.domain.snapshot.model import SnapshotHeader
 
 _FORMAT = 1
-"""Grows when the tables below, or the meaning of what is in them, change."""
+"""Increment when the tables below, or the meaning of their contents, change."""
 
 # A table with row ids and an index beside it: rows are some kilobytes, and SQLite keeps large rows in the leaves of
 # the former only. `document` is NULL for an account that is left out.
@@ -27,9 +27,9 @@ CREATE TABLE meta (header TEXT NOT NULL, digest TEXT NOT NULL, accounts INTEGER 
 
 @lru_cache(maxsize=4)
 def compiler_id(reference_accounts: frozenset[str] | None = frozenset()) -> str:
-    """Names this compiler: what one with other tables or rules compiled is compiled again.
+    """Identifies this compiler: a snapshot from a compiler with other tables or rules is compiled again.
 
-    The source of the rules is what counts; their JSON Schema would miss whatever a validator does in Python.
+    Hashes the source of the rules; their JSON Schema would miss what validators do in Python.
     """
     modules = (addresses, secret_references, model, text, vocabulary)
     rules = b"".join(Path(module.__file__ or "").read_bytes() for module in modules)
@@ -39,7 +39,7 @@ def compiler_id(reference_accounts: frozenset[str] | None = frozenset()) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a compiled snapshot says of itself. Of the `left_out`, those without a usable id are not in `accounts`."""
+    """Metadata of a compiled snapshot. `accounts` omits those of the `left_out` that have no usable id."""
 
     header: SnapshotHeader
     digest: str
@@ -48,7 +48,7 @@ class Contents:
 
 
 class CompiledWriter:
-    """Writes a compiled snapshot. Not durable before `finish`; a file that was not finished is never read."""
+    """Writes a compiled snapshot. Not durable before `finish`; an unfinished file is never read."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -70,12 +70,12 @@ class CompiledWriter:
         self._connection.close()
 
     def add(self, account_id: str, document: str) -> bool:
-        """Add an account; False when the id is there already."""
+        """Add an account; False when the id already exists."""
         added = self._connection.execute("INSERT OR IGNORE INTO accounts VALUES (?, ?)", (account_id, document))
         return added.rowcount == 1
 
     def leave_out(self, account_id: str | None, problems: list[Problem]) -> None:
-        """Add a problem's account, or take it out again, as one that is left out."""
+        """Record an account as left out, with its problems; if it was already added, its document is removed."""
         if account_id is None:
             self._nameless += 1
         else:
@@ -86,7 +86,7 @@ class CompiledWriter:
         self._connection.executemany("INSERT INTO problems VALUES (?, ?, ?)", rows)
 
     def finish(self, header: SnapshotHeader, digest: str) -> Contents:
-        """Complete the file and bring it to the disk."""
+        """Complete the file and sync it to disk."""
         (accounts,) = self._connection.execute("SELECT count(*) FROM accounts").fetchone()
         (bad,) = self._connection.execute("SELECT count(*) FROM accounts WHERE document IS NULL").fetchone()
         contents = Contents(header, digest, accounts, bad + self._nameless)
@@ -118,7 +118,7 @@ class CompiledReader:
         return Contents(SnapshotHeader.model_validate_json(header), digest, accounts, left_out)
 
     def document(self, account_id: str) -> tuple[str | None] | None:
-        """A row of one: the account's JSON, or None in it when it is left out. None when there is no such account."""
+        """A one-column row: the account's JSON, or None if it is left out. None when there is no such account."""
         try:
             row: tuple[str | None] | None = self._connection.execute(
                 "SELECT document FROM accounts WHERE id = ?", (account_id,)
@@ -128,7 +128,7 @@ class CompiledReader:
         return row
 
     def account_ids(self) -> list[str]:
-        """The ids of all accounts that are not left out, in their order."""
+        """The ids of all accounts not left out, in order."""
         rows = self._connection.execute("SELECT id FROM accounts WHERE document IS NOT NULL ORDER BY id")
         return [account_id for (account_id,) in rows]
 

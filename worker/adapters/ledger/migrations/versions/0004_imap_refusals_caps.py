@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # Nullable, and written by nobody who does not know them: workers of the version before go on with this table.
+    # Nullable, and not written by older code: workers of the previous version keep using this table.
     op.add_column("ledger_mailboxes", sa.Column("imap_refused_of", sa.Text))
     op.add_column("ledger_mailboxes", sa.Column("imap_refused_until", sa.BigInteger))
     op.add_column("ledger_mailboxes", sa.Column("imap_refused_for", sa.Text))
