@@ -137,7 +137,7 @@ async def connect(broker: Broker, name: str) -> AbstractConnection:
                 client_properties={"connection_name": name},
                 connection_class=_Connection,
             )
-        return connection
+        return connection  # noqa: RET504 - the name is needed where the task was cancelled
     except asyncio.CancelledError:
         if connection is not None:  # opened although this task was cancelled meanwhile
             await close_quietly(connection)
