@@ -29,7 +29,7 @@ class Ended:
 def _environment(settings: Mapping[str, str]) -> dict[str, str]:
     """No setting of the caller's own gets through."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("SENDAS_")}
-    return {**inherited, **settings}
+    return {**inherited, "MALLOC_MMAP_THRESHOLD_": "1048576", **settings}  # as in the image
 
 
 async def sendas(*arguments: str | Path, settings: Mapping[str, str] | None = None) -> Ended:

@@ -283,7 +283,9 @@ async def test_what_a_producer_writes_into_properties_costs_nobody_the_connectio
         *[(b"foreign", "??")] * 3,
         (b"ours", "application/cloudevents+json"),
     ]
-    assert all(not arrival.headers for arrival in handler.arrivals[:3])
+    tables = [dict(arrival.headers) for arrival in handler.arrivals[:3]]
+    assert tables[:2] == [{}, {}]
+    assert tables[2] in ({}, {"a": None})  # RabbitMQ 4 makes one field of those that have the same name
 
 
 class RawProperties(spec.Basic.Properties):

@@ -20,6 +20,8 @@ from worker.telemetry.health import Health
 
 log = structlog.get_logger(__name__)
 
+_BACKLOG = 128
+
 _CONNECTIONS = 200
 _HEADER_BYTES = 32 * 1024
 _IDLE_S = 15
@@ -89,6 +91,7 @@ def _listening(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.setblocking(False)
+        listener.listen(_BACKLOG)  # from here on a connection waits, also while the server still starts
     except OSError as error:
         raise ConfigurationError(f"SENDAS_CONSOLE_PORT: cannot listen on {host}:{port}: {error.strerror}") from None
     return listener
