@@ -42,7 +42,7 @@ run: setup ## Run a worker with the settings in the environment (SENDAS_…, see
 	@exec $(BIN)/sendas run
 
 .PHONY: test
-test: browser $(WHEEL)/.ready ## Run all tests, of the built wheel against real servers that they start (ARGS="-k word" for some)
+test: $(if $(NO_BROWSER),servers,browser) $(WHEEL)/.ready ## Run all tests, of the built wheel against real servers that they start (ARGS="-k word" for some)
 	@PYTHONSAFEPATH=1 $(WHEEL)/bin/python -m pytest --import-mode=append --numprocesses auto --dist loadfile --durations 10 \
 		$(ARGS)
 

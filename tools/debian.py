@@ -28,7 +28,7 @@ SNAPSHOT = ("tests/integration/test_snapshot_http.py", "tests/integration/test_s
 PARTS = {
     "demo": ["make", "demo"],
     "check": ["make", "check"],
-    "servers": ["make", "test", f"ARGS={' '.join((*SERVERS, *TLS, *IMAP, *SNAPSHOT))}"],
+    "servers": ["make", "test", "NO_BROWSER=1", f"ARGS={' '.join((*SERVERS, *TLS, *IMAP, *SNAPSHOT))}"],
     "test": ["make", "test"],
     "chaos": ["make", "chaos", "ARGS=--short"],
 }
