@@ -6,6 +6,7 @@ from pathlib import Path
 
 _LOWEST_PORT = 10240
 _EPHEMERAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_given: set[int] = set()  # a server may bind its port long after it was chosen: none is chosen twice meanwhile
 
 
 def free_ports(count: int) -> list[int]:
@@ -18,7 +19,8 @@ def free_ports(count: int) -> list[int]:
     candidates = random.sample(range(_LOWEST_PORT, max(ephemeral_start, _LOWEST_PORT + 10_000)), 50 * count)
     free: list[int] = []
     for port in candidates:
-        if _is_free(port):
+        if port not in _given and _is_free(port):
+            _given.add(port)
             free.append(port)
         if len(free) == count:
             return free
