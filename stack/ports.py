@@ -2,11 +2,12 @@
 
 import random
 import socket
+from collections import deque
 from pathlib import Path
 
 _LOWEST_PORT = 10240
 _EPHEMERAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
-_given: set[int] = set()  # a server may bind its port long after it was chosen: none is chosen twice meanwhile
+_given: deque[int] = deque(maxlen=500)  # a server binds its port after it was chosen: none is given twice meanwhile
 
 
 def free_ports(count: int) -> list[int]:
@@ -20,7 +21,7 @@ def free_ports(count: int) -> list[int]:
     free: list[int] = []
     for port in candidates:
         if port not in _given and _is_free(port):
-            _given.add(port)
+            _given.append(port)
             free.append(port)
         if len(free) == count:
             return free
