@@ -4,7 +4,7 @@ from pathlib import Path
 
 from worker.domain.results.events import EVENT_CLASSES, AnyResultEvent
 from worker.domain.vocabulary import EventType, ResultType
-from worker.operations.examples import Json, read_examples
+from worker.operations.contract.examples import Json, read_examples
 
 DIRECTORY = Path(__file__).parents[1] / "schemas" / "examples"
 

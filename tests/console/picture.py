@@ -14,7 +14,7 @@ from tests.console.browser import Window, chromium, window
 from tests.console_setting import PASSWORD, ConsoleWorld, company
 from tests.dead_letter_samples import a_dead_letter
 from tests.doubles.dead_queue import KeptMessage
-from worker.adapters.worker_looks import WorkerLook
+from worker.adapters.worker_status import WorkerStatus
 from worker.delivery.mailboxes.state import MailboxKey, OutboxMessage, Revision, Suspension
 from worker.domain.failure.hints import HINTS
 from worker.domain.vocabulary import Reason
@@ -43,7 +43,7 @@ async def draw() -> None:
             origin=f"http://127.0.0.1:{port}",
         )
         world.workers.looks = tuple(
-            WorkerLook(f"worker-{number}:8080", [], in_flight, oldest_s)
+            WorkerStatus(f"worker-{number}:8080", [], in_flight, oldest_s)
             for number, (in_flight, oldest_s) in enumerate(((14, 3.0), (11, 252.0), (17, 41.0)))
         )
         world.depths.depths = {

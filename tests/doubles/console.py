@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from tests.doubles.dead_queue import MemoryDeadQueue
 from tests.doubles.directory import MemoryDirectory
 from worker.adapters.snapshot.problems import Problem
-from worker.adapters.worker_looks import WorkerLook
+from worker.adapters.worker_status import WorkerStatus
 from worker.domain.snapshot.model import Account
 from worker.errors import Unavailable
 from worker.operations.dead_letters.queue import DeadQueue
@@ -60,9 +60,9 @@ class MemorySnapshots:
 class FixedWorkers:
     """Implements `Workers`."""
 
-    looks: Sequence[WorkerLook] = (WorkerLook("worker-0:8080", [], 3, 12.0), WorkerLook("worker-1:8080", None))
+    looks: Sequence[WorkerStatus] = (WorkerStatus("worker-0:8080", [], 3, 12.0), WorkerStatus("worker-1:8080", None))
 
-    async def look(self) -> Sequence[WorkerLook]:
+    async def look(self) -> Sequence[WorkerStatus]:
         return self.looks
 
 

@@ -12,7 +12,7 @@ from tests.builders import NOON, a_mailbox, an_account
 from tests.console_setting import PASSWORD, SUPPORT, Browser, ConsoleWorld, browser
 from tests.dead_letter_samples import a_dead_letter
 from worker.adapters.snapshot.problems import Problem
-from worker.adapters.worker_looks import WorkerLook
+from worker.adapters.worker_status import WorkerStatus
 from worker.domain.transmission import DeliveryFailure, FailureKind, Reply
 from worker.domain.vocabulary import Phase
 from worker.history.model import Record, key
@@ -151,7 +151,7 @@ class TestStoredScripts:
         account = an_account(id=plain, mailboxes=[a_mailbox(id=plain)])
         world = ConsoleWorld(tmp_path / "people.toml", accounts=[account])
         world.snapshots.left_out_ = (Problem(script, script, script),)
-        world.workers.looks = (WorkerLook(script, [script]),)
+        world.workers.looks = (WorkerStatus(script, [script]),)
         await world.suspend(SUPPORT._replace(account_id=plain, mailbox_id=plain), words=script)
         world.visitors.troubles["smtp.sign_in"] = DeliveryFailure(
             Phase.AUTH, FailureKind.REPLY, Reply(535, script, script), script

@@ -17,7 +17,7 @@ from worker.domain.snapshot.model import Snapshot
 from worker.domain.vocabulary import EventType, Reason, ResultType
 from worker.errors import ConfigurationError
 from worker.operations.contract import schemas
-from worker.operations.examples import read_examples
+from worker.operations.contract.examples import read_examples
 
 EVENT_ID = "0192f3a0-5a1c-7c3e-9d3b-0f6c5b1e7a10"  # of the event that the examples answer
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from stack.ports import free_ports
 from worker.adapters.health_server import serve_http
-from worker.adapters.worker_looks import WorkerHealthPorts, WorkerLook
+from worker.adapters.worker_status import WorkerHealthPorts, WorkerStatus
 from worker.telemetry.health import Health
 
 
@@ -44,8 +44,8 @@ async def test_all_are_asked_and_each_is_told_of() -> None:
     async with a_worker() as ready, a_worker("away") as waiting:
         urls = [f"http://{place}" for place in (ready, waiting, f"127.0.0.1:{nobody}", "no-such-host.invalid:80")]
         looks = await WorkerHealthPorts(urls).look()
-    assert looks[0] == WorkerLook(ready, [], 5, 41.5)
-    assert looks[1] == WorkerLook(waiting, ["ledger: away"], 5, 41.5)
+    assert looks[0] == WorkerStatus(ready, [], 5, 41.5)
+    assert looks[1] == WorkerStatus(waiting, ["ledger: away"], 5, 41.5)
     assert [look.problems for look in looks[2:]] == [None, None]
     assert [look.is_ready for look in looks] == [True, False, False, False]
 

@@ -82,7 +82,7 @@ class Checks(Protocol):
     async def run(self, subject: Subject, on_step: OnStep) -> tuple[CheckStepResult, ...]: ...
 
 
-class WorkerLook(Protocol):
+class WorkerStatus(Protocol):
     """What a worker reports about itself: `problems` as in `/readyz`; None if it does not answer.
 
     `in_flight` counts messages in progress; `oldest_s` is the age of the oldest unfinished event.
@@ -107,7 +107,7 @@ class WorkerLook(Protocol):
 class Workers(Protocol):
     """The workers at the configured URLs."""
 
-    async def look(self) -> Sequence[WorkerLook]:
+    async def look(self) -> Sequence[WorkerStatus]:
         """Query all workers, within a few seconds; empty if no URLs are configured."""
 
 

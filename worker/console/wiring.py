@@ -23,7 +23,7 @@ from worker.adapters.ledger import SqlLedger
 from worker.adapters.ledger.shared_memory import mailbox_memory
 from worker.adapters.network.tls import client_context
 from worker.adapters.snapshot.refresher import Schedule, SnapshotRefresher
-from worker.adapters.worker_looks import WorkerHealthPorts
+from worker.adapters.worker_status import WorkerHealthPorts
 from worker.addresses import broker_of, ledger_of, tls_of
 from worker.app import delivery_rules, make_state_dir, open_ledger_patiently, open_outside, snapshot_source
 from worker.background import background

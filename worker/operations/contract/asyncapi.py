@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from worker.domain.events.cloudevents import STRUCTURED
 from worker.domain.results.events import EVENT_CLASSES
 from worker.domain.vocabulary import EventType, ResultType
-from worker.operations.examples import Examples, Json
+from worker.operations.contract.examples import Examples, Json
 
 EVENTS_EXCHANGE = "product.events"
 RESULTS_EXCHANGE = "sendas.results"

@@ -18,7 +18,7 @@ from worker.domain.results.events import EVENT_CLASSES
 from worker.domain.snapshot.model import Snapshot
 from worker.domain.vocabulary import EventType, ResultType
 from worker.operations.contract.asyncapi import asyncapi
-from worker.operations.examples import SNAPSHOT, Examples, Json, read_examples
+from worker.operations.contract.examples import SNAPSHOT, Examples, Json, read_examples
 
 DIRECTORY = Path("schemas")
 EXAMPLES = "examples"  # hand-written subdirectory

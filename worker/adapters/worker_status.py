@@ -19,7 +19,7 @@ _MOST_CHARS = 300
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerLook:
+class WorkerStatus:
     """One worker: `problems` from its `/readyz`, None when it does not answer."""
 
     name: str
@@ -38,7 +38,7 @@ class WorkerHealthPorts:
     def __init__(self, urls: Sequence[str]) -> None:
         self._urls = urls
 
-    async def look(self) -> Sequence[WorkerLook]:
+    async def look(self) -> Sequence[WorkerStatus]:
         """The status of all workers, within some seconds; empty when there are no addresses."""
         if not self._urls:
             return ()
@@ -65,7 +65,7 @@ async def _resolved(url: str) -> list[tuple[str, str]]:
     return [(f"http://{address}:{port}", f"{host} {address}:{port}") for address in named]
 
 
-async def _look(session: aiohttp.ClientSession, url: str, name: str) -> WorkerLook:
+async def _look(session: aiohttp.ClientSession, url: str, name: str) -> WorkerStatus:
     try:
         async with session.get(f"{url}/readyz", allow_redirects=False) as answer:
             is_ready = answer.status == 200
@@ -73,14 +73,14 @@ async def _look(session: aiohttp.ClientSession, url: str, name: str) -> WorkerLo
         async with session.get(f"{url}/metrics", allow_redirects=False) as answer:
             metrics = await _whole(answer)
     except (aiohttp.ClientError, OSError, TimeoutError):
-        return WorkerLook(name, None)
+        return WorkerStatus(name, None)
     problems = [] if is_ready else [line[:_MOST_CHARS] for line in text.splitlines()[:_MOST_PROBLEMS]] or ["not ready"]
     numbers = await asyncio.to_thread(_numbers, metrics)
     in_flight, oldest_s = (
         numbers.get("sendas_in_flight", 0.0),
         numbers.get("sendas_oldest_unfinished_event_seconds", 0.0),
     )
-    return WorkerLook(name, problems, int(in_flight), oldest_s)
+    return WorkerStatus(name, problems, int(in_flight), oldest_s)
 
 
 async def _whole(answer: aiohttp.ClientResponse) -> str:
