@@ -1,7 +1,6 @@
 """The ledger's tables, identical for SQLite and PostgreSQL; rows are small, because there may be 10⁸ a day."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -22,23 +21,8 @@ from sqlalchemy import (
 )
 
 from worker.adapters.ledger.operations import State
+from worker.adapters.sql_types import Moment
 from worker.domain.vocabulary import Outcome
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-
-
-class Moment(TypeDecorator[datetime]):
-    """A timestamp as microseconds since 1970: exact, comparable and identical in every database."""
-
-    impl = BigInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002 - the interface
-        return None if value is None else (value - _EPOCH) // _MICROSECOND
-
-    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - the interface
-        return None if value is None else _EPOCH + value * _MICROSECOND
 
 
 class EventKey(TypeDecorator[str]):
