@@ -1,6 +1,7 @@
 """Background jobs: started together, supervised, and stopped together."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 
@@ -44,6 +45,12 @@ async def cancelled(*tasks: asyncio.Future[None]) -> None:
                 log.debug("worker.job_broke_off", error=repr(error))
         if left:
             log.warning("worker.task_stuck", jobs=sorted(str(each) for each in left))
+
+
+def set_on_signals(stop: asyncio.Event) -> None:
+    """Have SIGTERM and SIGINT set the event, for a graceful shutdown."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
 
 async def first_of(*awaitables: Awaitable[object]) -> None:

@@ -2,11 +2,10 @@
 
 import asyncio
 import platform
-import signal
 from datetime import timedelta
 
 import structlog
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry
 
 from worker import __version__
 from worker.adapters.addresses.broker import BrokerAddress
@@ -17,7 +16,7 @@ from worker.adapters.health_server import serve_http
 from worker.adapters.history import SqlHistoryWriter, open_history_writer
 from worker.addresses import broker_of, history_of
 from worker.app import make_state_dir
-from worker.background import background, first_of
+from worker.background import background, first_of, set_on_signals
 from worker.errors import Unavailable
 from worker.history.addresses import AddressPolicy
 from worker.history.keeping import Keeper
@@ -25,7 +24,7 @@ from worker.history_access import history_addresses
 from worker.settings import Settings
 from worker.telemetry.health import Health
 from worker.telemetry.history_metrics import HISTORY_READINGS, HistoryMetrics
-from worker.telemetry.metrics import Readings
+from worker.telemetry.metrics import Readings, add_process_metrics
 
 log = structlog.get_logger(__name__)
 
@@ -67,11 +66,8 @@ class HistoryProcess:
         log.info("history.stopped")
 
     def _prepare(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=self._registry)
+        set_on_signals(self._stop)
+        add_process_metrics(self._registry)
         self._metrics.build.info({"version": __version__, "python": platform.python_version()})
         self._health.require("process", lambda: self._phase)
         self._readings.add("sendas_history_ready", lambda: float(not self._health.problems()))

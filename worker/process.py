@@ -3,13 +3,12 @@
 import asyncio
 import gc
 import platform
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from typing import TypeVar
 
 import structlog
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry
 
 from worker import __version__
 from worker.adapters.addresses.broker import BrokerAddress
@@ -36,7 +35,7 @@ from worker.app import (
     snapshot_source,
     token_telling,
 )
-from worker.background import background, first_of
+from worker.background import background, first_of, set_on_signals
 from worker.delivery import requeue
 from worker.delivery.instrumentation import NO_TRACING, Tracer
 from worker.delivery.limits import IN_HAND_FACTOR
@@ -51,7 +50,7 @@ from worker.errors import Unavailable
 from worker.operations.mailbox_check.handler import CheckHandler
 from worker.settings import Settings
 from worker.telemetry.health import Health, watch_loop
-from worker.telemetry.metrics import READINGS, Metrics, Readings
+from worker.telemetry.metrics import READINGS, Metrics, Readings, add_process_metrics
 from worker.telemetry.observer import MetricsObserver
 from worker.telemetry.tracing import tracing
 
@@ -94,11 +93,8 @@ class Worker:
         log.info("worker.stopped")
 
     def _prepare(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=self._registry)
+        set_on_signals(self._stop)
+        add_process_metrics(self._registry)
         self._metrics.build.info({"version": __version__, "python": platform.python_version()})
         self._health.require("worker", lambda: self._phase)
         self._readings.add("sendas_ready", lambda: float(not self._health.problems()))

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 
 import structlog
 import uvicorn
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry
 
 from worker import __version__
 from worker.adapters.health_server import serve_http
@@ -17,6 +17,7 @@ from worker.console_settings import ConsoleSettings
 from worker.errors import ConfigurationError
 from worker.settings import Settings
 from worker.telemetry.health import Health
+from worker.telemetry.metrics import add_process_metrics
 
 log = structlog.get_logger(__name__)
 
@@ -35,8 +36,7 @@ async def serve(settings: Settings, own: ConsoleSettings) -> None:
         ConfigurationError: a setting is wrong, or the port is not available.
     """
     registry, health = CollectorRegistry(), Health()
-    for collector in (ProcessCollector, PlatformCollector, GCCollector):
-        collector(registry=registry)
+    add_process_metrics(registry)
     is_up = asyncio.Event()
     health.require("console", lambda: None if is_up.is_set() else "starting")
     with closing(_listening(own.host, own.port)) as listener:

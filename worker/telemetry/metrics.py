@@ -10,7 +10,17 @@ from enum import StrEnum
 from itertools import product
 from typing import Generic, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
@@ -103,6 +113,12 @@ class Closed(Generic[M]):
     def _other(self, values: Sequence[str]) -> M:
         allowed = zip(values, self.label_values.values(), strict=True)
         return self.metric.labels(*(value if value in known else OTHER for value, known in allowed))
+
+
+def add_process_metrics(registry: CollectorRegistry) -> None:
+    """Register the client library's metrics of process, platform and garbage collection."""
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=registry)
 
 
 def counter(registry: CollectorRegistry, name: str, meaning: str, **labels: Sequence[str]) -> Closed[Counter]:
